@@ -1,0 +1,1 @@
+//! The WASM plugin host: load, limit, ask, merge.

@@ -1,0 +1,1 @@
+//! Pure room state: who is in, what is published, what was asked and allowed.

@@ -1,0 +1,1 @@
+//! RTP and RTCP packets as views, extended numbers, codec descriptors.

@@ -1,0 +1,1 @@
+//! A WebRTC SFU whose doors are programmable.

@@ -1,0 +1,3 @@
+//! The Lockgate node.
+
+fn main() {}

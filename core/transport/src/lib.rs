@@ -1,0 +1,1 @@
+//! One peer's connection, sans-I/O: ICE-lite, DTLS, SRTP, SDP, TWCC.

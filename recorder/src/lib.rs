@@ -1,0 +1,1 @@
+//! Turns recorded RTP into WebM archives.

@@ -1,0 +1,3 @@
+//! The recorder process.
+
+fn main() {}
