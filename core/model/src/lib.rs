@@ -1,1 +1,24 @@
-//! The words of Lockgate: ids, layers, commands, events, policy questions and grants, carrier frames; data only.
+//! The words of Lockgate: ids, layers, codecs, commands and events, policy questions, verdicts and grants.
+//!
+//! Data only: nothing here acts, waits or does I/O. Every other crate speaks in these types, and the adapters
+//! (signalling, policy, cluster) know each other only through them.
+
+mod command;
+mod error_code;
+mod event;
+mod ids;
+mod media;
+pub mod policy;
+mod secret;
+mod text;
+
+pub use command::{Candidate, Command, MaxLayer, PeerRelay, Request, RequestId, SubscribeConnections, TrackHint};
+pub use error_code::ErrorCode;
+pub use event::{
+    ActiveLevel, Event, LayerReason, MemberInfo, OfferedTrack, PublishedTrack, PublisherInfo, RecordingState, Reply,
+    RevokedWhat, TrackInfo,
+};
+pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
+pub use media::{Bitrate, Codec, InvalidBitrate, Layer, MediaKind, Source};
+pub use secret::Secret;
+pub use text::{InvalidDuration, parse_duration};

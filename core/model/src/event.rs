@@ -1,0 +1,355 @@
+//! What a client is told. The serde form of these types is the `type` dialect of `/ws`; other dialects translate from them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Grant;
+use crate::{Codec, ErrorCode, MediaKind, PublisherId, RecordingId, RequestId, RoomName, Source, TrackId, UserId};
+
+/// An event, with the `id` of the command that it answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reply {
+    /// The client's own mark of the command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<RequestId>,
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl From<Event> for Reply {
+    fn from(event: Event) -> Self {
+        Self { id: None, event }
+    }
+}
+
+/// One message to a client.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of docs/signalling.md and mean the same everywhere")]
+pub enum Event {
+    /// The token was accepted.
+    Authenticated {
+        user_id: UserId,
+        username: String,
+        /// Seconds since 1970.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<u64>,
+        resume_token: String,
+        resume_ms: u64,
+    },
+    /// The token expires in a minute.
+    TokenExpiring { expires_at: u64 },
+    /// The client is in.
+    RoomJoined {
+        room_name: RoomName,
+        user_id: UserId,
+        publisher_id: PublisherId,
+        participants: Vec<MemberInfo>,
+        grants: Grant,
+    },
+    /// Who publishes, after every join.
+    PublishersList { room_name: RoomName, publishers: Vec<PublisherInfo> },
+    /// Policy keeps the client in the lobby.
+    RoomWaiting { room_name: RoomName, user_id: UserId, message: String },
+    /// The client is out.
+    RoomLeft { room_name: RoomName, user_id: UserId, publisher_id: PublisherId },
+    /// Somebody came.
+    UserJoined { room_name: RoomName, user_id: UserId, username: String, publisher_id: PublisherId },
+    /// Somebody went.
+    UserLeft { room_name: RoomName, user_id: UserId, username: String, publisher_id: PublisherId },
+    /// The answer to a `publish-offer`.
+    PublishAnswer { room_name: RoomName, answer: String, tracks: Vec<PublishedTrack> },
+    /// A track was taken back.
+    Unpublished { room_name: RoomName, track_id: TrackId },
+    /// Somebody publishes, or publishes other tracks than before.
+    NewPublisher { room_name: RoomName, publisher_id: PublisherId, username: String, tracks: Vec<TrackInfo> },
+    /// Somebody publishes no more.
+    PublisherLeft { room_name: RoomName, publisher_id: PublisherId },
+    /// The server offers what was asked for.
+    SubscribeOffer {
+        room_name: RoomName,
+        publisher_id: PublisherId,
+        offer: String,
+        offer_id: u64,
+        tracks: Vec<OfferedTrack>,
+    },
+    /// The subscription stands; an offer follows when there are tracks.
+    Subscribed { room_name: RoomName, publisher_id: PublisherId, tracks: Vec<OfferedTrack> },
+    /// What is received of a track changed.
+    LayerChanged {
+        room_name: RoomName,
+        publisher_id: PublisherId,
+        track_id: TrackId,
+        spatial: u8,
+        temporal: u8,
+        reason: LayerReason,
+    },
+    /// A track is silent.
+    TrackMuted { room_name: RoomName, publisher_id: PublisherId, track_id: TrackId },
+    /// A track is silent no more.
+    TrackUnmuted { room_name: RoomName, publisher_id: PublisherId, track_id: TrackId },
+    /// Policy changed what the client may do.
+    GrantsChanged { room_name: RoomName, grants: Grant, reason: String },
+    /// Policy took something away.
+    Revoked {
+        room_name: RoomName,
+        what: RevokedWhat,
+        reason: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        publisher_id: Option<PublisherId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        track_id: Option<TrackId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        decision_id: Option<String>,
+    },
+    /// Somebody speaks.
+    ActiveSpeaker { room_name: RoomName, publisher_id: PublisherId, audio_levels: Vec<ActiveLevel> },
+    /// The recording's state.
+    RecordingState {
+        room_name: RoomName,
+        state: RecordingState,
+        session_id: RecordingId,
+        tracks: Vec<TrackId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// How well media flows, about every two seconds.
+    Quality {
+        room_name: RoomName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        publisher_id: Option<PublisherId>,
+        /// 0 (worst) … 10.
+        score: u8,
+        /// bit/s.
+        bitrate: u64,
+        /// 0 … 1.
+        loss: f32,
+        /// Milliseconds.
+        rtt: u32,
+    },
+    /// What the plugins answered to a `policy-command`.
+    PolicyReply { room_name: RoomName, name: String, payload: String },
+    /// A peer's session description.
+    Offer {
+        room_name: RoomName,
+        from_user_id: UserId,
+        #[serde(flatten)]
+        payload: serde_json::Map<String, serde_json::Value>,
+    },
+    /// A peer's session description.
+    Answer {
+        room_name: RoomName,
+        from_user_id: UserId,
+        #[serde(flatten)]
+        payload: serde_json::Map<String, serde_json::Value>,
+    },
+    /// A peer's candidate.
+    IceCandidate {
+        room_name: RoomName,
+        from_user_id: UserId,
+        #[serde(flatten)]
+        payload: serde_json::Map<String, serde_json::Value>,
+    },
+    /// Somebody said something.
+    Chat { room_name: RoomName, user_id: UserId, username: String, publisher_id: PublisherId, text: String },
+    /// The answer to `ping`.
+    Pong {},
+    /// Something was refused or failed.
+    Error {
+        code: ErrorCode,
+        message: String,
+        /// The `type` that caused it.
+        of: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room_name: Option<RoomName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        publisher_id: Option<PublisherId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        track_id: Option<TrackId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        decision_id: Option<String>,
+    },
+    /// The node ends.
+    ServerDraining {
+        deadline_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reconnect_to: Option<String>,
+    },
+}
+
+impl Event {
+    /// An error without particulars; set them with struct update where there are any.
+    pub fn error(code: ErrorCode, message: impl Into<String>, of: &str) -> Self {
+        Self::Error {
+            code,
+            message: message.into(),
+            of: of.to_owned(),
+            room_name: None,
+            publisher_id: None,
+            track_id: None,
+            retry_after_ms: None,
+            decision_id: None,
+        }
+    }
+}
+
+/// A member of a room, as others see it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberInfo {
+    /// Who.
+    pub user_id: UserId,
+    /// Name for people.
+    pub username: String,
+    /// Their place in the room.
+    pub publisher_id: PublisherId,
+    /// What they publish.
+    pub tracks: Vec<TrackInfo>,
+}
+
+/// A publisher, as others see it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublisherInfo {
+    /// Their place in the room.
+    pub publisher_id: PublisherId,
+    /// Who.
+    pub user_id: UserId,
+    /// Name for people.
+    pub username: String,
+    /// What they publish.
+    pub tracks: Vec<TrackInfo>,
+}
+
+/// A published track, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackInfo {
+    /// Its name in the room.
+    pub track_id: TrackId,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Where it comes from.
+    pub source: Source,
+    /// How it is coded.
+    pub codec: Codec,
+    /// Whether it has several encodings.
+    pub simulcast: bool,
+    /// Whether it is silent.
+    pub muted: bool,
+    /// A name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// What became of an offered track.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedTrack {
+    /// Its name in the room.
+    pub track_id: TrackId,
+    /// Its m-line.
+    pub mid: String,
+    /// Whether it is published.
+    pub accepted: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
+    /// Why not, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A track in a `subscribe-offer`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedTrack {
+    /// Its m-line.
+    pub mid: String,
+    /// Its name in the room.
+    pub track_id: TrackId,
+    /// Whose it is.
+    pub publisher_id: PublisherId,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Why another layer is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerReason {
+    /// The client asked.
+    Requested,
+    /// The network carries no more, or more again.
+    Bandwidth,
+    /// Policy limits it.
+    Policy,
+    /// The publisher stopped or started it.
+    Source,
+}
+
+/// What was taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RevokedWhat {
+    /// The place in the room.
+    Stay,
+    /// A publication.
+    Publication,
+    /// A subscription.
+    Subscription,
+    /// A recording.
+    Recording,
+}
+
+/// How loud a publisher is.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveLevel {
+    /// Who.
+    pub publisher_id: PublisherId,
+    /// dBov, −127 (silence) … 0.
+    pub level: i8,
+}
+
+/// How far a recording is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordingState {
+    /// The recorder was asked.
+    Starting,
+    /// Media is being written.
+    Recording,
+    /// Files are being closed.
+    Stopping,
+    /// All files are closed.
+    Stopped,
+    /// It ended without being asked to.
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_looks_as_the_protocol_says() {
+        let reply = Reply {
+            id: Some(RequestId::Number(4)),
+            event: Event::error(ErrorCode::NOT_FOUND, "no such room", "leave-room"),
+        };
+        assert_eq!(
+            serde_json::to_value(&reply).unwrap(),
+            serde_json::json!({"id": 4, "type": "error", "code": "not-found", "message": "no such room", "of": "leave-room"})
+        );
+        let left = Event::PublisherLeft { room_name: RoomName::new("r").unwrap(), publisher_id: PublisherId(9) };
+        assert_eq!(
+            serde_json::to_value(Reply::from(left)).unwrap(),
+            serde_json::json!({"type": "publisher-left", "roomName": "r", "publisherId": 9})
+        );
+    }
+}

@@ -1,0 +1,12 @@
+//! Policy: the questions that doors ask, the verdicts that plugins give, the grants that the forwarder enforces.
+
+mod grant;
+mod question;
+mod verdict;
+
+pub use grant::{Attribute, Grant};
+pub use question::{
+    AdmissionQuestion, AuthQuestion, CommandQuestion, Door, Hook, Identity, Participant, Publication, PublishQuestion,
+    RecordQuestion, RoomFacts, SubscribeQuestion, TrackFacts, Why,
+};
+pub use verdict::{AuthVerdict, Decision, Denial, Verdict, merge};

@@ -1,0 +1,101 @@
+//! What plugins answer, and how the answers of a chain become one decision.
+
+use super::{Grant, Identity};
+use crate::ErrorCode;
+
+/// One plugin's answer about one thing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Yes, within these limits.
+    Allow(Grant),
+    /// No.
+    Deny(Denial),
+    /// Not my business.
+    Abstain,
+}
+
+/// One plugin's answer about a token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuthVerdict {
+    /// I know them.
+    Accept(Identity),
+    /// Nobody else need be asked: no.
+    Deny(Denial),
+    /// Not a token of mine.
+    Abstain,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people, at most 256 bytes.
+    pub message: String,
+    /// When it may be worth asking again, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// Whether the answer is "wait": the asker stays in the lobby.
+    pub waiting: bool,
+}
+
+impl Denial {
+    /// A refusal without a time to try again.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let waiting = code == ErrorCode::WAITING;
+        Self { code, message: message.into(), retry_after_ms: None, waiting }
+    }
+}
+
+/// What a chain of plugins decided.
+pub type Decision = Result<Grant, Denial>;
+
+/// Merges the verdicts of a chain (all hooks but auth): any deny wins, the first one giving the code; grants only get
+/// stricter; when all abstain, `default_allow` decides.
+pub fn merge(verdicts: impl IntoIterator<Item = Verdict>, default_allow: bool) -> Decision {
+    let mut merged: Option<Grant> = None;
+    let mut denial = None;
+    for verdict in verdicts {
+        match verdict {
+            Verdict::Allow(grant) => merged = Some(merged.map_or_else(|| grant.clone(), |so_far| so_far.and(&grant))),
+            Verdict::Deny(new) => denial = denial.or(Some(new)),
+            Verdict::Abstain => {}
+        }
+    }
+    match (denial, merged) {
+        (Some(denial), _) => Err(denial),
+        (None, Some(grant)) => Ok(grant),
+        (None, None) if default_allow => Ok(Grant::default()),
+        (None, None) => Err(Denial::new(ErrorCode::FORBIDDEN, "no plugin allows it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capped(spatial: u8) -> Verdict {
+        Verdict::Allow(Grant { max_spatial: Some(spatial), ..Grant::default() })
+    }
+
+    #[test]
+    fn any_deny_wins_wherever_it_stands() {
+        let deny = || Verdict::Deny(Denial::new(ErrorCode::ROOM_FULL, "full"));
+        for chain in [vec![deny(), capped(0)], vec![capped(0), Verdict::Abstain, deny()]] {
+            assert_eq!(merge(chain, true).unwrap_err().code, ErrorCode::ROOM_FULL);
+        }
+    }
+
+    #[test]
+    fn the_strictest_grant_wins_in_any_order() {
+        for chain in [[capped(1), capped(0), Verdict::Abstain], [Verdict::Abstain, capped(0), capped(1)]] {
+            assert_eq!(merge(chain, false).unwrap().max_spatial, Some(0));
+        }
+    }
+
+    #[test]
+    fn the_default_decides_when_all_abstain() {
+        assert!(merge([Verdict::Abstain], true).is_ok());
+        assert_eq!(merge([Verdict::Abstain], false).unwrap_err().code, ErrorCode::FORBIDDEN);
+        assert!(merge([], false).is_err());
+    }
+}
