@@ -1,1 +1,27 @@
-//! Pure room state: who is in, what is published, what was asked and allowed.
+//! One room's state: who is in, what is published, who receives what, what was asked of policy and what it allowed.
+//!
+//! Pure: an [`Input`] goes in with the time, [`Effect`]s come out. The shell asks the policy, drives the media and
+//! writes to the sockets as the effects say, and feeds what came of it back. Nothing here waits, sends or knows a clock.
+
+mod effect;
+mod entrance;
+mod input;
+mod member;
+mod moderation;
+mod pending;
+mod publishing;
+mod recording;
+mod room;
+mod subscribing;
+mod visibility;
+
+pub use effect::{Admitted, Connection, Effect, Limits, MediaAction, Question, RecordAction};
+pub use input::{
+    AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, OfferedMedia, RecorderReport,
+    SubscribeOffer,
+};
+pub use pending::Ticket;
+pub use room::{Room, RoomConfig};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! What a room wants done.
+
+use lockgate_model::policy::{
+    AdmissionQuestion, CommandQuestion, Grant, PublishQuestion, RecordQuestion, SubscribeQuestion,
+};
+use lockgate_model::{Bitrate, Layer, MaxLayer, PublisherId, RecordingId, Reply, TrackId};
+
+use crate::pending::Ticket;
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Tell a member.
+    Send {
+        /// Whom.
+        to: PublisherId,
+        /// What.
+        reply: Reply,
+    },
+    /// Ask policy; the answer comes back as [`crate::Input::Answer`].
+    Ask {
+        /// Which question.
+        ticket: Ticket,
+        /// The question.
+        question: Question,
+    },
+    /// Drive the media. Actions of one room are done in order.
+    Media(MediaAction),
+    /// Drive the recorder.
+    Record(RecordAction),
+    /// Forget a member: they are out.
+    Gone {
+        /// Whom.
+        member: PublisherId,
+    },
+}
+
+/// What policy is asked.
+#[derive(Debug)]
+pub enum Question {
+    /// May they enter?
+    Admission(AdmissionQuestion),
+    /// May they publish these?
+    Publish(PublishQuestion),
+    /// May they receive these?
+    Subscribe(SubscribeQuestion),
+    /// May these be recorded?
+    Record(RecordQuestion),
+    /// May they act so?
+    Command(CommandQuestion),
+}
+
+/// One of a member's subscribe connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Connection {
+    /// Whose.
+    pub member: PublisherId,
+    /// For whose tracks; none: for everybody's.
+    pub publisher: Option<PublisherId>,
+}
+
+/// What the forwarder enforces for one subscription: policy and the client's wish together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Highest layer.
+    pub max_layer: Layer,
+    /// Highest bitrate.
+    pub max_bitrate: Option<Bitrate>,
+    /// Nothing at all for now.
+    pub paused: bool,
+    /// Weight when bandwidth is short.
+    pub priority: u8,
+}
+
+impl Limits {
+    /// The stricter of what policy allows and what the client wants.
+    pub(crate) fn new(grant: &Grant, wish: MaxLayer, paused: bool, priority: Option<u8>) -> Self {
+        let wish_layer = Layer::new(wish.spatial.unwrap_or(u8::MAX), wish.temporal.unwrap_or(u8::MAX));
+        let weights = [grant.priority, priority];
+        Self {
+            max_layer: grant.max_layer().min(wish_layer),
+            max_bitrate: grant.max_bitrate,
+            paused,
+            priority: weights.into_iter().flatten().min().unwrap_or(DEFAULT_PRIORITY),
+        }
+    }
+}
+
+/// An offered m-line and what policy made of it.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The m-line.
+    pub mid: String,
+    /// The track's name; none: refused.
+    pub track: Option<TrackId>,
+    /// Highest bitrate that the publisher should send.
+    pub max_bitrate: Option<Bitrate>,
+}
+
+/// What the media side does.
+#[derive(Debug)]
+pub enum MediaAction {
+    /// Answer a member's offer.
+    AcceptOffer {
+        /// For the reply.
+        ticket: Ticket,
+        /// Whose.
+        member: PublisherId,
+        /// The session description.
+        offer: String,
+        /// What became of its m-lines.
+        admitted: Vec<Admitted>,
+    },
+    /// Take a candidate of a member's publish connection.
+    PublishCandidate {
+        /// Whose.
+        member: PublisherId,
+        /// The candidate; empty at their end.
+        line: String,
+    },
+    /// Stop receiving a track.
+    Unpublish {
+        /// Whose.
+        member: PublisherId,
+        /// Which.
+        track: TrackId,
+    },
+    /// Stop or resume forwarding a track.
+    Mute {
+        /// Which.
+        track: TrackId,
+        /// Whether.
+        muted: bool,
+    },
+    /// Send a track to a member; offers again when it is sent already.
+    Subscribe {
+        /// By which connection, made when there is none.
+        connection: Connection,
+        /// Whose.
+        publisher: PublisherId,
+        /// Which.
+        track: TrackId,
+        /// How much of it.
+        limits: Limits,
+    },
+    /// Stop sending a track to a member.
+    Unsubscribe {
+        /// By which connection.
+        connection: Connection,
+        /// Which.
+        track: TrackId,
+    },
+    /// Send more or less of a track.
+    SetLimits {
+        /// By which connection.
+        connection: Connection,
+        /// Which.
+        track: TrackId,
+        /// How much of it.
+        limits: Limits,
+    },
+    /// Take a client's answer.
+    TakeAnswer {
+        /// For the reply.
+        ticket: Ticket,
+        /// On which connection.
+        connection: Connection,
+        /// Which offer it answers; none: the open one.
+        offer_id: Option<u64>,
+        /// The session description.
+        answer: String,
+    },
+    /// Take a candidate of a subscribe connection.
+    SubscribeCandidate {
+        /// Which.
+        connection: Connection,
+        /// The candidate; empty at their end.
+        line: String,
+    },
+    /// Offer with new ICE credentials.
+    RestartIce {
+        /// Which.
+        connection: Connection,
+    },
+    /// End a subscribe connection.
+    CloseConnection {
+        /// Which.
+        connection: Connection,
+    },
+    /// End a member's publish connection.
+    ClosePublish {
+        /// Whose.
+        member: PublisherId,
+    },
+}
+
+/// What the recorder does.
+#[derive(Debug)]
+pub enum RecordAction {
+    /// Begin a session.
+    Start {
+        /// Which.
+        session: RecordingId,
+    },
+    /// Record a track.
+    Add {
+        /// In which session.
+        session: RecordingId,
+        /// Whose.
+        publisher: PublisherId,
+        /// Which.
+        track: TrackId,
+    },
+    /// Record a track no more.
+    Remove {
+        /// In which session.
+        session: RecordingId,
+        /// Which.
+        track: TrackId,
+    },
+    /// End a session: close its files.
+    Stop {
+        /// Which.
+        session: RecordingId,
+    },
+}
+
+/// The middle: neither client nor policy prefers this track over another.
+const DEFAULT_PRIORITY: u8 = 128;

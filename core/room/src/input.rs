@@ -1,0 +1,215 @@
+//! What reaches a room from outside.
+
+use lockgate_model::policy::{Decision, Identity, Participant};
+use lockgate_model::{
+    Codec, ErrorCode, Layer, LayerReason, MediaKind, PublisherId, RecordingId, Request, RequestId, Secret,
+    SubscribeConnections, TrackId,
+};
+
+use crate::effect::Connection;
+use crate::pending::Ticket;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody with an accepted token wants in.
+    Join(Join),
+    /// A member asks for something. Until the member's last question is answered it is held, in order.
+    Command {
+        /// Who.
+        member: PublisherId,
+        /// What.
+        request: Request,
+        /// The tracks that a `publish-offer` names, read by the media side beforehand; none for other commands.
+        offered: Option<Result<Vec<OfferedMedia>, MediaProblem>>,
+    },
+    /// A member's token was renewed.
+    Renewed {
+        /// Who.
+        member: PublisherId,
+        /// What the new token says.
+        identity: Identity,
+    },
+    /// A member's socket came back: the state is sent again.
+    Resumed {
+        /// Who.
+        member: PublisherId,
+    },
+    /// A member is gone.
+    Leave {
+        /// Who.
+        member: PublisherId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Policy answered.
+    Answer {
+        /// Which question.
+        ticket: Ticket,
+        /// What it said.
+        answer: Answer,
+    },
+    /// The media side answered an offer.
+    Accepted {
+        /// Which action.
+        ticket: Ticket,
+        /// The answer, or why there is none.
+        result: Result<Answered, MediaProblem>,
+    },
+    /// The media side took a client's answer, or did not.
+    AnswerTaken {
+        /// Which action.
+        ticket: Ticket,
+        /// Whether.
+        result: Result<(), MediaProblem>,
+    },
+    /// The media side wants a client to receive other tracks.
+    Offer(SubscribeOffer),
+    /// A subscribe connection ended by itself.
+    ConnectionLost {
+        /// Which.
+        connection: Connection,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A member's publish connection ended by itself.
+    PublishLost {
+        /// Whose.
+        member: PublisherId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A subscriber receives another layer.
+    Layer {
+        /// By which connection.
+        connection: Connection,
+        /// Of which track.
+        track: TrackId,
+        /// Which.
+        layer: Layer,
+        /// Why.
+        reason: LayerReason,
+    },
+    /// The recorder said something.
+    Recorder(RecorderReport),
+}
+
+/// Somebody with an accepted token wants in.
+#[derive(Debug)]
+pub struct Join {
+    /// Their place in the room if they get one.
+    pub member: PublisherId,
+    /// Who they are.
+    pub participant: Participant,
+    /// The mark of their message.
+    pub id: Option<RequestId>,
+    /// The password they gave.
+    pub password: Option<Secret>,
+    /// What their client wrote for policy.
+    pub metadata: Option<String>,
+    /// How they want to receive.
+    pub connections: SubscribeConnections,
+}
+
+/// Why a member is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaveReason {
+    /// They asked.
+    Asked,
+    /// Their socket is closed.
+    Closed,
+    /// Their token ended.
+    Expired,
+}
+
+/// What policy said.
+#[derive(Debug)]
+pub enum Answer {
+    /// To a question about one thing.
+    One(Decision),
+    /// To a question about several, in their order.
+    Many(Vec<Decision>),
+}
+
+/// A track in a client's offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedMedia {
+    /// Its m-line.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// The second part of the m-line's `a=msid`, if it has one.
+    pub track_id: Option<String>,
+    /// The codec that would be chosen; none when none is forwarded here.
+    pub codec: Option<Codec>,
+    /// How many encodings it has.
+    pub encodings: u8,
+    /// Whether the client sends on it; false takes the track back.
+    pub sending: bool,
+}
+
+/// The answer to a client's offer.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The session description.
+    pub sdp: String,
+    /// What was accepted.
+    pub tracks: Vec<AcceptedTrack>,
+}
+
+/// A track that is now received.
+#[derive(Clone, Debug)]
+pub struct AcceptedTrack {
+    /// Its name in the room.
+    pub track: TrackId,
+    /// How it is coded.
+    pub codec: Codec,
+    /// How many encodings it has.
+    pub encodings: u8,
+}
+
+/// Why the media side could not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaProblem {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+/// What a client should be offered.
+#[derive(Clone, Debug)]
+pub struct SubscribeOffer {
+    /// On which connection.
+    pub connection: Connection,
+    /// Counts up on each connection.
+    pub offer_id: u64,
+    /// Whose tracks caused it.
+    pub cause: PublisherId,
+    /// The session description.
+    pub sdp: String,
+    /// Its active m-lines.
+    pub tracks: Vec<(String, TrackId)>,
+}
+
+/// What the recorder said.
+#[derive(Clone, Debug)]
+pub enum RecorderReport {
+    /// Media is being written.
+    Recording {
+        /// Which session.
+        session: RecordingId,
+    },
+    /// All files are closed.
+    Stopped {
+        /// Which session.
+        session: RecordingId,
+    },
+    /// It cannot go on.
+    Failed {
+        /// Which session.
+        session: RecordingId,
+        /// Why, for people.
+        reason: String,
+    },
+}

@@ -1,0 +1,156 @@
+//! Acts on others, which policy decides, and what members say to each other past the SFU.
+
+use lockgate_model::policy::{CommandQuestion, Decision, Denial};
+use lockgate_model::{Command, ErrorCode, Event, PublisherId, RequestId, TrackId};
+
+use crate::effect::{MediaAction, Question};
+use crate::member::Stage;
+use crate::pending::Pending;
+use crate::room::Room;
+
+impl Room {
+    pub(crate) fn on_mute(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
+        let (Command::Mute { track_id, .. } | Command::Unmute { track_id, .. }) = &command else { return };
+        let of = command.name();
+        let known = |member: &crate::member::Member| member.publishes(track_id) || member.may_know(track_id);
+        let owner = self.publisher_of(track_id).filter(|_| self.members.get(&id).is_some_and(known));
+        match owner {
+            None => self.refuse(id, mark, of, ErrorCode::NOT_FOUND, "the room has no such track"),
+            Some(owner) if owner == id => self.set_muted(&track_id.clone(), matches!(command, Command::Mute { .. })),
+            Some(owner) => self.ask_to_act(id, mark, Some(owner), command),
+        }
+    }
+
+    pub(crate) fn on_kick(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
+        let Command::Kick { publisher_id, .. } = command else { return };
+        if !self.members.get(&publisher_id).is_some_and(|victim| victim.is_visible() || victim.stage == Stage::Waiting)
+        {
+            return self.refuse(id, mark, "kick", ErrorCode::NOT_FOUND, "the room has no such participant");
+        }
+        self.ask_to_act(id, mark, Some(publisher_id), command);
+    }
+
+    pub(crate) fn on_policy_command(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
+        let Command::PolicyCommand { name, payload, .. } = &command else { return };
+        if name.is_empty() || name.len() > MAX_NAME || payload.len() > MAX_PAYLOAD {
+            let text = "a policy command has a name of 1 to 64 bytes and a payload of at most 16 KiB";
+            return self.refuse(id, mark, "policy-command", ErrorCode::INVALID_MESSAGE, text);
+        }
+        self.ask_to_act(id, mark, None, command);
+    }
+
+    fn ask_to_act(&mut self, id: PublisherId, mark: Option<RequestId>, target: Option<PublisherId>, command: Command) {
+        let Some(member) = self.members.get(&id) else { return };
+        let (name, payload) = match &command {
+            Command::PolicyCommand { name, payload, .. } => (name.clone(), payload.clone()),
+            Command::Mute { track_id, .. } | Command::Unmute { track_id, .. } => {
+                (command.name().to_owned(), track_id.to_string())
+            }
+            _ => (command.name().to_owned(), String::new()),
+        };
+        let question = CommandQuestion {
+            who: member.as_participant(),
+            room: self.facts(),
+            name,
+            target: target.and_then(|target| self.members.get(&target)).map(crate::member::Member::as_participant),
+            payload,
+            now_ms: self.now_ms,
+        };
+        self.ask(Question::Command(question), Pending::Act { member: id, id: mark, command });
+    }
+
+    pub(crate) fn on_act_verdict(
+        &mut self,
+        id: PublisherId,
+        mark: Option<RequestId>,
+        command: Command,
+        decision: Option<Decision>,
+    ) {
+        let denial = match decision {
+            Some(Ok(_)) => return self.carry_out(id, mark, command),
+            Some(Err(denial)) => denial,
+            None => Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer"),
+        };
+        let reply = self.error(mark, command.name(), &denial, None, None);
+        self.send(id, reply);
+    }
+
+    fn carry_out(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
+        match command {
+            Command::Mute { track_id, .. } => self.set_muted(&track_id, true),
+            Command::Unmute { track_id, .. } => self.set_muted(&track_id, false),
+            Command::Kick { publisher_id, .. } => self.put_out(publisher_id, "a moderator put you out"),
+            Command::PolicyCommand { name, .. } => {
+                let event = Event::PolicyReply { room_name: self.name.clone(), name, payload: String::new() };
+                self.reply(id, mark, event);
+            }
+            _ => {}
+        }
+    }
+
+    fn set_muted(&mut self, track: &TrackId, muted: bool) {
+        let owner = self.members.values_mut().find(|member| member.tracks.contains_key(track));
+        let Some((owner, state)) = owner.and_then(|owner| Some((owner.id, owner.tracks.get_mut(track)?))) else {
+            return;
+        };
+        state.info.muted = muted;
+        self.media(MediaAction::Mute { track: track.clone(), muted });
+        let (room_name, track_id) = (self.name.clone(), track.clone());
+        let event = match muted {
+            true => Event::TrackMuted { room_name, publisher_id: owner, track_id },
+            false => Event::TrackUnmuted { room_name, publisher_id: owner, track_id },
+        };
+        self.broadcast(|member| (member.id == owner || member.may_know(track)).then(|| event.clone()));
+    }
+
+    pub(crate) fn on_chat(&mut self, id: PublisherId, mark: Option<RequestId>, text: String) {
+        let Some(member) = self.members.get(&id) else { return };
+        if text.len() > MAX_CHAT {
+            return self.refuse(id, mark, "chat", ErrorCode::INVALID_MESSAGE, "a chat message has at most 4 KiB");
+        }
+        if !member.grant.allows_data() {
+            return self.refuse(id, mark, "chat", ErrorCode::FORBIDDEN, "your grant does not allow chat");
+        }
+        let identity = &member.participant.identity;
+        let event = Event::Chat {
+            room_name: self.name.clone(),
+            user_id: identity.user_id,
+            username: identity.username.clone(),
+            publisher_id: id,
+            text,
+        };
+        let visible = member.is_visible();
+        self.broadcast(|other| (visible || other.id == id).then(|| event.clone()));
+    }
+
+    /// The seed's peer relay: a payload goes to one user or to everybody else, untouched.
+    pub(crate) fn on_peer_relay(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
+        let of = command.name();
+        let (Command::Offer(relay) | Command::Answer(relay) | Command::IceCandidate(relay)) = &command else { return };
+        let Some(member) = self.members.get(&id) else { return };
+        let (room_name, from_user_id) = (self.name.clone(), member.participant.identity.user_id);
+        let payload = relay.payload.clone();
+        let event = match command {
+            Command::Offer(_) => Event::Offer { room_name, from_user_id, payload },
+            Command::Answer(_) => Event::Answer { room_name, from_user_id, payload },
+            _ => Event::IceCandidate { room_name, from_user_id, payload },
+        };
+        let target = relay.target_user_id;
+        let fits = |other: &crate::member::Member| {
+            other.id != id && target.is_none_or(|target| other.participant.identity.user_id == target)
+        };
+        let visible = member.is_visible();
+        let found = self.members.values().any(|other| other.stage == Stage::Inside && fits(other));
+        if !visible || (target.is_some() && !found) {
+            return self.refuse(id, mark, of, ErrorCode::NOT_FOUND, "the room has no such user");
+        }
+        self.broadcast(|other| fits(other).then(|| event.clone()));
+    }
+}
+
+/// Longest name of a policy command, in bytes.
+const MAX_NAME: usize = 64;
+/// Longest payload of a policy command, in bytes.
+const MAX_PAYLOAD: usize = 16 * 1024;
+/// Longest chat message, in bytes.
+const MAX_CHAT: usize = 4 * 1024;

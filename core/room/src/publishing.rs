@@ -1,0 +1,286 @@
+//! Publishing: offers with their tracks, and taking tracks back.
+
+use std::collections::BTreeSet;
+
+use lockgate_model::policy::{Decision, Denial, Grant, PublishQuestion, TrackFacts, Why};
+use lockgate_model::{
+    Bitrate, Candidate, ErrorCode, Event, Layer, PublishedTrack, PublisherId, RequestId, RevokedWhat, Source,
+    TrackHint, TrackId, TrackInfo,
+};
+
+use crate::effect::{Admitted, MediaAction, Question};
+use crate::input::{AcceptedTrack, Answered, MediaProblem, OfferedMedia};
+use crate::member::{Member, Track, top_layer};
+use crate::pending::{Pending, Ticket};
+use crate::room::Room;
+
+/// An offered track on its way through policy.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    mid: String,
+    facts: TrackFacts,
+    name: Option<String>,
+    /// Whether it is published already: nobody is asked again.
+    known: bool,
+    verdict: Decision,
+}
+
+impl Room {
+    pub(crate) fn on_publish_offer(
+        &mut self,
+        id: PublisherId,
+        mark: Option<RequestId>,
+        offer: String,
+        hints: &[TrackHint],
+        media: Option<Result<Vec<OfferedMedia>, MediaProblem>>,
+    ) {
+        let media = match media {
+            Some(Ok(media)) => media,
+            Some(Err(problem)) => return self.refuse(id, mark, "publish-offer", problem.code, &problem.message),
+            None => return self.refuse(id, mark, "publish-offer", ErrorCode::INTERNAL, "the offer was not read"),
+        };
+        let offered = self.sort_offer(id, &media, hints);
+        let asked: Vec<usize> =
+            (0..offered.len()).filter(|&index| !offered[index].known && offered[index].verdict.is_ok()).collect();
+        let Some(member) = self.members.get(&id) else { return };
+        if asked.is_empty() {
+            return self.accept_offer(id, mark, offer, offered);
+        }
+        let question = PublishQuestion {
+            who: member.as_participant(),
+            room: self.facts(),
+            tracks: asked.iter().map(|&index| offered[index].facts.clone()).collect(),
+            why: Why::Request,
+            now_ms: self.now_ms,
+        };
+        self.ask(Question::Publish(question), Pending::Publish { member: id, id: mark, offer, offered, asked });
+    }
+
+    /// Gives every sent m-line its track id and source, and refuses what needs no plugin to be refused.
+    fn sort_offer(&self, id: PublisherId, media: &[OfferedMedia], hints: &[TrackHint]) -> Vec<Offered> {
+        let Some(member) = self.members.get(&id) else { return Vec::new() };
+        let mut names = BTreeSet::new();
+        let mut offered = Vec::new();
+        for media in media.iter().filter(|media| media.sending) {
+            let hint = hints.iter().find(|hint| hint_fits(hint, media));
+            let source = hint.map_or(Source::default_for(media.kind), |hint| hint.source);
+            let (track, mut verdict) = match media.track_id.as_deref().map(TrackId::new) {
+                Some(Ok(track)) => (track, Ok(Grant::default())),
+                _ => (TrackId::allotted(id, &media.mid), Ok(Grant::default())),
+            };
+            let known = member.tracks.get(&track).is_some_and(|track| track.mid == media.mid);
+            let denial = match media.codec {
+                None => Some(Denial::new(ErrorCode::UNSUPPORTED_CODEC, "none of the offered codecs is forwarded here")),
+                _ if source.kind() != media.kind => Some(Denial::new(
+                    ErrorCode::INVALID_MESSAGE,
+                    "the source given for this track is of the other kind",
+                )),
+                _ if !names.insert(track.clone()) || (!known && self.publisher_of(&track).is_some()) => {
+                    Some(Denial::new(ErrorCode::INVALID_MESSAGE, "a track of this id is already published in the room"))
+                }
+                _ if offered.len() >= self.config.max_tracks => {
+                    Some(Denial::new(ErrorCode::OVERLOADED, "too many tracks; take one back first"))
+                }
+                _ if !member.grant.allows_publishing(media.kind, source) => {
+                    Some(Denial::new(ErrorCode::FORBIDDEN, "your grant does not allow to publish this"))
+                }
+                _ => None,
+            };
+            if let Some(denial) = denial {
+                verdict = Err(denial);
+            }
+            let facts = TrackFacts {
+                id: track,
+                kind: media.kind,
+                source,
+                codec: media.codec,
+                top_layer: media.codec.map_or(Layer::default(), |codec| top_layer(codec, media.encodings)),
+                bitrate: None,
+            };
+            let name = hint.and_then(|hint| hint.name.clone()).map(|name| name.chars().take(MAX_NAME).collect());
+            offered.push(Offered { mid: media.mid.clone(), facts, name, known, verdict });
+        }
+        offered
+    }
+
+    pub(crate) fn on_publish_verdicts(
+        &mut self,
+        id: PublisherId,
+        mark: Option<RequestId>,
+        offer: String,
+        mut offered: Vec<Offered>,
+        asked: &[usize],
+        decisions: Vec<Decision>,
+    ) {
+        let Some(member) = self.members.get(&id) else { return };
+        let mut decisions = decisions.into_iter();
+        for &index in asked {
+            let track = &mut offered[index];
+            let decision = decisions
+                .next()
+                .unwrap_or_else(|| Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")));
+            track.verdict = decision.and_then(|grant| {
+                let allowed = member.grant.and(&grant);
+                let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to publish this");
+                allowed.allows_publishing(track.facts.kind, track.facts.source).then_some(allowed).ok_or_else(denial)
+            });
+        }
+        self.accept_offer(id, mark, offer, offered);
+    }
+
+    fn accept_offer(&mut self, id: PublisherId, mark: Option<RequestId>, offer: String, offered: Vec<Offered>) {
+        // The world may have moved while policy was asked: an id may be taken by now.
+        let taken = |track: &Offered| !track.known && self.publisher_of(&track.facts.id).is_some();
+        let admitted = offered
+            .iter()
+            .map(|track| Admitted {
+                mid: track.mid.clone(),
+                track: (track.verdict.is_ok() && !taken(track)).then(|| track.facts.id.clone()),
+                max_bitrate: track.verdict.as_ref().ok().and_then(|grant| grant.max_bitrate) as Option<Bitrate>,
+            })
+            .collect();
+        let pending = Pending::Accept { member: id, id: mark, offered };
+        self.act(pending, |ticket| MediaAction::AcceptOffer { ticket, member: id, offer, admitted });
+    }
+
+    pub(crate) fn on_accepted(&mut self, ticket: Ticket, result: Result<Answered, MediaProblem>) {
+        let Some(Pending::Accept { member: id, id: mark, offered }) = self.take(ticket) else { return };
+        match result {
+            Ok(answered) => self.publish(id, mark, offered, answered),
+            Err(problem) => self.refuse(id, mark, "publish-offer", problem.code, &problem.message),
+        }
+        self.release(Some(id));
+    }
+
+    fn publish(&mut self, id: PublisherId, mark: Option<RequestId>, offered: Vec<Offered>, answered: Answered) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let mut new = Vec::new();
+        let mut results = Vec::new();
+        for offered in offered {
+            let accepted =
+                answered.tracks.iter().find(|accepted| accepted.track == offered.facts.id && offered.verdict.is_ok());
+            if let Some(accepted) = accepted {
+                let track = offered.to_track(accepted);
+                if !offered.known {
+                    new.push(accepted.track.clone());
+                    member.tracks.insert(accepted.track.clone(), track);
+                }
+            }
+            results.push(offered.result(accepted.is_some()));
+        }
+        let kept: BTreeSet<_> = answered.tracks.iter().map(|accepted| accepted.track.clone()).collect();
+        let ended: Vec<_> = member.tracks.keys().filter(|track| !kept.contains(track)).cloned().collect();
+        let errors: Vec<_> = results
+            .iter()
+            .filter_map(|(track, denial)| denial.clone().map(|denial| (track.track_id.clone(), denial)))
+            .collect();
+        let tracks = results.into_iter().map(|(track, _)| track).collect();
+        let answer = Event::PublishAnswer { room_name: self.name.clone(), answer: answered.sdp, tracks };
+        self.reply(id, mark.clone(), answer);
+        for (track, denial) in errors {
+            let reply = self.error(mark.clone(), "publish-offer", &denial, None, Some(track));
+            self.send(id, reply);
+        }
+        if !ended.is_empty() {
+            self.forget_tracks(id, &ended);
+        }
+        if !new.is_empty() {
+            self.announce(id, &new);
+            self.record_new_tracks(id, new);
+        }
+    }
+
+    pub(crate) fn on_publish_candidate(&mut self, member: PublisherId, candidate: Option<Candidate>) {
+        let line = candidate.map(|candidate| candidate.line().to_owned()).unwrap_or_default();
+        self.media(MediaAction::PublishCandidate { member, line });
+    }
+
+    pub(crate) fn on_unpublish(&mut self, id: PublisherId, mark: Option<RequestId>, track: TrackId) {
+        if !self.members.get(&id).is_some_and(|member| member.tracks.contains_key(&track)) {
+            return self.refuse(id, mark, "unpublish", ErrorCode::NOT_FOUND, "you publish no track of this id");
+        }
+        self.media(MediaAction::Unpublish { member: id, track: track.clone() });
+        self.forget_tracks(id, std::slice::from_ref(&track));
+        let event = Event::Unpublished { room_name: self.name.clone(), track_id: track };
+        self.reply(id, mark, event);
+    }
+
+    pub(crate) fn on_publish_lost(&mut self, id: PublisherId, reason: &str) {
+        let Some(member) = self.members.get(&id) else { return };
+        if member.tracks.is_empty() {
+            return;
+        }
+        self.end_publications(id);
+        self.media(MediaAction::ClosePublish { member: id });
+        self.tell_revoked(id, RevokedWhat::Publication, reason);
+    }
+
+    /// Ends all of a member's publications; the transport is the caller's to close.
+    pub(crate) fn end_publications(&mut self, id: PublisherId) {
+        let Some(member) = self.members.get(&id) else { return };
+        let tracks: Vec<_> = member.tracks.keys().cloned().collect();
+        if !tracks.is_empty() {
+            self.forget_tracks(id, &tracks);
+        }
+    }
+
+    /// Takes tracks out of the room: nobody receives or records them any more.
+    fn forget_tracks(&mut self, id: PublisherId, ended: &[TrackId]) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.tracks.retain(|track, _| !ended.contains(track));
+        for track in ended {
+            self.stop_sending_to_all(track);
+            self.record_no_more(track);
+        }
+        self.tell_shorter(id, ended);
+    }
+}
+
+impl Offered {
+    fn to_track(&self, accepted: &AcceptedTrack) -> Track {
+        Track {
+            mid: self.mid.clone(),
+            encodings: accepted.encodings,
+            info: TrackInfo {
+                track_id: accepted.track.clone(),
+                kind: self.facts.kind,
+                source: self.facts.source,
+                codec: accepted.codec,
+                simulcast: accepted.encodings > 1,
+                muted: false,
+                name: self.name.clone(),
+            },
+        }
+    }
+
+    fn result(self, accepted: bool) -> (PublishedTrack, Option<Denial>) {
+        let denial = match (self.verdict, accepted) {
+            (Ok(_), true) => None,
+            (Ok(_), false) => Some(Denial::new(ErrorCode::INVALID_SDP, "the m-line could not be accepted")),
+            (Err(denial), _) => Some(denial),
+        };
+        let track = PublishedTrack {
+            track_id: self.facts.id,
+            mid: self.mid,
+            accepted: denial.is_none(),
+            code: denial.as_ref().map(|denial| denial.code.clone()),
+            reason: denial.as_ref().map(|denial| denial.message.clone()),
+        };
+        (track, denial)
+    }
+}
+
+fn hint_fits(hint: &TrackHint, media: &OfferedMedia) -> bool {
+    hint.mid.as_ref().is_some_and(|mid| *mid == media.mid)
+        || (hint.track_id.is_some() && hint.track_id == media.track_id)
+}
+
+impl Member {
+    /// Whether the member publishes this track.
+    pub(crate) fn publishes(&self, track: &TrackId) -> bool {
+        self.tracks.contains_key(track)
+    }
+}
+
+/// Longest name of a track, in characters.
+const MAX_NAME: usize = 128;

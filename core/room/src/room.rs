@@ -1,0 +1,329 @@
+//! The room itself: one input in, effects out.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use lockgate_model::policy::{Denial, Publication, RoomFacts};
+use lockgate_model::{Command, ErrorCode, Event, PublisherId, Reply, Request, RequestId, RoomName, TrackId};
+
+use crate::effect::{Effect, MediaAction, Question};
+use crate::input::{Answer, Input, MediaProblem, OfferedMedia};
+use crate::member::{Held, Member, Stage, Track};
+use crate::pending::{Pending, Ticket};
+use crate::recording::Recording;
+
+/// What holds for every room.
+#[derive(Clone, Debug)]
+pub struct RoomConfig {
+    /// Most participants in one room, whatever policy says.
+    pub max_participants: usize,
+    /// Most tracks of one participant.
+    pub max_tracks: usize,
+    /// What a second place of the same user does: `true` puts the first one out.
+    pub replace_duplicates: bool,
+    /// Whether the room is recorded from its first track on.
+    pub auto_record: bool,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self { max_participants: 1000, max_tracks: 16, replace_duplicates: false, auto_record: false }
+    }
+}
+
+/// One room.
+#[derive(Debug)]
+pub struct Room {
+    pub(crate) name: RoomName,
+    pub(crate) config: RoomConfig,
+    pub(crate) now_ms: u64,
+    pub(crate) members: BTreeMap<PublisherId, Member>,
+    pub(crate) recording: Option<Recording>,
+    pending: HashMap<Ticket, Pending>,
+    next_ticket: u64,
+    effects: VecDeque<Effect>,
+}
+
+impl Room {
+    /// An empty room.
+    pub fn new(name: RoomName, config: RoomConfig) -> Self {
+        Self {
+            name,
+            config,
+            now_ms: 0,
+            members: BTreeMap::new(),
+            recording: None,
+            pending: HashMap::new(),
+            next_ticket: 0,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes one input; `now_ms` is milliseconds since 1970. Drain [`Self::poll`] afterwards.
+    pub fn handle(&mut self, now_ms: u64, input: Input) {
+        self.now_ms = now_ms;
+        match input {
+            Input::Join(join) => self.on_join(join),
+            Input::Command { member, request, offered } => self.on_command(member, request, offered),
+            Input::Renewed { member, identity } => self.on_renewed(member, identity),
+            Input::Resumed { member } => self.on_resumed(member),
+            Input::Leave { member, reason } => self.on_leave(member, reason),
+            Input::Answer { ticket, answer } => self.on_answer(ticket, answer),
+            Input::Accepted { ticket, result } => self.on_accepted(ticket, result),
+            Input::AnswerTaken { ticket, result } => self.on_answer_taken(ticket, result),
+            Input::Offer(offer) => self.on_offer(offer),
+            Input::ConnectionLost { connection, reason } => self.on_connection_lost(connection, &reason),
+            Input::PublishLost { member, reason } => self.on_publish_lost(member, &reason),
+            Input::Layer { connection, track, layer, reason } => self.on_layer(connection, track, layer, reason),
+            Input::Recorder(report) => self.on_recorder(report),
+        }
+    }
+
+    /// The next effect, in the order in which they are to be done.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether nobody is in, in the lobby or at the door.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether somebody is in the room or at its door under this id.
+    pub fn contains(&self, member: PublisherId) -> bool {
+        self.members.contains_key(&member)
+    }
+
+    /// How many are in.
+    pub fn participants(&self) -> usize {
+        self.members.values().filter(|member| member.stage == Stage::Inside).count()
+    }
+
+    // Commands, one at a time for each member.
+
+    fn on_command(
+        &mut self,
+        member: PublisherId,
+        request: Request,
+        offered: Option<Result<Vec<OfferedMedia>, MediaProblem>>,
+    ) {
+        let Some(state) = self.members.get_mut(&member) else { return };
+        if state.busy.is_none() {
+            return self.obey(member, Held { request, offered });
+        }
+        let bytes = size_of_command(&request.command);
+        if state.held.len() >= MAX_HELD || state.held_bytes + bytes > MAX_HELD_BYTES {
+            let text = "too many messages while a policy answer is pending; wait for the answers";
+            return self.refuse(member, request.id, request.command.name(), ErrorCode::RATE_LIMITED, text);
+        }
+        state.held_bytes += bytes;
+        state.held.push_back(Held { request, offered });
+    }
+
+    fn obey(&mut self, member: PublisherId, held: Held) {
+        let Held { request: Request { id, command }, offered } = held;
+        let inside = self.members.get(&member).is_some_and(|member| member.stage == Stage::Inside);
+        if !inside && !matches!(command, Command::LeaveRoom { .. } | Command::JoinRoom { .. }) {
+            return self.refuse(member, id, command.name(), ErrorCode::WAITING, "you are not in the room yet");
+        }
+        match command {
+            Command::PublishOffer { offer, tracks, .. } => self.on_publish_offer(member, id, offer, &tracks, offered),
+            Command::PublishIceCandidate { candidate, .. } => self.on_publish_candidate(member, candidate),
+            Command::Unpublish { track_id, .. } => self.on_unpublish(member, id, track_id),
+            Command::SubscribeRequest { publisher_id, track_ids, max_layer, .. } => {
+                self.on_subscribe(member, id, publisher_id, track_ids, max_layer.unwrap_or_default());
+            }
+            Command::SubscribeAnswer { publisher_id, answer, offer_id, .. } => {
+                self.on_subscribe_answer(member, id, publisher_id, answer, offer_id);
+            }
+            Command::SubscribeIceCandidate { publisher_id, candidate, .. } => {
+                self.on_subscribe_candidate(member, publisher_id, candidate);
+            }
+            Command::Unsubscribe { publisher_id, track_ids, .. } => {
+                self.on_unsubscribe(member, id, publisher_id, track_ids)
+            }
+            Command::RestartIce { publisher_id, .. } => self.on_restart_ice(member, id, publisher_id),
+            Command::SetLayer { .. } => self.on_set_layer(member, id, command),
+            Command::Mute { .. } | Command::Unmute { .. } => self.on_mute(member, id, command),
+            Command::Kick { .. } => self.on_kick(member, id, command),
+            Command::StartRecording { tracks, .. } => self.on_start_recording(member, id, tracks),
+            Command::StopRecording { tracks, .. } => self.on_stop_recording(member, id, tracks),
+            Command::PolicyCommand { .. } => self.on_policy_command(member, id, command),
+            Command::Offer(_) | Command::Answer(_) | Command::IceCandidate(_) => {
+                self.on_peer_relay(member, id, command)
+            }
+            Command::Chat { text, .. } => self.on_chat(member, id, text),
+            Command::JoinRoom { .. } => self.on_resumed(member),
+            Command::LeaveRoom { .. } => self.on_leave(member, crate::LeaveReason::Asked),
+            // The socket's own: they never reach a room.
+            Command::Auth { .. } | Command::Ping {} => {}
+        }
+    }
+
+    // Questions and their answers.
+
+    pub(crate) fn ask(&mut self, question: Question, pending: Pending) {
+        let ticket = self.wait_for(pending);
+        self.effects.push_back(Effect::Ask { ticket, question });
+    }
+
+    pub(crate) fn act(&mut self, pending: Pending, action: impl FnOnce(Ticket) -> MediaAction) {
+        let ticket = self.wait_for(pending);
+        self.media(action(ticket));
+    }
+
+    fn wait_for(&mut self, pending: Pending) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        if let Some(member) = pending.holds().and_then(|member| self.members.get_mut(&member)) {
+            member.busy = Some(ticket);
+        }
+        self.pending.insert(ticket, pending);
+        ticket
+    }
+
+    fn on_answer(&mut self, ticket: Ticket, answer: Answer) {
+        let Some(pending) = self.take(ticket) else { return };
+        let holder = pending.holds();
+        let many = |answer: Answer| match answer {
+            Answer::Many(decisions) => decisions,
+            Answer::One(decision) => vec![decision],
+        };
+        match pending {
+            Pending::Admission { member, id } => self.on_admission(member, id, many(answer).into_iter().next()),
+            Pending::Arrival { member, id, asked } => self.on_arrival(member, id, asked, many(answer)),
+            Pending::Publish { member, id, offer, offered, asked } => {
+                self.on_publish_verdicts(member, id, offer, offered, &asked, many(answer));
+            }
+            Pending::Announce { viewer, asked } => self.on_announce(viewer, asked, many(answer)),
+            Pending::Subscribe { viewer, id, publisher, asked } => {
+                self.on_subscribe_verdicts(viewer, id, publisher, asked, many(answer));
+            }
+            Pending::Record { asker, id, asked, .. } => self.on_record_verdicts(asker, id, asked, many(answer)),
+            Pending::Act { member, id, command } => {
+                self.on_act_verdict(member, id, command, many(answer).into_iter().next())
+            }
+            Pending::Accept { .. } | Pending::TakeAnswer { .. } => {}
+        }
+        self.release(holder);
+    }
+
+    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Pending> {
+        let pending = self.pending.remove(&ticket)?;
+        if let Some(member) = pending.holds().and_then(|member| self.members.get_mut(&member))
+            && member.busy == Some(ticket)
+        {
+            member.busy = None;
+        }
+        Some(pending)
+    }
+
+    /// Goes on with what a member's last question held up.
+    pub(crate) fn release(&mut self, member: Option<PublisherId>) {
+        let Some(member) = member else { return };
+        while let Some(state) = self.members.get_mut(&member)
+            && state.busy.is_none()
+            && let Some(held) = state.held.pop_front()
+        {
+            state.held_bytes = state.held_bytes.saturating_sub(size_of_command(&held.request.command));
+            self.obey(member, held);
+        }
+    }
+
+    // Saying things.
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    pub(crate) fn media(&mut self, action: MediaAction) {
+        self.effects.push_back(Effect::Media(action));
+    }
+
+    pub(crate) fn send(&mut self, to: PublisherId, reply: impl Into<Reply>) {
+        self.effects.push_back(Effect::Send { to, reply: reply.into() });
+    }
+
+    pub(crate) fn reply(&mut self, to: PublisherId, id: Option<RequestId>, event: Event) {
+        self.send(to, Reply { id, event });
+    }
+
+    /// Tells every member inside for whom `event` gives something.
+    pub(crate) fn broadcast(&mut self, event: impl Fn(&Member) -> Option<Event>) {
+        let inside = self.members.values().filter(|member| member.stage == Stage::Inside);
+        let told: Vec<_> = inside.filter_map(|member| Some((member.id, event(member)?))).collect();
+        for (to, event) in told {
+            self.send(to, event);
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, to: PublisherId, id: Option<RequestId>, of: &str, code: ErrorCode, message: &str) {
+        let reply = self.error(id, of, &Denial::new(code, message), None, None);
+        self.send(to, reply);
+    }
+
+    pub(crate) fn error(
+        &self,
+        id: Option<RequestId>,
+        of: &str,
+        denial: &Denial,
+        publisher: Option<PublisherId>,
+        track: Option<TrackId>,
+    ) -> Reply {
+        let event = Event::Error {
+            code: denial.code.clone(),
+            message: denial.message.clone(),
+            of: of.to_owned(),
+            room_name: Some(self.name.clone()),
+            publisher_id: publisher,
+            track_id: track,
+            retry_after_ms: denial.retry_after_ms,
+            decision_id: None,
+        };
+        Reply { id, event }
+    }
+
+    // Looking things up.
+
+    pub(crate) fn facts(&self) -> RoomFacts {
+        RoomFacts {
+            name: self.name.clone(),
+            participants: u32::try_from(self.participants()).unwrap_or(u32::MAX),
+            publications: u32::try_from(self.tracks().count()).unwrap_or(u32::MAX),
+            recording: self.recording.is_some(),
+        }
+    }
+
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = (&Member, &Track)> {
+        let inside = self.members.values().filter(|member| member.stage == Stage::Inside);
+        inside.flat_map(|member| member.tracks.values().map(move |track| (member, track)))
+    }
+
+    pub(crate) fn publisher_of(&self, track: &TrackId) -> Option<PublisherId> {
+        self.members.values().find(|member| member.tracks.contains_key(track)).map(|member| member.id)
+    }
+
+    pub(crate) fn publication(&self, track: &TrackId) -> Option<Publication> {
+        let publisher = self.members.values().find(|member| member.tracks.contains_key(track))?;
+        Some(Publication { publisher: publisher.as_participant(), track: publisher.tracks[track].facts() })
+    }
+}
+
+/// Roughly what a held command keeps in memory.
+fn size_of_command(command: &Command) -> usize {
+    let text = match command {
+        Command::PublishOffer { offer, .. } => offer.len(),
+        Command::SubscribeAnswer { answer, .. } => answer.len(),
+        Command::PolicyCommand { payload, .. } => payload.len(),
+        Command::Chat { text, .. } => text.len(),
+        Command::Offer(relay) | Command::Answer(relay) | Command::IceCandidate(relay) => {
+            relay.payload.values().map(|value| value.as_str().map_or(256, str::len)).sum()
+        }
+        _ => 0,
+    };
+    text + 128
+}
+
+/// A client may send this many messages ahead of a pending policy answer.
+const MAX_HELD: usize = 64;
+/// And this much text.
+const MAX_HELD_BYTES: usize = 256 * 1024;

@@ -1,0 +1,277 @@
+//! Subscribing: who receives what, by which connection, within which limits.
+
+use std::collections::BTreeSet;
+
+use lockgate_model::policy::{Decision, Denial, Why};
+use lockgate_model::{
+    Candidate, Command, ErrorCode, Event, Layer, LayerReason, MaxLayer, OfferedTrack, PublisherId, RequestId,
+    RevokedWhat, TrackId,
+};
+
+use crate::effect::{Connection, MediaAction};
+use crate::input::{MediaProblem, SubscribeOffer};
+use crate::member::{AfterOffer, Reception, Want};
+use crate::pending::{Pending, Ticket};
+use crate::room::Room;
+
+impl Room {
+    pub(crate) fn on_subscribe(
+        &mut self,
+        id: PublisherId,
+        mark: Option<RequestId>,
+        publisher: PublisherId,
+        tracks: Option<Vec<TrackId>>,
+        max_layer: MaxLayer,
+    ) {
+        let Some(member) = self.members.get(&id) else { return };
+        let visible = self.members.get(&publisher).filter(|of| of.is_visible() && of.id != id);
+        let Some(of) = visible else {
+            return self.refuse(id, mark, "subscribe-request", ErrorCode::NOT_FOUND, "the room has no such publisher");
+        };
+        let asked: Vec<_> = match &tracks {
+            None => of.tracks.keys().cloned().collect(),
+            Some(tracks) => tracks.iter().filter(|track| of.publishes(track)).cloned().collect(),
+        };
+        // What policy hides is answered like what does not exist.
+        let unknown = tracks.iter().flatten().any(|track| !of.publishes(track) || !member.verdicts.contains_key(track));
+        if unknown {
+            return self.refuse(id, mark, "subscribe-request", ErrorCode::NOT_FOUND, "the publisher has no such track");
+        }
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let want = member.wants.entry(publisher).or_insert_with(|| Want { tracks: Some(BTreeSet::new()), max_layer });
+        want.max_layer = max_layer;
+        want.tracks = match (want.tracks.take(), tracks) {
+            (Some(mut so_far), Some(more)) => {
+                so_far.extend(more);
+                Some(so_far)
+            }
+            _ => None,
+        };
+        match self.subscribe_question(id, asked, Why::Request) {
+            Some((question, asked)) if !asked.is_empty() => {
+                self.ask(question, Pending::Subscribe { viewer: id, id: mark, publisher, asked });
+            }
+            _ => self.reply(
+                id,
+                mark,
+                Event::Subscribed { room_name: self.name.clone(), publisher_id: publisher, tracks: Vec::new() },
+            ),
+        }
+    }
+
+    pub(crate) fn on_subscribe_verdicts(
+        &mut self,
+        id: PublisherId,
+        mark: Option<RequestId>,
+        publisher: PublisherId,
+        asked: Vec<TrackId>,
+        decisions: Vec<Decision>,
+    ) {
+        self.note_verdicts(id, asked.clone(), decisions);
+        let Some(member) = self.members.get(&id) else { return };
+        let (mut allowed, mut errors) = (Vec::new(), Vec::new());
+        for track in asked {
+            match member.verdicts.get(&track) {
+                Some(Ok(_)) => allowed.push(track),
+                Some(Err(denial)) => {
+                    errors.push(self.error(mark.clone(), "subscribe-request", denial, Some(publisher), Some(track)))
+                }
+                None => {}
+            }
+        }
+        if allowed.is_empty() {
+            if errors.is_empty() {
+                let event =
+                    Event::Subscribed { room_name: self.name.clone(), publisher_id: publisher, tracks: Vec::new() };
+                return self.reply(id, mark, event);
+            }
+            return errors.into_iter().for_each(|error| self.send(id, error));
+        }
+        let connection = member.connection_for(publisher);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.after_offer.insert((connection, publisher), AfterOffer { id: mark, errors });
+        }
+        for track in allowed {
+            self.start_sending(id, publisher, &track);
+        }
+    }
+
+    /// Sends a track to a member within what policy allows and the client wants.
+    pub(crate) fn start_sending(&mut self, id: PublisherId, publisher: PublisherId, track: &TrackId) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(Ok(grant)) = member.verdicts.get(track).cloned() else { return };
+        let wish = member.wants.get(&publisher).map(|want| want.max_layer).unwrap_or_default();
+        let connection = member.connection_for(publisher);
+        let fresh = Reception { connection, publisher, grant: grant.clone(), wish, paused: false, priority: None };
+        let reception = member.receives.entry(track.clone()).or_insert(fresh);
+        (reception.grant, reception.wish) = (grant, wish);
+        let limits = reception.limits();
+        self.media(MediaAction::Subscribe { connection, publisher, track: track.clone(), limits });
+    }
+
+    /// A track is gone: whoever received it receives it no more.
+    pub(crate) fn stop_sending_to_all(&mut self, track: &TrackId) {
+        let mut stopped = Vec::new();
+        for member in self.members.values_mut() {
+            if let Some(reception) = member.receives.remove(track) {
+                stopped.push(reception.connection);
+            }
+        }
+        for connection in stopped {
+            self.media(MediaAction::Unsubscribe { connection, track: track.clone() });
+        }
+    }
+
+    pub(crate) fn on_offer(&mut self, offer: SubscribeOffer) {
+        let SubscribeOffer { connection, offer_id, cause, sdp, tracks } = offer;
+        let listed: Vec<_> = tracks.into_iter().filter_map(|(mid, track)| self.offered_track(mid, track)).collect();
+        let Some(member) = self.members.get_mut(&connection.member) else { return };
+        let AfterOffer { id, errors } = member.after_offer.remove(&(connection, cause)).unwrap_or_default();
+        let event = Event::SubscribeOffer {
+            room_name: self.name.clone(),
+            publisher_id: cause,
+            offer: sdp,
+            offer_id,
+            tracks: listed,
+        };
+        self.reply(connection.member, id, event);
+        for error in errors {
+            self.send(connection.member, error);
+        }
+    }
+
+    fn offered_track(&self, mid: String, track: TrackId) -> Option<OfferedTrack> {
+        let publisher = self.members.get(&self.publisher_of(&track)?)?;
+        let info = &publisher.tracks.get(&track)?.info;
+        Some(OfferedTrack { mid, publisher_id: publisher.id, kind: info.kind, source: info.source, track_id: track })
+    }
+
+    pub(crate) fn on_subscribe_answer(
+        &mut self,
+        id: PublisherId,
+        mark: Option<RequestId>,
+        publisher: PublisherId,
+        answer: String,
+        offer_id: Option<u64>,
+    ) {
+        let Some(member) = self.members.get(&id) else { return };
+        let connection = member.connection_for(publisher);
+        let pending = Pending::TakeAnswer { member: id, id: mark, publisher };
+        self.act(pending, |ticket| MediaAction::TakeAnswer { ticket, connection, offer_id, answer });
+    }
+
+    pub(crate) fn on_answer_taken(&mut self, ticket: Ticket, result: Result<(), MediaProblem>) {
+        let Some(Pending::TakeAnswer { member, id, publisher }) = self.take(ticket) else { return };
+        if let Err(problem) = result {
+            let denial = Denial::new(problem.code, problem.message);
+            let reply = self.error(id, "subscribe-answer", &denial, Some(publisher), None);
+            self.send(member, reply);
+        }
+        self.release(Some(member));
+    }
+
+    pub(crate) fn on_subscribe_candidate(
+        &mut self,
+        id: PublisherId,
+        publisher: Option<PublisherId>,
+        candidate: Option<Candidate>,
+    ) {
+        let Some(member) = self.members.get(&id) else { return };
+        let line = candidate.map(|candidate| candidate.line().to_owned()).unwrap_or_default();
+        let connection =
+            publisher.map_or(Connection { member: id, publisher: None }, |publisher| member.connection_for(publisher));
+        self.media(MediaAction::SubscribeCandidate { connection, line });
+    }
+
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        id: PublisherId,
+        mark: Option<RequestId>,
+        publisher: PublisherId,
+        tracks: Option<Vec<TrackId>>,
+    ) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let covered = |track: &TrackId| tracks.as_ref().is_none_or(|tracks| tracks.contains(track));
+        match (&tracks, member.wants.get_mut(&publisher)) {
+            (None, _) => drop(member.wants.remove(&publisher)),
+            (Some(tracks), Some(Want { tracks: Some(wanted), .. })) => wanted.retain(|track| !tracks.contains(track)),
+            (Some(_), Some(want)) => {
+                let rest = member
+                    .receives
+                    .iter()
+                    .filter(|(track, reception)| reception.publisher == publisher && !covered(track));
+                want.tracks = Some(rest.map(|(track, _)| track.clone()).collect());
+            }
+            (Some(_), None) => {}
+        }
+        let ended: Vec<_> = member
+            .receives
+            .iter()
+            .filter(|(track, reception)| reception.publisher == publisher && covered(track))
+            .map(|(track, reception)| (track.clone(), reception.connection))
+            .collect();
+        if ended.is_empty() {
+            return self.refuse(id, mark, "unsubscribe", ErrorCode::NOT_FOUND, "you receive nothing of this kind");
+        }
+        for (track, connection) in &ended {
+            member.receives.remove(track);
+            member.after_offer.entry((*connection, publisher)).or_default().id.clone_from(&mark);
+        }
+        for (track, connection) in ended {
+            self.media(MediaAction::Unsubscribe { connection, track });
+        }
+    }
+
+    pub(crate) fn on_restart_ice(&mut self, id: PublisherId, mark: Option<RequestId>, publisher: Option<PublisherId>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let connection =
+            publisher.map_or(Connection { member: id, publisher: None }, |publisher| member.connection_for(publisher));
+        let in_use = member.receives.values().find(|reception| reception.connection == connection);
+        let Some(cause) = in_use.map(|reception| reception.publisher) else {
+            return self.refuse(id, mark, "restart-ice", ErrorCode::NOT_FOUND, "there is no such subscribe connection");
+        };
+        member.after_offer.entry((connection, cause)).or_default().id = mark;
+        self.media(MediaAction::RestartIce { connection });
+    }
+
+    pub(crate) fn on_set_layer(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
+        let Command::SetLayer { track_id, spatial, temporal, paused, priority, .. } = command else { return };
+        let Some(reception) = self.members.get_mut(&id).and_then(|member| member.receives.get_mut(&track_id)) else {
+            return self.refuse(id, mark, "set-layer", ErrorCode::NOT_FOUND, "you do not receive this track");
+        };
+        reception.wish.spatial = spatial.or(reception.wish.spatial);
+        reception.wish.temporal = temporal.or(reception.wish.temporal);
+        reception.paused = paused.unwrap_or(reception.paused);
+        reception.priority = priority.or(reception.priority);
+        let (connection, limits) = (reception.connection, reception.limits());
+        self.media(MediaAction::SetLimits { connection, track: track_id, limits });
+    }
+
+    pub(crate) fn on_layer(&mut self, connection: Connection, track: TrackId, layer: Layer, reason: LayerReason) {
+        let Some(publisher_id) = self.publisher_of(&track) else { return };
+        let Layer { spatial, temporal } = layer;
+        let event = Event::LayerChanged {
+            room_name: self.name.clone(),
+            publisher_id,
+            track_id: track,
+            spatial,
+            temporal,
+            reason,
+        };
+        self.send(connection.member, event);
+    }
+
+    pub(crate) fn on_connection_lost(&mut self, connection: Connection, reason: &str) {
+        let Some(member) = self.members.get_mut(&connection.member) else { return };
+        let lost: BTreeSet<_> = member
+            .receives
+            .values()
+            .filter(|reception| reception.connection == connection)
+            .map(|reception| reception.publisher)
+            .collect();
+        member.receives.retain(|_, reception| reception.connection != connection);
+        member.wants.retain(|publisher, _| !lost.contains(publisher));
+        member.after_offer.retain(|(of, _), _| *of != connection);
+        self.tell_revoked(connection.member, RevokedWhat::Subscription, reason);
+    }
+}

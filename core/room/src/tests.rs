@@ -1,0 +1,1 @@
+//! The room, driven by a policy that is a closure.

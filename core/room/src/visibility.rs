@@ -1,0 +1,152 @@
+//! Who knows of whom: announcements pass the subscription question first.
+
+use lockgate_model::policy::{Decision, Denial, Publication, SubscribeQuestion, Why};
+use lockgate_model::{ErrorCode, Event, PublisherId, PublisherInfo, TrackId};
+
+use crate::effect::Question;
+use crate::member::{Member, Stage};
+use crate::pending::Pending;
+use crate::room::Room;
+
+impl Member {
+    /// This member as a publisher, for a viewer who may know of at least one of its tracks.
+    pub(crate) fn publisher_info_for(&self, viewer: &Self) -> Option<PublisherInfo> {
+        let tracks = self.tracks_for(viewer);
+        (!tracks.is_empty()).then(|| PublisherInfo {
+            publisher_id: self.id,
+            user_id: self.participant.identity.user_id,
+            username: self.participant.identity.username.clone(),
+            tracks,
+        })
+    }
+}
+
+impl Room {
+    /// Asks whether a member may know of these tracks.
+    pub(crate) fn ask_about(
+        &mut self,
+        viewer: PublisherId,
+        tracks: Vec<TrackId>,
+        pending: impl FnOnce(Vec<TrackId>) -> Pending,
+    ) {
+        let why = Why::Announce;
+        if let Some((question, asked)) = self.subscribe_question(viewer, tracks, why) {
+            self.ask(question, pending(asked));
+        }
+    }
+
+    /// The subscription question about those of the tracks that are still there.
+    pub(crate) fn subscribe_question(
+        &self,
+        viewer: PublisherId,
+        tracks: Vec<TrackId>,
+        why: Why,
+    ) -> Option<(Question, Vec<TrackId>)> {
+        let who = self.members.get(&viewer)?.as_participant();
+        let (asked, publications): (Vec<TrackId>, Vec<Publication>) = tracks
+            .into_iter()
+            .filter_map(|track| self.publication(&track).map(|publication| (track, publication)))
+            .unzip();
+        let question = SubscribeQuestion { who, room: self.facts(), publications, why, now_ms: self.now_ms };
+        Some((Question::Subscribe(question), asked))
+    }
+
+    /// Keeps what policy said. The member's own grant counts too: who may not subscribe knows of no track.
+    pub(crate) fn note_verdicts(&mut self, viewer: PublisherId, asked: Vec<TrackId>, decisions: Vec<Decision>) {
+        let facts: Vec<_> = asked.into_iter().map(|track| (self.publication(&track), track)).collect();
+        let Some(member) = self.members.get_mut(&viewer) else { return };
+        let mut decisions = decisions.into_iter();
+        for (publication, track) in facts {
+            let decision = decisions
+                .next()
+                .unwrap_or_else(|| Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")));
+            let Some(publication) = publication else { continue };
+            let decision = decision.and_then(|grant| {
+                let allowed = member.grant.and(&grant);
+                let (kind, source) = (publication.track.kind, publication.track.source);
+                let denial = || Denial::new(ErrorCode::FORBIDDEN, "your grant does not allow to receive this");
+                allowed.allows_subscribing(kind, source).then_some(allowed).ok_or_else(denial)
+            });
+            member.verdicts.insert(track, decision);
+        }
+    }
+
+    /// Asks about new tracks on behalf of every other member.
+    pub(crate) fn announce(&mut self, publisher: PublisherId, tracks: &[TrackId]) {
+        if !self.members.get(&publisher).is_some_and(Member::is_visible) {
+            return;
+        }
+        let viewers: Vec<_> = self
+            .members
+            .values()
+            .filter(|viewer| viewer.id != publisher && viewer.stage == Stage::Inside)
+            .map(|viewer| viewer.id)
+            .collect();
+        for viewer in viewers {
+            self.ask_about(viewer, tracks.to_vec(), |asked| Pending::Announce { viewer, asked });
+        }
+    }
+
+    pub(crate) fn on_announce(&mut self, viewer: PublisherId, asked: Vec<TrackId>, decisions: Vec<Decision>) {
+        let mut publishers: Vec<_> = asked.iter().filter_map(|track| self.publisher_of(track)).collect();
+        publishers.dedup();
+        self.note_verdicts(viewer, asked.clone(), decisions);
+        for publisher in publishers {
+            self.tell_publisher(viewer, publisher, &asked);
+        }
+    }
+
+    /// Tells a viewer of a publisher some of whose tracks are news, and sends those that the viewer already wants.
+    fn tell_publisher(&mut self, viewer: PublisherId, publisher: PublisherId, news: &[TrackId]) {
+        let (Some(to), Some(of)) = (self.members.get(&viewer), self.members.get(&publisher)) else { return };
+        let known: Vec<_> =
+            news.iter().filter(|track| of.tracks.contains_key(track) && to.may_know(track)).cloned().collect();
+        if known.is_empty() {
+            return;
+        }
+        let wanted: Vec<_> = match to.wants.get(&publisher) {
+            Some(want) => known.into_iter().filter(|track| want.covers(track)).collect(),
+            None => Vec::new(),
+        };
+        if let Some(info) = of.publisher_info_for(to) {
+            let event = self.new_publisher(&info);
+            self.send(viewer, event);
+        }
+        for track in wanted {
+            self.start_sending(viewer, publisher, &track);
+        }
+    }
+
+    /// Tells everybody who knew of a publisher that its list of tracks is shorter now, or empty.
+    pub(crate) fn tell_shorter(&mut self, publisher: PublisherId, ended: &[TrackId]) {
+        let Some(of) = self.members.get(&publisher) else { return };
+        let mut told = Vec::new();
+        for viewer in self.members.values().filter(|viewer| viewer.id != publisher && viewer.stage == Stage::Inside) {
+            if !ended.iter().any(|track| viewer.may_know(track)) {
+                continue;
+            }
+            let event = match of.publisher_info_for(viewer) {
+                Some(info) => self.new_publisher(&info),
+                None => Event::PublisherLeft { room_name: self.name.clone(), publisher_id: publisher },
+            };
+            told.push((viewer.id, event));
+        }
+        for (viewer, event) in told {
+            self.send(viewer, event);
+        }
+        for member in self.members.values_mut() {
+            for track in ended {
+                member.verdicts.remove(track);
+            }
+        }
+    }
+
+    pub(crate) fn new_publisher(&self, info: &PublisherInfo) -> Event {
+        Event::NewPublisher {
+            room_name: self.name.clone(),
+            publisher_id: info.publisher_id,
+            username: info.username.clone(),
+            tracks: info.tracks.clone(),
+        }
+    }
+}
