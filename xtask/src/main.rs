@@ -1,1 +1,29 @@
-fn main() {}
+//! The project's own commands: `cargo xtask run`, `test` and `plugins`.
+//!
+//! Each is complete in itself: it builds what it needs, installs what it can, and otherwise says exactly what is
+//! missing and how to get it. Nothing here is part of the product.
+#![allow(clippy::print_stdout, reason = "a command-line tool talks to its user")]
+
+mod apt;
+mod cargo;
+mod cli;
+mod console;
+mod plugins;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Task};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Plugins(options) => plugins::plugins(&options),
+        Task::Run(options) => run::run(&options),
+    };
+    outcome.unwrap_or_else(|error| {
+        console::failure(format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,92 @@
+//! The command line, and nothing else: every option is explained here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Lockgate's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Build plugins, core and recorder, start both processes and print the URL; Ctrl-C stops them
+    ///
+    /// A recorder that dies is restarted within a second. The exit code is the core's own if it ended by itself, 1 if a
+    /// build failed or a process had to be killed, and 0 after a clean stop.
+    Run(RunOptions),
+    /// Compile the guests in plugins/ to components in plugins/dist/
+    ///
+    /// Uses the active toolchain's wasm32-unknown-unknown target when it is installed; otherwise Debian's rustc-web
+    /// packages, unpacked (not installed) once into the user's cache folder, with the standard library built from
+    /// source.
+    Plugins(PluginsOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// The configuration file that both processes read
+    #[arg(long, value_name = "FILE", default_value = "config.toml")]
+    pub(crate) config: PathBuf,
+    /// The cargo profile to build with; `ci` reuses what `cargo xtask test` has built
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    pub(crate) profile: Profile,
+    /// Start the core alone
+    #[arg(long)]
+    pub(crate) no_recorder: bool,
+    /// Further arguments for `lockgate`, after `--`
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) core_args: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    Release,
+    Ci,
+}
+
+impl Profile {
+    /// The name that cargo knows the profile and its output folder by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Ci => "ci",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginsOptions {
+    /// Print each component's imports
+    #[arg(long)]
+    pub(crate) verbose: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_after_two_dashes_are_the_cores() {
+        let cli = Cli::try_parse_from(["xtask", "run", "--profile", "ci", "--", "--port", "9100"]).unwrap();
+        let Task::Run(options) = cli.task else { panic!("not run") };
+        assert_eq!(options.profile, Profile::Ci);
+        assert_eq!(options.core_args, ["--port", "9100"]);
+        assert_eq!(options.config, PathBuf::from("config.toml"));
+    }
+
+    #[test]
+    fn an_unknown_profile_is_refused() {
+        assert!(Cli::try_parse_from(["xtask", "run", "--profile", "debug"]).is_err());
+    }
+}
