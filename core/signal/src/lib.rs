@@ -1,1 +1,16 @@
-//! HTTP and WebSocket doors.
+//! The doors: HTTP pages and WebSocket dialects.
+//!
+//! Turns what arrives into the shared model's requests and the model's replies into what the client understands.
+//! Decides nothing: who may do what is the shell's to ask. Every socket is one [`Arrival`] with a bounded channel
+//! each way; a client that does not read is closed, one that writes too fast waits.
+
+mod dialect;
+mod guest;
+mod pages;
+mod rate;
+mod server;
+mod socket;
+
+pub use guest::{GuestRequest, MintGuest};
+pub use server::{Asset, Doors, Pages, Readiness, serve};
+pub use socket::{Arrival, CloseCode, Incoming, Outgoing};

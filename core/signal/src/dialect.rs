@@ -1,0 +1,102 @@
+//! The `type` dialect: JSON text frames, one message each.
+
+use lockgate_model::{Command, ErrorCode, Event, Reply, Request, RequestId};
+use serde_json::Value;
+
+/// Reads one frame. An unreadable one gives the error that the client is told.
+pub(crate) fn read(text: &str) -> Result<Request, Box<Reply>> {
+    let mut value: Value = serde_json::from_str(text)
+        .map_err(|error| refusal(None, "", ErrorCode::INVALID_MESSAGE, format!("not JSON: {error}")))?;
+    let Some(object) = value.as_object_mut() else {
+        return Err(refusal(None, "", ErrorCode::INVALID_MESSAGE, "a message is a JSON object with a `type`".into()));
+    };
+    let id = request_id(object)?;
+    // The signalling seed's server took any object with a token for `auth`.
+    if !object.contains_key("type") && object.contains_key("token") {
+        object.insert("type".into(), "auth".into());
+    }
+    let Some(name) = object.get("type").and_then(Value::as_str).map(str::to_owned) else {
+        return Err(refusal(id, "", ErrorCode::INVALID_MESSAGE, "the message has no `type`".into()));
+    };
+    if !Command::NAMES.contains(&name.as_str()) {
+        let shown: String = name.chars().take(64).collect();
+        return Err(refusal(id, &shown, ErrorCode::UNKNOWN_MESSAGE, format!("no message has the type {shown:?}")));
+    }
+    Request::deserialize_value(value).map_err(|error| refusal(id, &name, ErrorCode::INVALID_MESSAGE, error))
+}
+
+/// Writes one frame.
+pub(crate) fn write(reply: &Reply) -> String {
+    serde_json::to_string(reply).unwrap_or_else(|error| {
+        tracing::error!(%error, "an event could not be written");
+        String::from(r#"{"type":"error","code":"internal","message":"an event could not be written","of":""}"#)
+    })
+}
+
+trait DeserializeValue: Sized {
+    fn deserialize_value(value: Value) -> Result<Self, String>;
+}
+
+impl DeserializeValue for Request {
+    fn deserialize_value(value: Value) -> Result<Self, String> {
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+}
+
+/// Takes the message's own mark out, bounded: it is sent back with replies.
+fn request_id(object: &mut serde_json::Map<String, Value>) -> Result<Option<RequestId>, Box<Reply>> {
+    match object.get("id") {
+        None | Some(Value::Null) => {
+            object.remove("id");
+            Ok(None)
+        }
+        Some(Value::String(text)) if text.len() <= MAX_ID => Ok(Some(RequestId::Text(text.clone()))),
+        Some(Value::Number(number)) => {
+            Ok(number.as_i64().map(RequestId::Number).or_else(|| number.as_f64().map(RequestId::Float)))
+        }
+        Some(_) => {
+            let text = format!("`id` is a number or a text of at most {MAX_ID} bytes");
+            Err(refusal(None, "", ErrorCode::INVALID_MESSAGE, text))
+        }
+    }
+}
+
+fn refusal(id: Option<RequestId>, of: &str, code: ErrorCode, message: String) -> Box<Reply> {
+    Box::new(Reply { id, event: Event::error(code, message, of) })
+}
+
+/// Longest `id` of a message, in bytes.
+const MAX_ID: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> Value {
+        serde_json::to_value(&*read(text).unwrap_err()).unwrap()
+    }
+
+    #[test]
+    fn bad_messages_are_told_what_is_wrong_with_them() {
+        assert_eq!(error("{")["code"], "invalid-message");
+        assert_eq!(error("[]")["code"], "invalid-message");
+        assert_eq!(
+            error(r#"{"type":"fly","id":7}"#),
+            serde_json::json!({
+                "id": 7, "type": "error", "code": "unknown-message", "message": "no message has the type \"fly\"", "of": "fly"
+            })
+        );
+        let missing = error(r#"{"type":"join-room","id":"x"}"#);
+        assert_eq!((missing["of"].as_str(), missing["id"].as_str()), (Some("join-room"), Some("x")));
+        assert!(missing["message"].as_str().unwrap().contains("roomName"), "{missing}");
+        assert!(
+            error(r#"{"type":"join-room","roomName":""}"#)["message"].as_str().unwrap().contains("room name is empty")
+        );
+        assert_eq!(error(&format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(129)))["code"], "invalid-message");
+    }
+
+    #[test]
+    fn the_seeds_bare_token_is_an_auth() {
+        assert!(matches!(read(r#"{"token":"t"}"#).unwrap().command, Command::Auth { .. }));
+    }
+}

@@ -1,0 +1,89 @@
+//! Guest tokens for development: a page on the same machine gets a ten-minute token without an account.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use crate::pages::problem;
+use crate::server::Doors;
+
+/// Makes a token for a guest of this name.
+pub type MintGuest = Arc<dyn Fn(&GuestRequest) -> Option<String> + Send + Sync>;
+
+/// What a guest says of itself.
+#[derive(Debug, Deserialize)]
+pub struct GuestRequest {
+    /// Name for people, 1–64 characters.
+    pub name: String,
+}
+
+/// `POST /dev/token`. Only this machine's own pages get one: the peer is on loopback, and the page's origin is the host
+/// it asks, so no other site's page can (Host and Origin are set by the browser, not by the page).
+pub(crate) async fn mint(
+    State(doors): State<Arc<Doors>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Json(request): Json<GuestRequest>,
+) -> Response {
+    let Some(mint) = &doors.pages.guest else {
+        return problem(StatusCode::NOT_FOUND, "not-found", "this node mints no guest tokens");
+    };
+    if !peer.ip().to_canonical().is_loopback() || !same_origin(&headers) {
+        return problem(StatusCode::FORBIDDEN, "forbidden", "guest tokens are for pages of this machine only");
+    }
+    let length = request.name.trim().chars().count();
+    if !(1..=64).contains(&length) {
+        return problem(StatusCode::BAD_REQUEST, "invalid-message", "a guest's name has 1 to 64 characters");
+    }
+    match mint(&request) {
+        Some(token) => {
+            ([(header::CACHE_CONTROL, "no-store")], Json(serde_json::json!({ "token": token }))).into_response()
+        }
+        None => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the token could not be made"),
+    }
+}
+
+fn same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(host) = text(header::HOST) else { return false };
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
+    let origin_fits = match text(header::ORIGIN) {
+        Some(origin) => origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host),
+        None => false,
+    };
+    local && origin_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(host: &str, origin: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_the_nodes_own_page_may_ask() {
+        assert!(same_origin(&headers("127.0.0.1:9000", Some("http://127.0.0.1:9000"))));
+        assert!(same_origin(&headers("localhost:9000", Some("http://localhost:9000"))));
+        for (host, origin) in [
+            ("127.0.0.1:9000", Some("https://evil.example")),
+            ("127.0.0.1:9000", Some("null")),
+            ("127.0.0.1:9000", None),
+            ("evil.example:9000", Some("http://evil.example:9000")),
+        ] {
+            assert!(!same_origin(&headers(host, origin)), "{host} {origin:?}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Plain pages: health, readiness, metrics, the web app.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lockgate_model::Secret;
+
+use crate::server::{Asset, Doors};
+
+/// `GET /health`: the process lives and answers.
+pub(crate) async fn health() -> Response {
+    Json(serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+/// `GET /ready`: the node can do its work; else 503 with what is missing.
+pub(crate) async fn ready(State(doors): State<Arc<Doors>>) -> Response {
+    let missing = (doors.pages.ready)();
+    let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(serde_json::json!({ "ready": missing.is_empty(), "missing": missing }))).into_response()
+}
+
+/// `GET /metrics` in the Prometheus text format: for this machine, or with the configured token.
+pub(crate) async fn metrics(
+    State(doors): State<Arc<Doors>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let allowed = match &doors.pages.metrics_token {
+        Some(token) => bearer(&headers).is_some_and(|given| given == *token),
+        None => peer.ip().to_canonical().is_loopback(),
+    };
+    if !allowed {
+        return problem(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "metrics are for this machine; set [metrics] token to read them from elsewhere",
+        );
+    }
+    let text = (doors.pages.metrics)().await;
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// The web app's files, compiled in.
+pub(crate) async fn asset(State(doors): State<Arc<Doors>>, Path(path): Path<String>) -> Response {
+    serve_asset(&doors, &path)
+}
+
+pub(crate) fn serve_asset(doors: &Doors, path: &str) -> Response {
+    let Some(asset) = doors.pages.assets.iter().find(|asset| asset.path == path) else {
+        return problem(StatusCode::NOT_FOUND, "not-found", "there is no such page");
+    };
+    let Asset { media_type, bytes, .. } = *asset;
+    let headers = [
+        (header::CONTENT_TYPE, media_type),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+    ];
+    (headers, bytes).into_response()
+}
+
+/// An RFC 9457 problem document.
+pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("error"),
+        "status": status.as_u16(),
+        "code": code,
+        "detail": detail,
+    });
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+fn bearer(headers: &HeaderMap) -> Option<Secret> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim()))
+}
+
+/// The app loads nothing from elsewhere and talks to its own node only.
+const CONTENT_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob: mediastream:; \
+     img-src 'self' data: blob:; style-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";

@@ -1,0 +1,118 @@
+//! The HTTP server: routes to pages and sockets.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use lockgate_model::Secret;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::guest::{self, MintGuest};
+use crate::pages;
+use crate::socket::{self, Arrival, MAX_FRAME};
+
+/// What the node still lacks, in words; empty when it is ready.
+pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Pages {
+    /// For `/ready`.
+    pub ready: Readiness,
+    /// For `/metrics`: the text.
+    pub metrics: Arc<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>,
+    /// Who may read the metrics from elsewhere; none: only this machine.
+    pub metrics_token: Option<Secret>,
+    /// The web app; the one with the path `index.html` is shown on `/`.
+    pub assets: &'static [Asset],
+    /// For `/dev/token`; none: there is no such page.
+    pub guest: Option<MintGuest>,
+}
+
+/// A file of the web app.
+#[derive(Clone, Copy, Debug)]
+pub struct Asset {
+    /// Below `/app/`, with `/` between folders.
+    pub path: &'static str,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// Its content.
+    pub bytes: &'static [u8],
+}
+
+/// Everything the doors need.
+pub struct Doors {
+    /// What the pages show.
+    pub pages: Pages,
+    /// Where sockets are announced; when it is full, new ones are turned away.
+    pub arrivals: mpsc::Sender<Arrival>,
+}
+
+/// Serves until `ending` becomes true, then lets open sockets finish.
+pub async fn serve(listener: TcpListener, doors: Doors, mut ending: watch::Receiver<bool>) -> std::io::Result<()> {
+    let app = routes(Arc::new(doors)).into_make_service_with_connect_info::<SocketAddr>();
+    let ended = async move {
+        // An error means that the sender is gone: the node ends.
+        let _ = ending.wait_for(|ending| *ending).await;
+    };
+    axum::serve(listener, app).with_graceful_shutdown(ended).await
+}
+
+fn routes(doors: Arc<Doors>) -> Router {
+    Router::new()
+        .route("/", get(front_door))
+        .route("/ws", get(socket_door))
+        .route("/health", get(pages::health))
+        .route("/ready", get(pages::ready))
+        .route("/metrics", get(pages::metrics))
+        .route("/dev/token", post(guest::mint))
+        .route("/app/{*path}", get(pages::asset))
+        .fallback(async || pages::problem(StatusCode::NOT_FOUND, "not-found", "there is no such page"))
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .with_state(doors)
+}
+
+/// A WebSocket upgrade on `/` is the seed's door; anything else gets the web app.
+async fn front_door(
+    State(doors): State<Arc<Doors>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    match upgrade {
+        Ok(upgrade) => open_socket(upgrade, peer, &doors),
+        Err(_) => pages::serve_asset(&doors, "index.html"),
+    }
+}
+
+async fn socket_door(
+    State(doors): State<Arc<Doors>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    match upgrade {
+        Ok(upgrade) => open_socket(upgrade, peer, &doors),
+        Err(rejection) => {
+            let mut response = rejection.into_response();
+            if response.status() == StatusCode::BAD_REQUEST {
+                response = pages::problem(StatusCode::UPGRADE_REQUIRED, "invalid-message", "open a WebSocket here");
+            }
+            response
+        }
+    }
+}
+
+fn open_socket(upgrade: WebSocketUpgrade, peer: SocketAddr, doors: &Doors) -> Response {
+    let arrivals = doors.arrivals.clone();
+    upgrade
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .on_upgrade(move |socket| socket::carry(socket, peer, arrivals))
+}
