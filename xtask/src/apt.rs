@@ -1,11 +1,11 @@
-//! Debian's package tools: reading the lists, downloading and unpacking without installing.
+//! Debian's package tools: reading the lists, downloading and unpacking without installing, installing as root.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::cargo::{capture, run};
 use crate::console::note;
@@ -123,6 +123,24 @@ pub(crate) fn unpack(folder: &Path, root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Installs packages on the system.
+///
+/// # Errors
+/// If we are not root (the message holds the one command to run) or if apt fails.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    let command = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if !present() {
+        bail!("please install these (here by their Debian names) and try again: {}", packages.join(" "));
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("please run this and try again: sudo {command}");
+    }
+    run(debian("apt-get").args(["-q", "update"]).stdout(Stdio::null()))?;
+    let mut install = debian("apt-get");
+    install.args(["-q", "install", "-y", "--no-install-recommends"]).args(packages);
+    run(install.stdout(Stdio::null())).with_context(|| format!("could not install; by hand: {command}"))
 }
 
 /// A command of Debian's tools that asks nothing and speaks English.

@@ -19,6 +19,11 @@ pub(crate) enum Task {
     /// A recorder that dies is restarted within a second. The exit code is the core's own if it ended by itself, 1 if a
     /// build failed or a process had to be killed, and 0 after a clean stop.
     Run(RunOptions),
+    /// Run everything that checks the project, and install what that needs where it can
+    ///
+    /// Goes on after a failed step, and ends with a summary; the exit code is 0 only if every step passed. As root on
+    /// Debian, missing packages are installed; elsewhere the one command to run is printed.
+    Test(TestOptions),
     /// Compile the guests in plugins/ to components in plugins/dist/
     ///
     /// Uses the active toolchain's wasm32-unknown-unknown target when it is installed; otherwise Debian's rustc-web
@@ -60,6 +65,35 @@ impl Profile {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct TestOptions {
+    /// Leave out the system tests, which need a browser
+    #[arg(long, conflicts_with = "only")]
+    pub(crate) fast: bool,
+    /// Run only this step (may be repeated)
+    #[arg(long, value_enum, value_name = "STEP")]
+    pub(crate) only: Vec<Step>,
+}
+
+/// The steps of `cargo xtask test`, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// Formatting of the workspace and of the guests
+    Fmt,
+    /// Who may depend on whom, and the licences of everything we ship
+    Arrows,
+    /// Components from the guests, and what they import
+    Plugins,
+    /// Lints, as errors
+    Clippy,
+    /// The documentation builds without a warning
+    Doc,
+    /// Unit, property and documentation tests of the workspace and the guests
+    Unit,
+    /// The real binaries with a real browser
+    System,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PluginsOptions {
     /// Print each component's imports
     #[arg(long)]
@@ -83,6 +117,18 @@ mod tests {
         assert_eq!(options.profile, Profile::Ci);
         assert_eq!(options.core_args, ["--port", "9100"]);
         assert_eq!(options.config, PathBuf::from("config.toml"));
+    }
+
+    #[test]
+    fn steps_can_be_picked_one_by_one() {
+        let cli = Cli::try_parse_from(["xtask", "test", "--only", "fmt", "--only", "unit"]).unwrap();
+        let Task::Test(options) = cli.task else { panic!("not test") };
+        assert_eq!(options.only, [Step::Fmt, Step::Unit]);
+    }
+
+    #[test]
+    fn fast_and_only_exclude_each_other() {
+        assert!(Cli::try_parse_from(["xtask", "test", "--fast", "--only", "fmt"]).is_err());
     }
 
     #[test]

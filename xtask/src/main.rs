@@ -10,6 +10,7 @@ mod cli;
 mod console;
 mod plugins;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Plugins(options) => plugins::plugins(&options),
         Task::Run(options) => run::run(&options),
+        Task::Test(options) => test::test(&options),
     };
     outcome.unwrap_or_else(|error| {
         console::failure(format!("{error:#}"));

@@ -1,0 +1,180 @@
+//! `cargo xtask test`: everything that checks the project, in order, with a summary.
+//!
+//! All code is built in one profile (`ci`) with one selection of packages, so that cargo switches the same features
+//! everywhere and the WebAssembly compiler, the largest piece, is built once.
+
+mod arrows;
+mod licences;
+mod metadata;
+mod report;
+mod suite;
+mod tools;
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use self::metadata::Metadata;
+use self::report::Report;
+use self::suite::{Counts, Suite};
+use crate::cargo::{cargo, root, run};
+use crate::cli::{Step, TestOptions};
+use crate::console::{failure, heading, note};
+use crate::plugins;
+
+/// Runs the command.
+pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
+    let mut report = Report::default();
+    for step in chosen(options) {
+        heading(format!("test: {}", step.name()));
+        let started = Instant::now();
+        let mut counts = Counts::default();
+        let outcome = step.run(&mut counts);
+        if let Err(error) = &outcome {
+            failure(format!("{error:#}"));
+        }
+        report.add(step.name(), started.elapsed(), counts, outcome.err().map(|error| format!("{error:#}")));
+    }
+    print!("{report}");
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The steps to run, in their own order whatever the order on the command line.
+fn chosen(options: &TestOptions) -> Vec<Step> {
+    let wanted = |step: &Step| match options.only.as_slice() {
+        [] => !(options.fast && *step == Step::System),
+        only => only.contains(step),
+    };
+    ALL.iter().copied().filter(wanted).collect()
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Arrows => "arrows",
+            Self::Plugins => "plugins",
+            Self::Clippy => "clippy",
+            Self::Doc => "doc",
+            Self::Unit => "unit",
+            Self::System => "system",
+        }
+    }
+
+    fn run(self, counts: &mut Counts) -> Result<()> {
+        match self {
+            Self::Fmt => fmt(),
+            Self::Arrows => arrows(),
+            Self::Plugins => plugins::build().map(drop),
+            Self::Clippy => clippy(),
+            Self::Doc => doc(),
+            Self::Unit => unit(counts),
+            Self::System => system(counts),
+        }
+    }
+}
+
+fn fmt() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(in_guests(cargo().args(["fmt", "--all", "--check"])))
+}
+
+/// Who may depend on whom, by our own rules; `cargo deny` adds advisories for those who have it.
+fn arrows() -> Result<()> {
+    let metadata = Metadata::read()?;
+    let mut broken = arrows::broken(&metadata);
+    broken.extend(licences::refused(&metadata));
+    for rule in &broken {
+        failure(rule);
+    }
+    if !broken.is_empty() {
+        bail!("{} rules about dependencies are broken", broken.len());
+    }
+    note(format!("{} packages", metadata.packages.len()));
+    if tools::on_path("cargo-deny") {
+        run(cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]))?;
+    }
+    Ok(())
+}
+
+fn clippy() -> Result<()> {
+    let deny = ["--", "-D", "warnings"];
+    run(cargo().args(["clippy", "--profile", PROFILE, "--workspace", "--all-targets"]).args(deny))?;
+    run(in_guests(cargo().args(["clippy", "--workspace", "--all-targets", "--target-dir", GUESTS_ON_HOST]).args(deny)))
+}
+
+fn doc() -> Result<()> {
+    // Comments inside a crate may point at its private items; only links that lead nowhere are wrong.
+    let flags = "-D warnings -A rustdoc::private_intra_doc_links";
+    run(cargo().env("RUSTDOCFLAGS", flags).args(["doc", "--profile", PROFILE, "--workspace", "--no-deps"]))
+}
+
+fn unit(counts: &mut Counts) -> Result<()> {
+    let suite = Suite::build(PROFILE)?;
+    let mut failed = suite.run(|package| package != SYSTEM_TESTS, counts)?;
+    failed.extend(suite::documentation(PROFILE, counts)?);
+    failed.extend(suite::watched(
+        "plugins",
+        in_guests(cargo().args(["test", "--workspace", "--target-dir", GUESTS_ON_HOST])),
+        counts,
+    )?);
+    none_of(&failed)
+}
+
+fn system(counts: &mut Counts) -> Result<()> {
+    tools::provide()?;
+    plugins::build()?;
+    let suite = Suite::build(PROFILE)?;
+    let failed = suite.run(|package| package == SYSTEM_TESTS, counts)?;
+    none_of(&failed)
+}
+
+fn none_of(failed: &[String]) -> Result<()> {
+    if !failed.is_empty() {
+        bail!("{} failed", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// Cargo in the guests' own workspace.
+fn in_guests(command: &mut Command) -> &mut Command {
+    command.current_dir(root().join("plugins"))
+}
+
+/// Everything, cheap and telling things first.
+const ALL: [Step; 7] = [Step::Fmt, Step::Arrows, Step::Plugins, Step::Clippy, Step::Doc, Step::Unit, Step::System];
+
+/// The cargo profile that everything is tested in.
+const PROFILE: &str = "ci";
+
+const SYSTEM_TESTS: &str = "lockgate-tests";
+
+/// Where the guests are built for the host, to be linted and unit-tested, relative to plugins/.
+const GUESTS_ON_HOST: &str = "target/host";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(fast: bool, only: &[Step]) -> TestOptions {
+        TestOptions { fast, only: only.to_vec() }
+    }
+
+    #[test]
+    fn everything_runs_by_default() {
+        assert_eq!(chosen(&options(false, &[])), ALL);
+    }
+
+    #[test]
+    fn fast_leaves_out_the_system_tests_only() {
+        let steps = chosen(&options(true, &[]));
+        assert_eq!(steps.len(), ALL.len() - 1);
+        assert!(!steps.contains(&Step::System));
+    }
+
+    #[test]
+    fn chosen_steps_keep_their_order() {
+        assert_eq!(chosen(&options(false, &[Step::Unit, Step::Fmt])), [Step::Fmt, Step::Unit]);
+    }
+}

@@ -1,0 +1,236 @@
+//! The workspace's tests: built together, then run one executable after another, each under a deadline.
+//!
+//! `cargo test` would do the same for all of them at once, but a selection of packages makes it switch other features
+//! and build much of the tree again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{BufRead, BufReader, PipeReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::metadata::Metadata;
+use crate::cargo::{self, Artifact, cargo, shown};
+use crate::console::{brief, failure, note};
+
+/// How many tests came out how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) passed: u32,
+    pub(super) failed: u32,
+    pub(super) skipped: u32,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Reads the line that closes a test run: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn parse(line: &str) -> Option<Self> {
+        let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
+        let mut numbers = BTreeMap::new();
+        for part in rest.split(';') {
+            if let Some((number, name)) = part.trim().split_once(' ') {
+                numbers.insert(name, number.parse().unwrap_or(0));
+            }
+        }
+        let number = |name| numbers.get(name).copied().unwrap_or(0);
+        Some(Self { passed: number("passed"), failed: number("failed"), skipped: number("ignored") })
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every test executable of the workspace.
+pub(super) struct Suite {
+    executables: Vec<Executable>,
+}
+
+struct Executable {
+    package: String,
+    target: String,
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+impl Suite {
+    /// Builds all programs and all tests of the workspace.
+    pub(super) fn build(profile: &str) -> Result<Self> {
+        let started = Instant::now();
+        note("building the workspace and its tests (the first time takes many minutes)");
+        let metadata = Metadata::read()?;
+        let artifacts = cargo::build(cargo().args(["build", "--profile", profile, "--workspace", "--all-targets"]))?;
+        note(format!("built in {}", brief(started.elapsed())));
+        let tests = artifacts.iter().filter(|artifact| is_test(artifact));
+        let executables = tests.map(|artifact| executable(artifact, &metadata)).collect::<Result<_>>()?;
+        Ok(Self { executables })
+    }
+
+    /// Runs the tests of the packages that are `wanted`. Returns the names of those that failed.
+    pub(super) fn run(&self, wanted: impl Fn(&str) -> bool, counts: &mut Counts) -> Result<Vec<String>> {
+        let mut failed = Vec::new();
+        for executable in self.executables.iter().filter(|executable| wanted(&executable.package)) {
+            let name = format!("{} {}", executable.package, executable.target);
+            note(&name);
+            failed.extend(watched(&name, &mut executable.command(), counts)?);
+        }
+        Ok(failed)
+    }
+}
+
+impl Executable {
+    /// What `cargo test` would run: in the package's folder, which some tests find their files by.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        command
+    }
+}
+
+/// Runs the examples in the documentation.
+pub(super) fn documentation(profile: &str, counts: &mut Counts) -> Result<Option<String>> {
+    note("examples in the documentation");
+    watched("documentation", cargo().args(["test", "--profile", profile, "--workspace", "--doc"]), counts)
+}
+
+/// Runs one command that prints test results, passing its output on. Returns its name if it failed.
+///
+/// A command that passes its deadline is killed with everything it has started, and has failed.
+pub(super) fn watched(name: &str, command: &mut Command, counts: &mut Counts) -> Result<Option<String>> {
+    watched_for(name, command, counts, PATIENCE)
+}
+
+fn watched_for(name: &str, command: &mut Command, counts: &mut Counts, patience: Duration) -> Result<Option<String>> {
+    let (output, writer) = std::io::pipe()?;
+    command.stdout(writer).process_group(0);
+    let child = command.spawn().with_context(|| format!("cannot start {}", shown(command)))?;
+    // Ours keeps the pipe open: without this, its end would never be seen.
+    command.stdout(std::process::Stdio::null());
+    let (passed, seen) = attend(child, lines(output), patience)?;
+    counts.add(seen);
+    if passed {
+        return Ok(None);
+    }
+    if seen.failed == 0 {
+        // It crashed, hung or failed before its tests could say so.
+        counts.add(Counts { failed: 1, ..Counts::default() });
+    }
+    Ok(Some(name.to_string()))
+}
+
+/// Follows a run to its end or its deadline. Returns whether it succeeded, and the tests it reported.
+fn attend(mut child: Child, lines: Receiver<String>, patience: Duration) -> Result<(bool, Counts)> {
+    let deadline = Instant::now() + patience;
+    let mut counts = Counts::default();
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                println!("{line}");
+                counts.add(Counts::parse(&line).unwrap_or_default());
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok((child.wait()?.success(), counts)),
+            Err(RecvTimeoutError::Timeout) => {
+                failure(format!("no end after {}: killed", brief(patience)));
+                kill(&mut child)?;
+                return Ok((false, counts));
+            }
+        }
+    }
+}
+
+fn kill(child: &mut Child) -> Result<()> {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        kill_process_group(group, Signal::KILL)?;
+    }
+    child.wait()?;
+    Ok(())
+}
+
+/// Lines as they come; the channel closes with the pipe.
+fn lines(output: PipeReader) -> Receiver<String> {
+    let (sender, receiver) = mpsc::sync_channel(64);
+    thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn is_test(artifact: &Artifact) -> bool {
+    artifact.profile.test && !artifact.is("bench") && !artifact.is("example") && artifact.executable.is_some()
+}
+
+fn executable(artifact: &Artifact, metadata: &Metadata) -> Result<Executable> {
+    let package = metadata.packages.iter().find(|package| package.manifest_path == artifact.manifest_path);
+    Ok(Executable {
+        package: package.context("cargo built a package that it did not name")?.name.clone(),
+        target: artifact.target.name.clone(),
+        program: artifact.executable.clone().context("a test is a program")?,
+        folder: artifact.folder()?.to_path_buf(),
+    })
+}
+
+/// The longest that one executable's tests may take.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, patience: Duration) -> (Option<String>, Counts) {
+        let mut counts = Counts::default();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let failed = watched_for("it", &mut command, &mut counts, patience).unwrap();
+        (failed, counts)
+    }
+
+    #[test]
+    fn the_closing_line_of_a_run_is_read() {
+        let line = "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.22s";
+        assert_eq!(Counts::parse(line), Some(Counts { passed: 12, failed: 2, skipped: 1 }));
+        assert_eq!(Counts::parse("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn results_of_a_run_are_added_up() {
+        let script =
+            "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'; echo 'test result: ok. 3 passed; 0 failed'";
+        assert_eq!(shell(script, PATIENCE), (None, Counts { passed: 5, failed: 0, skipped: 0 }));
+    }
+
+    #[test]
+    fn a_run_that_crashes_counts_as_a_failed_test() {
+        assert_eq!(shell("kill -9 $$", PATIENCE), (Some("it".into()), Counts { passed: 0, failed: 1, skipped: 0 }));
+    }
+
+    #[test]
+    fn a_run_that_hangs_is_killed_with_what_it_started() {
+        let started = Instant::now();
+        let (failed, counts) = shell("sleep 600 & echo hanging; wait", Duration::from_millis(300));
+        assert_eq!(failed.as_deref(), Some("it"));
+        assert_eq!(counts.failed, 1);
+        assert!(started.elapsed() < Duration::from_secs(60));
+    }
+}
