@@ -1,8 +1,9 @@
-//! The words of Lockgate: ids, layers, codecs, commands and events, policy questions, verdicts and grants.
+//! The words of Lockgate: ids, layers, codecs, commands and events, policy questions, verdicts and grants, carrier frames.
 //!
 //! Data only: nothing here acts, waits or does I/O. Every other crate speaks in these types, and the adapters
 //! (signalling, policy, cluster) know each other only through them.
 
+pub mod carrier;
 mod command;
 mod error_code;
 mod event;
