@@ -1,0 +1,193 @@
+//! The sections that say who decides: `[policy]` and `[[plugin]]`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lockgate_model::policy::Hook;
+
+use super::section::{Bytes, FromValue, Section};
+use super::tree::Value;
+
+/// `[policy]`
+#[derive(Clone, Debug)]
+pub struct PolicySection {
+    /// Whether something is allowed on which every plugin abstains; tokens are never, commands then for admins only.
+    pub default_allow: bool,
+    /// How long one question may take, through all plugins and the wait for a thread.
+    pub chain_deadline: Duration,
+    /// How many threads answer questions.
+    pub threads: usize,
+    /// How many questions may wait for a thread; more are denied with `overloaded`.
+    pub queue: usize,
+}
+
+/// `allow` or `deny`.
+struct AllowOrDeny(bool);
+
+impl FromValue for AllowOrDeny {
+    const REMEDY: &'static str = "write \"allow\" or \"deny\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) if text == "allow" => Ok(Self(true)),
+            Value::Text(text) if text == "deny" => Ok(Self(false)),
+            _ => Err("is neither \"allow\" nor \"deny\"".into()),
+        }
+    }
+}
+
+impl PolicySection {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let policy = Self {
+            default_allow: section.get("default", AllowOrDeny(true)).0,
+            chain_deadline: section.within(
+                "chain_deadline",
+                Duration::from_millis(250),
+                Duration::from_millis(1),
+                Duration::from_secs(10),
+            ),
+            threads: section.within("threads", 2, 1, 16),
+            queue: section.within("queue", 1024, 1, 65_536),
+        };
+        section.finish();
+        policy
+    }
+}
+
+/// `[[plugin]]`
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    /// Its name in logs, metrics and attributes.
+    pub name: String,
+    /// The component.
+    pub file: PathBuf,
+    /// The hooks it is asked; none: all that it exports.
+    pub hooks: Option<Vec<Hook>>,
+    /// The host imports it may have.
+    pub grants: Vec<Import>,
+    /// Its own settings, as JSON.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// What it may use up.
+    pub limits: PluginLimits,
+    /// What its failure means.
+    pub on_failure: FailureMode,
+    /// The digest that the file must have, in hexadecimal.
+    pub sha256: Option<String>,
+}
+
+/// `[plugin.limits]`
+#[derive(Clone, Debug)]
+pub struct PluginLimits {
+    /// How long one call may take.
+    pub deadline: Duration,
+    /// Other times for some hooks.
+    pub hook_deadlines: BTreeMap<Hook, Duration>,
+    /// How much memory one call may have, in bytes.
+    pub memory: usize,
+    /// How many keys it may remember.
+    pub kv_keys: usize,
+    /// How many bytes it may remember, keys and values.
+    pub kv_bytes: usize,
+    /// How many lines it may log in a second.
+    pub log_lines: u32,
+}
+
+impl PluginLimits {
+    fn read(mut section: Section<'_>) -> Self {
+        let (low, high) = (Duration::from_millis(1), Duration::from_secs(5));
+        let mut hooks = section.below("hook_deadlines");
+        let hook_deadlines =
+            Hook::ALL.into_iter().filter_map(|hook| Some((hook, hooks.find(hook.as_str())?))).collect();
+        hooks.finish();
+        let limits = Self {
+            deadline: section.within("deadline", Duration::from_millis(50), low, high),
+            hook_deadlines,
+            memory: section.within("memory", Bytes(32 << 20), Bytes(1 << 20), Bytes(256 << 20)).0,
+            kv_keys: section.within("kv_keys", 1024, 0, 1_000_000),
+            kv_bytes: section.within("kv_bytes", Bytes(1 << 20), Bytes(0), Bytes(256 << 20)).0,
+            log_lines: section.within("log_lines", 50, 0, 10_000),
+        };
+        section.finish();
+        limits
+    }
+}
+
+/// A host import that a plugin can be granted, by its name in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Import(pub &'static str);
+
+impl FromValue for Import {
+    const REMEDY: &'static str = "the imports are \"log\", \"clock\", \"config\", \"kv\", \"metrics\", \"jwt\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let Value::Text(text) = value else { return Err("is no import".into()) };
+        IMPORTS.into_iter().find(|import| import == text).map(Self).ok_or_else(|| "is no import".into())
+    }
+}
+
+/// What a plugin's failure means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureMode {
+    /// No.
+    Closed,
+    /// As if it had abstained.
+    Open,
+}
+
+impl FromValue for FailureMode {
+    const REMEDY: &'static str = "write \"closed\" or \"open\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) if text == "closed" => Ok(Self::Closed),
+            Value::Text(text) if text == "open" => Ok(Self::Open),
+            _ => Err("is no failure mode".into()),
+        }
+    }
+}
+
+impl FromValue for Hook {
+    const REMEDY: &'static str =
+        "the hooks are \"auth\", \"admission\", \"publishing\", \"subscription\", \"recording\", \"command\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let Value::Text(text) = value else { return Err("is not a hook".into()) };
+        Self::ALL.into_iter().find(|hook| hook.as_str() == text).ok_or_else(|| "is not a hook".into())
+    }
+}
+
+impl Plugin {
+    pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Self {
+        let name = section.find::<String>("name");
+        let file = section.find::<String>("file");
+        if name.is_none() {
+            section.miss("name", "give the plugin a name");
+        }
+        if file.is_none() {
+            section.miss("file", "name the component, as in \"plugins/dist/jwt-auth.wasm\"");
+        }
+        let plugin = Self {
+            name: name.unwrap_or_default(),
+            file: folder.join(file.unwrap_or_default()),
+            hooks: section.find("hooks"),
+            grants: section.get("grants", Vec::new()),
+            settings: settings(&mut section),
+            limits: PluginLimits::read(section.below("limits")),
+            on_failure: section.get("on_failure", FailureMode::Closed),
+            sha256: section.find("sha256"),
+        };
+        section.finish();
+        plugin
+    }
+}
+
+/// The plugin's own keys are its own to check.
+fn settings(section: &mut Section<'_>) -> serde_json::Map<String, serde_json::Value> {
+    let Some(node) = section.take("settings") else { return serde_json::Map::new() };
+    match node.value.to_json() {
+        serde_json::Value::Object(settings) => settings,
+        _ => {
+            section.complain("settings", &node, "is a section", "write [plugin.settings]");
+            serde_json::Map::new()
+        }
+    }
+}
+
+const IMPORTS: [&str; 6] = ["log", "clock", "config", "kv", "metrics", "jwt"];

@@ -1,0 +1,223 @@
+//! The sections, each with its keys, defaults and ranges.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lockgate_model::Secret;
+
+use super::section::{Announce, FromValue, Section};
+use super::tree::Value;
+
+/// `[http]`
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// The address that is listened on.
+    pub host: IpAddr,
+    /// The port that is listened on; 0 takes a free one.
+    pub port: u16,
+}
+
+impl Http {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let http = Self { host: section.get("host", Ipv4Addr::LOCALHOST.into()), port: section.get("port", 9000) };
+        section.finish();
+        http
+    }
+}
+
+/// `[media]`
+#[derive(Clone, Debug)]
+pub struct Media {
+    /// How many media threads; 0: one for each core.
+    pub workers: usize,
+    /// The UDP port of the first worker; each further one has the next. 0 takes free ones.
+    pub port: u16,
+    /// The addresses that are bound to.
+    pub bind: Vec<IpAddr>,
+    /// The addresses that clients are told; none: loopback and every interface's.
+    pub announce: Vec<Announce>,
+}
+
+impl Media {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let media = Self {
+            workers: section.within("workers", 0, 0, 256),
+            port: section.get("port", 40000),
+            bind: section.get("bind", vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
+            announce: section.get("announce", Vec::new()),
+        };
+        section.finish();
+        media
+    }
+}
+
+/// `[auth]`: the key ring `default` of the host import `jwt`.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// What tokens are verified with.
+    pub key: Option<KeySource>,
+    /// The algorithm that tokens must be signed with, by its JWA name.
+    pub algorithm: String,
+    /// The issuer that a token must name.
+    pub issuer: Option<String>,
+    /// The audience that a token must name.
+    pub audience: Option<String>,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+}
+
+/// What tokens are verified with.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A shared secret (HS256).
+    Secret(Secret),
+    /// A public key in PEM (RS256, ES256, EdDSA).
+    PublicKey(PathBuf),
+    /// A JSON Web Key Set (RFC 7517).
+    Jwks(PathBuf),
+}
+
+impl Auth {
+    pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Self {
+        let secret = section.secret("secret", folder).map(KeySource::Secret);
+        let public = section.find::<String>("public_key_file").map(|file| KeySource::PublicKey(folder.join(file)));
+        let jwks = section.find::<String>("jwks_file").map(|file| KeySource::Jwks(folder.join(file)));
+        let keys: Vec<_> = [secret, public, jwks].into_iter().flatten().collect();
+        if keys.len() > 1 {
+            section.contradict("give one of secret, public_key_file and jwks_file", "take the others out");
+        }
+        let key = keys.into_iter().next();
+        let allowed: &[&str] = match key {
+            Some(KeySource::PublicKey(_) | KeySource::Jwks(_)) => &["RS256", "ES256", "EdDSA"],
+            Some(KeySource::Secret(_)) | None => &["HS256"],
+        };
+        let auth = Self {
+            key,
+            algorithm: section.one_of("algorithm", allowed),
+            issuer: section.find("issuer"),
+            audience: section.find("audience"),
+            leeway: section.within("leeway", Duration::from_secs(5), Duration::ZERO, Duration::from_secs(300)),
+        };
+        section.finish();
+        auth
+    }
+}
+
+/// `[rooms]`
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    /// Most participants in one room, whatever policy says.
+    pub max_participants: usize,
+    /// Most tracks of one participant.
+    pub max_tracks: usize,
+    /// What a second place of the same user in a room does.
+    pub duplicate: Duplicate,
+    /// How long a participant whose socket was lost keeps its place.
+    pub resume: Duration,
+}
+
+/// What a second place of the same user in a room does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicate {
+    /// Both stay.
+    Allow,
+    /// The newer one takes the place.
+    Replace,
+}
+
+impl FromValue for Duplicate {
+    const REMEDY: &'static str = "write \"allow\" or \"replace\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) if text == "allow" => Ok(Self::Allow),
+            Value::Text(text) if text == "replace" => Ok(Self::Replace),
+            _ => Err("is no way to treat a duplicate".into()),
+        }
+    }
+}
+
+impl Rooms {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let rooms = Self {
+            max_participants: section.within("max_participants", 1000, 1, 100_000),
+            max_tracks: section.within("max_tracks", 16, 1, 64),
+            duplicate: section.get("duplicate", Duplicate::Allow),
+            resume: section.within("resume", Duration::from_secs(15), Duration::ZERO, Duration::from_secs(300)),
+        };
+        section.finish();
+        rooms
+    }
+}
+
+/// `[recording]`
+#[derive(Clone, Debug)]
+pub struct RecordingSection {
+    /// Where archives go.
+    pub directory: PathBuf,
+    /// Whether every room is recorded from its first track on.
+    pub auto: bool,
+}
+
+impl RecordingSection {
+    pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Self {
+        let recording = Self {
+            directory: folder.join(section.get("directory", String::from("recordings"))),
+            auto: section.get("auto", false),
+        };
+        section.finish();
+        recording
+    }
+}
+
+/// `[recorder]`
+#[derive(Clone, Debug)]
+pub struct RecorderSection {
+    /// The Unix socket on which the recorder finds the node; its folder is made with mode 0700.
+    pub socket: PathBuf,
+    /// Whether the node starts the recorder itself, and again within a second when it dies.
+    pub spawn: bool,
+}
+
+impl RecorderSection {
+    pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Self {
+        let recorder = Self {
+            socket: folder.join(section.get("socket", String::from("run/recorder.sock"))),
+            spawn: section.get("spawn", false),
+        };
+        section.finish();
+        recorder
+    }
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// The bearer token for readers on other machines; none: only this machine reads them.
+    pub token: Option<Secret>,
+}
+
+impl Metrics {
+    pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Self {
+        let metrics = Self { token: section.secret("token", folder) };
+        section.finish();
+        metrics
+    }
+}
+
+/// `[dev]`
+#[derive(Clone, Copy, Debug)]
+pub struct Dev {
+    /// Whether a missing token secret is drawn at each start.
+    pub enabled: bool,
+    /// Whether pages of this machine get ten-minute tokens without an account.
+    pub guest_tokens: bool,
+}
+
+impl Dev {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let dev = Self { enabled: section.get("enabled", false), guest_tokens: section.get("guest_tokens", false) };
+        section.finish();
+        dev
+    }
+}

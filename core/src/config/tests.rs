@@ -1,0 +1,151 @@
+use std::path::{Path, PathBuf};
+
+use super::{Announce, Config};
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::read("config.toml", text, PathBuf::from("."), environment)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_place_and_remedy() {
+    let problems = read("[http]\nport = 70000\nhots = \"x\"\n\n[rooms]\nresume = \"15\"\n[dev]\nenabled = true\n", &[])
+        .unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "config.toml:2:8: http.port = 70000: is out of range; write a whole number",
+            "config.toml:3:8: http.hots = \"x\": unknown key; did you mean \"host\"?",
+            "config.toml:6:10: rooms.resume = \"15\": is not a duration; write a whole number and a unit, as in \"10ms\", \"30s\", \"5m\" or \"2h\"",
+        ]
+        .map(|text| text.replace("http.hots = \"x\"", "http.hots"))
+    );
+}
+
+#[test]
+fn broken_toml_is_told_with_its_place() {
+    let problems = read("[http\nport = 1\n[dev]\nenabled = true", &[]).unwrap_err();
+    assert!(problems[0].starts_with("config.toml:1:6: "), "{problems:?}");
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let dev = "[dev]\nenabled = true\n[http]\nport = 9001\n";
+    assert_eq!(read(dev, &[]).unwrap().http.port, 9001);
+    assert_eq!(read(dev, &[("PORT", "3002")]).unwrap().http.port, 3002);
+    let config = read(dev, &[("LOCKGATE_HTTP_HOST", "::1"), ("LOCKGATE_MEDIA_ANNOUNCE", "[\"192.0.2.1:7\"]")]).unwrap();
+    assert_eq!(config.http.host.to_string(), "::1");
+    assert_eq!(config.media.announce, [Announce { ip: "192.0.2.1".parse().unwrap(), port: Some(7) }]);
+    let problems = read(dev, &[("LOCKGATE_HTTP_PORT", "no")]).unwrap_err();
+    assert_eq!(
+        problems,
+        ["environment variable LOCKGATE_HTTP_PORT: http.port = \"no\": is not a whole number; write a whole number"]
+    );
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_not_shown() {
+    let problems = read("[auth]\nsecret = \"hunter2\"\n[dev]\nenabled = true\n", &[]).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("auth.secret = …") && !problems[0].contains("hunter2"), "{problems:?}");
+}
+
+#[test]
+fn outside_development_a_secret_is_needed() {
+    let problems = read("", &[]).unwrap_err();
+    assert!(problems.iter().any(|problem| problem.contains("auth.secret: is missing")), "{problems:?}");
+}
+
+#[test]
+fn guest_tokens_need_loopback() {
+    let problems = read("[http]\nhost = \"0.0.0.0\"\n[dev]\nenabled = true\nguest_tokens = true\n", &[]).unwrap_err();
+    assert!(problems[0].contains("dev.guest_tokens"), "{problems:?}");
+}
+
+#[test]
+fn cluster_mode_is_refused_rather_than_ignored() {
+    let problems = read("[dev]\nenabled = true\n", &[("CLUSTER_MODE", "true")]).unwrap_err();
+    assert!(problems[0].contains("CLUSTER_MODE"), "{problems:?}");
+}
+
+fn shipped() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../config.toml")).unwrap()
+}
+
+#[test]
+fn the_shipped_configuration_has_no_problem() {
+    let config = read(&shipped(), &[]).unwrap();
+    assert!(config.dev.enabled && config.dev.guest_tokens);
+    let names: Vec<_> = config.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    assert_eq!(names, ["jwt-auth", "room-admission", "subscription-policy"]);
+    assert_eq!(config.plugins[1].file, Path::new("./plugins/dist/room-admission.wasm"));
+}
+
+#[test]
+fn the_shipped_values_are_the_defaults() {
+    let shipped = read(&shipped(), &[]).unwrap();
+    let default = read("[[plugin]]\nname = \"x\"\nfile = \"x\"\n[dev]\nenabled = true\n", &[]).unwrap();
+    let shown = |config: &Config| {
+        let Config { http, media, auth, rooms, policy, plugins, recording, recorder, metrics, .. } = config;
+        let plugin = (&plugins[0].limits, plugins[0].on_failure);
+        format!("{http:#?}{media:#?}{auth:#?}{rooms:#?}{policy:#?}{plugin:#?}{recording:#?}{recorder:#?}{metrics:#?}")
+    };
+    assert_eq!(shown(&shipped), shown(&default));
+}
+
+/// Asks every section for a key that it cannot have: the complaint names those that it has.
+#[test]
+fn every_key_stands_in_the_shipped_configuration() {
+    let shipped = shipped();
+    for section in ["http", "media", "auth", "rooms", "policy", "recording", "recorder", "metrics", "dev"] {
+        assert!(shipped.contains(&format!("\n[{section}]")), "{section}");
+    }
+    let unknown = "qqqqqqqqqqqqqqqqqq = 1";
+    let mut text = format!("[[plugin]]\n{unknown}\n[plugin.limits]\n{unknown}\n");
+    super::SECTIONS.iter().for_each(|section| text.push_str(&format!("[{section}]\n{unknown}\n")));
+    let problems = read(&text, &[]).unwrap_err();
+    let lists: Vec<_> = problems.iter().filter_map(|problem| problem.split("the keys here are ").nth(1)).collect();
+    assert_eq!(lists.len(), super::SECTIONS.len() + 2);
+    for key in lists.iter().flat_map(|list| list.split(", ")) {
+        let stands = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+        assert!(key == "limits" || key == "settings" || shipped.lines().any(stands), "{key}");
+    }
+}
+
+#[test]
+fn a_value_that_came_from_the_command_line_is_checked_against_the_others() {
+    let mut config = read(&shipped(), &[]).unwrap();
+    assert!(config.recheck().is_ok());
+    config.http.host = "0.0.0.0".parse().unwrap();
+    assert!(config.recheck().unwrap_err()[0].to_string().contains("dev.guest_tokens"));
+}
+
+#[test]
+fn a_key_fits_its_algorithm() {
+    let dev = "[dev]\nenabled = true\n[auth]\n";
+    assert_eq!(read(&format!("{dev}jwks_file = \"k\"\n"), &[]).unwrap().auth.algorithm, "RS256");
+    let problems = read(&format!("{dev}jwks_file = \"k\"\nalgorithm = \"HS256\"\n"), &[]).unwrap_err();
+    assert!(problems[0].contains("choose RS256, ES256, EdDSA"), "{problems:?}");
+    let problems = read(&format!("{dev}jwks_file = \"k\"\npublic_key_file = \"p\"\n"), &[]).unwrap_err();
+    assert!(problems[0].contains("give one of"), "{problems:?}");
+}
+
+#[test]
+fn a_plugins_limits_have_units_and_ranges() {
+    let plugin = "[dev]\nenabled = true\n[[plugin]]\nname = \"a\"\nfile = \"a\"\n";
+    let limits = |text: &str| read(&format!("{plugin}[plugin.limits]\n{text}\n"), &[]);
+    let config = limits("memory = \"64 MiB\"\nhook_deadlines = { auth = \"1s\" }").unwrap();
+    let auth = config.plugins[0].limits.hook_deadlines[&lockgate_model::policy::Hook::Auth];
+    assert_eq!((config.plugins[0].limits.memory, auth.as_secs()), (64 << 20, 1));
+    for (wrong, words) in [
+        ("memory = \"512 MiB\"", "choose 1 MiB to 256 MiB"),
+        ("memory = 32", "is not a size"),
+        ("hook_deadlines = { autj = \"1s\" }", "did you mean \"auth\"?"),
+    ] {
+        let problems = limits(wrong).unwrap_err();
+        assert!(problems[0].contains(words), "{problems:?}");
+    }
+    let problems = read(&format!("{plugin}grants = [\"file\"]\nhooks = [\"all\"]\n"), &[]).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+}
