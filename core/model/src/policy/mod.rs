@@ -9,4 +9,4 @@ pub use question::{
     AdmissionQuestion, AuthQuestion, CommandQuestion, Door, Hook, Identity, Participant, Publication, PublishQuestion,
     RecordQuestion, RoomFacts, SubscribeQuestion, TrackFacts, Why,
 };
-pub use verdict::{AuthVerdict, Decision, Denial, Verdict, merge};
+pub use verdict::{AuthVerdict, CommandAnswer, CommandEffect, Decision, Denial, Verdict, merge};

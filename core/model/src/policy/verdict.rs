@@ -49,6 +49,39 @@ impl Denial {
 /// What a chain of plugins decided.
 pub type Decision = Result<Grant, Denial>;
 
+/// What a chain of plugins made of a moderator's act.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandAnswer {
+    /// Whether it may be done.
+    pub decision: Decision,
+    /// For the one who acts: the first answer that is not empty.
+    pub reply: String,
+    /// What else is to be done, in the order of the plugins; nothing when the act is denied.
+    pub effects: Vec<CommandEffect>,
+}
+
+/// Something that a plugin wants done because of an act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandEffect {
+    /// Put all questions about somebody again.
+    ReAsk {
+        /// Whom, by subject; none: everybody in the room.
+        subject: Option<String>,
+    },
+    /// Let somebody in from the lobby.
+    Admit {
+        /// Whom, by subject; none: everybody who waits.
+        subject: Option<String>,
+    },
+    /// Tell somebody.
+    Notify {
+        /// Whom, by subject; none: everybody in the room.
+        subject: Option<String>,
+        /// What, at most 16 KiB.
+        payload: String,
+    },
+}
+
 /// Merges the verdicts of a chain (all hooks but auth): any deny wins, the first one giving the code; grants only get
 /// stricter; when all abstain, `default_allow` decides.
 pub fn merge(verdicts: impl IntoIterator<Item = Verdict>, default_allow: bool) -> Decision {
