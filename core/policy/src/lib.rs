@@ -1,1 +1,32 @@
 //! The WASM plugin host: load, limit, ask, merge.
+//!
+//! [`Policy::load`] compiles the plugins of a configuration. After that every question is put to a fresh instance of each plugin
+//! that answers such questions, on threads of this crate, under a deadline; the answers become one decision. Nothing a
+//! plugin does can keep a question from being answered: a failure is an answer too, and it is no.
+//!
+//! It does not read configuration files, keep rooms, or enforce what is granted.
+
+mod call;
+mod chain;
+mod config;
+mod contract;
+mod engine;
+mod failure;
+mod keys;
+mod load;
+mod load_error;
+mod memory;
+mod metrics;
+mod plugin;
+mod policy;
+mod pool;
+mod quota;
+
+pub use config::{Capability, KeyMaterial, KeyRing, Limits, OnFailure, PluginConfig, PolicyConfig};
+pub use failure::Failure;
+pub use load_error::{LoadError, LoadProblem};
+pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics};
+pub use policy::Policy;
+
+/// The contract that this host speaks.
+pub const CONTRACT: &str = "lockgate:policy@0.1.0";

@@ -1,0 +1,230 @@
+//! What one question lends to a guest: the imports, bound to one plugin and one moment.
+//!
+//! A `Call` lives as long as its store, that is for one question. What outlasts it is in `Lent`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+use wasmtime::ResourceLimiter;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::config::{Capability, PluginConfig};
+use crate::contract::{clock, config, cut, jwt, kv, log, metrics, printable, types};
+use crate::keys::{BadToken, KeyRings};
+use crate::memory::{Memory, NotKept};
+use crate::quota::Quota;
+
+/// What a plugin is lent for as long as it is loaded.
+pub(crate) struct Lent {
+    plugin: String,
+    /// All settings as one JSON object.
+    pub(crate) settings: String,
+    setting: BTreeMap<String, String>,
+    keys: Arc<KeyRings>,
+    memory: Mutex<Memory>,
+    lines: Quota,
+    counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+    max_memory: usize,
+}
+
+/// One question's host state.
+pub(crate) struct Call {
+    lent: Arc<Lent>,
+    now_ms: u64,
+    memory: usize,
+    starved: bool,
+}
+
+impl Lent {
+    pub(crate) fn new(plugin: &PluginConfig, keys: Arc<KeyRings>) -> Self {
+        let limits = &plugin.limits;
+        Self {
+            plugin: plugin.name.clone(),
+            settings: Value::Object(plugin.settings.clone()).to_string(),
+            setting: texts(&plugin.settings).collect(),
+            keys,
+            memory: Mutex::new(Memory::new(limits.kv_keys, limits.kv_bytes)),
+            lines: Quota::new(limits.log_lines),
+            counters: Mutex::default(),
+            max_memory: limits.memory,
+        }
+    }
+
+    /// The plugin's own counters.
+    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
+        lock(&self.counters).iter().map(|(name, count)| (name.clone(), count.load(Relaxed))).collect()
+    }
+
+    /// Log lines that were too many.
+    pub(crate) fn dropped_lines(&self) -> u64 {
+        self.lines.dropped()
+    }
+
+    /// Whether a line about the plugin may be written now.
+    pub(crate) fn may_log(&self) -> bool {
+        self.lines.take(Instant::now())
+    }
+}
+
+impl Call {
+    pub(crate) fn new(lent: Arc<Lent>, now_ms: u64) -> Self {
+        Self { lent, now_ms, memory: 0, starved: false }
+    }
+
+    /// Whether memory was refused.
+    pub(crate) fn starved(&self) -> bool {
+        self.starved
+    }
+}
+
+/// Links one import.
+pub(crate) fn link(linker: &mut Linker<Call>, capability: Capability) -> wasmtime::Result<()> {
+    match capability {
+        Capability::Log => log::add_to_linker::<_, HasSelf<Call>>(linker, |call| call),
+        Capability::Clock => clock::add_to_linker::<_, HasSelf<Call>>(linker, |call| call),
+        Capability::Config => config::add_to_linker::<_, HasSelf<Call>>(linker, |call| call),
+        Capability::Kv => kv::add_to_linker::<_, HasSelf<Call>>(linker, |call| call),
+        Capability::Metrics => metrics::add_to_linker::<_, HasSelf<Call>>(linker, |call| call),
+        Capability::Jwt => jwt::add_to_linker::<_, HasSelf<Call>>(linker, |call| call),
+    }
+}
+
+impl log::Host for Call {
+    fn write(&mut self, level: log::Level, message: String, fields: Vec<types::Attr>) {
+        if !self.lent.may_log() {
+            return;
+        }
+        let mut text = message;
+        for field in fields {
+            if text.len() > MAX_LINE {
+                break;
+            }
+            text.push_str(&format!(" {}={:?}", field.key, field.value));
+        }
+        cut(&mut text, MAX_LINE);
+        let text: String = text.chars().map(printable).collect();
+        let plugin = self.lent.plugin.as_str();
+        match level {
+            log::Level::Debug => tracing::debug!(target: "lockgate::plugin", plugin, "{text}"),
+            log::Level::Info => tracing::info!(target: "lockgate::plugin", plugin, "{text}"),
+            log::Level::Warn => tracing::warn!(target: "lockgate::plugin", plugin, "{text}"),
+            log::Level::Error => tracing::error!(target: "lockgate::plugin", plugin, "{text}"),
+        }
+    }
+}
+
+impl clock::Host for Call {
+    fn now_ms(&mut self) -> u64 {
+        self.now_ms
+    }
+}
+
+impl config::Host for Call {
+    fn get(&mut self, key: String) -> Option<String> {
+        self.lent.setting.get(&key).cloned()
+    }
+
+    fn all(&mut self) -> String {
+        self.lent.settings.clone()
+    }
+}
+
+impl kv::Host for Call {
+    fn get(&mut self, key: String) -> Option<Vec<u8>> {
+        lock(&self.lent.memory).get(&key, self.now_ms).map(<[u8]>::to_vec)
+    }
+
+    fn put(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> Result<(), kv::Failure> {
+        lock(&self.lent.memory).put(key, value, ttl_ms, self.now_ms).map_err(|not_kept| match not_kept {
+            NotKept::TooLong => kv::Failure::TooLong,
+            NotKept::Full => kv::Failure::Full,
+        })
+    }
+
+    fn delete(&mut self, key: String) {
+        lock(&self.lent.memory).delete(&key);
+    }
+}
+
+impl metrics::Host for Call {
+    fn add(&mut self, name: String, amount: u64) {
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        if name.is_empty() || name.len() > MAX_COUNTER_NAME || !name.bytes().all(plain) {
+            return;
+        }
+        let mut counters = lock(&self.lent.counters);
+        if counters.len() < MAX_COUNTERS || counters.contains_key(&name) {
+            counters.entry(name).or_default().fetch_add(amount, Relaxed);
+        }
+    }
+}
+
+impl jwt::Host for Call {
+    fn verify(&mut self, key_ring: String, token: String) -> Result<jwt::Claims, jwt::Failure> {
+        let verified = self.lent.keys.verify(&key_ring, &token, self.now_ms).map_err(failure)?;
+        Ok(jwt::Claims {
+            algorithm: verified.algorithm,
+            key_id: verified.key_id,
+            claims: verified.claims.iter().map(|(key, value)| attr(key, value.to_string())).collect(),
+        })
+    }
+}
+
+impl ResourceLimiter for Call {
+    /// All memories of the guest together stay within the limit.
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let memory = self.memory.saturating_add(desired.saturating_sub(current));
+        if memory > self.lent.max_memory {
+            self.starved = true;
+            return Ok(false);
+        }
+        self.memory = memory;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = desired <= MAX_TABLE;
+        self.starved |= !fits;
+        Ok(fits)
+    }
+}
+
+/// Settings for `config.get`: a text as it is, anything else as JSON text.
+fn texts(settings: &Map<String, Value>) -> impl Iterator<Item = (String, String)> {
+    settings.iter().map(|(key, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (key.clone(), text)
+    })
+}
+
+fn attr(key: &str, value: String) -> types::Attr {
+    types::Attr { key: key.to_owned(), value }
+}
+
+fn failure(bad: BadToken) -> jwt::Failure {
+    match bad {
+        BadToken::Malformed => jwt::Failure::Malformed,
+        BadToken::Algorithm => jwt::Failure::Algorithm,
+        BadToken::Key => jwt::Failure::Key,
+        BadToken::Signature => jwt::Failure::Signature,
+        BadToken::NoExpiry => jwt::Failure::NoExpiry,
+        BadToken::Expired => jwt::Failure::Expired,
+        BadToken::NotYetValid => jwt::Failure::NotYetValid,
+        BadToken::Issuer => jwt::Failure::Issuer,
+        BadToken::Audience => jwt::Failure::Audience,
+        BadToken::KeyRing => jwt::Failure::KeyRing,
+    }
+}
+
+/// A panic while the lock was held leaves nothing half-changed here, and one plugin's trouble must not become all others'.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const MAX_LINE: usize = 512;
+const MAX_COUNTERS: usize = 64;
+const MAX_COUNTER_NAME: usize = 64;
+const MAX_TABLE: usize = 20_000;

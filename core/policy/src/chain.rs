@@ -1,0 +1,359 @@
+//! The chain: every plugin that answers a kind of question is asked, and their answers become one decision.
+//!
+//! What a failure means is decided here, and nowhere else: a denial, or an abstention if the operator wants it so.
+
+use std::collections::HashSet;
+
+use lockgate_model::policy::{
+    self as model, AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Hook, Identity,
+    PublishQuestion, RecordQuestion, SubscribeQuestion, Verdict, merge,
+};
+use lockgate_model::{ErrorCode, UserId};
+use sha2::{Digest, Sha256};
+
+use crate::config::OnFailure;
+use crate::contract::{self, Accepted, Batch, MAX_BATCH, auth, command, recording, subscription, types};
+use crate::engine::Runtime;
+use crate::failure::Failure;
+use crate::load::exported;
+use crate::metrics::Said;
+use crate::plugin::{Ask, Moment, Plugin};
+
+/// All plugins, in their order.
+pub(crate) struct Chain {
+    pub(crate) runtime: Runtime,
+    pub(crate) plugins: Vec<Plugin>,
+    pub(crate) default_allow: bool,
+}
+
+/// What one plugin makes of an act.
+enum Act {
+    Done { reply: String, effects: Vec<model::CommandEffect> },
+    Deny(Denial),
+    Abstain,
+}
+
+/// What one plugin makes of a token.
+enum Known {
+    Accept(Accepted),
+    Deny(Denial),
+    Abstain,
+}
+
+impl Chain {
+    pub(crate) fn authenticate(&self, question: &AuthQuestion, moment: Moment) -> Result<Identity, Denial> {
+        let mut accepted: Option<Identity> = None;
+        for plugin in self.asked(Hook::Auth) {
+            let known = self.ask_auth(plugin, question, accepted.as_ref(), moment);
+            match known.unwrap_or_else(|failure| plugin.failed(failure, Known::Deny, Known::Abstain)) {
+                Known::Accept(found) => accepted = Some(narrowed(accepted, found)?),
+                Known::Deny(denial) => return Err(denial),
+                Known::Abstain => {}
+            }
+        }
+        accepted.ok_or_else(|| {
+            let missing = question.token.is_empty();
+            let message = if missing { "a token is needed" } else { "no plugin accepts this token" };
+            Denial::new(ErrorCode::UNAUTHENTICATED, message)
+        })
+    }
+
+    pub(crate) fn admit(&self, question: &AdmissionQuestion, moment: Moment) -> Decision {
+        let asked = contract::admission_question(question);
+        let mut decisions = self.decide(Hook::Admission, 1, |plugin| {
+            plugin.ask(
+                &self.runtime,
+                Hook::Admission,
+                moment,
+                |exports, store, instance| {
+                    exported(&exports.admission)?.load(&mut *store, instance)?.call_admit(store, &asked)
+                },
+                |verdict| Ok(vec![contract::read_verdict(&plugin.name, verdict)?]),
+            )
+        });
+        decisions.pop().unwrap_or_else(|| Err(unavailable()))
+    }
+
+    pub(crate) fn publish(&self, question: &PublishQuestion, moment: Moment) -> Vec<Decision> {
+        let decide = |tracks: &[model::TrackFacts]| {
+            let asked = contract::publishing_question(question, tracks);
+            self.decide_batch(Hook::Publishing, tracks.len(), moment, |exports, store, instance| {
+                exported(&exports.publishing)?.load(&mut *store, instance)?.call_decide(store, &asked)
+            })
+        };
+        question.tracks.chunks(MAX_BATCH).flat_map(decide).collect()
+    }
+
+    pub(crate) fn subscribe(&self, question: &SubscribeQuestion, moment: Moment) -> Vec<Decision> {
+        let decide = |publications: &[model::Publication]| {
+            let Batch { publishers, publications: asked } = Batch::new(publications);
+            let asked = subscription::Question {
+                who: contract::participant(&question.who),
+                room: contract::room(&question.room),
+                publishers,
+                publications: asked,
+                why: contract::why(question.why).into(),
+                now_ms: question.now_ms,
+                extra: Vec::new(),
+            };
+            self.decide_batch(Hook::Subscription, publications.len(), moment, |exports, store, instance| {
+                exported(&exports.subscription)?.load(&mut *store, instance)?.call_decide(store, &asked)
+            })
+        };
+        question.publications.chunks(MAX_BATCH).flat_map(decide).collect()
+    }
+
+    pub(crate) fn record(&self, question: &RecordQuestion, moment: Moment) -> Vec<Decision> {
+        let decide = |publications: &[model::Publication]| {
+            let Batch { publishers, publications: asked } = Batch::new(publications);
+            let asked = recording::Question {
+                who: question.who.as_ref().map(contract::participant),
+                room: contract::room(&question.room),
+                publishers,
+                publications: asked,
+                why: contract::why(question.why).into(),
+                now_ms: question.now_ms,
+                extra: Vec::new(),
+            };
+            self.decide_batch(Hook::Recording, publications.len(), moment, |exports, store, instance| {
+                exported(&exports.recording)?.load(&mut *store, instance)?.call_decide(store, &asked)
+            })
+        };
+        question.publications.chunks(MAX_BATCH).flat_map(decide).collect()
+    }
+
+    /// If all abstain, those with the `admin` grant may.
+    pub(crate) fn command(&self, question: &CommandQuestion, moment: Moment) -> CommandAnswer {
+        let asked = contract::command_question(question);
+        let (mut reply, mut effects, mut known) = (String::new(), Vec::new(), false);
+        for plugin in self.asked(Hook::Command) {
+            let act = self.ask_command(plugin, &asked, moment);
+            match act.unwrap_or_else(|failure| plugin.failed(failure, Act::Deny, Act::Abstain)) {
+                Act::Done { reply: words, effects: more } => {
+                    known = true;
+                    effects.extend(more);
+                    if reply.is_empty() {
+                        reply = words;
+                    }
+                }
+                Act::Deny(denial) => return denied(denial),
+                Act::Abstain => {}
+            }
+        }
+        if !known && !question.who.identity.grant.is_admin() {
+            return denied(Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant"));
+        }
+        CommandAnswer { decision: Ok(model::Grant::default()), reply, effects }
+    }
+
+    fn ask_auth(
+        &self,
+        plugin: &Plugin,
+        question: &AuthQuestion,
+        accepted: Option<&Identity>,
+        moment: Moment,
+    ) -> Result<Known, Failure> {
+        let asked = contract::auth_question(question, accepted);
+        let read = |outcome| {
+            Ok(match outcome {
+                auth::Outcome::Accept(identity) => Known::Accept(contract::read_identity(&plugin.name, identity)?),
+                auth::Outcome::Deny(denial) => Known::Deny(contract::read_denial(denial)),
+                auth::Outcome::Abstain => Known::Abstain,
+            })
+        };
+        let known = plugin.ask(
+            &self.runtime,
+            Hook::Auth,
+            moment,
+            |exports, store, instance| {
+                exported(&exports.auth)?.load(&mut *store, instance)?.call_authenticate(store, &asked)
+            },
+            read,
+        )?;
+        plugin.said(Hook::Auth, known.said());
+        Ok(known)
+    }
+
+    fn ask_command(&self, plugin: &Plugin, asked: &command::Question, moment: Moment) -> Result<Act, Failure> {
+        let read = |outcome| {
+            Ok(match outcome {
+                command::Outcome::Done(response) => {
+                    let (reply, effects, unknown) = contract::read_response(response)?;
+                    if !unknown.is_empty() {
+                        tracing::warn!(plugin = plugin.name, effects = unknown.join(" "), "unknown effects");
+                    }
+                    Act::Done { reply, effects }
+                }
+                command::Outcome::Deny(denial) => Act::Deny(contract::read_denial(denial)),
+                command::Outcome::Abstain => Act::Abstain,
+            })
+        };
+        let act = plugin.ask(
+            &self.runtime,
+            Hook::Command,
+            moment,
+            |exports, store, instance| {
+                exported(&exports.command)?.load(&mut *store, instance)?.call_handle(store, asked)
+            },
+            read,
+        )?;
+        plugin.said(Hook::Command, act.said());
+        Ok(act)
+    }
+
+    /// One decision for each of so many tracks; `ask` puts them to an instance.
+    fn decide_batch(
+        &self,
+        hook: Hook,
+        count: usize,
+        moment: Moment,
+        ask: impl Ask<Vec<types::Verdict>>,
+    ) -> Vec<Decision> {
+        self.decide(hook, count, |plugin| {
+            let read = |verdicts: Vec<types::Verdict>| {
+                if verdicts.len() != count {
+                    return Err(Failure::BadAnswer);
+                }
+                verdicts.into_iter().map(|verdict| contract::read_verdict(&plugin.name, verdict)).collect()
+            };
+            plugin.ask(&self.runtime, hook, moment, &ask, read)
+        })
+    }
+
+    /// Asks each plugin for its verdicts about so many things, until all of them are denied.
+    fn decide(
+        &self,
+        hook: Hook,
+        count: usize,
+        ask: impl Fn(&Plugin) -> Result<Vec<Verdict>, Failure>,
+    ) -> Vec<Decision> {
+        let mut verdicts: Vec<Vec<Verdict>> = vec![Vec::new(); count];
+        let mut denied = HashSet::new();
+        for plugin in self.asked(hook) {
+            if denied.len() == count {
+                break;
+            }
+            let answer = ask(plugin);
+            let answered = answer.is_ok();
+            let answer =
+                answer.unwrap_or_else(|failure| vec![plugin.failed(failure, Verdict::Deny, Verdict::Abstain); count]);
+            for (place, verdict) in answer.into_iter().enumerate() {
+                if answered {
+                    plugin.said(hook, said(&verdict));
+                }
+                if matches!(verdict, Verdict::Deny(_)) {
+                    denied.insert(place);
+                }
+                verdicts[place].push(verdict);
+            }
+        }
+        verdicts.into_iter().map(|verdicts| merge(verdicts, self.default_allow)).collect()
+    }
+
+    fn asked(&self, hook: Hook) -> impl Iterator<Item = &Plugin> {
+        self.plugins.iter().filter(move |plugin| plugin.is_asked(hook))
+    }
+}
+
+impl Plugin {
+    /// What a failure means, as the operator wants it.
+    fn failed<T>(&self, _: Failure, deny: impl FnOnce(Denial) -> T, abstain: T) -> T {
+        match self.on_failure {
+            OnFailure::Closed => deny(unavailable()),
+            OnFailure::Open => abstain,
+        }
+    }
+
+    fn said(&self, hook: Hook, said: Said) {
+        self.counters.verdict(hook, said);
+    }
+}
+
+impl Known {
+    fn said(&self) -> Said {
+        match self {
+            Self::Accept(_) => Said::Yes,
+            Self::Deny(_) => Said::No,
+            Self::Abstain => Said::Nothing,
+        }
+    }
+}
+
+impl Act {
+    fn said(&self) -> Said {
+        match self {
+            Self::Done { .. } => Said::Yes,
+            Self::Deny(_) => Said::No,
+            Self::Abstain => Said::Nothing,
+        }
+    }
+}
+
+fn said(verdict: &Verdict) -> Said {
+    match verdict {
+        Verdict::Allow(_) => Said::Yes,
+        Verdict::Deny(_) => Said::No,
+        Verdict::Abstain => Said::Nothing,
+    }
+}
+
+/// The denial of a question that a plugin could not answer.
+pub(crate) fn unavailable() -> Denial {
+    let denial = Denial::new(ErrorCode::POLICY_UNAVAILABLE, "the policy cannot answer at the moment");
+    Denial { retry_after_ms: Some(RETRY_MS), ..denial }
+}
+
+/// An act that is not done.
+pub(crate) fn denied(denial: Denial) -> CommandAnswer {
+    CommandAnswer { decision: Err(denial), reply: String::new(), effects: Vec::new() }
+}
+
+/// The first plugin that accepts says who it is; those after it can only narrow.
+fn narrowed(known: Option<Identity>, found: Accepted) -> Result<Identity, Denial> {
+    let Some(known) = known else { return identified(found) };
+    let expires_at_ms = match (known.expires_at_ms, found.expires_at_ms) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    Ok(Identity { grant: known.grant.and(&found.grant), expires_at_ms, ..known })
+}
+
+fn identified(found: Accepted) -> Result<Identity, Denial> {
+    let Accepted { mut subject, mut username, claims, expires_at_ms, grant } = found;
+    if subject.is_empty() {
+        subject = stranger().map_err(|_| unavailable())?;
+        if username.is_empty() {
+            username = "Guest".into();
+        }
+    }
+    if username.is_empty() {
+        username.clone_from(&subject);
+        contract::cut(&mut username, contract::MAX_USERNAME);
+    }
+    Ok(Identity { user_id: user_id(&subject), subject, username, claims, expires_at_ms, grant })
+}
+
+/// The subject itself if it is a number that JavaScript can hold, else a number made from it that no token's can be taken for easily.
+fn user_id(subject: &str) -> UserId {
+    match subject.parse::<u64>() {
+        Ok(number) if (1..FIRST_TOO_BIG).contains(&number) && !subject.starts_with(['+', '0']) => UserId(number),
+        _ => {
+            let digest = Sha256::digest(subject.as_bytes());
+            let number = digest.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+            UserId(ALLOTTED | (number % ALLOTTED))
+        }
+    }
+}
+
+/// A subject that nobody else has.
+fn stranger() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().fold("guest:".to_owned(), |subject, byte| format!("{subject}{byte:02x}")))
+}
+
+const RETRY_MS: u64 = 1000;
+/// 2^53: from here on JavaScript's numbers have gaps.
+const FIRST_TOO_BIG: u64 = 1 << 53;
+/// 2^52: numbers that are made up lie in the upper half.
+const ALLOTTED: u64 = 1 << 52;

@@ -1,0 +1,213 @@
+//! What the shell tells the host: which plugins, in which order, with which rights, limits and keys.
+//!
+//! Plain structs: reading `config.toml` is the shell's duty. Nothing here shows a secret when it is printed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lockgate_model::policy::Hook;
+
+/// Everything the host needs.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    /// The plugins, in the order in which they are asked.
+    pub plugins: Vec<PluginConfig>,
+    /// The keys that tokens are verified with, by the name plugins know them by.
+    pub key_rings: BTreeMap<String, KeyRing>,
+    /// Longest time for one question through the whole chain, the wait for a thread counted in.
+    pub chain_budget: Duration,
+    /// The answer when all plugins abstain; authentication then always fails, and commands are then for admins only.
+    pub default_allow: bool,
+    /// Threads that run plugins, 1–16.
+    pub threads: usize,
+    /// Questions that may wait for a thread; more are denied with `policy-unavailable`.
+    pub queue: usize,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            plugins: Vec::new(),
+            key_rings: BTreeMap::new(),
+            chain_budget: Duration::from_millis(250),
+            default_allow: false,
+            threads: 2,
+            queue: 1024,
+        }
+    }
+}
+
+/// One plugin.
+#[derive(Clone, Debug)]
+pub struct PluginConfig {
+    /// Its name: 1–64 characters of `a–z 0–9 -`, unique in the chain.
+    pub name: String,
+    /// The component.
+    pub file: PathBuf,
+    /// Which of its hooks are asked; none: all that it exports.
+    pub hooks: Option<BTreeSet<Hook>>,
+    /// What it may import.
+    pub grants: BTreeSet<Capability>,
+    /// Its settings, which it checks itself.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// What it may use up.
+    pub limits: Limits,
+    /// What its failure means.
+    pub on_failure: OnFailure,
+    /// The SHA-256 of the file in hexadecimal; none: any file.
+    pub sha256: Option<String>,
+}
+
+impl PluginConfig {
+    /// A plugin without rights and settings, fail-closed, with the default limits.
+    pub fn new(name: impl Into<String>, file: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            file: file.into(),
+            hooks: None,
+            grants: BTreeSet::new(),
+            settings: serde_json::Map::new(),
+            limits: Limits::default(),
+            on_failure: OnFailure::Closed,
+            sha256: None,
+        }
+    }
+}
+
+/// What a plugin may use up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest time for one question.
+    pub deadline: Duration,
+    /// Other times for some hooks.
+    pub hook_deadlines: BTreeMap<Hook, Duration>,
+    /// Most memory, in bytes; at most 256 MiB.
+    pub memory: usize,
+    /// Most keys that it remembers.
+    pub kv_keys: usize,
+    /// Most bytes that it remembers, keys and values.
+    pub kv_bytes: usize,
+    /// Log lines a second.
+    pub log_lines: u32,
+}
+
+impl Limits {
+    /// The longest time for one question to a hook.
+    pub fn deadline_of(&self, hook: Hook) -> Duration {
+        self.hook_deadlines.get(&hook).copied().unwrap_or(self.deadline)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_millis(50),
+            hook_deadlines: BTreeMap::new(),
+            memory: 32 << 20,
+            kv_keys: 1024,
+            kv_bytes: 1 << 20,
+            log_lines: 50,
+        }
+    }
+}
+
+/// What a plugin's failure means: trap, timeout, too much memory, a bad answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// A denial with `policy-unavailable`.
+    #[default]
+    Closed,
+    /// An abstention.
+    Open,
+}
+
+/// Something a plugin may import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Capability {
+    /// Lines in the operator's log.
+    Log,
+    /// The time of the question.
+    Clock,
+    /// Its settings.
+    Config,
+    /// Its memory from one question to the next.
+    Kv,
+    /// Its counters.
+    Metrics,
+    /// Verification of tokens.
+    Jwt,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Log, Self::Clock, Self::Config, Self::Kv, Self::Metrics, Self::Jwt];
+
+    /// The name of the import, and in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Clock => "clock",
+            Self::Config => "config",
+            Self::Kv => "kv",
+            Self::Metrics => "metrics",
+            Self::Jwt => "jwt",
+        }
+    }
+
+    /// The capability of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|capability| capability.as_str() == name)
+    }
+}
+
+/// The keys for one kind of token, and what such a token must say.
+#[derive(Clone, Debug)]
+pub struct KeyRing {
+    /// Allowed algorithms by their JWA names (RFC 7518 §3.1, RFC 8037 §3.1), as in `HS256`. Those that no key
+    /// fits are never accepted; at least one must fit.
+    pub algorithms: Vec<String>,
+    /// The keys.
+    pub keys: KeyMaterial,
+    /// Whom tokens must be by (`iss`), one of these; empty: anybody.
+    pub issuers: Vec<String>,
+    /// Whom tokens must be for (`aud`), one of these; empty: not looked at.
+    pub audiences: Vec<String>,
+    /// How far clocks may differ.
+    pub leeway: Duration,
+}
+
+impl KeyRing {
+    /// HS256 with one secret and no further conditions.
+    pub fn hs256(secret: impl Into<Vec<u8>>) -> Self {
+        Self {
+            algorithms: vec!["HS256".into()],
+            keys: KeyMaterial::Secret(secret.into()),
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            leeway: Duration::ZERO,
+        }
+    }
+}
+
+/// Keys as they are in the operator's files.
+#[derive(Clone)]
+pub enum KeyMaterial {
+    /// A shared secret, for HS256, HS384 and HS512.
+    Secret(Vec<u8>),
+    /// A public key in PEM, for the RS, PS and ES algorithms and EdDSA.
+    Pem(Vec<u8>),
+    /// A JSON Web Key Set (RFC 7517).
+    Jwks(Vec<u8>),
+}
+
+impl fmt::Debug for KeyMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret(_) => "Secret(…)",
+            Self::Pem(_) => "Pem(…)",
+            Self::Jwks(_) => "Jwks(…)",
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! The engine that runs guests, and the clock that ends those who take too long.
+//!
+//! One engine for all plugins of a host; compiled code and pooled memory live in it. It decides nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// An engine whose epoch advances once a millisecond while anything runs, and rests otherwise.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) engine: Engine,
+    ticks: Arc<Ticks>,
+    ticker: Thread,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A call that may be ended by the epoch: the clock runs as long as one of these lives.
+#[derive(Debug)]
+pub(crate) struct Running<'a>(&'a Ticks);
+
+#[derive(Debug, Default)]
+struct Ticks {
+    running: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Runtime {
+    /// An engine for as many calls at once.
+    pub(crate) fn new(calls: usize) -> Result<Self, String> {
+        let engine = Engine::new(&config(calls)).map_err(|error| format!("{error:#}"))?;
+        let ticks = Arc::<Ticks>::default();
+        let thread = {
+            let (ticks, engine) = (Arc::clone(&ticks), engine.clone());
+            thread::Builder::new()
+                .name("policy-clock".into())
+                .spawn(move || ticks.run(&engine))
+                .map_err(|error| error.to_string())?
+        };
+        let ticker = thread.thread().clone();
+        Ok(Self { engine, ticks, ticker, thread: Some(thread) })
+    }
+
+    /// Keeps the clock running while the result lives.
+    pub(crate) fn run(&self) -> Running<'_> {
+        if self.ticks.running.fetch_add(1, SeqCst) == 0 {
+            self.ticker.unpark();
+        }
+        Running(&self.ticks)
+    }
+
+    /// The number of ticks that surely cover so much time.
+    pub(crate) fn ticks(time: Duration) -> u64 {
+        // One more, as the present tick may be nearly over.
+        u64::try_from(time.div_duration_f64(TICK).ceil() as u128).unwrap_or(u64::MAX / 2).saturating_add(1)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.ticks.stop.store(true, SeqCst);
+        self.ticker.unpark();
+        if let Some(thread) = self.thread.take() {
+            // It cannot panic: it only counts and sleeps.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Ticks {
+    fn run(&self, engine: &Engine) {
+        while !self.stop.load(SeqCst) {
+            if self.running.load(SeqCst) == 0 {
+                // An `unpark` that came since the line above makes this return at once.
+                thread::park();
+                continue;
+            }
+            thread::sleep(TICK);
+            engine.increment_epoch();
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, SeqCst);
+    }
+}
+
+fn config(calls: usize) -> Config {
+    let calls = u32::try_from(calls).unwrap_or(16) + 2;
+    let mut pool = PoolingAllocationConfig::new();
+    // A guest composed of several components has several memories and many small core instances.
+    pool.total_component_instances(calls)
+        .total_core_instances(calls * 16)
+        .total_memories(calls * 4)
+        .total_tables(calls * 8)
+        .max_core_instances_per_component(64)
+        .max_memories_per_component(4)
+        .max_tables_per_component(32)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(1 << 20)
+        .max_memory_size(MAX_MEMORY)
+        .max_unused_warm_slots(calls);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .memory_init_cow(true)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK);
+    config
+}
+
+/// The most memory that a plugin can be given.
+pub(crate) const MAX_MEMORY: usize = 256 << 20;
+const WASM_STACK: usize = 256 << 10;
+const TICK: Duration = Duration::from_millis(1);

@@ -1,0 +1,157 @@
+//! What plugins cost and how they answer, counted without locks.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use lockgate_model::policy::Hook;
+
+use crate::failure::Failure;
+
+/// All counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricsSnapshot {
+    /// One for each plugin, in the order of the chain.
+    pub plugins: Vec<PluginMetrics>,
+    /// Questions denied since too many were waiting.
+    pub overloaded: u64,
+}
+
+/// One plugin's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginMetrics {
+    /// The plugin's name.
+    pub plugin: String,
+    /// One for each of its hooks that were asked.
+    pub hooks: Vec<HookMetrics>,
+    /// Failures by cause, those that happened.
+    pub failures: Vec<(Failure, u64)>,
+    /// Log lines that were too many.
+    pub log_dropped: u64,
+    /// The plugin's own counters.
+    pub own: Vec<(String, u64)>,
+}
+
+/// The counters of one hook of one plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookMetrics {
+    /// The hook.
+    pub hook: Hook,
+    /// Calls, each of which may give many verdicts.
+    pub calls: u64,
+    /// Verdicts that allow.
+    pub allowed: u64,
+    /// Verdicts that deny.
+    pub denied: u64,
+    /// Abstentions.
+    pub abstained: u64,
+    /// Calls that failed.
+    pub failed: u64,
+    /// Time of all calls together.
+    pub latency_sum: Duration,
+    /// Calls within [`LATENCY_BOUNDS`], not accumulated; the last one counts those beyond.
+    pub latency: [u64; LATENCY_BOUNDS.len() + 1],
+}
+
+/// Upper bounds of the latency buckets.
+pub const LATENCY_BOUNDS: [Duration; 10] = [
+    Duration::from_micros(25),
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+];
+
+/// The live counters of one plugin.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    hooks: [HookCounters; Hook::ALL.len()],
+    failures: [AtomicU64; Failure::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct HookCounters {
+    calls: AtomicU64,
+    allowed: AtomicU64,
+    denied: AtomicU64,
+    abstained: AtomicU64,
+    failed: AtomicU64,
+    nanoseconds: AtomicU64,
+    latency: [AtomicU64; LATENCY_BOUNDS.len() + 1],
+}
+
+/// What one verdict was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Said {
+    Yes,
+    No,
+    Nothing,
+}
+
+impl Counters {
+    pub(crate) fn call(&self, hook: Hook, took: Duration) {
+        let hook = self.hook(hook);
+        hook.calls.fetch_add(1, Relaxed);
+        hook.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        let bucket = LATENCY_BOUNDS.iter().position(|bound| took <= *bound).unwrap_or(LATENCY_BOUNDS.len());
+        hook.latency[bucket].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn verdict(&self, hook: Hook, said: Said) {
+        let hook = self.hook(hook);
+        match said {
+            Said::Yes => &hook.allowed,
+            Said::No => &hook.denied,
+            Said::Nothing => &hook.abstained,
+        }
+        .fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn failure(&self, hook: Hook, failure: Failure) {
+        self.hook(hook).failed.fetch_add(1, Relaxed);
+        self.failures[place(&Failure::ALL, failure)].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn hooks(&self) -> Vec<HookMetrics> {
+        Hook::ALL.into_iter().map(|hook| self.hook(hook).snapshot(hook)).filter(|hook| hook.seen()).collect()
+    }
+
+    pub(crate) fn failures(&self) -> Vec<(Failure, u64)> {
+        let counts = self.failures.iter().map(|count| count.load(Relaxed));
+        Failure::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn hook(&self, hook: Hook) -> &HookCounters {
+        &self.hooks[place(&Hook::ALL, hook)]
+    }
+}
+
+impl HookCounters {
+    fn snapshot(&self, hook: Hook) -> HookMetrics {
+        HookMetrics {
+            hook,
+            calls: self.calls.load(Relaxed),
+            allowed: self.allowed.load(Relaxed),
+            denied: self.denied.load(Relaxed),
+            abstained: self.abstained.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            latency_sum: Duration::from_nanos(self.nanoseconds.load(Relaxed)),
+            latency: std::array::from_fn(|bucket| self.latency[bucket].load(Relaxed)),
+        }
+    }
+}
+
+impl HookMetrics {
+    fn seen(&self) -> bool {
+        self.calls > 0 || self.failed > 0
+    }
+}
+
+/// Every value of such an enum is in its `ALL`.
+fn place<T: PartialEq>(all: &[T], value: T) -> usize {
+    all.iter().position(|one| *one == value).unwrap_or_default()
+}

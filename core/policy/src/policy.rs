@@ -1,0 +1,163 @@
+//! The face of the host: questions in, decisions out.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use lockgate_model::policy::{
+    AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Identity, PublishQuestion,
+    RecordQuestion, SubscribeQuestion,
+};
+
+use crate::chain::{Chain, denied, unavailable};
+use crate::config::PolicyConfig;
+use crate::engine::Runtime;
+use crate::keys::KeyRings;
+use crate::load;
+use crate::load_error::{LoadError, LoadProblem};
+use crate::metrics::MetricsSnapshot;
+use crate::plugin::Moment;
+use crate::pool::Pool;
+
+/// The plugins of a node. Clones are cheap and share everything; the last one that is dropped waits for the questions that are being
+/// answered.
+#[derive(Clone)]
+pub struct Policy {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    chain: Arc<Chain>,
+    pool: Pool,
+    budget: Duration,
+    turned_away: AtomicU64,
+}
+
+impl Policy {
+    /// Reads, checks and compiles all plugins, and has them check their settings. Takes seconds: call it before the doors open.
+    ///
+    /// # Errors
+    /// All problems there are, each with a remedy.
+    pub fn load(config: PolicyConfig) -> Result<Self, Vec<LoadError>> {
+        let own = |problem| LoadError { place: "policy".into(), problem };
+        if !(1..=MAX_THREADS).contains(&config.threads) {
+            return Err(vec![own(LoadProblem::Limit("the number of threads is not within 1 … 16"))]);
+        }
+        let runtime = Runtime::new(config.threads).map_err(|error| vec![own(LoadProblem::Engine(error))])?;
+        let (keys, mut problems) = match KeyRings::load(&config.key_rings) {
+            Ok(keys) => (keys, Vec::new()),
+            Err(bad) => (KeyRings::default(), bad.into_iter().map(bad_ring).collect()),
+        };
+        let plugins = match load::plugins(&config.plugins, &runtime, &Arc::new(keys)) {
+            Ok(plugins) if problems.is_empty() => plugins,
+            Ok(_) => return Err(problems),
+            Err(more) => {
+                problems.extend(more);
+                return Err(problems);
+            }
+        };
+        let pool = Pool::new(config.threads, config.queue)
+            .map_err(|error| vec![own(LoadProblem::Engine(error.to_string()))])?;
+        let chain = Arc::new(Chain { runtime, plugins, default_allow: config.default_allow });
+        let inner = Inner { chain, pool, budget: config.chain_budget, turned_away: AtomicU64::new(0) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Who is it? The first plugin that accepts says so; none: `unauthenticated`.
+    ///
+    /// # Errors
+    /// A denial, `policy-unavailable` if a plugin failed or there was no time.
+    pub async fn authenticate(&self, question: AuthQuestion) -> Result<Identity, Denial> {
+        let now_ms = question.now_ms;
+        self.ask(now_ms, move |chain, moment| chain.authenticate(&question, moment))
+            .await
+            .unwrap_or_else(|Unanswered| Err(unavailable()))
+    }
+
+    /// May they enter?
+    pub async fn admit(&self, question: AdmissionQuestion) -> Decision {
+        let now_ms = question.now_ms;
+        self.ask(now_ms, move |chain, moment| chain.admit(&question, moment))
+            .await
+            .unwrap_or_else(|Unanswered| Err(unavailable()))
+    }
+
+    /// May they publish these? One decision for each track, in their order.
+    pub async fn publish(&self, question: PublishQuestion) -> Vec<Decision> {
+        let (now_ms, count) = (question.now_ms, question.tracks.len());
+        self.ask(now_ms, move |chain, moment| chain.publish(&question, moment)).await.unwrap_or_else(none_of(count))
+    }
+
+    /// May they receive these, and how much? One decision for each publication, in their order.
+    pub async fn subscribe(&self, question: SubscribeQuestion) -> Vec<Decision> {
+        let (now_ms, count) = (question.now_ms, question.publications.len());
+        self.ask(now_ms, move |chain, moment| chain.subscribe(&question, moment)).await.unwrap_or_else(none_of(count))
+    }
+
+    /// May these be recorded? One decision for each publication, in their order.
+    pub async fn record(&self, question: RecordQuestion) -> Vec<Decision> {
+        let (now_ms, count) = (question.now_ms, question.publications.len());
+        self.ask(now_ms, move |chain, moment| chain.record(&question, moment)).await.unwrap_or_else(none_of(count))
+    }
+
+    /// May this act be done, and what else comes of it? If all plugins abstain, those with the `admin` grant may.
+    pub async fn command(&self, question: CommandQuestion) -> CommandAnswer {
+        let now_ms = question.now_ms;
+        self.ask(now_ms, move |chain, moment| chain.command(&question, moment))
+            .await
+            .unwrap_or_else(|Unanswered| denied(unavailable()))
+    }
+
+    /// All counters at this moment.
+    pub fn stats(&self) -> MetricsSnapshot {
+        MetricsSnapshot {
+            plugins: self.inner.chain.plugins.iter().map(crate::plugin::Plugin::metrics).collect(),
+            overloaded: self.inner.turned_away.load(Relaxed),
+        }
+    }
+
+    /// Has a policy thread ask the chain. There is an answer, or none, within the budget.
+    async fn ask<R: Send + 'static>(
+        &self,
+        now_ms: u64,
+        ask: impl FnOnce(&Chain, Moment) -> R + Send + 'static,
+    ) -> Result<R, Unanswered> {
+        let chain = Arc::clone(&self.inner.chain);
+        let moment = Moment { now_ms, until: Instant::now() + self.inner.budget };
+        let answer = self.inner.pool.submit(move || ask(&chain, moment)).map_err(|_| self.turned_away())?;
+        // The thread keeps to the budget by itself; the rest is for a queue that does not move.
+        match tokio::time::timeout(self.inner.budget + SLACK, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Unanswered),
+            Err(_) => Err(self.turned_away()),
+        }
+    }
+
+    fn turned_away(&self) -> Unanswered {
+        self.inner.turned_away.fetch_add(1, Relaxed);
+        Unanswered
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.inner.chain.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        f.debug_struct("Policy").field("plugins", &names).finish_non_exhaustive()
+    }
+}
+
+/// Nobody answered in time.
+struct Unanswered;
+
+fn none_of(count: usize) -> impl FnOnce(Unanswered) -> Vec<Decision> {
+    move |Unanswered| vec![Err(unavailable()); count]
+}
+
+fn bad_ring((name, problem): (String, String)) -> LoadError {
+    LoadError { place: format!("key ring {name:?}"), problem: LoadProblem::Keys(problem) }
+}
+
+const MAX_THREADS: usize = 16;
+/// Epochs end a guest up to two ticks late, and the system's scheduler has its own mind.
+const SLACK: Duration = Duration::from_millis(50);
