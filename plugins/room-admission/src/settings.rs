@@ -1,0 +1,70 @@
+//! What the operator chose.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// All settings; see the head of the crate.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) role_claim: String,
+    pub(crate) default_role: String,
+    pub(crate) door: Door,
+    pub(crate) rooms: BTreeMap<String, Door>,
+    pub(crate) roles: BTreeMap<String, Role>,
+}
+
+/// Who comes through a door.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Door {
+    pub(crate) capacity: Option<u32>,
+    pub(crate) password_sha256: Option<String>,
+    pub(crate) subjects: Option<Vec<String>>,
+    pub(crate) roles: Option<Vec<String>>,
+}
+
+/// What a role may do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Role {
+    pub(crate) publish: Option<Vec<String>>,
+    pub(crate) record: Option<bool>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            role_claim: "role".into(),
+            default_role: "guest".into(),
+            door: Door::default(),
+            rooms: BTreeMap::new(),
+            roles: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn read(json: &str) -> Result<Self, String> {
+        let settings: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let hex = |digest: &String| digest.len() == 64 && digest.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let usable = |door: &Door| door.password_sha256.as_ref().is_none_or(hex);
+        if usable(&settings.door) && settings.rooms.values().all(usable) {
+            Ok(settings)
+        } else {
+            Err("password_sha256 is not the 64 hexadecimal digits that sha256sum prints".into())
+        }
+    }
+}
+
+impl Door {
+    /// Whether the password is right, or none is needed. Only digests are compared, which tells an attacker's clock nothing.
+    pub(crate) fn opens_to(&self, password: Option<&str>) -> bool {
+        let Some(expected) = &self.password_sha256 else { return true };
+        let digest = Sha256::digest(password.unwrap_or_default());
+        let actual: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        password.is_some() && actual.eq_ignore_ascii_case(expected)
+    }
+}

@@ -1,0 +1,111 @@
+use super::*;
+use crate::lockgate::policy::types::{Layer, Participant, Room};
+
+fn question(claims: &[(&str, &str)], password: Option<&str>, participants: u32) -> admission::Question {
+    let claims = claims.iter().map(|(key, value)| Attr { key: (*key).into(), value: (*value).into() });
+    let identity = Identity {
+        subject: "alice".into(),
+        username: "Alice".into(),
+        claims: claims.collect(),
+        expires_at_ms: None,
+        grant: no_limits(),
+    };
+    let who = Participant {
+        identity,
+        user_id: 1,
+        publisher_id: None,
+        door: "ws".into(),
+        peer: "::1".into(),
+        extra: Vec::new(),
+    };
+    let room = Room { name: "board".into(), participants, publications: 0, recording: false, extra: Vec::new() };
+    let password = password.map(Into::into);
+    admission::Question { who, room, password, metadata: None, now_ms: 0, extra: Vec::new() }
+}
+
+fn code(settings: &str, asked: &admission::Question) -> String {
+    match admit(&Settings::read(settings).unwrap(), asked) {
+        Verdict::Allow(_) => "allow".into(),
+        Verdict::Deny(denial) => denial.code,
+        Verdict::Abstain => "abstain".into(),
+    }
+}
+
+fn track(source: &str) -> Track {
+    Track {
+        id: "t".into(),
+        kind: MediaKind::Video,
+        source: source.into(),
+        codec: None,
+        top_layer: Layer { spatial: 0, temporal: 0 },
+        bitrate: None,
+        extra: Vec::new(),
+    }
+}
+
+#[test]
+fn without_settings_everybody_enters() {
+    assert_eq!(code("{}", &question(&[], None, 10_000)), "allow");
+}
+
+#[test]
+fn a_full_room_takes_nobody() {
+    let settings = r#"{"door": {"capacity": 2}}"#;
+    assert_eq!(code(settings, &question(&[], None, 1)), "allow");
+    assert_eq!(code(settings, &question(&[], None, 2)), "room-full");
+}
+
+#[test]
+fn a_rooms_own_door_replaces_the_common_one() {
+    let settings = r#"{"door": {"capacity": 1}, "rooms": {"board": {"capacity": 5}}}"#;
+    assert_eq!(code(settings, &question(&[], None, 4)), "allow");
+}
+
+#[test]
+fn a_password_is_needed_and_must_be_right() {
+    let digest: String =
+        <sha2::Sha256 as sha2::Digest>::digest("sesame").iter().map(|byte| format!("{byte:02X}")).collect();
+    let settings = format!(r#"{{"door": {{"password_sha256": "{digest}"}}}}"#);
+    assert_eq!(code(&settings, &question(&[], Some("sesame"), 0)), "allow");
+    assert_eq!(code(&settings, &question(&[], Some("Sesame"), 0)), "forbidden");
+    assert_eq!(code(&settings, &question(&[], None, 0)), "forbidden");
+    assert!(Settings::read(r#"{"door": {"password_sha256": "sesame"}}"#).is_err());
+}
+
+#[test]
+fn lists_of_subjects_and_roles_keep_others_out() {
+    let host = [("role", "\"host\"")];
+    assert_eq!(code(r#"{"door": {"subjects": ["alice"]}}"#, &question(&[], None, 0)), "allow");
+    assert_eq!(code(r#"{"door": {"subjects": ["bob"]}}"#, &question(&[], None, 0)), "forbidden");
+    assert_eq!(code(r#"{"door": {"roles": ["host"]}}"#, &question(&host, None, 0)), "allow");
+    assert_eq!(code(r#"{"door": {"roles": ["host"]}}"#, &question(&[], None, 0)), "forbidden");
+    assert_eq!(code(r#"{"door": {"roles": ["guest"]}}"#, &question(&[], None, 0)), "allow");
+}
+
+#[test]
+fn a_role_limits_what_is_published_and_recorded() {
+    let settings = Settings::read(r#"{"roles": {"guest": {"publish": ["camera"], "record": false}}}"#).unwrap();
+    let asked = question(&[], None, 0);
+    let Verdict::Allow(grant) = admit(&settings, &asked) else { panic!("not admitted") };
+    assert_eq!((grant.can_publish, grant.can_record), (None, Some(false)));
+    assert!(matches!(publish(&settings, &asked.who.identity, &track("camera")), Verdict::Allow(_)));
+    assert!(matches!(publish(&settings, &asked.who.identity, &track("screen")), Verdict::Deny(_)));
+    let host = question(&[("role", "\"host\"")], None, 0).who.identity;
+    assert!(matches!(publish(&settings, &host, &track("screen")), Verdict::Allow(_)));
+}
+
+#[test]
+fn a_role_without_rules_publishes_what_its_token_allows() {
+    let settings = Settings::default();
+    let mut identity = question(&[], None, 0).who.identity;
+    assert!(matches!(publish(&settings, &identity, &track("screen")), Verdict::Allow(_)));
+    identity.grant.can_publish = Some(false);
+    assert!(matches!(publish(&settings, &identity, &track("screen")), Verdict::Deny(_)));
+}
+
+#[test]
+fn recording_needs_leave_unless_the_operator_wants_it() {
+    let may = |can_record| matches!(record(Some(&Grant { can_record, ..no_limits() })), Verdict::Allow(_));
+    assert_eq!([may(None), may(Some(false)), may(Some(true))], [false, false, true]);
+    assert!(matches!(record(None), Verdict::Allow(_)));
+}
