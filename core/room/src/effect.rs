@@ -3,7 +3,7 @@
 use lockgate_model::policy::{
     AdmissionQuestion, CommandQuestion, Grant, PublishQuestion, RecordQuestion, SubscribeQuestion,
 };
-use lockgate_model::{Bitrate, Layer, MaxLayer, PublisherId, RecordingId, Reply, TrackId};
+use lockgate_model::{Bitrate, Layer, MaxLayer, PublisherId, RecordingId, Reply, RequestId, Source, TrackId};
 
 use crate::pending::Ticket;
 
@@ -22,7 +22,7 @@ pub enum Effect {
         /// Which question.
         ticket: Ticket,
         /// The question.
-        question: Question,
+        question: Box<Question>,
     },
     /// Drive the media. Actions of one room are done in order.
     Media(MediaAction),
@@ -47,7 +47,7 @@ pub enum Question {
     /// May these be recorded?
     Record(RecordQuestion),
     /// May they act so?
-    Command(CommandQuestion),
+    Command(Box<CommandQuestion>),
 }
 
 /// One of a member's subscribe connections.
@@ -113,6 +113,8 @@ pub enum MediaAction {
     },
     /// Take a candidate of a member's publish connection.
     PublishCandidate {
+        /// The mark of the message.
+        id: Option<RequestId>,
         /// Whose.
         member: PublisherId,
         /// The candidate; empty at their end.
@@ -172,6 +174,8 @@ pub enum MediaAction {
     },
     /// Take a candidate of a subscribe connection.
     SubscribeCandidate {
+        /// The mark of the message.
+        id: Option<RequestId>,
         /// Which.
         connection: Connection,
         /// The candidate; empty at their end.
@@ -210,6 +214,8 @@ pub enum RecordAction {
         publisher: PublisherId,
         /// Which.
         track: TrackId,
+        /// Where it comes from.
+        source: Source,
     },
     /// Record a track no more.
     Remove {

@@ -1,11 +1,11 @@
 //! Coming and going.
 
 use lockgate_model::policy::{AdmissionQuestion, Decision, Denial, Identity};
-use lockgate_model::{ErrorCode, Event, PublisherId, RequestId, RevokedWhat, TrackId};
+use lockgate_model::{Command, ErrorCode, Event, PublisherId, RequestId, RevokedWhat, TrackId};
 
-use crate::effect::{Effect, MediaAction, Question};
+use crate::effect::{Connection, Effect, MediaAction, Question};
 use crate::input::{Join, LeaveReason};
-use crate::member::{Member, Stage};
+use crate::member::{Held, Member, Stage};
 use crate::pending::Pending;
 use crate::room::Room;
 
@@ -39,21 +39,48 @@ impl Room {
         None
     }
 
-    pub(crate) fn on_admission(&mut self, id: PublisherId, mark: Option<RequestId>, decision: Option<Decision>) {
+    pub(crate) fn on_admission(&mut self, id: PublisherId, mark: Option<RequestId>, decision: Decision) {
         let Some(member) = self.members.get_mut(&id) else { return };
         match decision {
-            Some(Ok(grant)) => {
-                member.grant = member.grant.and(&grant);
+            Ok(grant) => {
+                member.admit(grant);
                 self.look_around(id, mark);
             }
-            Some(Err(denial)) if denial.waiting => {
+            Err(denial) if denial.waiting => {
                 member.stage = Stage::Waiting;
                 let user_id = member.participant.identity.user_id;
                 let event = Event::RoomWaiting { room_name: self.name.clone(), user_id, message: denial.message };
                 self.reply(id, mark, event);
             }
-            Some(Err(denial)) => self.turn_away(id, mark, &denial),
-            None => self.turn_away(id, mark, &Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")),
+            Err(denial) => self.turn_away(id, mark, &denial),
+        }
+    }
+
+    /// `join-room` from somebody who has a place already: the state again, or the question again from the lobby.
+    pub(crate) fn on_join_again(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
+        let Command::JoinRoom { password, metadata, .. } = command else { return };
+        match self.members.get(&id) {
+            Some(member) if member.stage == Stage::Waiting => {
+                let question = AdmissionQuestion {
+                    who: member.as_participant(),
+                    room: self.facts(),
+                    password,
+                    metadata,
+                    now_ms: self.now_ms,
+                };
+                self.ask(Question::Admission(question), Pending::Admission { member: id, id: mark });
+            }
+            Some(_) => self.tell_state(id, mark),
+            None => {}
+        }
+    }
+
+    /// Lets people in from the lobby: a plugin said so.
+    pub(crate) fn let_in(&mut self, subject: Option<&str>) {
+        let waits = |member: &&Member| member.stage == Stage::Waiting && member.is_subject(subject);
+        let waiting: Vec<_> = self.members.values().filter(waits).map(|member| member.id).collect();
+        for id in waiting {
+            self.look_around(id, None);
         }
     }
 
@@ -85,14 +112,14 @@ impl Room {
         self.put_out_duplicates(id);
         let Some(member) = self.members.get_mut(&id) else { return };
         member.stage = Stage::Inside;
-        let identity = &member.participant.identity;
-        let (user_id, username) = (identity.user_id, identity.username.clone());
         let visible = member.is_visible();
         self.tell_state(id, mark);
         if visible {
-            let room_name = self.name.clone();
-            let joined = Event::UserJoined { room_name, user_id, username, publisher_id: id };
-            self.broadcast(|other| (other.id != id).then(|| joined.clone()));
+            let inside = self.members.values().filter(|other| other.id != id && other.stage == Stage::Inside);
+            let others: Vec<_> = inside.map(|other| other.id).collect();
+            for other in others {
+                self.introduce(other, id);
+            }
         }
         self.catch_up(id);
     }
@@ -136,7 +163,8 @@ impl Room {
 
     fn tell_state(&mut self, id: PublisherId, mark: Option<RequestId>) {
         let Some(member) = self.members.get(&id) else { return };
-        let others = || self.members.values().filter(|other| other.id != id && other.is_visible());
+        let others = || self.members.values().filter(|other| other.id != id && member.may_see(other));
+        let met: Vec<_> = others().map(|other| other.id).collect();
         let joined = Event::RoomJoined {
             room_name: self.name.clone(),
             user_id: member.participant.identity.user_id,
@@ -147,6 +175,9 @@ impl Room {
         let publishers: Vec<_> = others().filter_map(|other| other.publisher_info_for(member)).collect();
         let announcements: Vec<_> = publishers.iter().map(|publisher| self.new_publisher(publisher)).collect();
         let recording = self.recording_state();
+        if let Some(member) = self.members.get_mut(&id) {
+            member.met.extend(met);
+        }
         self.reply(id, mark, joined);
         self.send(id, Event::PublishersList { room_name: self.name.clone(), publishers });
         for announcement in announcements {
@@ -158,21 +189,24 @@ impl Room {
     }
 
     pub(crate) fn on_renewed(&mut self, id: PublisherId, identity: Identity) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        member.participant.identity = identity;
+        if let Some(member) = self.members.get_mut(&id) {
+            member.renew(identity);
+        }
     }
 
     pub(crate) fn on_leave(&mut self, id: PublisherId, reason: LeaveReason) {
+        if reason == LeaveReason::Expired {
+            self.tell_revoked(id, RevokedWhat::Stay, "the token has expired");
+        }
+        self.remove(id);
+    }
+
+    /// `leave-room`.
+    pub(crate) fn on_leave_room(&mut self, id: PublisherId, mark: Option<RequestId>) {
         let Some(member) = self.members.get(&id) else { return };
         let user_id = member.participant.identity.user_id;
-        match reason {
-            LeaveReason::Asked => {
-                let event = Event::RoomLeft { room_name: self.name.clone(), user_id, publisher_id: id };
-                self.send(id, event);
-            }
-            LeaveReason::Expired => self.tell_revoked(id, RevokedWhat::Stay, "the token has expired"),
-            LeaveReason::Closed => {}
-        }
+        let event = Event::RoomLeft { room_name: self.name.clone(), user_id, publisher_id: id };
+        self.reply(id, mark, event);
         self.remove(id);
     }
 
@@ -182,16 +216,20 @@ impl Room {
         self.remove(id);
     }
 
+    /// Refuses entry, and with it whatever the client sent ahead.
     fn turn_away(&mut self, id: PublisherId, mark: Option<RequestId>, denial: &Denial) {
         let reply = self.error(mark, "join-room", denial, None, None);
         self.send(id, reply);
-        self.members.remove(&id);
+        let held = self.members.remove(&id).map(|member| member.held).unwrap_or_default();
+        for Held { request, .. } in held {
+            let reply = self.error(request.id, request.command.name(), denial, None, None);
+            self.send(id, reply);
+        }
         self.effect(Effect::Gone { member: id });
     }
 
     fn remove(&mut self, id: PublisherId) {
         let Some(member) = self.members.get(&id) else { return };
-        let (visible, published) = (member.is_visible(), !member.tracks.is_empty());
         let identity = &member.participant.identity;
         let left = Event::UserLeft {
             room_name: self.name.clone(),
@@ -201,19 +239,36 @@ impl Room {
         };
         self.end_publications(id);
         let Some(member) = self.members.remove(&id) else { return };
-        let connections: std::collections::BTreeSet<_> =
-            member.receives.values().map(|reception| reception.connection).collect();
-        for connection in connections {
+        for connection in member.open {
             self.media(MediaAction::CloseConnection { connection });
         }
-        if published {
-            self.media(MediaAction::ClosePublish { member: id });
-        }
+        self.media(MediaAction::ClosePublish { member: id });
         self.effect(Effect::Gone { member: id });
-        if visible {
-            self.broadcast(|_| Some(left.clone()));
-        }
+        self.forget_member(id, &left);
         self.stop_recording_when_empty();
+    }
+
+    /// Nobody waits for, receives from or knows of somebody who is gone.
+    fn forget_member(&mut self, id: PublisherId, left: &Event) {
+        let mut closed = Vec::new();
+        let mut told = Vec::new();
+        for member in self.members.values_mut() {
+            member.wants.remove(&id);
+            let own = Connection { member: member.id, publisher: Some(id) };
+            if member.open.remove(&own) {
+                closed.push(own);
+                member.after_offer.retain(|waiting| waiting.connection != own);
+            }
+            if member.met.remove(&id) {
+                told.push(member.id);
+            }
+        }
+        for connection in closed {
+            self.media(MediaAction::CloseConnection { connection });
+        }
+        for member in told {
+            self.send(member, left.clone());
+        }
     }
 
     pub(crate) fn tell_revoked(&mut self, id: PublisherId, what: RevokedWhat, reason: &str) {

@@ -1,6 +1,6 @@
 //! What reaches a room from outside.
 
-use lockgate_model::policy::{Decision, Identity, Participant};
+use lockgate_model::policy::{CommandAnswer, Decision, Denial, Identity, Participant};
 use lockgate_model::{
     Codec, ErrorCode, Layer, LayerReason, MediaKind, PublisherId, RecordingId, Request, RequestId, Secret,
     SubscribeConnections, TrackId,
@@ -63,6 +63,17 @@ pub enum Input {
         /// Whether.
         result: Result<(), MediaProblem>,
     },
+    /// The media side cannot use a candidate.
+    CandidateRefused {
+        /// Whose.
+        member: PublisherId,
+        /// The mark of the message.
+        id: Option<RequestId>,
+        /// The `type` of the message.
+        of: &'static str,
+        /// Why.
+        problem: MediaProblem,
+    },
     /// The media side wants a client to receive other tracks.
     Offer(SubscribeOffer),
     /// A subscribe connection ended by itself.
@@ -114,8 +125,6 @@ pub struct Join {
 /// Why a member is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaveReason {
-    /// They asked.
-    Asked,
     /// Their socket is closed.
     Closed,
     /// Their token ended.
@@ -129,6 +138,34 @@ pub enum Answer {
     One(Decision),
     /// To a question about several, in their order.
     Many(Vec<Decision>),
+    /// To a question about an act.
+    Act(CommandAnswer),
+}
+
+impl Answer {
+    /// The first or only decision.
+    pub(crate) fn into_one(self) -> Decision {
+        let none = || Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer"));
+        match self {
+            Self::One(decision) => decision,
+            Self::Many(decisions) => decisions.into_iter().next().unwrap_or_else(none),
+            Self::Act(answer) => answer.decision,
+        }
+    }
+
+    pub(crate) fn into_many(self) -> Vec<Decision> {
+        match self {
+            Self::Many(decisions) => decisions,
+            other => vec![other.into_one()],
+        }
+    }
+
+    pub(crate) fn into_act(self) -> CommandAnswer {
+        match self {
+            Self::Act(answer) => answer,
+            other => CommandAnswer { decision: other.into_one(), reply: String::new(), effects: Vec::new() },
+        }
+    }
 }
 
 /// A track in a client's offer.
@@ -195,6 +232,18 @@ pub struct SubscribeOffer {
 /// What the recorder said.
 #[derive(Clone, Debug)]
 pub enum RecorderReport {
+    /// A recorder has the session.
+    Started {
+        /// Which session.
+        session: RecordingId,
+    },
+    /// No recorder would take it.
+    Absent {
+        /// Which session.
+        session: RecordingId,
+        /// Why, for people.
+        reason: String,
+    },
     /// Media is being written.
     Recording {
         /// Which session.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use lockgate_model::policy::{Decision, Grant, Participant, TrackFacts};
+use lockgate_model::policy::{Decision, Grant, Identity, Participant, TrackFacts};
 use lockgate_model::{
     Codec, Layer, MaxLayer, MemberInfo, PublisherId, Reply, Request, RequestId, SubscribeConnections, TrackId,
     TrackInfo,
@@ -19,21 +19,27 @@ pub(crate) struct Member {
     pub(crate) participant: Participant,
     pub(crate) connections: SubscribeConnections,
     pub(crate) stage: Stage,
+    /// What admission allows, for the whole stay.
+    admission: Grant,
     /// What token, auth and admission allow together.
     pub(crate) grant: Grant,
     pub(crate) tracks: BTreeMap<TrackId, Track>,
     /// What the client wants to receive, by publisher.
     pub(crate) wants: BTreeMap<PublisherId, Want>,
+    /// The connections that were made to send to the client.
+    pub(crate) open: BTreeSet<Connection>,
     /// What is sent to the client.
     pub(crate) receives: HashMap<TrackId, Reception>,
     /// What policy said about each track in the room: whether this member may know of it.
     pub(crate) verdicts: HashMap<TrackId, Decision>,
+    /// Of whom the client was told.
+    pub(crate) met: BTreeSet<PublisherId>,
     /// The question that holds this member's further commands.
     pub(crate) busy: Option<Ticket>,
     pub(crate) held: VecDeque<Held>,
     pub(crate) held_bytes: usize,
-    /// What is to be said with and after the next offer of a connection.
-    pub(crate) after_offer: HashMap<(Connection, PublisherId), AfterOffer>,
+    /// What is to be said with and after the offers to come, in the order of the requests.
+    pub(crate) after_offer: VecDeque<AfterOffer>,
 }
 
 /// How far a participant is.
@@ -81,10 +87,17 @@ pub(crate) struct Reception {
     pub(crate) priority: Option<u8>,
 }
 
-/// What is said with and after an offer.
-#[derive(Debug, Default)]
+/// A request that an offer answers.
+#[derive(Debug)]
 pub(crate) struct AfterOffer {
+    pub(crate) connection: Connection,
+    pub(crate) publisher: PublisherId,
     pub(crate) id: Option<RequestId>,
+    /// What the offer must list.
+    pub(crate) present: BTreeSet<TrackId>,
+    /// What it must not list.
+    pub(crate) absent: BTreeSet<TrackId>,
+    /// What is said after it.
     pub(crate) errors: Vec<Reply>,
 }
 
@@ -93,17 +106,45 @@ impl Member {
         Self {
             id,
             grant: participant.identity.grant.clone(),
+            admission: Grant::default(),
             participant,
             connections,
             stage: Stage::Entering,
             tracks: BTreeMap::new(),
             wants: BTreeMap::new(),
+            open: BTreeSet::new(),
             receives: HashMap::new(),
             verdicts: HashMap::new(),
+            met: BTreeSet::new(),
             busy: None,
             held: VecDeque::new(),
             held_bytes: 0,
-            after_offer: HashMap::new(),
+            after_offer: VecDeque::new(),
+        }
+    }
+
+    /// Takes what admission allows.
+    pub(crate) fn admit(&mut self, admission: Grant) {
+        self.grant = self.participant.identity.grant.and(&admission);
+        self.admission = admission;
+    }
+
+    /// Takes what a new token says.
+    pub(crate) fn renew(&mut self, identity: Identity) {
+        self.grant = identity.grant.and(&self.admission);
+        self.participant.identity = identity;
+    }
+
+    /// Forgets tracks that are no more.
+    pub(crate) fn forget(&mut self, ended: &[TrackId]) {
+        for track in ended {
+            self.verdicts.remove(track);
+        }
+        for tracks in self.wants.values_mut().filter_map(|want| want.tracks.as_mut()) {
+            tracks.retain(|track| !ended.contains(track));
+        }
+        for waiting in &mut self.after_offer {
+            waiting.present.retain(|track| !ended.contains(track));
         }
     }
 
@@ -128,6 +169,11 @@ impl Member {
         self.verdicts.get(track).is_some_and(Result::is_ok)
     }
 
+    /// Whether this member may know of another one: nothing of theirs is published, or policy shows some of it.
+    pub(crate) fn may_see(&self, other: &Self) -> bool {
+        other.is_visible() && (other.tracks.is_empty() || other.tracks.keys().any(|track| self.may_know(track)))
+    }
+
     /// The member as another one may see them.
     pub(crate) fn info_for(&self, viewer: &Self) -> MemberInfo {
         MemberInfo {
@@ -145,6 +191,11 @@ impl Member {
             .filter(|track| viewer.may_know(&track.info.track_id))
             .map(|track| track.info.clone())
             .collect()
+    }
+
+    /// Whether the member goes by this subject; everybody does by none.
+    pub(crate) fn is_subject(&self, subject: Option<&str>) -> bool {
+        subject.is_none_or(|subject| subject == self.participant.identity.subject)
     }
 
     /// Whether others see this member at all.
@@ -169,6 +220,13 @@ impl Track {
 impl Want {
     pub(crate) fn covers(&self, track: &TrackId) -> bool {
         self.tracks.as_ref().is_none_or(|tracks| tracks.contains(track))
+    }
+}
+
+impl AfterOffer {
+    /// Whether an offer with these tracks answers the request.
+    pub(crate) fn is_answered_by(&self, offered: &BTreeSet<TrackId>) -> bool {
+        self.present.is_subset(offered) && self.absent.is_disjoint(offered)
     }
 }
 

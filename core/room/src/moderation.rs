@@ -1,10 +1,12 @@
 //! Acts on others, which policy decides, and what members say to each other past the SFU.
 
-use lockgate_model::policy::{CommandQuestion, Decision, Denial};
+use std::collections::BTreeSet;
+
+use lockgate_model::policy::{CommandAnswer, CommandEffect, CommandQuestion};
 use lockgate_model::{Command, ErrorCode, Event, PublisherId, RequestId, TrackId};
 
 use crate::effect::{MediaAction, Question};
-use crate::member::Stage;
+use crate::member::{Member, Stage};
 use crate::pending::Pending;
 use crate::room::Room;
 
@@ -12,11 +14,13 @@ impl Room {
     pub(crate) fn on_mute(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
         let (Command::Mute { track_id, .. } | Command::Unmute { track_id, .. }) = &command else { return };
         let of = command.name();
-        let known = |member: &crate::member::Member| member.publishes(track_id) || member.may_know(track_id);
+        let known = |member: &Member| member.publishes(track_id) || member.may_know(track_id);
         let owner = self.publisher_of(track_id).filter(|_| self.members.get(&id).is_some_and(known));
         match owner {
             None => self.refuse(id, mark, of, ErrorCode::NOT_FOUND, "the room has no such track"),
-            Some(owner) if owner == id => self.set_muted(&track_id.clone(), matches!(command, Command::Mute { .. })),
+            Some(owner) if owner == id => {
+                self.set_muted(&track_id.clone(), matches!(command, Command::Mute { .. }), Some((id, mark)));
+            }
             Some(owner) => self.ask_to_act(id, mark, Some(owner), command),
         }
     }
@@ -52,11 +56,11 @@ impl Room {
             who: member.as_participant(),
             room: self.facts(),
             name,
-            target: target.and_then(|target| self.members.get(&target)).map(crate::member::Member::as_participant),
+            target: target.and_then(|target| self.members.get(&target)).map(Member::as_participant),
             payload,
             now_ms: self.now_ms,
         };
-        self.ask(Question::Command(question), Pending::Act { member: id, id: mark, command });
+        self.ask(Question::Command(Box::new(question)), Pending::Act { member: id, id: mark, command });
     }
 
     pub(crate) fn on_act_verdict(
@@ -64,31 +68,48 @@ impl Room {
         id: PublisherId,
         mark: Option<RequestId>,
         command: Command,
-        decision: Option<Decision>,
+        answer: CommandAnswer,
     ) {
-        let denial = match decision {
-            Some(Ok(_)) => return self.carry_out(id, mark, command),
-            Some(Err(denial)) => denial,
-            None => Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer"),
-        };
-        let reply = self.error(mark, command.name(), &denial, None, None);
-        self.send(id, reply);
+        let CommandAnswer { decision, reply, effects } = answer;
+        match decision {
+            Ok(_) => {
+                self.carry_out(id, mark, command, reply);
+                effects.into_iter().for_each(|effect| self.follow(effect));
+            }
+            Err(denial) => {
+                let reply = self.error(mark, command.name(), &denial, None, None);
+                self.send(id, reply);
+            }
+        }
     }
 
-    fn carry_out(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
+    fn carry_out(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command, payload: String) {
         match command {
-            Command::Mute { track_id, .. } => self.set_muted(&track_id, true),
-            Command::Unmute { track_id, .. } => self.set_muted(&track_id, false),
+            Command::Mute { track_id, .. } => self.set_muted(&track_id, true, Some((id, mark))),
+            Command::Unmute { track_id, .. } => self.set_muted(&track_id, false, Some((id, mark))),
             Command::Kick { publisher_id, .. } => self.put_out(publisher_id, "a moderator put you out"),
             Command::PolicyCommand { name, .. } => {
-                let event = Event::PolicyReply { room_name: self.name.clone(), name, payload: String::new() };
+                let event = Event::PolicyReply { room_name: self.name.clone(), name, payload };
                 self.reply(id, mark, event);
             }
             _ => {}
         }
     }
 
-    fn set_muted(&mut self, track: &TrackId, muted: bool) {
+    /// Does what a plugin wants done besides.
+    fn follow(&mut self, effect: CommandEffect) {
+        match effect {
+            CommandEffect::ReAsk { subject } => self.ask_again(subject.as_deref()),
+            CommandEffect::Admit { subject } => self.let_in(subject.as_deref()),
+            CommandEffect::Notify { subject, payload } => {
+                let (room_name, name) = (self.name.clone(), String::from("notify"));
+                let event = Event::PolicyReply { room_name, name, payload };
+                self.broadcast(|member| member.is_subject(subject.as_deref()).then(|| event.clone()));
+            }
+        }
+    }
+
+    fn set_muted(&mut self, track: &TrackId, muted: bool, answered: Option<(PublisherId, Option<RequestId>)>) {
         let owner = self.members.values_mut().find(|member| member.tracks.contains_key(track));
         let Some((owner, state)) = owner.and_then(|owner| Some((owner.id, owner.tracks.get_mut(track)?))) else {
             return;
@@ -100,7 +121,7 @@ impl Room {
             true => Event::TrackMuted { room_name, publisher_id: owner, track_id },
             false => Event::TrackUnmuted { room_name, publisher_id: owner, track_id },
         };
-        self.broadcast(|member| (member.id == owner || member.may_know(track)).then(|| event.clone()));
+        self.broadcast_answering(answered, &event, |member| member.id == owner || member.may_know(track));
     }
 
     pub(crate) fn on_chat(&mut self, id: PublisherId, mark: Option<RequestId>, text: String) {
@@ -119,8 +140,8 @@ impl Room {
             publisher_id: id,
             text,
         };
-        let visible = member.is_visible();
-        self.broadcast(|other| (visible || other.id == id).then(|| event.clone()));
+        let knowing = self.who_may_see(id);
+        self.broadcast_answering(Some((id, mark)), &event, |other| other.id == id || knowing.contains(&other.id));
     }
 
     /// The seed's peer relay: a payload goes to one user or to everybody else, untouched.
@@ -136,15 +157,23 @@ impl Room {
             _ => Event::IceCandidate { room_name, from_user_id, payload },
         };
         let target = relay.target_user_id;
-        let fits = |other: &crate::member::Member| {
-            other.id != id && target.is_none_or(|target| other.participant.identity.user_id == target)
+        let knowing = self.who_may_see(id);
+        let fits = |other: &Member| {
+            let named = target.is_none_or(|target| other.participant.identity.user_id == target);
+            named && knowing.contains(&other.id)
         };
-        let visible = member.is_visible();
-        let found = self.members.values().any(|other| other.stage == Stage::Inside && fits(other));
-        if !visible || (target.is_some() && !found) {
+        let found = self.members.values().any(fits);
+        if !member.is_visible() || (target.is_some() && !found) {
             return self.refuse(id, mark, of, ErrorCode::NOT_FOUND, "the room has no such user");
         }
         self.broadcast(|other| fits(other).then(|| event.clone()));
+    }
+
+    /// The members whom policy lets know of this one.
+    fn who_may_see(&self, id: PublisherId) -> BTreeSet<PublisherId> {
+        let Some(of) = self.members.get(&id) else { return BTreeSet::new() };
+        let others = self.members.values().filter(|other| other.id != id && other.stage == Stage::Inside);
+        others.filter(|other| other.may_see(of)).map(|other| other.id).collect()
     }
 }
 

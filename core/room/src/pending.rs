@@ -4,6 +4,7 @@ use lockgate_model::policy::Why;
 use lockgate_model::{Command, PublisherId, RequestId, TrackId};
 
 use crate::publishing::Offered;
+use crate::recording::RecordPending;
 
 /// The mark of a question or action, given back with its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,12 +23,14 @@ pub(crate) enum Pending {
     Accept { member: PublisherId, id: Option<RequestId>, offered: Vec<Offered> },
     /// Which of these tracks may this member know of?
     Announce { viewer: PublisherId, asked: Vec<TrackId> },
+    /// Which of these tracks may this member still know of and receive?
+    Recheck { viewer: PublisherId, asked: Vec<TrackId> },
     /// Which of these tracks may this member receive?
     Subscribe { viewer: PublisherId, id: Option<RequestId>, publisher: PublisherId, asked: Vec<TrackId> },
     /// The media side reads a client's answer.
     TakeAnswer { member: PublisherId, id: Option<RequestId>, publisher: PublisherId },
     /// Which of these tracks may be recorded?
-    Record { asker: Option<PublisherId>, id: Option<RequestId>, why: Why, asked: Vec<TrackId> },
+    Record(RecordPending),
     /// May this member act so?
     Act { member: PublisherId, id: Option<RequestId>, command: Command },
 }
@@ -43,8 +46,8 @@ impl Pending {
             | Self::TakeAnswer { member, .. }
             | Self::Act { member, .. } => Some(*member),
             Self::Subscribe { viewer, .. } => Some(*viewer),
-            Self::Record { asker, why, .. } => asker.filter(|_| *why == Why::Request),
-            Self::Announce { .. } => None,
+            Self::Record(record) => record.asker.filter(|_| record.why == Why::Request),
+            Self::Announce { .. } | Self::Recheck { .. } => None,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use lockgate_model::policy::{Decision, Denial, Grant, PublishQuestion, TrackFacts, Why};
 use lockgate_model::{
-    Bitrate, Candidate, ErrorCode, Event, Layer, PublishedTrack, PublisherId, RequestId, RevokedWhat, Source,
-    TrackHint, TrackId, TrackInfo,
+    Candidate, ErrorCode, Event, Layer, PublishedTrack, PublisherId, RequestId, RevokedWhat, Source, TrackHint,
+    TrackId, TrackInfo,
 };
 
 use crate::effect::{Admitted, MediaAction, Question};
@@ -76,7 +76,7 @@ impl Room {
                     "the source given for this track is of the other kind",
                 )),
                 _ if !names.insert(track.clone()) || (!known && self.publisher_of(&track).is_some()) => {
-                    Some(Denial::new(ErrorCode::INVALID_MESSAGE, "a track of this id is already published in the room"))
+                    Some(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN))
                 }
                 _ if offered.len() >= self.config.max_tracks => {
                     Some(Denial::new(ErrorCode::OVERLOADED, "too many tracks; take one back first"))
@@ -128,17 +128,14 @@ impl Room {
         self.accept_offer(id, mark, offer, offered);
     }
 
-    fn accept_offer(&mut self, id: PublisherId, mark: Option<RequestId>, offer: String, offered: Vec<Offered>) {
+    fn accept_offer(&mut self, id: PublisherId, mark: Option<RequestId>, offer: String, mut offered: Vec<Offered>) {
         // The world may have moved while policy was asked: an id may be taken by now.
-        let taken = |track: &Offered| !track.known && self.publisher_of(&track.facts.id).is_some();
-        let admitted = offered
-            .iter()
-            .map(|track| Admitted {
-                mid: track.mid.clone(),
-                track: (track.verdict.is_ok() && !taken(track)).then(|| track.facts.id.clone()),
-                max_bitrate: track.verdict.as_ref().ok().and_then(|grant| grant.max_bitrate) as Option<Bitrate>,
-            })
-            .collect();
+        for track in offered.iter_mut().filter(|track| !track.known && track.verdict.is_ok()) {
+            if self.publisher_of(&track.facts.id).is_some() || self.is_being_accepted(&track.facts.id) {
+                track.verdict = Err(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN));
+            }
+        }
+        let admitted = offered.iter().map(Offered::admitted).collect();
         let pending = Pending::Accept { member: id, id: mark, offered };
         self.act(pending, |ticket| MediaAction::AcceptOffer { ticket, member: id, offer, admitted });
     }
@@ -190,9 +187,14 @@ impl Room {
         }
     }
 
-    pub(crate) fn on_publish_candidate(&mut self, member: PublisherId, candidate: Option<Candidate>) {
+    pub(crate) fn on_publish_candidate(
+        &mut self,
+        member: PublisherId,
+        id: Option<RequestId>,
+        candidate: Option<Candidate>,
+    ) {
         let line = candidate.map(|candidate| candidate.line().to_owned()).unwrap_or_default();
-        self.media(MediaAction::PublishCandidate { member, line });
+        self.media(MediaAction::PublishCandidate { id, member, line });
     }
 
     pub(crate) fn on_unpublish(&mut self, id: PublisherId, mark: Option<RequestId>, track: TrackId) {
@@ -237,6 +239,20 @@ impl Room {
 }
 
 impl Offered {
+    /// Whether the room will have a track of this name through it.
+    pub(crate) fn takes(&self, track: &TrackId) -> bool {
+        self.verdict.is_ok() && self.facts.id == *track
+    }
+
+    fn admitted(&self) -> Admitted {
+        let grant = self.verdict.as_ref().ok();
+        Admitted {
+            mid: self.mid.clone(),
+            track: grant.map(|_| self.facts.id.clone()),
+            max_bitrate: grant.and_then(|grant| grant.max_bitrate),
+        }
+    }
+
     fn to_track(&self, accepted: &AcceptedTrack) -> Track {
         Track {
             mid: self.mid.clone(),
@@ -282,5 +298,6 @@ impl Member {
     }
 }
 
+const TAKEN: &str = "a track of this id is already published in the room";
 /// Longest name of a track, in characters.
 const MAX_NAME: usize = 128;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockgate_model::policy::{Decision, Denial, RecordQuestion, Why};
-use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState, RequestId, TrackId};
+use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState, RequestId, RoomName, TrackId};
 
 use crate::effect::{Effect, Question, RecordAction};
 use crate::input::RecorderReport;
@@ -11,18 +11,31 @@ use crate::member::{Member, Stage};
 use crate::pending::Pending;
 use crate::room::Room;
 
+/// What is to be recorded; none: everything, later tracks too.
+type Wanted = Option<BTreeSet<TrackId>>;
+
 /// A recording session.
 #[derive(Debug)]
 pub(crate) struct Recording {
     session: RecordingId,
     state: RecordingState,
-    /// Who asked; none: the configuration.
-    asker: Option<PublisherId>,
-    /// What was asked for; none: everything, later tracks too.
-    wanted: Option<BTreeSet<TrackId>>,
+    /// Who asked, with the mark of their message; none: the configuration.
+    asker: Option<(PublisherId, Option<RequestId>)>,
+    wanted: Wanted,
     /// What policy allowed and the recorder was given.
     tracks: BTreeSet<TrackId>,
     reason: Option<String>,
+}
+
+/// A question whether tracks may be recorded.
+#[derive(Debug)]
+pub(crate) struct RecordPending {
+    pub(crate) asker: Option<PublisherId>,
+    id: Option<RequestId>,
+    pub(crate) why: Why,
+    /// What is to be wanted from then on; none: nothing changes but for the tracks asked about.
+    wish: Option<Wanted>,
+    asked: Vec<TrackId>,
 }
 
 impl Room {
@@ -32,34 +45,30 @@ impl Room {
         mark: Option<RequestId>,
         tracks: Option<Vec<TrackId>>,
     ) {
-        let Some(member) = self.members.get(&id) else { return };
-        if !member.grant.allows_recording() {
-            return self.refuse(
-                id,
-                mark,
-                "start-recording",
-                ErrorCode::FORBIDDEN,
-                "your grant does not allow to record",
-            );
+        if let Some(refusal) = self.refusal_to_record(id) {
+            return self.refuse(id, mark, "start-recording", ErrorCode::FORBIDDEN, refusal);
         }
-        let wanted = tracks.map(|tracks| tracks.into_iter().collect::<BTreeSet<_>>());
-        let asked: Vec<_> = self
-            .tracks()
-            .map(|(_, track)| track.info.track_id.clone())
-            .filter(|track| wanted.as_ref().is_none_or(|wanted| wanted.contains(track)))
-            .filter(|track| self.recording.as_ref().is_none_or(|recording| !recording.tracks.contains(track)))
-            .collect();
-        if wanted.is_some() && asked.is_empty() && self.recording.is_none() {
+        let wanted: Wanted = tracks.map(|tracks| tracks.into_iter().collect());
+        let named = |track: &TrackId| wanted.as_ref().is_none_or(|wanted| wanted.contains(track));
+        let present: Vec<_> =
+            self.tracks().map(|(_, track)| track.info.track_id.clone()).filter(|track| named(track)).collect();
+        if wanted.is_some() && present.is_empty() {
             return self.refuse(id, mark, "start-recording", ErrorCode::NOT_FOUND, "the room has no such track");
         }
-        match &mut self.recording {
-            Some(recording) if recording.is_running() => recording.want(wanted),
-            _ => self.begin_recording(Some(id), id, wanted),
-        }
+        let running = self.recording.as_ref();
+        let asked: Vec<_> = present
+            .into_iter()
+            .filter(|track| running.is_none_or(|recording| !recording.tracks.contains(track)))
+            .collect();
         if asked.is_empty() {
-            return self.tell_recording_to(id, mark);
+            return self.want(Some((id, mark)), wanted, Vec::new());
         }
-        self.ask_to_record(Some(id), mark, asked, Why::Request);
+        self.ask_to_record(RecordPending { asker: Some(id), id: mark, why: Why::Request, wish: Some(wanted), asked });
+    }
+
+    fn refusal_to_record(&self, id: PublisherId) -> Option<&'static str> {
+        let allowed = self.members.get(&id).is_some_and(|member| member.grant.allows_recording());
+        (!allowed).then_some("your grant does not allow to record")
     }
 
     /// `[recording] auto`, and tracks that come while everything is recorded.
@@ -67,73 +76,102 @@ impl Room {
         if !self.members.get(&publisher).is_some_and(|member| member.stage == Stage::Inside) {
             return;
         }
-        if self.recording.is_none() && self.config.auto_record {
-            self.begin_recording(None, publisher, None);
+        let pending = match &self.recording {
+            Some(recording) => {
+                let wanted = |track: &TrackId| recording.wanted.as_ref().is_none_or(|wanted| wanted.contains(track));
+                let asker = recording.asker.as_ref().map(|(asker, _)| *asker);
+                let asker = asker.filter(|asker| self.members.contains_key(asker));
+                let asked = new.into_iter().filter(wanted).collect();
+                RecordPending { asker, id: None, why: Why::Auto, wish: None, asked }
+            }
+            None if self.config.auto_record => {
+                RecordPending { asker: None, id: None, why: Why::Auto, wish: Some(None), asked: new }
+            }
+            None => return,
+        };
+        if !pending.asked.is_empty() {
+            self.ask_to_record(pending);
         }
-        let Some(recording) = self.recording.as_ref().filter(|recording| recording.is_running()) else { return };
-        let asked: Vec<_> = new
-            .into_iter()
-            .filter(|track| recording.wanted.as_ref().is_none_or(|wanted| wanted.contains(track)))
-            .collect();
-        let asker = recording.asker.filter(|asker| self.members.contains_key(asker));
-        if !asked.is_empty() {
-            self.ask_to_record(asker, None, asked, Why::Auto);
-        }
     }
 
-    fn begin_recording(&mut self, asker: Option<PublisherId>, cause: PublisherId, wanted: Option<BTreeSet<TrackId>>) {
-        // Unique in the cluster as the participant is, and in order of time in a listing.
-        let session = RecordingId::new(format!("{}-{cause}", self.now_ms));
-        let Ok(session) = session else { return };
-        self.effect(Effect::Record(RecordAction::Start { session: session.clone() }));
-        let state = RecordingState::Starting;
-        self.recording = Some(Recording { session, state, asker, wanted, tracks: BTreeSet::new(), reason: None });
+    fn ask_to_record(&mut self, pending: RecordPending) {
+        let publications: Vec<_> = pending.asked.iter().filter_map(|track| self.publication(track)).collect();
+        let who = pending.asker.and_then(|asker| self.members.get(&asker)).map(Member::as_participant);
+        let (room, why, now_ms) = (self.facts(), pending.why, self.now_ms);
+        let question = RecordQuestion { who, room, publications, why, now_ms };
+        self.ask(Question::Record(question), Pending::Record(pending));
     }
 
-    fn ask_to_record(&mut self, asker: Option<PublisherId>, mark: Option<RequestId>, asked: Vec<TrackId>, why: Why) {
-        let publications: Vec<_> = asked.iter().filter_map(|track| self.publication(track)).collect();
-        let who = asker.and_then(|asker| self.members.get(&asker)).map(Member::as_participant);
-        let question = RecordQuestion { who, room: self.facts(), publications, why, now_ms: self.now_ms };
-        self.ask(Question::Record(question), Pending::Record { asker, id: mark, why, asked });
-    }
-
-    pub(crate) fn on_record_verdicts(
-        &mut self,
-        asker: Option<PublisherId>,
-        mark: Option<RequestId>,
-        asked: Vec<TrackId>,
-        decisions: Vec<Decision>,
-    ) {
+    pub(crate) fn on_record_verdicts(&mut self, pending: RecordPending, decisions: Vec<Decision>) {
+        let RecordPending { asker, id, wish, asked, .. } = pending;
         let mut decisions = decisions.into_iter();
+        let mut allowed = Vec::new();
         for track in asked {
             let decision = decisions
                 .next()
                 .unwrap_or_else(|| Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")));
-            match (decision, self.publisher_of(&track)) {
-                (Ok(_), Some(publisher)) => self.record(publisher, track),
-                (Err(denial), _) => {
+            match decision {
+                Ok(_) => allowed.push(track),
+                Err(denial) => {
                     if let Some(asker) = asker {
-                        let reply = self.error(mark.clone(), "start-recording", &denial, None, Some(track));
+                        let reply = self.error(id.clone(), "start-recording", &denial, None, Some(track));
                         self.send(asker, reply);
                     }
                 }
-                (Ok(_), None) => {}
             }
         }
-        match &self.recording {
-            Some(recording) if recording.tracks.is_empty() && recording.wanted.is_some() => {
-                self.end_recording(asker.zip(mark))
-            }
-            Some(_) => self.tell_recording(asker.zip(mark)),
-            None => {}
+        let asker_is_gone = asker.is_some_and(|asker| !self.members.contains_key(&asker));
+        match wish {
+            _ if allowed.is_empty() || self.participants() == 0 => {}
+            Some(_) if asker_is_gone => {}
+            Some(wanted) => self.want(asker.map(|asker| (asker, id)), wanted, allowed),
+            None => self.add_to_recording(allowed),
         }
     }
 
-    fn record(&mut self, publisher: PublisherId, track: TrackId) {
-        let Some(recording) = self.recording.as_mut().filter(|recording| recording.is_running()) else { return };
-        if recording.tracks.insert(track.clone()) {
-            let session = recording.session.clone();
-            self.effect(Effect::Record(RecordAction::Add { session, publisher, track }));
+    /// Begins a session, or widens the one that runs.
+    fn want(&mut self, asker: Option<(PublisherId, Option<RequestId>)>, wanted: Wanted, allowed: Vec<TrackId>) {
+        match &mut self.recording {
+            Some(recording) => {
+                recording.widen(wanted);
+                self.add_to_recording(allowed);
+                self.tell_recording(asker);
+            }
+            None => self.begin_recording(asker, wanted, allowed),
+        }
+    }
+
+    fn begin_recording(
+        &mut self,
+        asker: Option<(PublisherId, Option<RequestId>)>,
+        wanted: Wanted,
+        allowed: Vec<TrackId>,
+    ) {
+        // In order of time in a listing, and never used twice: the count goes on while the millisecond stands still.
+        self.sessions += 1;
+        let cause = asker.as_ref().map(|(asker, _)| *asker).or_else(|| self.members.keys().next().copied());
+        let cause = cause.map(|cause| cause.to_string()).unwrap_or_default();
+        let Ok(session) = RecordingId::new(format!("{}-{cause}-{}", self.now_ms, self.sessions)) else { return };
+        self.effect(Effect::Record(RecordAction::Start { session: session.clone() }));
+        let (state, tracks) = (RecordingState::Starting, BTreeSet::new());
+        self.recording = Some(Recording { session, state, asker, wanted, tracks, reason: None });
+        self.add_to_recording(allowed);
+    }
+
+    fn add_to_recording(&mut self, allowed: Vec<TrackId>) {
+        for track in allowed {
+            let Some((publisher, source)) = self
+                .tracks()
+                .find(|(_, published)| published.info.track_id == track)
+                .map(|(owner, published)| (owner.id, published.info.source))
+            else {
+                continue;
+            };
+            let Some(recording) = self.recording.as_mut() else { return };
+            if recording.tracks.insert(track.clone()) {
+                let session = recording.session.clone();
+                self.effect(Effect::Record(RecordAction::Add { session, publisher, track, source }));
+            }
         }
     }
 
@@ -146,37 +184,40 @@ impl Room {
     }
 
     pub(crate) fn on_stop_recording(&mut self, id: PublisherId, mark: Option<RequestId>, tracks: Option<Vec<TrackId>>) {
-        let Some(member) = self.members.get(&id) else { return };
-        if !member.grant.allows_recording() {
-            return self.refuse(
-                id,
-                mark,
-                "stop-recording",
-                ErrorCode::FORBIDDEN,
-                "your grant does not allow to record",
-            );
+        if let Some(refusal) = self.refusal_to_record(id) {
+            return self.refuse(id, mark, "stop-recording", ErrorCode::FORBIDDEN, refusal);
         }
-        if !self.recording.as_ref().is_some_and(Recording::is_running) {
-            return self.refuse(id, mark, "stop-recording", ErrorCode::NOT_FOUND, "the room is not being recorded");
-        }
-        match tracks {
-            None => self.end_recording(mark.map(|mark| (id, mark))),
-            Some(tracks) => {
+        let asker = Some((id, mark));
+        match (&self.recording, tracks) {
+            (None, _) => self.answer_second_stop(id, asker.and_then(|(_, mark)| mark)),
+            (Some(_), None) => self.end_recording(asker),
+            (Some(_), Some(tracks)) => {
                 tracks.iter().for_each(|track| self.record_no_more(track));
                 match self.recording.as_ref().is_some_and(|recording| recording.tracks.is_empty()) {
-                    true => self.end_recording(mark.map(|mark| (id, mark))),
-                    false => self.tell_recording(mark.map(|mark| (id, mark))),
+                    true => self.end_recording(asker),
+                    false => self.tell_recording(asker),
                 }
             }
         }
     }
 
-    fn end_recording(&mut self, answered: Option<(PublisherId, RequestId)>) {
-        let Some(recording) = self.recording.as_mut().filter(|recording| recording.is_running()) else { return };
+    fn answer_second_stop(&mut self, id: PublisherId, mark: Option<RequestId>) {
+        match self.ending.last().map(|recording| recording.event(&self.name)) {
+            Some(event) => self.reply(id, mark, event),
+            None => self.refuse(id, mark, "stop-recording", ErrorCode::NOT_FOUND, "the room is not being recorded"),
+        }
+    }
+
+    fn end_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>) {
+        let Some(recording) = self.recording.as_mut() else { return };
         recording.state = RecordingState::Stopping;
         let session = recording.session.clone();
-        self.tell_recording(answered);
+        self.tell_recording(asker);
         self.effect(Effect::Record(RecordAction::Stop { session }));
+        self.ending.extend(self.recording.take());
+        if self.ending.len() > MAX_ENDING {
+            self.ending.remove(0);
+        }
     }
 
     /// The last member left: what is recorded is complete.
@@ -187,55 +228,68 @@ impl Room {
     }
 
     pub(crate) fn on_recorder(&mut self, report: RecorderReport) {
-        let (RecorderReport::Recording { session }
-        | RecorderReport::Stopped { session }
-        | RecorderReport::Failed { session, .. }) = &report;
-        let Some(recording) = self.recording.as_mut().filter(|recording| recording.session == *session) else { return };
         match report {
-            RecorderReport::Recording { .. } if recording.state == RecordingState::Starting => {
-                recording.state = RecordingState::Recording
-            }
-            RecorderReport::Recording { .. } => return,
-            RecorderReport::Stopped { .. } => recording.state = RecordingState::Stopped,
-            RecorderReport::Failed { reason, .. } => {
-                recording.state = RecordingState::Failed;
-                recording.reason = Some(reason);
+            RecorderReport::Started { session } => self.on_recorder_started(&session),
+            RecorderReport::Absent { session, reason } => self.on_recorder_absent(&session, &reason),
+            RecorderReport::Recording { session } => self.on_recording(&session),
+            RecorderReport::Stopped { session } => self.on_recorder_ended(&session, RecordingState::Stopped, None),
+            RecorderReport::Failed { session, reason } => {
+                self.on_recorder_ended(&session, RecordingState::Failed, Some(reason));
             }
         }
-        let over = !matches!(recording.state, RecordingState::Recording);
-        self.tell_recording(None);
-        if over {
-            self.recording = None;
+    }
+
+    fn on_recorder_started(&mut self, session: &RecordingId) {
+        let Some(recording) = self.recording.as_ref().filter(|recording| recording.session == *session) else { return };
+        let asker = recording.asker.clone();
+        self.tell_recording(asker);
+    }
+
+    fn on_recording(&mut self, session: &RecordingId) {
+        let Some(recording) = self.recording.as_mut().filter(|recording| recording.session == *session) else { return };
+        if recording.state == RecordingState::Starting {
+            recording.state = RecordingState::Recording;
+            self.tell_recording(None);
         }
+    }
+
+    fn on_recorder_ended(&mut self, session: &RecordingId, state: RecordingState, reason: Option<String>) {
+        let Some(mut recording) = self.take_recording(session) else { return };
+        (recording.state, recording.reason) = (state, reason);
+        let event = recording.event(&self.name);
+        self.broadcast(|_| Some(event.clone()));
+    }
+
+    /// There is no recorder that would take the session: who asked is told, for the others nothing has begun.
+    fn on_recorder_absent(&mut self, session: &RecordingId, reason: &str) {
+        let Some(recording) = self.take_recording(session) else { return };
+        if let Some((asker, mark)) = recording.asker {
+            self.refuse(asker, mark, "start-recording", ErrorCode::RECORDING_UNAVAILABLE, reason);
+        }
+    }
+
+    fn take_recording(&mut self, session: &RecordingId) -> Option<Recording> {
+        if let Some(recording) = self.recording.take_if(|recording| recording.session == *session) {
+            return Some(recording);
+        }
+        let index = self.ending.iter().position(|recording| recording.session == *session)?;
+        Some(self.ending.remove(index))
     }
 
     /// Tells the room how the recording stands; who asked gets it as the reply to their message.
-    fn tell_recording(&mut self, answered: Option<(PublisherId, RequestId)>) {
+    fn tell_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>) {
         let Some(event) = self.recording_state() else { return };
-        let asker = answered.as_ref().map(|(asker, _)| *asker);
-        self.broadcast(|member| (Some(member.id) != asker).then(|| event.clone()));
-        if let Some((asker, mark)) = answered {
-            self.reply(asker, Some(mark), event);
-        }
+        self.broadcast_answering(asker, &event, |_| true);
     }
 
-    fn tell_recording_to(&mut self, id: PublisherId, mark: Option<RequestId>) {
-        let Some(event) = self.recording_state() else { return };
-        self.reply(id, mark, event);
-    }
-
-    /// What a member is told of a running recording when it enters: everybody may know that they are recorded.
+    /// A member is told of a running recording when it enters: everybody may know that they are recorded.
     pub(crate) fn recording_state(&self) -> Option<Event> {
         self.recording.as_ref().map(|recording| recording.event(&self.name))
     }
 }
 
 impl Recording {
-    fn is_running(&self) -> bool {
-        matches!(self.state, RecordingState::Starting | RecordingState::Recording)
-    }
-
-    fn want(&mut self, more: Option<BTreeSet<TrackId>>) {
+    fn widen(&mut self, more: Wanted) {
         self.wanted = match (self.wanted.take(), more) {
             (Some(mut so_far), Some(more)) => {
                 so_far.extend(more);
@@ -245,7 +299,7 @@ impl Recording {
         };
     }
 
-    fn event(&self, room: &lockgate_model::RoomName) -> Event {
+    fn event(&self, room: &RoomName) -> Event {
         Event::RecordingState {
             room_name: room.clone(),
             state: self.state,
@@ -255,3 +309,6 @@ impl Recording {
         }
     }
 }
+
+/// Sessions whose files are being closed that a room keeps in mind.
+const MAX_ENDING: usize = 16;

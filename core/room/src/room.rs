@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use lockgate_model::policy::{Denial, Publication, RoomFacts};
+use lockgate_model::policy::{Denial, Identity, Publication, RoomFacts};
 use lockgate_model::{Command, ErrorCode, Event, PublisherId, Reply, Request, RequestId, RoomName, TrackId};
 
 use crate::effect::{Effect, MediaAction, Question};
@@ -38,6 +38,10 @@ pub struct Room {
     pub(crate) now_ms: u64,
     pub(crate) members: BTreeMap<PublisherId, Member>,
     pub(crate) recording: Option<Recording>,
+    /// Recordings whose files are being closed.
+    pub(crate) ending: Vec<Recording>,
+    /// How many recordings there were.
+    pub(crate) sessions: u32,
     pending: HashMap<Ticket, Pending>,
     next_ticket: u64,
     effects: VecDeque<Effect>,
@@ -52,6 +56,8 @@ impl Room {
             now_ms: 0,
             members: BTreeMap::new(),
             recording: None,
+            ending: Vec::new(),
+            sessions: 0,
             pending: HashMap::new(),
             next_ticket: 0,
             effects: VecDeque::new(),
@@ -70,6 +76,9 @@ impl Room {
             Input::Answer { ticket, answer } => self.on_answer(ticket, answer),
             Input::Accepted { ticket, result } => self.on_accepted(ticket, result),
             Input::AnswerTaken { ticket, result } => self.on_answer_taken(ticket, result),
+            Input::CandidateRefused { member, id, of, problem } => {
+                self.refuse(member, id, of, problem.code, &problem.message);
+            }
             Input::Offer(offer) => self.on_offer(offer),
             Input::ConnectionLost { connection, reason } => self.on_connection_lost(connection, &reason),
             Input::PublishLost { member, reason } => self.on_publish_lost(member, &reason),
@@ -127,7 +136,7 @@ impl Room {
         }
         match command {
             Command::PublishOffer { offer, tracks, .. } => self.on_publish_offer(member, id, offer, &tracks, offered),
-            Command::PublishIceCandidate { candidate, .. } => self.on_publish_candidate(member, candidate),
+            Command::PublishIceCandidate { candidate, .. } => self.on_publish_candidate(member, id, candidate),
             Command::Unpublish { track_id, .. } => self.on_unpublish(member, id, track_id),
             Command::SubscribeRequest { publisher_id, track_ids, max_layer, .. } => {
                 self.on_subscribe(member, id, publisher_id, track_ids, max_layer.unwrap_or_default());
@@ -136,10 +145,10 @@ impl Room {
                 self.on_subscribe_answer(member, id, publisher_id, answer, offer_id);
             }
             Command::SubscribeIceCandidate { publisher_id, candidate, .. } => {
-                self.on_subscribe_candidate(member, publisher_id, candidate);
+                self.on_subscribe_candidate(member, id, publisher_id, candidate);
             }
             Command::Unsubscribe { publisher_id, track_ids, .. } => {
-                self.on_unsubscribe(member, id, publisher_id, track_ids)
+                self.on_unsubscribe(member, id, publisher_id, track_ids);
             }
             Command::RestartIce { publisher_id, .. } => self.on_restart_ice(member, id, publisher_id),
             Command::SetLayer { .. } => self.on_set_layer(member, id, command),
@@ -149,11 +158,11 @@ impl Room {
             Command::StopRecording { tracks, .. } => self.on_stop_recording(member, id, tracks),
             Command::PolicyCommand { .. } => self.on_policy_command(member, id, command),
             Command::Offer(_) | Command::Answer(_) | Command::IceCandidate(_) => {
-                self.on_peer_relay(member, id, command)
+                self.on_peer_relay(member, id, command);
             }
             Command::Chat { text, .. } => self.on_chat(member, id, text),
-            Command::JoinRoom { .. } => self.on_resumed(member),
-            Command::LeaveRoom { .. } => self.on_leave(member, crate::LeaveReason::Asked),
+            Command::JoinRoom { .. } => self.on_join_again(member, id, command),
+            Command::LeaveRoom { .. } => self.on_leave_room(member, id),
             // The socket's own: they never reach a room.
             Command::Auth { .. } | Command::Ping {} => {}
         }
@@ -163,7 +172,7 @@ impl Room {
 
     pub(crate) fn ask(&mut self, question: Question, pending: Pending) {
         let ticket = self.wait_for(pending);
-        self.effects.push_back(Effect::Ask { ticket, question });
+        self.effects.push_back(Effect::Ask { ticket, question: Box::new(question) });
     }
 
     pub(crate) fn act(&mut self, pending: Pending, action: impl FnOnce(Ticket) -> MediaAction) {
@@ -184,24 +193,20 @@ impl Room {
     fn on_answer(&mut self, ticket: Ticket, answer: Answer) {
         let Some(pending) = self.take(ticket) else { return };
         let holder = pending.holds();
-        let many = |answer: Answer| match answer {
-            Answer::Many(decisions) => decisions,
-            Answer::One(decision) => vec![decision],
-        };
         match pending {
-            Pending::Admission { member, id } => self.on_admission(member, id, many(answer).into_iter().next()),
-            Pending::Arrival { member, id, asked } => self.on_arrival(member, id, asked, many(answer)),
+            Pending::Admission { member, id } => self.on_admission(member, id, answer.into_one()),
+            Pending::Arrival { member, id, asked } => self.on_arrival(member, id, asked, answer.into_many()),
             Pending::Publish { member, id, offer, offered, asked } => {
-                self.on_publish_verdicts(member, id, offer, offered, &asked, many(answer));
+                self.on_publish_verdicts(member, id, offer, offered, &asked, answer.into_many());
             }
-            Pending::Announce { viewer, asked } => self.on_announce(viewer, asked, many(answer)),
+            Pending::Announce { viewer, asked } => self.on_announce(viewer, asked, answer.into_many()),
+            Pending::Recheck { viewer, asked } => self.on_recheck(viewer, asked, answer.into_many()),
             Pending::Subscribe { viewer, id, publisher, asked } => {
-                self.on_subscribe_verdicts(viewer, id, publisher, asked, many(answer));
+                self.on_subscribe_verdicts(viewer, id, publisher, asked, answer.into_many());
             }
-            Pending::Record { asker, id, asked, .. } => self.on_record_verdicts(asker, id, asked, many(answer)),
-            Pending::Act { member, id, command } => {
-                self.on_act_verdict(member, id, command, many(answer).into_iter().next())
-            }
+            Pending::Record(record) => self.on_record_verdicts(record, answer.into_many()),
+            Pending::Act { member, id, command } => self.on_act_verdict(member, id, command, answer.into_act()),
+            // The media side's, not policy's.
             Pending::Accept { .. } | Pending::TakeAnswer { .. } => {}
         }
         self.release(holder);
@@ -215,6 +220,14 @@ impl Room {
             member.busy = None;
         }
         Some(pending)
+    }
+
+    /// Whether a track of this name is on its way into the room.
+    pub(crate) fn is_being_accepted(&self, track: &TrackId) -> bool {
+        self.pending.values().any(|pending| match pending {
+            Pending::Accept { offered, .. } => offered.iter().any(|offered| offered.takes(track)),
+            _ => false,
+        })
     }
 
     /// Goes on with what a member's last question held up.
@@ -256,6 +269,20 @@ impl Room {
         }
     }
 
+    /// Tells every member inside whom it concerns; for whoever asked it is the reply.
+    pub(crate) fn broadcast_answering(
+        &mut self,
+        answered: Option<(PublisherId, Option<RequestId>)>,
+        event: &Event,
+        concerns: impl Fn(&Member) -> bool,
+    ) {
+        let asker = answered.as_ref().map(|(asker, _)| *asker);
+        self.broadcast(|member| (Some(member.id) != asker && concerns(member)).then(|| event.clone()));
+        if let Some((asker, mark)) = answered {
+            self.reply(asker, mark, event.clone());
+        }
+    }
+
     pub(crate) fn refuse(&mut self, to: PublisherId, id: Option<RequestId>, of: &str, code: ErrorCode, message: &str) {
         let reply = self.error(id, of, &Denial::new(code, message), None, None);
         self.send(to, reply);
@@ -284,6 +311,11 @@ impl Room {
 
     // Looking things up.
 
+    #[cfg(test)]
+    pub(crate) fn has_nothing_pending(&self) -> bool {
+        self.pending.is_empty() && self.recording.is_none()
+    }
+
     pub(crate) fn facts(&self) -> RoomFacts {
         RoomFacts {
             name: self.name.clone(),
@@ -300,6 +332,11 @@ impl Room {
 
     pub(crate) fn publisher_of(&self, track: &TrackId) -> Option<PublisherId> {
         self.members.values().find(|member| member.tracks.contains_key(track)).map(|member| member.id)
+    }
+
+    /// Who a member is, for the archive.
+    pub fn identity(&self, member: PublisherId) -> Option<&Identity> {
+        self.members.get(&member).map(|member| &member.participant.identity)
     }
 
     pub(crate) fn publication(&self, track: &TrackId) -> Option<Publication> {

@@ -1,6 +1,6 @@
 //! Subscribing: who receives what, by which connection, within which limits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use lockgate_model::policy::{Decision, Denial, Why};
 use lockgate_model::{
@@ -36,6 +36,10 @@ impl Room {
         let unknown = tracks.iter().flatten().any(|track| !of.publishes(track) || !member.verdicts.contains_key(track));
         if unknown {
             return self.refuse(id, mark, "subscribe-request", ErrorCode::NOT_FOUND, "the publisher has no such track");
+        }
+        if member.after_offer.len() >= MAX_UNANSWERED {
+            let text = "too many requests wait for an offer; answer the open one";
+            return self.refuse(id, mark, "subscribe-request", ErrorCode::RATE_LIMITED, text);
         }
         let Some(member) = self.members.get_mut(&id) else { return };
         let want = member.wants.entry(publisher).or_insert_with(|| Want { tracks: Some(BTreeSet::new()), max_layer });
@@ -74,7 +78,7 @@ impl Room {
             match member.verdicts.get(&track) {
                 Some(Ok(_)) => allowed.push(track),
                 Some(Err(denial)) => {
-                    errors.push(self.error(mark.clone(), "subscribe-request", denial, Some(publisher), Some(track)))
+                    errors.push(self.error(mark.clone(), "subscribe-request", denial, Some(publisher), Some(track)));
                 }
                 None => {}
             }
@@ -88,8 +92,9 @@ impl Room {
             return errors.into_iter().for_each(|error| self.send(id, error));
         }
         let connection = member.connection_for(publisher);
+        let (present, absent) = (allowed.iter().cloned().collect(), BTreeSet::new());
         if let Some(member) = self.members.get_mut(&id) {
-            member.after_offer.insert((connection, publisher), AfterOffer { id: mark, errors });
+            member.after_offer.push_back(AfterOffer { connection, publisher, id: mark, present, absent, errors });
         }
         for track in allowed {
             self.start_sending(id, publisher, &track);
@@ -103,6 +108,7 @@ impl Room {
         let wish = member.wants.get(&publisher).map(|want| want.max_layer).unwrap_or_default();
         let connection = member.connection_for(publisher);
         let fresh = Reception { connection, publisher, grant: grant.clone(), wish, paused: false, priority: None };
+        member.open.insert(connection);
         let reception = member.receives.entry(track.clone()).or_insert(fresh);
         (reception.grant, reception.wish) = (grant, wish);
         let limits = reception.limits();
@@ -122,22 +128,88 @@ impl Room {
         }
     }
 
+    /// An offer goes to the client as the reply to the request that caused it. Requests whose changes it carries as well are
+    /// answered beside it.
     pub(crate) fn on_offer(&mut self, offer: SubscribeOffer) {
         let SubscribeOffer { connection, offer_id, cause, sdp, tracks } = offer;
+        let viewer = connection.member;
+        let offered: BTreeSet<_> = tracks.iter().map(|(_, track)| track.clone()).collect();
         let listed: Vec<_> = tracks.into_iter().filter_map(|(mid, track)| self.offered_track(mid, track)).collect();
-        let Some(member) = self.members.get_mut(&connection.member) else { return };
-        let AfterOffer { id, errors } = member.after_offer.remove(&(connection, cause)).unwrap_or_default();
+        let Some(member) = self.members.get_mut(&viewer).filter(|member| member.open.contains(&connection)) else {
+            return;
+        };
+        let (mut answered, waiting): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut member.after_offer)
+            .into_iter()
+            .partition(|waiting| waiting.connection == connection && waiting.is_answered_by(&offered));
+        member.after_offer = waiting;
+        let first = answered.iter().position(|request| request.publisher == cause).unwrap_or(0);
+        let first = answered.remove(first);
         let event = Event::SubscribeOffer {
             room_name: self.name.clone(),
-            publisher_id: cause,
+            publisher_id: first.as_ref().map_or(cause, |request| request.publisher),
             offer: sdp,
             offer_id,
-            tracks: listed,
+            tracks: listed.clone(),
         };
-        self.reply(connection.member, id, event);
-        for error in errors {
-            self.send(connection.member, error);
+        let (id, errors) = first.map(|request| (request.id, request.errors)).unwrap_or_default();
+        self.reply(viewer, id, event);
+        errors.into_iter().for_each(|error| self.send(viewer, error));
+        for request in answered {
+            self.answer_beside(viewer, request, &listed);
         }
+    }
+
+    fn answer_beside(&mut self, viewer: PublisherId, request: AfterOffer, listed: &[OfferedTrack]) {
+        let AfterOffer { publisher, id, errors, .. } = request;
+        if id.is_some() {
+            let tracks = listed.iter().filter(|track| track.publisher_id == publisher).cloned().collect();
+            let event = Event::Subscribed { room_name: self.name.clone(), publisher_id: publisher, tracks };
+            self.reply(viewer, id, event);
+        }
+        errors.into_iter().for_each(|error| self.send(viewer, error));
+    }
+
+    /// Holds what a viewer receives against the newest verdict.
+    pub(crate) fn hold_against_verdict(&mut self, viewer: PublisherId, track: &TrackId) {
+        let Some(member) = self.members.get_mut(&viewer) else { return };
+        match (member.verdicts.get(track).cloned(), member.receives.get_mut(track)) {
+            (Some(Ok(grant)), Some(reception)) => {
+                let before = reception.limits();
+                reception.grant = grant;
+                let (connection, limits) = (reception.connection, reception.limits());
+                if limits != before {
+                    self.media(MediaAction::SetLimits { connection, track: track.clone(), limits });
+                }
+            }
+            (Some(Err(denial)), Some(reception)) => {
+                let connection = reception.connection;
+                member.receives.remove(track);
+                self.media(MediaAction::Unsubscribe { connection, track: track.clone() });
+                self.hide_from(viewer, track, &denial.message);
+            }
+            (Some(Err(denial)), None) => self.hide_from(viewer, track, &denial.message),
+            (Some(Ok(_)), None) | (None, _) => {}
+        }
+    }
+
+    /// Policy shows a track no more.
+    fn hide_from(&mut self, viewer: PublisherId, track: &TrackId, reason: &str) {
+        let Some(publisher_id) = self.publisher_of(track) else { return };
+        let (Some(to), Some(of)) = (self.members.get(&viewer), self.members.get(&publisher_id)) else { return };
+        let shorter = match of.publisher_info_for(to) {
+            Some(info) => self.new_publisher(&info),
+            None => Event::PublisherLeft { room_name: self.name.clone(), publisher_id },
+        };
+        let revoked = Event::Revoked {
+            room_name: self.name.clone(),
+            what: RevokedWhat::Subscription,
+            reason: reason.to_owned(),
+            publisher_id: Some(publisher_id),
+            track_id: Some(track.clone()),
+            decision_id: None,
+        };
+        self.send(viewer, revoked);
+        self.send(viewer, shorter);
     }
 
     fn offered_track(&self, mid: String, track: TrackId) -> Option<OfferedTrack> {
@@ -173,6 +245,7 @@ impl Room {
     pub(crate) fn on_subscribe_candidate(
         &mut self,
         id: PublisherId,
+        mark: Option<RequestId>,
         publisher: Option<PublisherId>,
         candidate: Option<Candidate>,
     ) {
@@ -180,7 +253,7 @@ impl Room {
         let line = candidate.map(|candidate| candidate.line().to_owned()).unwrap_or_default();
         let connection =
             publisher.map_or(Connection { member: id, publisher: None }, |publisher| member.connection_for(publisher));
-        self.media(MediaAction::SubscribeCandidate { connection, line });
+        self.media(MediaAction::SubscribeCandidate { id: mark, connection, line });
     }
 
     pub(crate) fn on_unsubscribe(
@@ -213,9 +286,21 @@ impl Room {
         if ended.is_empty() {
             return self.refuse(id, mark, "unsubscribe", ErrorCode::NOT_FOUND, "you receive nothing of this kind");
         }
-        for (track, connection) in &ended {
+        for (track, _) in &ended {
             member.receives.remove(track);
-            member.after_offer.entry((*connection, publisher)).or_default().id.clone_from(&mark);
+            for waiting in &mut member.after_offer {
+                waiting.present.remove(track);
+            }
+        }
+        if let Some((_, connection)) = ended.first().filter(|_| member.after_offer.len() < MAX_UNANSWERED) {
+            member.after_offer.push_back(AfterOffer {
+                connection: *connection,
+                publisher,
+                id: mark,
+                present: BTreeSet::new(),
+                absent: ended.iter().map(|(track, _)| track.clone()).collect(),
+                errors: Vec::new(),
+            });
         }
         for (track, connection) in ended {
             self.media(MediaAction::Unsubscribe { connection, track });
@@ -227,16 +312,23 @@ impl Room {
         let connection =
             publisher.map_or(Connection { member: id, publisher: None }, |publisher| member.connection_for(publisher));
         let in_use = member.receives.values().find(|reception| reception.connection == connection);
-        let Some(cause) = in_use.map(|reception| reception.publisher) else {
+        let Some(publisher) = in_use.map(|reception| reception.publisher) else {
             return self.refuse(id, mark, "restart-ice", ErrorCode::NOT_FOUND, "there is no such subscribe connection");
         };
-        member.after_offer.entry((connection, cause)).or_default().id = mark;
+        if member.after_offer.len() < MAX_UNANSWERED {
+            let (present, absent) = (BTreeSet::new(), BTreeSet::new());
+            let waiting = AfterOffer { connection, publisher, id: mark, present, absent, errors: Vec::new() };
+            member.after_offer.push_back(waiting);
+        }
         self.media(MediaAction::RestartIce { connection });
     }
 
     pub(crate) fn on_set_layer(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {
-        let Command::SetLayer { track_id, spatial, temporal, paused, priority, .. } = command else { return };
-        let Some(reception) = self.members.get_mut(&id).and_then(|member| member.receives.get_mut(&track_id)) else {
+        let Command::SetLayer { publisher_id, track_id, spatial, temporal, paused, priority, .. } = command else {
+            return;
+        };
+        let reception = self.members.get_mut(&id).and_then(|member| member.receives.get_mut(&track_id));
+        let Some(reception) = reception.filter(|reception| reception.publisher == publisher_id) else {
             return self.refuse(id, mark, "set-layer", ErrorCode::NOT_FOUND, "you do not receive this track");
         };
         reception.wish.spatial = spatial.or(reception.wish.spatial);
@@ -271,7 +363,11 @@ impl Room {
             .collect();
         member.receives.retain(|_, reception| reception.connection != connection);
         member.wants.retain(|publisher, _| !lost.contains(publisher));
-        member.after_offer.retain(|(of, _), _| *of != connection);
+        member.after_offer.retain(|waiting| waiting.connection != connection);
+        member.open.remove(&connection);
         self.tell_revoked(connection.member, RevokedWhat::Subscription, reason);
     }
 }
+
+/// Requests of one client that may wait for an offer.
+const MAX_UNANSWERED: usize = 64;

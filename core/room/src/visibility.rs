@@ -1,5 +1,7 @@
 //! Who knows of whom: announcements pass the subscription question first.
 
+use std::collections::BTreeSet;
+
 use lockgate_model::policy::{Decision, Denial, Publication, SubscribeQuestion, Why};
 use lockgate_model::{ErrorCode, Event, PublisherId, PublisherInfo, TrackId};
 
@@ -96,6 +98,42 @@ impl Room {
         }
     }
 
+    /// Puts the questions about somebody again: what they may know of and receive, and what others may of theirs.
+    pub(crate) fn ask_again(&mut self, subject: Option<&str>) {
+        let about: BTreeSet<_> = self.members.values().filter(|of| of.is_subject(subject)).map(|of| of.id).collect();
+        let inside: Vec<_> =
+            self.members.values().filter(|viewer| viewer.stage == Stage::Inside).map(|viewer| viewer.id).collect();
+        for viewer in inside {
+            let all = about.contains(&viewer);
+            let tracks: Vec<_> = self
+                .tracks()
+                .filter(|(of, _)| of.id != viewer && of.is_visible() && (all || about.contains(&of.id)))
+                .map(|(_, track)| track.info.track_id.clone())
+                .collect();
+            if let Some((question, asked)) = self.subscribe_question(viewer, tracks, Why::Recheck)
+                && !asked.is_empty()
+            {
+                self.ask(question, Pending::Recheck { viewer, asked });
+            }
+        }
+    }
+
+    /// Holds what is sent against new answers: less is enforced at once, what is denied ends, what is new is announced.
+    pub(crate) fn on_recheck(&mut self, viewer: PublisherId, asked: Vec<TrackId>, decisions: Vec<Decision>) {
+        let Some(member) = self.members.get(&viewer) else { return };
+        let known: BTreeSet<_> = asked.iter().filter(|track| member.may_know(track)).cloned().collect();
+        self.note_verdicts(viewer, asked.clone(), decisions);
+        let mut publishers: Vec<_> = asked.iter().filter_map(|track| self.publisher_of(track)).collect();
+        publishers.dedup();
+        for track in asked.iter().filter(|track| known.contains(track)) {
+            self.hold_against_verdict(viewer, track);
+        }
+        let news: Vec<_> = asked.into_iter().filter(|track| !known.contains(track)).collect();
+        for publisher in publishers {
+            self.tell_publisher(viewer, publisher, &news);
+        }
+    }
+
     /// Tells a viewer of a publisher some of whose tracks are news, and sends those that the viewer already wants.
     fn tell_publisher(&mut self, viewer: PublisherId, publisher: PublisherId, news: &[TrackId]) {
         let (Some(to), Some(of)) = (self.members.get(&viewer), self.members.get(&publisher)) else { return };
@@ -110,6 +148,7 @@ impl Room {
         };
         if let Some(info) = of.publisher_info_for(to) {
             let event = self.new_publisher(&info);
+            self.introduce(viewer, publisher);
             self.send(viewer, event);
         }
         for track in wanted {
@@ -134,10 +173,21 @@ impl Room {
         for (viewer, event) in told {
             self.send(viewer, event);
         }
-        for member in self.members.values_mut() {
-            for track in ended {
-                member.verdicts.remove(track);
-            }
+        self.members.values_mut().for_each(|member| member.forget(ended));
+    }
+
+    /// Tells a viewer that somebody is there, once.
+    pub(crate) fn introduce(&mut self, viewer: PublisherId, who: PublisherId) {
+        let Some(of) = self.members.get(&who) else { return };
+        let identity = &of.participant.identity;
+        let event = Event::UserJoined {
+            room_name: self.name.clone(),
+            user_id: identity.user_id,
+            username: identity.username.clone(),
+            publisher_id: who,
+        };
+        if self.members.get_mut(&viewer).is_some_and(|viewer| viewer.met.insert(who)) {
+            self.send(viewer, event);
         }
     }
 

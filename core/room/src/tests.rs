@@ -1,1 +1,0 @@
-//! The room, driven by a policy that is a closure.

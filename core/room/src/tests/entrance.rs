@@ -1,0 +1,222 @@
+use lockgate_model::SubscribeConnections::{PerPublisher, Shared};
+use lockgate_model::policy::{CommandAnswer, CommandEffect, Denial, Grant};
+use lockgate_model::{ErrorCode, PublisherId};
+use serde_json::json;
+
+use super::{Call, Rules, all, identity, no};
+use crate::{Connection, Input, LeaveReason, MediaAction, RoomConfig};
+
+#[test]
+fn a_newcomer_learns_who_is_there_and_the_others_learn_of_the_newcomer() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    call.publish(ann, &["v1", "a1"]);
+    call.quiet();
+    let bob = call.join(2);
+    let messages = call.messages(bob);
+    let types: Vec<_> = messages.iter().map(|message| message["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["room-joined", "publishers-list", "new-publisher"]);
+    assert_eq!(messages[0]["id"], "join");
+    assert_eq!(messages[0]["publisherId"], 2);
+    assert_eq!(messages[0]["participants"][0]["tracks"].as_array().unwrap().len(), 2);
+    assert_eq!(messages[1]["publishers"][0]["username"], "user 1");
+    assert_eq!(messages[2]["tracks"][0]["codec"], "opus");
+    let joined = call.only(ann, "user-joined");
+    assert_eq!((&joined["publisherId"], &joined["userId"]), (&json!(2), &json!(2)));
+}
+
+#[test]
+fn who_is_denied_learns_why_and_nobody_else_learns_anything() {
+    let mut call = Call::ruled(Rules {
+        admit: Box::new(|who| if who.identity.subject == "2" { no("not today") } else { Ok(Grant::default()) }),
+        ..Rules::default()
+    });
+    let ann = call.join(1);
+    call.quiet();
+    let bob = call.join(2);
+    let error = call.only(bob, "error");
+    assert_eq!(
+        (&error["code"], &error["of"], &error["id"]),
+        (&json!("forbidden"), &json!("join-room"), &json!("join"))
+    );
+    assert_eq!((call.gone.clone(), call.room.contains(bob)), (vec![bob], false));
+    assert!(call.heard(ann).is_empty());
+}
+
+#[test]
+fn what_was_sent_ahead_of_a_denial_is_refused_with_it() {
+    let mut call = Call::ruled(Rules { admit: Box::new(|_| no("not today")), ..Rules::default() });
+    call.slow_policy = true;
+    let ann = call.join(1);
+    call.say(ann, json!({"type": "chat", "id": 7, "text": "hello"}));
+    assert!(call.heard(ann).is_empty());
+    call.answer_next();
+    let messages = call.messages(ann);
+    assert_eq!((&messages[1]["of"], &messages[1]["id"]), (&json!("chat"), &json!(7)));
+    assert_eq!(messages[1]["code"], "forbidden");
+}
+
+#[test]
+fn a_token_for_another_room_and_a_full_room_are_refused_without_asking() {
+    let mut call = Call::with(RoomConfig { max_participants: 1, ..RoomConfig::default() }, Rules::default());
+    call.slow_policy = true;
+    let elsewhere = Grant { rooms: Some(["lab".to_owned()].into()), ..Grant::default() };
+    let ann = call.join_with(1, elsewhere, Shared);
+    assert_eq!(call.only(ann, "error")["code"], "forbidden");
+    call.join(2);
+    let cid = call.join(3);
+    assert_eq!(call.only(cid, "error")["code"], "room-full");
+    assert_eq!(call.asked.len(), 1);
+}
+
+#[test]
+fn who_waits_in_the_lobby_is_nobody_yet_and_may_ask_again() {
+    let mut call = Call::ruled(Rules {
+        admit: Box::new(|_| Err(Denial::new(ErrorCode::WAITING, "the host comes soon"))),
+        ..Rules::default()
+    });
+    let ann = call.join(1);
+    assert_eq!(call.only(ann, "room-waiting")["message"], "the host comes soon");
+    call.say(ann, json!({"type": "chat", "text": "anybody?"}));
+    assert_eq!(call.only(ann, "error")["code"], "waiting");
+    call.rules.admit = Box::new(|_| Ok(Grant::default()));
+    call.say(ann, json!({"type": "join-room", "id": 9}));
+    assert_eq!(call.only(ann, "room-joined")["id"], 9);
+}
+
+#[test]
+fn a_plugin_lets_somebody_in_from_the_lobby() {
+    let mut call = Call::ruled(Rules {
+        admit: Box::new(|who| match who.identity.subject.as_str() {
+            "1" => Ok(Grant::default()),
+            _ => Err(Denial::new(ErrorCode::WAITING, "wait")),
+        }),
+        act: Box::new(|_, name| CommandAnswer {
+            decision: Ok(Grant::default()),
+            reply: name.to_owned(),
+            effects: vec![CommandEffect::Admit { subject: Some("2".into()) }],
+        }),
+        ..Rules::default()
+    });
+    let (ann, bob, cid) = (call.join(1), call.join(2), call.join(3));
+    call.quiet();
+    call.say(ann, json!({"type": "policy-command", "name": "let-in", "payload": "2", "id": 1}));
+    assert_eq!(call.only(ann, "policy-reply")["payload"], "let-in");
+    assert_eq!(call.only(bob, "room-joined")["publisherId"], 2);
+    assert!(call.heard(cid).is_empty());
+}
+
+#[test]
+fn commands_wait_for_the_answer_and_then_take_effect_in_order() {
+    let mut call = Call::new();
+    call.slow_policy = true;
+    let ann = call.join(1);
+    call.say(ann, json!({"type": "chat", "text": "one"}));
+    call.publish(ann, &["v1"]);
+    call.say(ann, json!({"type": "chat", "text": "two"}));
+    assert!(call.heard(ann).is_empty());
+    call.answer_next();
+    assert_eq!(call.heard(ann), ["room-joined", "publishers-list", "chat"]);
+    call.answer_next();
+    assert_eq!(call.heard(ann), ["publish-answer", "chat"]);
+}
+
+#[test]
+fn too_much_sent_ahead_is_refused_not_kept() {
+    let mut call = Call::new();
+    call.slow_policy = true;
+    let ann = call.join(1);
+    for _ in 0..65 {
+        call.say(ann, json!({"type": "chat", "text": "x"}));
+    }
+    assert_eq!(call.only(ann, "error")["code"], "rate-limited");
+    let bob = call.join(2);
+    for _ in 0..3 {
+        call.say(bob, json!({"type": "policy-command", "name": "x", "payload": "x".repeat(100_000)}));
+    }
+    assert_eq!(call.only(bob, "error")["code"], "rate-limited");
+}
+
+#[test]
+fn an_answer_that_comes_too_late_changes_nothing() {
+    let mut call = Call::new();
+    call.slow_policy = true;
+    let ann = call.join(1);
+    call.input(Input::Leave { member: ann, reason: LeaveReason::Closed });
+    call.answer_next();
+    assert!(call.room.is_empty());
+    assert!(call.heard(ann).is_empty());
+}
+
+#[test]
+fn leaving_ends_publications_and_connections_and_tells_the_others() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join_with(2, all(), PerPublisher));
+    call.publish(ann, &["v1"]);
+    call.subscribe(bob, ann);
+    call.quiet();
+    call.say(ann, json!({"type": "leave-room", "id": 5}));
+    assert_eq!(call.only(ann, "room-left")["id"], 5);
+    assert_eq!(call.heard(bob), ["publisher-left", "user-left"]);
+    assert!(call.media.iter().any(|action| matches!(action, MediaAction::ClosePublish { member } if *member == ann)));
+    let connection = Connection { member: bob, publisher: Some(ann) };
+    assert!(
+        call.media
+            .iter()
+            .any(|action| matches!(action, MediaAction::CloseConnection { connection: of } if *of == connection))
+    );
+}
+
+#[test]
+fn an_expired_token_ends_the_stay_with_a_word() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    call.quiet();
+    call.input(Input::Leave { member: ann, reason: LeaveReason::Expired });
+    assert_eq!(call.only(ann, "revoked")["what"], "stay");
+}
+
+#[test]
+fn a_second_place_replaces_the_first_only_where_configured() {
+    for (replace, places) in [(true, 1), (false, 2)] {
+        let config = RoomConfig { replace_duplicates: replace, ..RoomConfig::default() };
+        let mut call = Call::with(config, Rules::default());
+        let first = call.join_as(1, 9, all(), Shared);
+        call.join_as(2, 9, all(), Shared);
+        assert_eq!((call.room.participants(), call.room.contains(first)), (places, !replace));
+        assert_eq!(call.heard(first).contains(&"revoked".into()), replace);
+    }
+}
+
+#[test]
+fn a_member_whose_socket_came_back_hears_the_state_again() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    call.quiet();
+    call.input(Input::Resumed { member: ann });
+    assert_eq!(call.heard(ann), ["room-joined", "publishers-list"]);
+    call.say(ann, json!({"type": "join-room", "id": 2}));
+    assert_eq!(call.only(ann, "room-joined")["id"], 2);
+}
+
+#[test]
+fn a_renewed_token_narrows_or_widens_within_what_admission_allows() {
+    let mut call = Call::ruled(Rules {
+        admit: Box::new(|_| Ok(Grant { can_data: Some(false), ..Grant::default() })),
+        ..Rules::default()
+    });
+    let ann = call.join_with(1, Grant { can_record: Some(false), ..Grant::default() }, Shared);
+    call.quiet();
+    call.input(Input::Renewed { member: ann, identity: identity(1, all()) });
+    call.say(ann, json!({"type": "start-recording"}));
+    assert_eq!(call.recorder.len(), 1);
+    call.say(ann, json!({"type": "chat", "text": "x"}));
+    assert_eq!(call.only(ann, "error")["code"], "forbidden");
+}
+
+#[test]
+fn a_command_of_somebody_who_is_not_in_changes_nothing() {
+    let mut call = Call::new();
+    call.say(PublisherId(77), json!({"type": "chat", "text": "x"}));
+    assert!(call.told.is_empty() && call.room.is_empty());
+}

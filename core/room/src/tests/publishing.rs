@@ -1,0 +1,148 @@
+use lockgate_model::policy::Grant;
+use lockgate_model::{Bitrate, ErrorCode, Request, SubscribeConnections};
+use serde_json::json;
+
+use super::{Call, Rules, all, no, track};
+use crate::{Input, MediaAction, MediaProblem, RoomConfig};
+
+#[test]
+fn a_refused_track_is_rejected_in_the_answer_and_told_besides() {
+    let mut call = Call::ruled(Rules {
+        publish: Box::new(|track| match track.id.as_str() {
+            "v2" => no("one camera is enough"),
+            _ => Ok(Grant { max_bitrate: Some(Bitrate(500_000)), ..Grant::default() }),
+        }),
+        ..Rules::default()
+    });
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.quiet();
+    call.publish(ann, &["v1", "v2"]);
+    let messages = call.messages(ann);
+    assert_eq!(messages[0]["type"], "publish-answer");
+    assert_eq!(messages[0]["id"], "pub");
+    assert_eq!(messages[0]["tracks"][0], json!({"trackId": "v1", "mid": "0", "accepted": true}));
+    assert_eq!(messages[0]["tracks"][1]["code"], "forbidden");
+    assert_eq!((&messages[1]["type"], &messages[1]["trackId"]), (&json!("error"), &json!("v2")));
+    assert_eq!(messages[1]["message"], "one camera is enough");
+    let MediaAction::AcceptOffer { admitted, .. } = &call.media[0] else { panic!("{:?}", call.media) };
+    assert_eq!(admitted[0].max_bitrate, Some(Bitrate(500_000)));
+    assert_eq!(admitted[1].track, None);
+    let news = call.only(bob, "new-publisher");
+    assert_eq!(news["tracks"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_needs_no_plugin_is_refused_without_one() {
+    let config = RoomConfig { max_tracks: 2, ..RoomConfig::default() };
+    let mut call = Call::with(config, Rules::default());
+    let ann = call.join_with(
+        1,
+        Grant { kinds: Some([lockgate_model::MediaKind::Video].into()), ..all() },
+        SubscribeConnections::Shared,
+    );
+    call.publish(ann, &["x1", "a1", "v1"]);
+    let answer = call.only(ann, "publish-answer");
+    let codes: Vec<_> = (0..3).map(|index| answer["tracks"][index]["code"].as_str()).collect();
+    assert_eq!(codes, [Some("unsupported-codec"), Some("forbidden"), Some("overloaded")]);
+}
+
+#[test]
+fn a_source_names_a_track_by_id_or_mid_and_fits_its_kind() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    let tracks = json!([
+        {"mid": "0", "source": "screen", "name": "slides"},
+        {"trackId": "v2", "source": "microphone"},
+    ]);
+    call.offer_tracks(ann, json!({"type": "publish-offer", "offer": "v=0", "tracks": tracks}), &["v1", "v2"]);
+    assert_eq!(call.only(ann, "publish-answer")["tracks"][1]["code"], "invalid-message");
+    let bob = call.join(2);
+    let news = call.only(bob, "new-publisher");
+    assert_eq!((&news["tracks"][0]["source"], &news["tracks"][0]["name"]), (&json!("screen"), &json!("slides")));
+}
+
+#[test]
+fn a_track_id_belongs_to_one_track_even_when_both_come_at_once() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    call.publish(bob, &["v1"]);
+    assert_eq!(call.only(bob, "publish-answer")["tracks"][0]["code"], "invalid-message");
+    call.slow_policy = true;
+    call.publish(ann, &["v1", "v2"]);
+    call.publish(bob, &["v2"]);
+    call.quiet();
+    call.answer_next();
+    call.answer_next();
+    assert_eq!(call.only(ann, "publish-answer")["tracks"][1]["accepted"], true);
+    assert_eq!(call.only(bob, "publish-answer")["tracks"][0]["accepted"], false);
+}
+
+#[test]
+fn an_offer_with_fewer_tracks_takes_the_others_back() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1", "a1"]);
+    call.subscribe(bob, ann);
+    call.quiet();
+    call.publish(ann, &["v1"]);
+    assert_eq!(call.only(bob, "new-publisher")["tracks"].as_array().unwrap().len(), 1);
+    assert!(
+        call.media
+            .iter()
+            .any(|action| matches!(action, MediaAction::Unsubscribe { track: of, .. } if *of == track("a1")))
+    );
+    call.publish(ann, &[]);
+    assert_eq!(call.heard(bob), ["publisher-left"]);
+}
+
+#[test]
+fn unpublishing_ends_one_track_and_an_unknown_one_is_told() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    call.quiet();
+    call.say(bob, json!({"type": "unpublish", "trackId": "v1"}));
+    assert_eq!(call.only(bob, "error")["code"], "not-found");
+    call.say(ann, json!({"type": "unpublish", "trackId": "v1", "id": 3}));
+    assert_eq!(call.only(ann, "unpublished")["id"], 3);
+    assert_eq!(call.heard(bob), ["publisher-left"]);
+}
+
+#[test]
+fn an_offer_that_cannot_be_read_is_told_and_changes_nothing() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    call.publish(ann, &["v1"]);
+    call.quiet();
+    let request: Request =
+        serde_json::from_value(json!({"type": "publish-offer", "roomName": "den", "offer": "?", "id": 1})).unwrap();
+    let problem = MediaProblem { code: ErrorCode::INVALID_SDP, message: "line 1 is no SDP".into() };
+    call.input(Input::Command { member: ann, request, offered: Some(Err(problem)) });
+    let error = call.only(ann, "error");
+    assert_eq!((&error["code"], &error["id"]), (&json!("invalid-sdp"), &json!(1)));
+    assert!(call.media.is_empty());
+}
+
+#[test]
+fn a_lost_publish_connection_ends_what_came_by_it() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    call.quiet();
+    call.input(Input::PublishLost { member: ann, reason: "no consent".into() });
+    assert_eq!(call.only(ann, "revoked")["what"], "publication");
+    assert_eq!(call.heard(bob), ["publisher-left"]);
+    assert!(call.room.contains(ann));
+}
+
+#[test]
+fn a_bad_candidate_is_told_to_its_sender() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    call.quiet();
+    let problem = MediaProblem { code: ErrorCode::INVALID_SDP, message: "not a candidate".into() };
+    let id = Some(lockgate_model::RequestId::Number(4));
+    call.input(Input::CandidateRefused { member: ann, id, of: "publish-ice-candidate", problem });
+    assert_eq!(call.only(ann, "error")["id"], 4);
+}

@@ -1,0 +1,160 @@
+use lockgate_model::RecordingId;
+use lockgate_model::SubscribeConnections::Shared;
+use lockgate_model::policy::Grant;
+use serde_json::json;
+
+use super::{Call, Rules, no, track};
+use crate::{Input, RecordAction, RecorderReport, RoomConfig};
+
+fn session(call: &Call) -> RecordingId {
+    let started = call.recorder.iter().find_map(|action| match action {
+        RecordAction::Start { session } => Some(session.clone()),
+        _ => None,
+    });
+    started.unwrap()
+}
+
+fn added(call: &Call) -> Vec<&str> {
+    let added = call.recorder.iter().filter_map(|action| match action {
+        RecordAction::Add { track, .. } => Some(track.as_str()),
+        _ => None,
+    });
+    added.collect()
+}
+
+/// Two people, one of whom publishes; everything said so far is forgotten.
+fn call(rules: Rules) -> Call {
+    let mut call = Call::ruled(rules);
+    let ann = call.join(1);
+    call.join(2);
+    call.publish(ann, &["a1", "v1"]);
+    call.quiet();
+    call
+}
+
+#[test]
+fn a_recording_goes_through_its_states_and_the_room_hears_each() {
+    let mut call = call(Rules::default());
+    let (ann, bob) = (lockgate_model::PublisherId(1), lockgate_model::PublisherId(2));
+    call.say(bob, json!({"type": "start-recording", "id": 1}));
+    assert_eq!(added(&call), ["a1", "v1"]);
+    let session = session(&call);
+    call.input(Input::Recorder(RecorderReport::Started { session: session.clone() }));
+    let state = call.only(bob, "recording-state");
+    assert_eq!((&state["state"], &state["id"], &state["sessionId"]), (&json!("starting"), &json!(1), &json!(session)));
+    assert_eq!(call.only(ann, "recording-state")["state"], "starting");
+    call.input(Input::Recorder(RecorderReport::Recording { session: session.clone() }));
+    assert_eq!(call.only(ann, "recording-state")["state"], "recording");
+    call.heard(bob);
+    call.say(bob, json!({"type": "start-recording", "id": 2}));
+    assert_eq!(call.only(bob, "recording-state")["id"], 2);
+    assert_eq!(added(&call).len(), 2);
+    call.say(bob, json!({"type": "stop-recording", "id": 3}));
+    assert_eq!(call.only(bob, "recording-state")["state"], "stopping");
+    call.say(bob, json!({"type": "stop-recording", "id": 4}));
+    assert_eq!(call.only(bob, "recording-state")["id"], 4);
+    call.input(Input::Recorder(RecorderReport::Stopped { session }));
+    assert_eq!(call.only(bob, "recording-state")["state"], "stopped");
+    call.say(bob, json!({"type": "stop-recording"}));
+    assert_eq!(call.only(bob, "error")["code"], "not-found");
+}
+
+#[test]
+fn without_a_recorder_only_the_asker_is_told_and_nothing_has_begun() {
+    let mut call = call(Rules::default());
+    let (ann, bob) = (lockgate_model::PublisherId(1), lockgate_model::PublisherId(2));
+    call.say(bob, json!({"type": "start-recording", "id": 1}));
+    let session = session(&call);
+    call.input(Input::Recorder(RecorderReport::Absent { session, reason: "no recorder is attached".into() }));
+    let error = call.only(bob, "error");
+    assert_eq!(
+        (&error["code"], &error["of"], &error["id"]),
+        (&json!("recording-unavailable"), &json!("start-recording"), &json!(1))
+    );
+    assert!(call.heard(ann).is_empty());
+    call.recorder.clear();
+    call.say(bob, json!({"type": "start-recording"}));
+    assert_eq!(added(&call).len(), 2);
+}
+
+#[test]
+fn a_recording_that_fails_later_is_told_to_the_room_with_its_reason() {
+    let mut call = call(Rules::default());
+    let (ann, bob) = (lockgate_model::PublisherId(1), lockgate_model::PublisherId(2));
+    call.say(bob, json!({"type": "start-recording"}));
+    let session = session(&call);
+    call.input(Input::Recorder(RecorderReport::Started { session: session.clone() }));
+    call.quiet();
+    call.input(Input::Recorder(RecorderReport::Failed { session, reason: "disk full".into() }));
+    let state = call.only(ann, "recording-state");
+    assert_eq!((&state["state"], &state["reason"]), (&json!("failed"), &json!("disk full")));
+}
+
+#[test]
+fn only_what_policy_allows_reaches_the_recorder() {
+    let rules = Rules {
+        record: Box::new(|_, of| if of.track.id.as_str() == "v1" { no("no pictures") } else { Ok(Grant::default()) }),
+        ..Rules::default()
+    };
+    let mut call = call(rules);
+    let (ann, bob) = (lockgate_model::PublisherId(1), lockgate_model::PublisherId(2));
+    call.say(bob, json!({"type": "start-recording"}));
+    assert_eq!(added(&call), ["a1"]);
+    assert_eq!(call.only(bob, "error")["trackId"], "v1");
+    call.publish(ann, &["a1", "v1", "v2"]);
+    assert_eq!(added(&call), ["a1", "v2"]);
+    call.say(ann, json!({"type": "unpublish", "trackId": "a1"}));
+    assert!(matches!(call.recorder.last(), Some(RecordAction::Remove { track: of, .. }) if *of == track("a1")));
+}
+
+#[test]
+fn nothing_begins_when_policy_or_grant_deny_everything() {
+    let mut call = call(Rules { record: Box::new(|_, _| no("never")), ..Rules::default() });
+    let guest = call.join_with(3, Grant::default(), Shared);
+    call.quiet();
+    call.say(lockgate_model::PublisherId(2), json!({"type": "start-recording", "id": 1}));
+    let errors = call.messages(lockgate_model::PublisherId(2));
+    assert!(errors.len() == 2 && errors.iter().all(|error| error["code"] == "forbidden" && error["id"] == 1));
+    call.say(guest, json!({"type": "start-recording"}));
+    assert_eq!(call.only(guest, "error")["code"], "forbidden");
+    call.say(guest, json!({"type": "stop-recording"}));
+    assert_eq!(call.only(guest, "error")["code"], "forbidden");
+    assert!(call.recorder.is_empty());
+}
+
+#[test]
+fn a_room_can_be_recorded_from_its_first_track_on() {
+    let config = RoomConfig { auto_record: true, ..RoomConfig::default() };
+    let mut call = Call::with(config, Rules::default());
+    let ann = call.join(1);
+    assert!(call.recorder.is_empty());
+    call.publish(ann, &["v1"]);
+    assert_eq!(added(&call), ["v1"]);
+    let session = session(&call);
+    call.say(ann, json!({"type": "leave-room"}));
+    assert!(matches!(call.recorder.last(), Some(RecordAction::Stop { session: of }) if *of == session));
+}
+
+#[test]
+fn some_tracks_are_recorded_and_taken_out_one_by_one() {
+    let mut call = call(Rules::default());
+    let bob = lockgate_model::PublisherId(2);
+    call.say(bob, json!({"type": "start-recording", "tracks": ["zz"]}));
+    assert_eq!(call.only(bob, "error")["code"], "not-found");
+    call.say(bob, json!({"type": "start-recording", "tracks": ["a1"]}));
+    assert_eq!(added(&call), ["a1"]);
+    call.say(bob, json!({"type": "start-recording", "tracks": ["v1"]}));
+    assert_eq!(added(&call), ["a1", "v1"]);
+    call.say(bob, json!({"type": "stop-recording", "tracks": ["a1"]}));
+    assert!(matches!(call.recorder.last(), Some(RecordAction::Remove { .. })));
+    call.say(bob, json!({"type": "stop-recording", "tracks": ["v1"]}));
+    assert!(matches!(call.recorder.last(), Some(RecordAction::Stop { .. })));
+}
+
+#[test]
+fn who_enters_a_recorded_room_is_told_so() {
+    let mut call = call(Rules::default());
+    call.say(lockgate_model::PublisherId(2), json!({"type": "start-recording"}));
+    let cid = call.join(3);
+    assert_eq!(call.only(cid, "recording-state")["state"], "starting");
+}
