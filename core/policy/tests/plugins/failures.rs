@@ -1,0 +1,134 @@
+//! What a plugin that fails costs: the one question, in bounded time, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use lockgate_model::ErrorCode;
+use lockgate_model::policy::{Grant, Hook};
+use lockgate_policy::{Failure, OnFailure, PluginConfig, Policy, PolicyConfig};
+use serde_json::json;
+
+use crate::support::{
+    admission, auth, camera, config, load, plugin, publishing, recording, room, somebody, subscription, track,
+};
+
+/// A plugin that fails in the room `trouble` and allows everything elsewhere.
+fn faulty(fault: &str) -> PluginConfig {
+    plugin("faulty", json!({ "fault": fault, "only": "trouble" }))
+}
+
+async fn enters(policy: &Policy, name: &str) -> Result<(), ErrorCode> {
+    let who = somebody("guest", None, Grant::default());
+    policy.admit(admission(who, room(name, 0), None)).await.map(drop).map_err(|denial| denial.code)
+}
+
+#[tokio::test]
+async fn each_fault_denies_in_bounded_time_and_the_next_question_is_answered() {
+    let faults = [
+        ("trap", Failure::Trap),
+        ("loop", Failure::Timeout),
+        ("memory", Failure::Memory),
+        ("stack", Failure::Trap),
+        ("long", Failure::BadAnswer),
+    ];
+    for (fault, failure) in faults {
+        let policy = load(vec![faulty(fault)]);
+        let started = Instant::now();
+        assert_eq!(enters(&policy, "trouble").await, Err(ErrorCode::POLICY_UNAVAILABLE), "{fault}");
+        // 50 ms of its own and 250 ms of the chain, and a slow machine.
+        assert!(started.elapsed() < Duration::from_secs(2), "{fault} took {:?}", started.elapsed());
+        assert_eq!(enters(&policy, "calm").await, Ok(()), "{fault}");
+        let stats = &policy.stats().plugins[0];
+        assert_eq!(stats.failures, [(failure, 1)], "{fault}");
+        let hook = &stats.hooks[0];
+        assert_eq!((hook.hook, hook.calls, hook.allowed, hook.failed), (Hook::Admission, 2, 1, 1), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn every_hook_fails_closed() {
+    let policy = load(vec![plugin("faulty", json!({ "fault": "trap" }))]);
+    let guest = || somebody("guest", None, Grant::default());
+    let unavailable = Some(ErrorCode::POLICY_UNAVAILABLE);
+    assert_eq!(policy.authenticate(auth("t")).await.err().map(|denial| denial.code), unavailable);
+    let tracks = vec![track("a", lockgate_model::Source::Camera), track("b", lockgate_model::Source::Screen)];
+    let batches = [
+        policy.publish(publishing(guest(), tracks)).await,
+        policy.subscribe(subscription(guest(), vec![camera(guest()); 2])).await,
+        policy.record(recording(None, vec![camera(guest()); 2])).await,
+    ];
+    for decisions in batches {
+        let codes: Vec<_> = decisions.into_iter().map(|decision| decision.err().map(|denial| denial.code)).collect();
+        assert_eq!(codes, [unavailable.clone(), unavailable.clone()]);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_number_of_verdicts_is_no_answer() {
+    let policy = load(vec![plugin("faulty", json!({ "fault": "count" }))]);
+    let guest = || somebody("guest", None, Grant::default());
+    let decisions = policy.subscribe(subscription(guest(), vec![camera(guest()); 3])).await;
+    assert_eq!(decisions.len(), 3);
+    assert!(decisions.iter().all(|decision| decision.as_ref().unwrap_err().code == ErrorCode::POLICY_UNAVAILABLE));
+}
+
+#[tokio::test]
+async fn a_failure_is_an_abstention_if_the_operator_wants_it_so() {
+    let open = PluginConfig { on_failure: OnFailure::Open, ..faulty("trap") };
+    let policy = load(vec![open.clone(), plugin("room-admission", json!({}))]);
+    assert_eq!(enters(&policy, "trouble").await, Ok(()));
+    let policy = load(vec![open]);
+    assert_eq!(enters(&policy, "trouble").await, Err(ErrorCode::FORBIDDEN), "nobody is left to allow it");
+}
+
+#[tokio::test]
+async fn a_failure_denies_whatever_the_others_say() {
+    let policy = load(vec![plugin("room-admission", json!({})), faulty("trap")]);
+    assert_eq!(enters(&policy, "trouble").await, Err(ErrorCode::POLICY_UNAVAILABLE));
+    assert_eq!(enters(&policy, "calm").await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_a_plugin_remembers_outlives_its_instance_and_its_counters_are_shown() {
+    let policy = load(vec![plugin("faulty", json!({ "fault": "trap", "every": 2 }))]);
+    let mut entered = Vec::new();
+    for _ in 0..4 {
+        entered.push(enters(&policy, "r").await.is_ok());
+    }
+    assert_eq!(entered, [true, false, true, false]);
+    assert_eq!(policy.stats().plugins[0].own, [("questions".to_owned(), 4)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_full_denies_at_once_and_recovers() {
+    let mut looping = faulty("loop");
+    looping.limits.deadline = Duration::from_millis(200);
+    let config = PolicyConfig { threads: 1, queue: 1, ..config(vec![looping]) };
+    let policy = Policy::load(config).unwrap();
+    let asked: Vec<_> = (0..8)
+        .map(|_| {
+            let policy = policy.clone();
+            tokio::spawn(async move { enters(&policy, "trouble").await })
+        })
+        .collect();
+    for answer in asked {
+        assert_eq!(answer.await.unwrap(), Err(ErrorCode::POLICY_UNAVAILABLE));
+    }
+    assert!(policy.stats().overloaded > 0);
+    assert_eq!(enters(&policy, "calm").await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_chain_has_less_time_than_its_plugins_together() {
+    let names = ["first", "second", "third"];
+    let looping = |name: &str| {
+        let mut plugin = PluginConfig { name: name.into(), on_failure: OnFailure::Open, ..faulty("loop") };
+        plugin.limits.deadline = Duration::from_millis(400);
+        plugin
+    };
+    let config = PolicyConfig { chain_budget: Duration::from_millis(200), ..config(names.map(looping).into()) };
+    let policy = Policy::load(config).unwrap();
+    let started = Instant::now();
+    assert!(enters(&policy, "trouble").await.is_err());
+    assert!(started.elapsed() < Duration::from_millis(1000), "{:?}", started.elapsed());
+    drop(policy);
+}

@@ -1,0 +1,55 @@
+//! How long a decision takes. Prints figures; they are judged by people, not by the test.
+
+use std::time::{Duration, Instant};
+
+use lockgate_model::policy::Grant;
+use serde_json::json;
+
+use crate::support::{auth, camera, load, plugin, somebody, subscription, token};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures: cargo test -p lockgate-policy --profile ci -- --ignored --nocapture"]
+async fn figures_of_a_decision_with_a_fresh_instance() {
+    let viewer = json!({ "roles": { "viewer": { "max_spatial": 1, "sees": ["host"] } } });
+    let policy = load(vec![plugin("jwt-auth", json!({})), plugin("subscription-policy", viewer)]);
+    let who = somebody("v", Some("viewer"), Grant::default());
+    for tracks in [1, 50] {
+        let host = somebody("h", Some("host"), Grant::default());
+        let question = subscription(who.clone(), vec![camera(host); tracks]);
+        let mut taken = Vec::new();
+        for _ in 0..ROUNDS {
+            let question = question.clone();
+            let started = Instant::now();
+            assert!(policy.subscribe(question).await[0].is_ok());
+            taken.push(started.elapsed());
+        }
+        print(&format!("subscription decide, {tracks} tracks, asked to answered"), taken);
+    }
+    let token = token(json!({}));
+    let mut taken = Vec::new();
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        assert!(policy.authenticate(auth(&token)).await.is_ok());
+        taken.push(started.elapsed());
+    }
+    print("auth, HS256, asked to answered", taken);
+    for plugin in policy.stats().plugins {
+        for hook in plugin.hooks {
+            let mean = hook.latency_sum / u32::try_from(hook.calls).unwrap();
+            println!(
+                "{} {}: {} calls, mean {mean:?} in the guest's thread",
+                plugin.plugin,
+                hook.hook.as_str(),
+                hook.calls
+            );
+        }
+    }
+}
+
+fn print(what: &str, mut taken: Vec<Duration>) {
+    taken.sort_unstable();
+    let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize];
+    println!("{what}: p50 {:?}, p90 {:?}, p99 {:?}, max {:?}", at(0.5), at(0.9), at(0.99), at(1.0));
+}
+
+const ROUNDS: usize = 5000;
