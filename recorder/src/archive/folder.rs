@@ -1,0 +1,191 @@
+//! One session's folder, open for writing.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use lockgate_model::carrier::{FileState, StartSession};
+use lockgate_model::{PublisherId, RoomName};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statvfs};
+
+use super::events::{Event, EventLog};
+use super::manifest::{FileEntry, Group, Manifest, SessionEnd};
+use super::sweep::{Swept, sweep_session};
+use crate::webm::Finished;
+
+/// A session's folder.
+#[derive(Debug)]
+pub struct Archive {
+    folder: PathBuf,
+    manifest: Manifest,
+    events: EventLog,
+}
+
+/// A file that was made and is empty.
+#[derive(Debug)]
+pub struct NewFile {
+    /// The file, open for writing and locked against being mended by others.
+    pub file: File,
+    /// Its name when it is complete.
+    pub name: String,
+    /// Which of its group's files it is.
+    pub part: u32,
+}
+
+impl Archive {
+    /// Makes the folder, or opens it when the session goes on; files that were left open there are mended.
+    pub fn open(root: &Path, start: &StartSession) -> io::Result<(Self, Vec<Swept>)> {
+        let folder = root.join(folder_name(&start.room)).join(start.session.as_str());
+        std::fs::create_dir_all(&folder)?;
+        let swept = sweep_session(&folder)?;
+        let manifest = Manifest::load(&folder.join(MANIFEST)).filter(|manifest| manifest.session == start.session);
+        let mut manifest = manifest.unwrap_or_else(|| Manifest::new(start));
+        (manifest.end, manifest.reason) = (None, None);
+        manifest.save(&folder.join(MANIFEST))?;
+        let events = EventLog::open(&folder.join(EVENTS))?;
+        Ok((Self { folder, manifest, events }, swept))
+    }
+
+    /// Notes what happened, at a time in microseconds on the session's timeline.
+    pub fn note(&mut self, at_us: i64, event: Event<'_>) {
+        self.events.note(at_us.div_euclid(1000), event);
+    }
+
+    /// Makes the next file of a group, under a name that no file there has.
+    pub fn create(&mut self, publisher: PublisherId, group: Group, extension: &str) -> io::Result<NewFile> {
+        let entries = self.manifest.files.iter();
+        let known = entries.filter(|file| file.publisher_id == publisher && file.group == group).map(|file| file.part);
+        let first = known.max().unwrap_or(0).saturating_add(1);
+        for part in first..=first.saturating_add(MAX_TAKEN) {
+            let stem = format!("{publisher}-{}-{part}", group.as_str());
+            let taken = ["webm", "mkv", "webm.part", "mkv.part"].iter();
+            if taken.map(|end| self.folder.join(format!("{stem}.{end}"))).any(|path| path.symlink_metadata().is_ok()) {
+                continue;
+            }
+            let name = format!("{stem}.{extension}");
+            let path = self.folder.join(open_name(&name));
+            match OpenOptions::new().read(true).write(true).create_new(true).open(path) {
+                Ok(file) => {
+                    // Where locks are not supported, only a second recorder on the same folder could do harm.
+                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                    return Ok(NewFile { file, name, part });
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::new(ErrorKind::AlreadyExists, "no free name for a file"))
+    }
+
+    /// Enters a new file and says so.
+    pub fn opened(&mut self, entry: FileEntry, at_us: i64) -> io::Result<()> {
+        self.note(at_us, Event::Open { file: entry.path.trim_end_matches(OPEN) });
+        self.manifest.files.push(entry);
+        self.save()
+    }
+
+    /// Takes a file's final name and enters what it became. `update` completes its entry.
+    pub fn closed(
+        &mut self,
+        name: &str,
+        finished: Finished,
+        at_us: i64,
+        update: impl FnOnce(&mut FileEntry),
+    ) -> io::Result<()> {
+        rename_free(&self.folder.join(open_name(name)), &self.folder.join(name))?;
+        let open = open_name(name);
+        if let Some(entry) = self.manifest.files.iter_mut().find(|entry| entry.path == open) {
+            entry.path = name.to_owned();
+            close_entry(entry, finished);
+            update(entry);
+        }
+        self.note(at_us, Event::Close { file: name, duration_ms: finished.duration_ms, bytes: finished.bytes });
+        self.save()
+    }
+
+    /// Says how large an open file is by now.
+    pub fn grown(&mut self, name: &str, bytes: u64, duration_ms: u64) {
+        let open = open_name(name);
+        if let Some(entry) = self.manifest.files.iter_mut().rev().find(|entry| entry.path == open) {
+            (entry.bytes, entry.duration_ms) = (bytes, duration_ms);
+        }
+    }
+
+    /// Ends the session.
+    pub fn end(&mut self, end: SessionEnd, reason: Option<&str>, at_us: i64) -> io::Result<()> {
+        self.note(at_us, Event::End { state: end.as_str(), reason });
+        (self.manifest.end, self.manifest.reason) = (Some(end), reason.map(str::to_owned));
+        self.save()
+    }
+
+    /// Writes the events that wait.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.events.flush()
+    }
+
+    /// How much the disk can still take, in bytes.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let disk = statvfs(&self.folder)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// What is known of the session.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn save(&mut self) -> io::Result<()> {
+        self.events.flush()?;
+        self.manifest.save(&self.folder.join(MANIFEST))
+    }
+}
+
+/// The name of a file that grows.
+pub(super) fn open_name(name: &str) -> String {
+    format!("{name}{OPEN}")
+}
+
+pub(super) fn close_entry(entry: &mut FileEntry, finished: Finished) {
+    entry.state = FileState::Closed;
+    (entry.bytes, entry.duration_ms) = (finished.bytes, finished.duration_ms);
+}
+
+/// Renames, but never over another file.
+pub(super) fn rename_free(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot promise it; names are given out once, so looking is as good.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if to.symlink_metadata().is_err() => {
+            std::fs::rename(from, to)
+        }
+        result => Ok(result?),
+    }
+}
+
+/// A room's folder. Long names, which file systems do not take, are cut; sessions keep rooms with the same cut name apart.
+fn folder_name(room: &RoomName) -> String {
+    let mut segment = room.to_segment();
+    if segment.len() > LONGEST_NAME {
+        let mut cut = LONGEST_NAME - 1;
+        // Not within a %XX.
+        while segment.as_bytes()[cut - 2..cut].contains(&b'%') {
+            cut -= 1;
+        }
+        segment.truncate(cut);
+        segment.push('~');
+    }
+    segment
+}
+
+pub(super) const MANIFEST: &str = "session.json";
+pub(super) const EVENTS: &str = "events.jsonl";
+/// Behind the name of a file that grows.
+pub(super) const OPEN: &str = ".part";
+/// File systems take 255 bytes.
+const LONGEST_NAME: usize = 240;
+/// How many names may be taken by files that the manifest does not know.
+const MAX_TAKEN: u32 = 10_000;

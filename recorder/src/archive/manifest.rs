@@ -1,0 +1,194 @@
+//! `session.json`: what the session and its files are. Written anew, whole, at every change.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use lockgate_model::carrier::{FileState, RecordedFile, StartSession, TrackNumber};
+use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::date::rfc3339;
+
+/// The content of `session.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// The version of this format, [`Manifest::SCHEMA`].
+    pub schema: u32,
+    /// The session.
+    pub session: RecordingId,
+    /// The room that is recorded.
+    pub room: RoomName,
+    /// Time 0 of the session by the wall clock, RFC 3339.
+    pub started_at: String,
+    /// The same in microseconds since 1970 (UTC).
+    pub started_at_us: u64,
+    /// How the session ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<SessionEnd>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Name and version of the program that wrote this.
+    pub software: String,
+    /// Its files in the order in which they were begun.
+    pub files: Vec<FileEntry>,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionEnd {
+    /// As it was asked to.
+    Stopped,
+    /// Node or recorder went away; it may go on.
+    Interrupted,
+    /// It could not be written any further.
+    Failed,
+}
+
+impl SessionEnd {
+    /// The name in archives.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What of a publisher goes into one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// Camera and microphone.
+    Camera,
+    /// A shared screen's picture and sound.
+    Screen,
+}
+
+impl Group {
+    /// The group of a source.
+    pub fn of(source: Source) -> Self {
+        if source.is_screen() { Self::Screen } else { Self::Camera }
+    }
+
+    /// The name in file names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Screen => "screen",
+        }
+    }
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileEntry {
+    /// Its name in the folder; it ends in `.part` while the file grows.
+    pub path: String,
+    /// Whether it is complete.
+    pub state: FileState,
+    /// Whose media it holds.
+    pub publisher_id: PublisherId,
+    /// The person, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// Their name for people; may be empty.
+    #[serde(default)]
+    pub username: String,
+    /// What of the publisher's it holds.
+    pub group: Group,
+    /// Which of the group's files it is, from 1.
+    pub part: u32,
+    /// Its time 0 on the session's timeline, in microseconds.
+    pub start_us: u64,
+    /// Its length in milliseconds.
+    #[serde(default)]
+    pub duration_ms: u64,
+    /// Its size in bytes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Its tracks, in the order of their numbers in the file, from 1.
+    pub tracks: Vec<TrackEntry>,
+    /// Whether it was left open by a recorder that was killed, and mended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mended: bool,
+}
+
+/// A track of a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackEntry {
+    /// What the node called it.
+    pub track: TrackNumber,
+    /// Its name in the room.
+    pub track_id: TrackId,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Where it comes from.
+    pub source: Source,
+    /// How it is coded.
+    pub codec: Codec,
+    /// Size of the first picture, in pixels; 0 for sound.
+    pub width: u32,
+    /// Size of the first picture, in pixels; 0 for sound.
+    pub height: u32,
+    /// Frames in the file, known when it is complete.
+    #[serde(default)]
+    pub frames: u64,
+    /// Key frames among them.
+    #[serde(default)]
+    pub keyframes: u64,
+}
+
+impl Manifest {
+    /// The version of this format.
+    pub const SCHEMA: u32 = 1;
+
+    /// Of a session that begins.
+    pub(super) fn new(start: &StartSession) -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            session: start.session.clone(),
+            room: start.room.clone(),
+            started_at: rfc3339(start.started_at_us),
+            started_at_us: start.started_at_us,
+            end: None,
+            reason: None,
+            software: concat!("lockgate-recorder ", env!("CARGO_PKG_VERSION")).into(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Reads one; none if there is none or it cannot be understood.
+    pub fn load(path: &Path) -> Option<Self> {
+        let manifest: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        (manifest.schema == Self::SCHEMA).then_some(manifest)
+    }
+
+    /// Writes it: readers see the old one or this one, never half of it.
+    pub(super) fn save(&self, path: &Path) -> io::Result<()> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        let aside = path.with_extension("json.new");
+        let mut file = File::create(&aside)?;
+        file.write_all(&json)?;
+        std::fs::rename(&aside, path)
+    }
+
+    /// Its files as the node is told of them.
+    pub fn recorded_files(&self) -> Vec<RecordedFile> {
+        let files = self.files.iter().map(|file| RecordedFile {
+            path: file.path.clone(),
+            publisher_id: file.publisher_id,
+            state: file.state,
+            bytes: file.bytes,
+            duration_ms: file.duration_ms,
+        });
+        files.collect()
+    }
+}

@@ -1,0 +1,16 @@
+//! The folder of a session: its files, `session.json` that says what they are, `events.jsonl` that says what happened.
+//!
+//! A file has `.part` behind its name until it is complete, and no file is ever written over. What is in the files is not
+//! this module's business.
+
+mod date;
+mod events;
+mod folder;
+mod manifest;
+mod sweep;
+
+pub use date::rfc3339;
+pub use events::Event;
+pub use folder::{Archive, NewFile};
+pub use manifest::{FileEntry, Group, Manifest, SessionEnd, TrackEntry};
+pub use sweep::{Swept, sweep};

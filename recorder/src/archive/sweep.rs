@@ -1,0 +1,121 @@
+//! Completes what recorders that were killed have left open.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::date::now_micros;
+use super::events::{Event, EventLog};
+use super::folder::{EVENTS, MANIFEST, OPEN, close_entry, rename_free};
+use super::manifest::{Manifest, SessionEnd};
+use crate::webm::{Finished, Repair, repair};
+
+/// A file that was left open.
+#[derive(Debug)]
+pub struct Swept {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// What came of it; an error leaves it as it was.
+    pub outcome: io::Result<Repair>,
+}
+
+/// Goes through all sessions under `root`. Files that another recorder is writing are left alone.
+pub fn sweep(root: &Path) -> Vec<Swept> {
+    let sessions = folders(root).into_iter().flat_map(|room| folders(&room));
+    sessions.flat_map(|session| sweep_session(&session).unwrap_or_default()).collect()
+}
+
+/// Goes through one session's folder.
+pub(super) fn sweep_session(folder: &Path) -> io::Result<Vec<Swept>> {
+    let mut swept = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_open = path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(OPEN.as_bytes()));
+        if is_open && let Some(file) = mend(path) {
+            swept.push(file);
+        }
+    }
+    if !swept.is_empty() {
+        enter(folder, &swept)?;
+    }
+    Ok(swept)
+}
+
+/// Mends one file and gives it its final name; none if it is being written.
+fn mend(path: PathBuf) -> Option<Swept> {
+    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) => return Some(Swept { path, outcome: Err(error) }),
+    };
+    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    let outcome = repair(&file).and_then(|repair| match repair {
+        Repair::Mended(_) => {
+            let complete = free_name(&path);
+            rename_free(&path, &complete)?;
+            Ok((repair, complete))
+        }
+        Repair::Empty => {
+            std::fs::remove_file(&path)?;
+            Ok((repair, path.clone()))
+        }
+        Repair::Unknown => Ok((repair, path.clone())),
+    });
+    Some(match outcome {
+        Ok((repair, path)) => Swept { path, outcome: Ok(repair) },
+        Err(error) => Swept { path, outcome: Err(error) },
+    })
+}
+
+/// The name without `.part`, or, where that is taken, with a number.
+fn free_name(path: &Path) -> PathBuf {
+    let complete = path.with_extension("");
+    let mut free = complete.clone();
+    for number in 2..1000 {
+        if free.symlink_metadata().is_err() {
+            break;
+        }
+        let extension = complete.extension().unwrap_or_default().to_string_lossy();
+        free = complete.with_extension(format!("{number}.{extension}"));
+    }
+    free
+}
+
+/// Brings manifest and events up to date.
+fn enter(folder: &Path, swept: &[Swept]) -> io::Result<()> {
+    let path = folder.join(MANIFEST);
+    let Some(mut manifest) = Manifest::load(&path) else { return Ok(()) };
+    let mut events = EventLog::open(&folder.join(EVENTS))?;
+    let at_ms = now_micros().saturating_sub(manifest.started_at_us) / 1000;
+    for Swept { path, outcome } in swept {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        match outcome {
+            Ok(Repair::Mended(finished)) => {
+                mended(&mut manifest, name, *finished);
+                events.note(i64::try_from(at_ms).unwrap_or(i64::MAX), Event::Mended { file: name });
+            }
+            Ok(Repair::Empty) => manifest.files.retain(|entry| entry.path != name),
+            _ => {}
+        }
+    }
+    manifest.end.get_or_insert(SessionEnd::Interrupted);
+    events.flush()?;
+    manifest.save(&path)
+}
+
+fn mended(manifest: &mut Manifest, name: &str, finished: Finished) {
+    let open = |path: &str| path.strip_suffix(OPEN).is_some_and(|complete| complete == name);
+    if let Some(entry) = manifest.files.iter_mut().find(|entry| open(&entry.path)) {
+        entry.path = name.to_owned();
+        entry.mended = true;
+        close_entry(entry, finished);
+    }
+}
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(of) else { return Vec::new() };
+    // Not through links: they may lead anywhere.
+    let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).collect()
+}

@@ -1,0 +1,32 @@
+//! When each track ends: its last block and how long such a block usually lasts.
+
+use std::collections::BTreeMap;
+
+/// The ends of a file's tracks, in milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Ends(BTreeMap<u64, End>);
+
+#[derive(Debug)]
+struct End {
+    last: u64,
+    step: u64,
+}
+
+impl Ends {
+    /// A block of this track at this time.
+    pub(super) fn note(&mut self, track: u64, at: u64) {
+        let end = self.0.entry(track).or_insert(End { last: at, step: 0 });
+        if at > end.last {
+            end.step = (at - end.last).min(LONGEST_STEP);
+            end.last = at;
+        }
+    }
+
+    /// When the last of them ends.
+    pub(super) fn duration_ms(&self) -> u64 {
+        self.0.values().map(|end| end.last + end.step).max().unwrap_or(0)
+    }
+}
+
+/// Longer than this is a pause, not the length of a block.
+const LONGEST_STEP: u64 = 1000;

@@ -1,0 +1,17 @@
+//! Files: WebM, and Matroska for the codecs that WebM does not have.
+//!
+//! `webm-iterable` turns elements into bytes; where they go, when they reach the disk, what is patched afterwards and how a file
+//! is mended that was never finished is decided here. A file can be read at any time, whatever happens to its writer.
+
+mod ends;
+mod finish;
+mod fragment;
+mod head;
+mod repair;
+mod scan;
+mod writer;
+
+pub use finish::Finished;
+pub use head::{Head, TrackHead};
+pub use repair::{Repair, repair};
+pub use writer::Writer;

@@ -1,0 +1,134 @@
+//! A file that grows. Blocks are gathered and written in batches; every cluster gets its size when the next one begins.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use webm_iterable::matroska_spec::{Master, MatroskaSpec, SimpleBlock};
+use webm_iterable::{WebmWriter, WriteOptions};
+
+use super::ends::Ends;
+use super::finish::{Cue, Cues, Finished, finish};
+use super::fragment::size8;
+use super::head::Head;
+use super::scan::{Layout, scan};
+
+/// Writes one file.
+pub struct Writer {
+    file: File,
+    /// Its destination is a buffer: the library would write and flush after every element.
+    elements: WebmWriter<Vec<u8>>,
+    /// How much of the file is written and whole.
+    written: u64,
+    layout: Layout,
+    cluster: Option<Cluster>,
+    cues: Cues,
+    ends: Ends,
+    pictures: Vec<bool>,
+}
+
+#[derive(Debug)]
+struct Cluster {
+    offset: u64,
+    at: u64,
+}
+
+impl Writer {
+    /// Writes the head into an empty file.
+    pub fn create(file: File, head: &Head) -> io::Result<Self> {
+        let elements = head.begin()?;
+        let layout = scan(&mut io::Cursor::new(elements.get_ref()))?;
+        let layout = layout.ok_or_else(|| io::Error::other("the head cannot be read back"))?.layout;
+        let pictures: Vec<_> = head.tracks.iter().map(|track| track.codec != lockgate_model::Codec::Opus).collect();
+        let cues = Cues::new(pictures.contains(&true));
+        let mut writer =
+            Self { file, elements, written: 0, layout, cluster: None, cues, ends: Ends::default(), pictures };
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    /// Adds a block of the track with this index in the head, at this time in milliseconds. A key frame starts a cluster.
+    pub fn write(&mut self, track: usize, at: u64, keyframe: bool, data: &[u8]) -> io::Result<()> {
+        let picture = self.pictures.get(track).copied().unwrap_or(false);
+        if self.needs_cluster(at, picture && keyframe) {
+            self.begin_cluster(track, at, picture && keyframe)?;
+        }
+        let start = self.cluster.as_ref().map_or(at, |cluster| cluster.at);
+        let offset = (at as i64 - start as i64).clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16;
+        let number = track as u64 + 1;
+        let block = SimpleBlock::new_uncheked(data, number, offset, false, None, false, keyframe);
+        self.elements.write(&MatroskaSpec::from(block)).map_err(io::Error::other)?;
+        self.ends.note(number, at);
+        if self.elements.get_ref().len() >= BATCH { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands what was gathered to the operating system. After an error the file ends where it last was whole.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let bytes = self.elements.get_mut();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.file.write_all_at(bytes, self.written) {
+            bytes.clear();
+            self.cues.cut(self.written);
+            self.cluster.take_if(|cluster| cluster.offset >= self.written);
+            // Whatever reached the disk of this batch may end within a block.
+            self.file.set_len(self.written)?;
+            return Err(error);
+        }
+        self.written += bytes.len() as u64;
+        bytes.clear();
+        Ok(())
+    }
+
+    /// Ends the file: index, duration and sizes are put in, so that players can seek. Flush before, to see what cannot be written.
+    pub fn finish(mut self) -> io::Result<Finished> {
+        self.flush()?;
+        self.end_cluster()?;
+        finish(&self.file, &self.layout, &self.cues, self.ends.duration_ms(), self.written)
+    }
+
+    /// Its size so far.
+    pub fn bytes(&self) -> u64 {
+        self.written + self.elements.get_ref().len() as u64
+    }
+
+    /// How long it is so far, in milliseconds.
+    pub fn duration_ms(&self) -> u64 {
+        self.ends.duration_ms()
+    }
+
+    fn needs_cluster(&self, at: u64, keyframe: bool) -> bool {
+        let Some(cluster) = &self.cluster else { return true };
+        let longest = if self.pictures.contains(&true) { PICTURE_CLUSTER } else { SOUND_CLUSTER };
+        keyframe || at.abs_diff(cluster.at) >= longest || self.bytes() - cluster.offset > LARGEST_CLUSTER
+    }
+
+    fn begin_cluster(&mut self, track: usize, at: u64, keyframe: bool) -> io::Result<()> {
+        self.end_cluster()?;
+        let offset = self.bytes();
+        let unknown = WriteOptions::is_unknown_sized_element();
+        self.elements.write_advanced(&MatroskaSpec::Cluster(Master::Start), unknown).map_err(io::Error::other)?;
+        self.elements.write(&MatroskaSpec::Timestamp(at)).map_err(io::Error::other)?;
+        self.cues.note(Cue { at, track: track as u64 + 1, offset }, keyframe);
+        self.cluster = Some(Cluster { offset, at });
+        Ok(())
+    }
+
+    fn end_cluster(&mut self) -> io::Result<()> {
+        let Some(Cluster { offset, .. }) = self.cluster.take() else { return Ok(()) };
+        self.elements.write(&MatroskaSpec::Cluster(Master::End)).map_err(io::Error::other)?;
+        self.flush()?;
+        self.file.write_all_at(&size8(self.written - offset - CLUSTER_HEAD), offset + 4)
+    }
+}
+
+/// A batch is written when it is this long, in bytes, if the clock does not ask for it before.
+const BATCH: usize = 64 * 1024;
+/// A cluster's id and its size.
+pub(super) const CLUSTER_HEAD: u64 = 12;
+/// Clusters are at most this long, in milliseconds. Blocks count from their cluster in 16 bits: 32 s.
+const PICTURE_CLUSTER: u64 = 2_000;
+const SOUND_CLUSTER: u64 = 5_000;
+/// And at most this long in bytes.
+const LARGEST_CLUSTER: u64 = 5 << 20;
