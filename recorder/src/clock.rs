@@ -159,7 +159,7 @@ impl StreamClock {
             (self.bias, self.bias_at) = (0.0, media);
             let jump = after - before;
             // Forward jumps are real gaps; a picture may be put right at once when its first report comes.
-            if jump < STEP && !(first && !self.audio) {
+            if jump < STEP && (self.audio || !first) {
                 self.bias = -jump;
             }
         }
@@ -354,7 +354,7 @@ mod tests {
         let sender = Sender { ntp0: 1 << 32, rtp0: 0, rate: 48_000 };
         let mut publisher = PublisherClock::default();
         let mut clock = StreamClock::new(48_000, true);
-        let mut expect = |clock: &mut StreamClock, publisher: &mut PublisherClock, at: u64, tolerance: i64| {
+        let expect = |clock: &mut StreamClock, publisher: &mut PublisherClock, at: u64, tolerance: i64| {
             clock.arrived(sender.rtp(at), NodeTime(at), publisher);
             let error = clock.map(sender.rtp(at), publisher).unwrap().micros_since(NodeTime(at));
             assert!(error.abs() <= tolerance, "at {at}: {error}");

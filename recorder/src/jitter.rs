@@ -41,6 +41,11 @@ impl Jitter {
         Self { next: None, held: BTreeMap::new(), missing_since: None, gone: Vec::new(), hold }
     }
 
+    /// The same, with the first packet known: nothing before it is expected.
+    pub fn starting_at(first: u64, hold: Duration) -> Self {
+        Self { next: Some(first), ..Self::new(hold) }
+    }
+
     /// Takes a packet. `false` if it is a duplicate or too late.
     pub fn push(&mut self, packet: Packet) -> bool {
         let next = *self.next.get_or_insert(packet.seq);
@@ -68,7 +73,9 @@ impl Jitter {
             self.advance(next + 1);
             return Some(Released::Packet(packet));
         }
-        if let Some((to, reason)) = self.gone.iter().find(|(from, to, _)| (*from..=*to).contains(&next)).map(|g| (g.1, g.2)) {
+        if let Some((to, reason)) =
+            self.gone.iter().find(|(from, to, _)| (*from..=*to).contains(&next)).map(|g| (g.1, g.2))
+        {
             // Of what the node gives up, some packets may still have come.
             let until = self.held.first_key_value().map_or(to + 1, |(first, _)| (to + 1).min(*first));
             self.advance(until);

@@ -55,7 +55,11 @@ mod tests {
 
     #[test]
     fn extensions_and_padding_are_not_payload() {
-        let bytes = [&[0xB1, 0xE0, 1, 2, 0, 0, 0, 5, 0, 0, 0, 6, 9, 9, 9, 9, 0xBE, 0xDE, 0, 1, 1, 2, 3, 4][..], b"media", &[0, 0, 3]];
+        let bytes = [
+            &[0xB1, 0xE0, 1, 2, 0, 0, 0, 5, 0, 0, 0, 6, 9, 9, 9, 9, 0xBE, 0xDE, 0, 1, 1, 2, 3, 4][..],
+            b"media",
+            &[0, 0, 3],
+        ];
         let bytes = Bytes::from(bytes.concat());
         let packet = Packet::parse(0x1_0102, NodeTime(7), &bytes).unwrap();
         assert_eq!((packet.timestamp, packet.ssrc, packet.payload_type, packet.marker), (5, 6, 96, true));

@@ -154,7 +154,8 @@ fn size(sps: &[u8]) -> Option<(u32, u32, Option<(u32, u32, u32)>)> {
         bits.bit()?;
     }
     bits.bit()?;
-    let crop = if bits.bit()? { [bits.unsigned()?, bits.unsigned()?, bits.unsigned()?, bits.unsigned()?] } else { [0; 4] };
+    let crop =
+        if bits.bit()? { [bits.unsigned()?, bits.unsigned()?, bits.unsigned()?, bits.unsigned()?] } else { [0; 4] };
     let fields = if frames_only { 1 } else { 2 };
     let (unit_x, unit_y) = (if matches!(chroma, 1 | 2) { 2 } else { 1 }, if chroma == 1 { 2 } else { 1 } * fields);
     let width = width.checked_mul(16)?.checked_sub(crop[0].checked_add(crop[1])?.checked_mul(unit_x)?)?;

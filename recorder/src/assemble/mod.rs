@@ -22,6 +22,8 @@ pub struct Frame {
     pub timestamp: u32,
     /// When its first packet reached the node.
     pub arrival: NodeTime,
+    /// The extended sequence number of its last packet.
+    pub seq: u64,
     /// What a decoder takes.
     pub data: Vec<u8>,
     /// Whether decoding can start here.
@@ -80,6 +82,8 @@ pub struct Assembler {
 struct Current {
     timestamp: u32,
     arrival: NodeTime,
+    /// Of its last packet so far.
+    seq: u64,
     whole: bool,
 }
 
@@ -109,8 +113,9 @@ impl Assembler {
             self.begin(packet);
         }
         let pushed = self.codec.push(&packet.payload);
-        if let (Some(current), Err(Malformed)) = (&mut self.current, pushed) {
-            current.whole = false;
+        if let Some(current) = &mut self.current {
+            current.seq = packet.seq;
+            current.whole &= pushed.is_ok();
         }
         if packet.marker || !self.video {
             self.finish(frames);
@@ -135,6 +140,11 @@ impl Assembler {
         self.need_key
     }
 
+    /// Whether no frame is begun: every packet so far belongs to a frame that was handed out or dropped.
+    pub fn is_idle(&self) -> bool {
+        self.current.is_none()
+    }
+
     /// Frames dropped so far.
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -145,11 +155,11 @@ impl Assembler {
             self.need_key = true;
         }
         let whole = self.codec.starts(&packet.payload);
-        self.current = Some(Current { timestamp: packet.timestamp, arrival: packet.arrival, whole });
+        self.current = Some(Current { timestamp: packet.timestamp, arrival: packet.arrival, seq: packet.seq, whole });
     }
 
     fn finish(&mut self, frames: &mut Vec<Frame>) {
-        let Some(Current { timestamp, arrival, whole }) = self.current.take() else { return };
+        let Some(Current { timestamp, arrival, seq, whole }) = self.current.take() else { return };
         let Some(Picture { data, keyframe, shape }) = self.codec.take().filter(|_| whole) else {
             self.dropped += 1;
             self.need_key = self.video;
@@ -160,7 +170,7 @@ impl Assembler {
             self.dropped += 1;
             return;
         }
-        frames.push(Frame { timestamp, arrival, data, keyframe, shape });
+        frames.push(Frame { timestamp, arrival, seq, data, keyframe, shape });
     }
 }
 
@@ -185,6 +195,3 @@ impl Depacketise for Opus {
 
 /// A frame above this is an attack or a mistake.
 const MAX_FRAME_BYTES: usize = 16 << 20;
-
-#[cfg(test)]
-mod tests;

@@ -63,7 +63,8 @@ impl Descriptor {
         if flag(0x02) {
             length += structure_length(payload.get(length..)?)?;
         }
-        let descriptor = Self { length, picture_id, predicted: flag(0x40), begins: flag(0x08), ends: flag(0x04), spatial };
+        let descriptor =
+            Self { length, picture_id, predicted: flag(0x40), begins: flag(0x08), ends: flag(0x04), spatial };
         (length < payload.len()).then_some(descriptor)
     }
 }

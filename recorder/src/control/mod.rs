@@ -1,0 +1,67 @@
+//! The connections to the node, and the loop that does what comes over them.
+//!
+//! Threads read, one for each connection; everything they read goes through one bounded queue to the engine, which is alone
+//! with the sessions and their files. When files are slow the queue fills, reading stops, and the node counts a gap.
+
+mod engine;
+mod link;
+mod outlet;
+
+use std::ops::Range;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+use bytes::Bytes;
+use lockgate_model::carrier::ToRecorder;
+
+use crate::archive::sweep;
+use crate::config::Config;
+use crate::session::report_swept;
+use engine::Engine;
+use link::Link;
+use outlet::Outlet;
+
+/// What the engine hears.
+pub(crate) enum Input {
+    /// The node is there, and all its connections stand.
+    Attached {
+        control: Outlet,
+        /// One for each worker.
+        data: Vec<Outlet>,
+    },
+    /// The node speaks.
+    Control(ToRecorder),
+    /// Media frames, whole, somewhere in these bytes.
+    Media { bytes: Bytes, frames: Vec<Range<usize>> },
+    /// The node is gone; nothing it sent is left unread.
+    Detached,
+    /// The process is to end.
+    Terminate,
+}
+
+/// Asks a running recorder to end.
+#[derive(Clone)]
+pub struct Stop(SyncSender<Input>);
+
+impl Stop {
+    /// Waits its turn behind what was read before.
+    pub fn now(&self) {
+        // Nobody listens when it has ended already.
+        let _ = self.0.send(Input::Terminate);
+    }
+}
+
+/// Mends what earlier runs left open, then records whatever the node asks for, until it is stopped.
+/// `ready` is given the way to stop it.
+pub fn run(config: &Config, ready: impl FnOnce(Stop)) -> std::io::Result<()> {
+    let (inputs, engine_inputs) = sync_channel(MAX_WAITING);
+    ready(Stop(inputs.clone()));
+    report_swept(&sweep(&config.directory));
+    let link = Link::new(config.socket.clone(), inputs);
+    thread::Builder::new().name("link".into()).spawn(move || link.run())?;
+    Engine::new(config.directory.clone()).run(&engine_inputs);
+    Ok(())
+}
+
+/// Batches of at most 64 KiB (or one frame) that may wait for the engine.
+const MAX_WAITING: usize = 256;

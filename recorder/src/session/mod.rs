@@ -1,0 +1,369 @@
+//! One recorded session: its tracks, the clocks that align them, the files they go to.
+//!
+//! The engine feeds it messages and media and asks it, ten times a second, for what is due. It writes files and nothing else;
+//! what it has to say goes into an [`Outbox`].
+
+mod group;
+mod outbox;
+mod part;
+mod timed;
+mod track;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lockgate_model::PublisherId;
+use lockgate_model::carrier::{
+    AddTrack, Frame, FromRecorder, NodeTime, SessionState, StartSession, TrackNumber, TrackStats,
+};
+
+use crate::archive::{self, Archive, Event, SessionEnd, Swept};
+use crate::clock::PublisherClock;
+use group::Group;
+pub(crate) use outbox::Outbox;
+use timed::Timed;
+use track::Track;
+
+/// A session that is being recorded, or that failed and was not yet stopped.
+pub(crate) struct Session {
+    start: StartSession,
+    archive: Archive,
+    tracks: HashMap<TrackNumber, Track>,
+    clocks: HashMap<PublisherId, PublisherClock>,
+    groups: BTreeMap<(PublisherId, archive::Group), Group>,
+    state: State,
+    due_each_second: Instant,
+    /// The latest moment of the node's timeline that is known: what events are dated with.
+    clock: NodeTime,
+}
+
+#[derive(Debug)]
+enum State {
+    Starting,
+    Recording,
+    /// Asked to stop; waits for what is still on its way.
+    Stopping,
+    Failed(String),
+}
+
+impl Session {
+    /// Makes the session's folder, or goes on with it.
+    pub(crate) fn open(root: &Path, start: StartSession, now: Instant, out: &mut Outbox) -> io::Result<Self> {
+        let (mut archive, swept) = Archive::open(root, &start)?;
+        report_swept(&swept);
+        archive.note(0, Event::Session { epoch: start.epoch });
+        archive.flush()?;
+        let clock = start.started;
+        let session = Self {
+            start,
+            archive,
+            tracks: HashMap::new(),
+            clocks: HashMap::new(),
+            groups: BTreeMap::new(),
+            state: State::Starting,
+            due_each_second: now,
+            clock,
+        };
+        session.tell(SessionState::Starting, None, out);
+        Ok(session)
+    }
+
+    /// A track joins.
+    pub(crate) fn add_track(&mut self, add: AddTrack, now: Instant) {
+        if matches!(self.state, State::Stopping | State::Failed(_)) {
+            return;
+        }
+        self.archive.note(self.at_us(), Event::Track(&add));
+        let key = (add.publisher_id, archive::Group::of(add.source));
+        self.groups.entry(key).or_insert_with(|| Group::new(&add)).join(add.clone());
+        self.tracks.insert(add.number, Track::new(add, now));
+    }
+
+    /// A track is over; what is on its way is waited for.
+    pub(crate) fn remove_track(&mut self, number: TrackNumber, now: Instant) {
+        if let Some(track) = self.tracks.get_mut(&number) {
+            track.ending(now);
+        }
+    }
+
+    /// The session is to end; what is on its way is waited for.
+    pub(crate) fn stop(&mut self, now: Instant) {
+        if matches!(self.state, State::Failed(_)) {
+            return;
+        }
+        self.state = State::Stopping;
+        self.tracks.values_mut().for_each(|track| track.ending(now));
+    }
+
+    /// A media frame of one of its tracks, which lies in `batch`.
+    pub(crate) fn media(&mut self, frame: Frame<'_>, batch: &Bytes, now: Instant, out: &mut Outbox) {
+        let Some(track) = self.tracks.get_mut(&frame.track()) else { return };
+        let clock = self.clocks.entry(track.add.publisher_id).or_default();
+        let mut frames = Vec::new();
+        match frame {
+            Frame::Rtp { seq, arrival, packet, .. } => {
+                self.clock = self.clock.max(arrival);
+                track.on_rtp(seq, arrival, batch.slice_ref(packet), now, clock, &mut frames);
+            }
+            Frame::SenderReport { ssrc, report, .. } => track.on_report(ssrc, report, clock),
+            Frame::Layer { .. } => {
+                track.on_layer(frame, now, clock, &mut frames);
+                let Frame::Layer { track, new_ssrc, .. } = frame else { return };
+                self.archive.note(self.at_us(), Event::Layer { track, ssrc: new_ssrc });
+            }
+            Frame::Gap { ssrc, from, to, reason, .. } => {
+                track.on_gap(ssrc, from, to, reason);
+                track.release(now, clock, &mut frames);
+            }
+            Frame::End { .. } => track.on_end(now, clock, &mut frames),
+            Frame::Ack { .. } => {}
+        }
+        self.deliver(frames, now, out);
+    }
+
+    /// Does what is due: waits that are over, bytes that are to be written, words that are to be said.
+    pub(crate) fn tick(&mut self, now: Instant, out: &mut Outbox) {
+        if matches!(self.state, State::Failed(_)) {
+            return;
+        }
+        let mut frames = Vec::new();
+        for track in self.tracks.values_mut() {
+            let clock = self.clocks.entry(track.add.publisher_id).or_default();
+            track.release(now, clock, &mut frames);
+        }
+        self.deliver(frames, now, out);
+        if self.has_failed() {
+            return;
+        }
+        if let Err(error) = self.tick_files(now, out) {
+            return self.fail(&error.to_string(), out);
+        }
+        self.ask_for_keyframes(now, out);
+        self.acknowledge(out);
+        if matches!(self.state, State::Stopping) && self.tracks.is_empty() {
+            self.finish(out);
+        }
+    }
+
+    /// Closes everything at once: node or recorder goes away. The session may go on later.
+    pub(crate) fn interrupt(&mut self, now: Instant, out: &mut Outbox) {
+        if matches!(self.state, State::Failed(_)) {
+            return;
+        }
+        let ends = if matches!(self.state, State::Stopping) { SessionEnd::Stopped } else { SessionEnd::Interrupted };
+        let mut frames = Vec::new();
+        for track in self.tracks.values_mut() {
+            let clock = self.clocks.entry(track.add.publisher_id).or_default();
+            track.on_end(now, clock, &mut frames);
+        }
+        self.deliver(frames, now, out);
+        if let Err(error) = self.close_all(now).and_then(|()| self.archive.end(ends, None, self.at_us())) {
+            tracing::error!(session = %self.start.session, %error, "a session could not be closed");
+        }
+    }
+
+    /// Says again how it stands.
+    pub(crate) fn repeat_state(&self, out: &mut Outbox) {
+        match &self.state {
+            State::Starting => self.tell(SessionState::Starting, None, out),
+            State::Recording | State::Stopping => self.tell(SessionState::Recording, None, out),
+            State::Failed(reason) => self.tell(SessionState::Failed, Some(reason.clone()), out),
+        }
+    }
+
+    /// Whether a track is being recorded here.
+    pub(crate) fn has_track(&self, number: TrackNumber) -> bool {
+        self.tracks.contains_key(&number)
+    }
+
+    /// Whether it ended as it was asked to.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Stopping) && self.tracks.is_empty()
+    }
+
+    /// Whether it failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state, State::Failed(_))
+    }
+
+    /// What happened to its tracks.
+    pub(crate) fn stats(&self) -> impl Iterator<Item = TrackStats> + '_ {
+        self.tracks.values().map(Track::stats)
+    }
+
+    fn deliver(&mut self, frames: Vec<Timed>, now: Instant, out: &mut Outbox) {
+        for mut timed in frames {
+            let Some(track) = self.tracks.get_mut(&timed.track) else { continue };
+            timed.at_us = session_time(timed.at, &self.start);
+            if let Some((width, height)) = track.new_size(&timed.frame) {
+                let event = Event::Resolution { track: timed.track, width, height };
+                self.archive.note(self.clock.micros_since(self.start.started), event);
+            }
+            let key = (track.add.publisher_id, archive::Group::of(track.add.source));
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            if let Err(error) = group.take(timed, &mut self.archive, now) {
+                return self.fail(&error.to_string(), out);
+            }
+        }
+    }
+
+    fn tick_files(&mut self, now: Instant, out: &mut Outbox) -> io::Result<()> {
+        for group in self.groups.values_mut() {
+            group.tick(&mut self.archive, now)?;
+            for done in group.flush()? {
+                if let Some(track) = self.tracks.get_mut(&done.track) {
+                    track.on_written(&done);
+                }
+            }
+        }
+        if matches!(self.state, State::Starting) && self.groups.values().any(Group::is_open) {
+            self.state = State::Recording;
+            self.tell(SessionState::Recording, None, out);
+        }
+        self.end_tracks(now)?;
+        if now >= self.due_each_second {
+            self.due_each_second = now + Duration::from_secs(1);
+            self.check_disk()?;
+            self.note_gaps();
+        }
+        self.archive.flush()
+    }
+
+    /// Lets go of tracks that are over, and closes the files that no track is left for.
+    fn end_tracks(&mut self, now: Instant) -> io::Result<()> {
+        let over: Vec<_> =
+            self.tracks.iter().filter(|(_, track)| track.is_over(now)).map(|(number, _)| *number).collect();
+        for number in over {
+            self.note_gaps();
+            let Some(mut track) = self.tracks.remove(&number) else { continue };
+            let clock = self.clocks.entry(track.add.publisher_id).or_default();
+            let mut frames = Vec::new();
+            track.on_end(now, clock, &mut frames);
+            self.archive.note(self.clock.micros_since(self.start.started), track.end_event());
+            let key = (track.add.publisher_id, archive::Group::of(track.add.source));
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            for mut timed in frames {
+                timed.at_us = session_time(timed.at, &self.start);
+                group.take(timed, &mut self.archive, now)?;
+            }
+            if group.leave(number, &mut self.archive, now)? {
+                self.groups.remove(&key);
+            }
+            let publisher = track.add.publisher_id;
+            if !self.tracks.values().any(|track| track.add.publisher_id == publisher) {
+                self.clocks.remove(&publisher);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_disk(&self) -> io::Result<()> {
+        match self.archive.free_bytes() {
+            Ok(free) if free < RESERVE => Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("the disk is nearly full: {} MiB are left, {} MiB are kept free", free >> 20, RESERVE >> 20),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn note_gaps(&mut self) {
+        let at = self.at_us();
+        for track in self.tracks.values_mut() {
+            let number = track.add.number;
+            for (reason, packets) in track.take_gaps() {
+                self.archive.note(at, Event::Gap { track: number, packets, reason: reason.as_str() });
+            }
+        }
+    }
+
+    fn ask_for_keyframes(&mut self, now: Instant, out: &mut Outbox) {
+        let at = self.at_us();
+        for (number, track) in &mut self.tracks {
+            let key = (track.add.publisher_id, archive::Group::of(track.add.source));
+            let file_waits = self.groups.get(&key).is_some_and(|group| group.wants_keyframe(*number));
+            if track.asks_for_keyframe(file_waits, now) {
+                self.archive.note(at, Event::KeyframeRequest { track: *number });
+                out.say(FromRecorder::Pli { track: *number });
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, out: &mut Outbox) {
+        for track in self.tracks.values_mut() {
+            if let Some(ack) = track.ack() {
+                out.acknowledge(track.add.worker, ack);
+            }
+        }
+    }
+
+    /// Ends the session as it was asked to.
+    fn finish(&mut self, out: &mut Outbox) {
+        let closed = self.archive.end(SessionEnd::Stopped, None, self.at_us());
+        match closed {
+            Ok(()) => {
+                tracing::info!(session = %self.start.session, folder = %self.archive.folder().display(), "recorded");
+                self.tell(SessionState::Stopped, None, out);
+            }
+            Err(error) => self.fail(&error.to_string(), out),
+        }
+    }
+
+    /// Ends the session because it cannot go on; what was written stays.
+    fn fail(&mut self, reason: &str, out: &mut Outbox) {
+        tracing::error!(session = %self.start.session, reason, "a recording failed");
+        self.state = State::Failed(reason.to_owned());
+        for group in self.groups.values_mut() {
+            if let Err(error) = group.abandon(&mut self.archive) {
+                tracing::warn!(session = %self.start.session, %error, "a file was left as it was");
+            }
+        }
+        self.groups.clear();
+        self.tracks.clear();
+        if let Err(error) = self.archive.end(SessionEnd::Failed, Some(reason), self.at_us()) {
+            tracing::warn!(session = %self.start.session, %error, "session.json is not up to date");
+        }
+        self.tell(SessionState::Failed, Some(reason.to_owned()), out);
+    }
+
+    fn close_all(&mut self, now: Instant) -> io::Result<()> {
+        let mut result = Ok(());
+        for group in self.groups.values_mut() {
+            // One file that cannot be closed must not keep the others open.
+            result = group.close(&mut self.archive, now).and(result);
+        }
+        self.groups.clear();
+        self.tracks.clear();
+        result
+    }
+
+    fn tell(&self, state: SessionState, reason: Option<String>, out: &mut Outbox) {
+        let files = self.archive.manifest().recorded_files();
+        out.say(FromRecorder::State { session: self.start.session.clone(), state, reason, files });
+    }
+
+    fn at_us(&self) -> i64 {
+        self.clock.micros_since(self.start.started)
+    }
+}
+
+/// Says what was found of earlier runs.
+pub(crate) fn report_swept(swept: &[Swept]) {
+    for Swept { path, outcome } in swept {
+        match outcome {
+            Ok(repair) => tracing::info!(file = %path.display(), ?repair, "a file was left open by an earlier run"),
+            Err(error) => tracing::error!(file = %path.display(), %error, "a file that was left open cannot be mended"),
+        }
+    }
+}
+
+/// A moment on the session's timeline; what lies before its start counts as its start.
+fn session_time(at: NodeTime, start: &StartSession) -> u64 {
+    u64::try_from(at.micros_since(start.started)).unwrap_or(0)
+}
+
+/// So much of the disk is left free, so that open files can still be ended and the rest of the machine lives, in bytes.
+const RESERVE: u64 = 64 << 20;

@@ -1,0 +1,309 @@
+//! One track: its packets become frames with a place in time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lockgate_model::MediaKind;
+use lockgate_model::carrier::{AddTrack, Frame, GapReason, NodeTime, SenderReport, TrackStats};
+
+use super::timed::{Done, Timed};
+use crate::archive::Event;
+use crate::assemble::{self, Assembler};
+use crate::clock::{PublisherClock, StreamClock};
+use crate::jitter::{Jitter, Released};
+use crate::packet::Packet;
+
+/// A track that is being recorded.
+pub(super) struct Track {
+    pub(super) add: AddTrack,
+    stream: Option<Stream>,
+    /// The last report about an encoding of which no packet has come.
+    early_report: Option<(u32, SenderReport)>,
+    stats: TrackStats,
+    gaps: BTreeMap<u8, (GapReason, u64)>,
+    request: Request,
+    life: Life,
+    last_heard: Instant,
+    size: Option<(u32, u32)>,
+    /// Frames handed on that are not in a file yet.
+    unwritten: u64,
+    written: Option<(u32, u64)>,
+    acked: Option<(u32, u64)>,
+}
+
+/// The encoding that is being sent.
+struct Stream {
+    ssrc: u32,
+    jitter: Jitter,
+    assembler: Assembler,
+    clock: StreamClock,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Life {
+    Running,
+    /// The node says it is over; packets may still be on their way.
+    Ending {
+        since: Instant,
+    },
+    Over,
+}
+
+/// Key frames that are asked for.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    next: Option<Instant>,
+    wait: Duration,
+    /// How many packets there were when it was last asked.
+    packets: u64,
+}
+
+impl Track {
+    pub(super) fn new(add: AddTrack, now: Instant) -> Self {
+        let track = add.number;
+        let stats = TrackStats { track, packets: 0, frames: 0, bytes: 0, lost: 0, dropped_frames: 0, plis: 0 };
+        Self {
+            add,
+            stream: None,
+            early_report: None,
+            stats,
+            gaps: BTreeMap::new(),
+            request: Request { next: None, wait: FIRST_WAIT, packets: 0 },
+            life: Life::Running,
+            last_heard: now,
+            size: None,
+            unwritten: 0,
+            written: None,
+            acked: None,
+        }
+    }
+
+    /// A packet came.
+    pub(super) fn on_rtp(
+        &mut self,
+        seq: u64,
+        arrival: NodeTime,
+        bytes: Bytes,
+        now: Instant,
+        publisher: &mut PublisherClock,
+        out: &mut Vec<Timed>,
+    ) {
+        self.last_heard = now;
+        let Some(packet) = Packet::parse(seq, arrival, &bytes) else {
+            // It will be missed as lost.
+            return;
+        };
+        self.stats.packets += 1;
+        if self.stream.as_ref().is_none_or(|stream| stream.ssrc != packet.ssrc) {
+            self.switch(packet.ssrc, Jitter::new(HOLD), now, publisher, out);
+        }
+        let Some(stream) = &mut self.stream else { return };
+        if packet.payload_type == self.add.payload_type && !packet.payload.is_empty() {
+            stream.clock.arrived(packet.timestamp, arrival, publisher);
+            if let Some((_, report)) = self.early_report.take_if(|(ssrc, _)| *ssrc == packet.ssrc) {
+                stream.clock.reported(report, publisher);
+            }
+        }
+        stream.jitter.push(packet);
+        self.release(now, publisher, out);
+    }
+
+    /// A sender report came.
+    pub(super) fn on_report(&mut self, ssrc: u32, report: SenderReport, publisher: &mut PublisherClock) {
+        match self.stream.as_mut().filter(|stream| stream.ssrc == ssrc) {
+            Some(stream) => stream.clock.reported(report, publisher),
+            None => self.early_report = Some((ssrc, report)),
+        }
+    }
+
+    /// The track goes on with another encoding.
+    pub(super) fn on_layer(
+        &mut self,
+        layer: Frame<'_>,
+        now: Instant,
+        publisher: &mut PublisherClock,
+        out: &mut Vec<Timed>,
+    ) {
+        let Frame::Layer { old_ssrc, new_ssrc, first_seq, old_report, new_report, .. } = layer else { return };
+        if let Some(report) = old_report {
+            self.on_report(old_ssrc, report, publisher);
+        }
+        self.switch(new_ssrc, Jitter::starting_at(first_seq, HOLD), now, publisher, out);
+        if let Some(report) = new_report {
+            self.on_report(new_ssrc, report, publisher);
+        }
+    }
+
+    /// Packets will not come.
+    pub(super) fn on_gap(&mut self, ssrc: u32, from: u64, to: u64, reason: GapReason) {
+        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.ssrc == ssrc) {
+            stream.jitter.give_up(from, to, reason);
+        }
+    }
+
+    /// The node says on the control connection that it is over.
+    pub(super) fn ending(&mut self, now: Instant) {
+        if matches!(self.life, Life::Running) {
+            self.life = Life::Ending { since: now };
+        }
+    }
+
+    /// Nothing more comes.
+    pub(super) fn on_end(&mut self, now: Instant, publisher: &PublisherClock, out: &mut Vec<Timed>) {
+        self.life = Life::Over;
+        if let Some(stream) = &mut self.stream {
+            stream.jitter.flush();
+        }
+        self.release(now, publisher, out);
+    }
+
+    /// A frame is in a file, or was given up by it.
+    pub(super) fn on_written(&mut self, done: &Done) {
+        self.unwritten = self.unwritten.saturating_sub(1);
+        self.written = Some((done.ssrc, done.seq));
+        if done.bytes > 0 {
+            self.stats.frames += 1;
+            self.stats.bytes += done.bytes;
+        } else {
+            self.stats.dropped_frames += 1;
+        }
+    }
+
+    /// Takes what is in order, or not worth waiting for any longer, and makes frames of it.
+    pub(super) fn release(&mut self, now: Instant, publisher: &PublisherClock, out: &mut Vec<Timed>) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut frames = Vec::new();
+        while let Some(released) = stream.jitter.poll(now) {
+            match released {
+                Released::Packet(packet) if packet.payload_type == self.add.payload_type => {
+                    stream.assembler.push(&packet, &mut frames);
+                }
+                Released::Packet(_) => {}
+                Released::Lost { count, reason } => {
+                    self.stats.lost += count;
+                    self.gaps.entry(reason as u8).or_insert((reason, 0)).1 += count;
+                    stream.assembler.lost();
+                }
+            }
+        }
+        for frame in frames {
+            let at = stream.clock.map(frame.timestamp, publisher).filter(|at| is_plausible(*at, frame.arrival));
+            let at = at.unwrap_or(frame.arrival);
+            self.unwritten += 1;
+            out.push(Timed { track: self.add.number, ssrc: stream.ssrc, at, at_us: 0, frame });
+        }
+    }
+
+    /// Whether to ask the node for a key frame now: something needs one, and it was not just asked for.
+    pub(super) fn asks_for_keyframe(&mut self, file_waits: bool, now: Instant) -> bool {
+        let broken = self.stream.as_ref().is_some_and(|stream| stream.assembler.needs_keyframe());
+        if self.add.kind != MediaKind::Video || !matches!(self.life, Life::Running) || !broken && !file_waits {
+            self.request = Request { next: None, wait: FIRST_WAIT, packets: 0 };
+            return false;
+        }
+        let request = &mut self.request;
+        // Who sends nothing answers nothing; asking again would only be noise.
+        let again = request.next.is_some_and(|next| now >= next && self.stats.packets > request.packets);
+        if request.next.is_some() && !again {
+            return false;
+        }
+        *request = Request {
+            next: Some(now + request.wait),
+            wait: (request.wait * 2).min(LAST_WAIT),
+            packets: self.stats.packets,
+        };
+        self.stats.plis += 1;
+        true
+    }
+
+    /// What can be acknowledged and was not yet.
+    pub(super) fn ack(&mut self) -> Option<Frame<'static>> {
+        let stream = self.stream.as_ref()?;
+        let through = match self.unwritten {
+            0 if stream.assembler.is_idle() => stream.jitter.done().map(|seq| (stream.ssrc, seq)),
+            _ => self.written,
+        };
+        let (ssrc, seq) = through.filter(|through| through.0 == stream.ssrc)?;
+        if self.acked.is_some_and(|(acked, last)| acked == ssrc && last >= seq) {
+            return None;
+        }
+        self.acked = Some((ssrc, seq));
+        Some(Frame::Ack { track: self.add.number, ssrc, seq })
+    }
+
+    /// The picture's size, when it is another one than before.
+    pub(super) fn new_size(&mut self, frame: &assemble::Frame) -> Option<(u32, u32)> {
+        let shape = frame.shape.as_ref()?;
+        let size = Some((shape.width, shape.height));
+        if self.size == size {
+            return None;
+        }
+        self.size = size;
+        size
+    }
+
+    /// Packets that were missed since this was last asked.
+    pub(super) fn take_gaps(&mut self) -> impl Iterator<Item = (GapReason, u64)> + use<> {
+        std::mem::take(&mut self.gaps).into_values()
+    }
+
+    /// Whether nothing more is to be expected.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        match self.life {
+            Life::Running => false,
+            Life::Ending { since } => {
+                let quiet = now.saturating_duration_since(self.last_heard.max(since));
+                quiet >= QUIET || now.saturating_duration_since(since) >= PATIENCE
+            }
+            Life::Over => true,
+        }
+    }
+
+    pub(super) fn stats(&self) -> TrackStats {
+        let dropped = self.stream.as_ref().map_or(0, |stream| stream.assembler.dropped());
+        TrackStats { dropped_frames: self.stats.dropped_frames + dropped, ..self.stats.clone() }
+    }
+
+    /// What is said of it when it is over.
+    pub(super) fn end_event(&self) -> Event<'static> {
+        let TrackStats { track, packets, lost, dropped_frames, .. } = self.stats();
+        let clock_ppm = self.stream.as_ref().and_then(|stream| stream.clock.fitness()).map(|(ppm, _)| ppm);
+        Event::TrackEnd { track, packets, lost, dropped_frames, clock_ppm }
+    }
+
+    /// Ends the encoding so far and begins another.
+    fn switch(&mut self, ssrc: u32, jitter: Jitter, now: Instant, publisher: &PublisherClock, out: &mut Vec<Timed>) {
+        if let Some(stream) = &mut self.stream {
+            stream.jitter.flush();
+            self.release(now, publisher, out);
+        }
+        if let Some(old) = self.stream.take() {
+            self.stats.dropped_frames += old.assembler.dropped();
+        }
+        let audio = self.add.kind == MediaKind::Audio;
+        self.stream = Some(Stream {
+            ssrc,
+            jitter,
+            assembler: Assembler::new(self.add.codec, &self.add.fmtp),
+            clock: StreamClock::new(self.add.clock_rate, audio),
+        });
+    }
+}
+
+/// Whether a sender's clock is believed: nothing travels back in time, or takes so long.
+fn is_plausible(at: NodeTime, arrival: NodeTime) -> bool {
+    at.micros_since(arrival).unsigned_abs() < TRUST_US
+}
+
+/// How long a missing packet is waited for: several rounds of NACK.
+const HOLD: Duration = Duration::from_millis(400);
+/// A frame further than this from its arrival is put there, in microseconds.
+const TRUST_US: u64 = 5_000_000;
+/// Between two requests for a key frame, doubled each time up to the last.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_secs(8);
+/// A track that the control connection ended is over when the data connection, which may lag, has been silent for so long.
+const QUIET: Duration = Duration::from_secs(1);
+/// Or after this in any case.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,242 @@
+//! The node's side of the sockets, and the recorder as a process.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use lockgate_model::carrier::{
+    AddTrack, BindingToken, Deframer, Frame, FromRecorder, Hello, MAX_MESSAGE, PROTOCOL, RecordedFile, Role,
+    SessionState, StartSession, ToRecorder, TrackNumber, Welcome, decode_message, encode_message,
+};
+use tempfile::TempDir;
+
+/// The recorder's process; killed when it is dropped.
+pub(crate) struct Recorder(Child);
+
+impl Recorder {
+    pub(crate) fn start(folder: &Path) -> Self {
+        let config = folder.join("config.toml");
+        if !config.exists() {
+            let text = "[recording]\ndirectory = \"rec\"\n[recorder]\nsocket = \"run/r.sock\"\n[http]\nport = 1\n";
+            std::fs::write(&config, text).unwrap();
+        }
+        let child = Command::new(env!("CARGO_BIN_EXE_lockgate-recorder"))
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let id = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the recorder does not end");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// How a recorder ends that is given this configuration, and what it says.
+pub(crate) fn exit_code(configuration: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.toml"), configuration).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate-recorder"));
+    let output = command.arg("--config").arg(folder.path().join("config.toml")).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A node with one worker, and what it heard of its recorder.
+pub(crate) struct Node {
+    listener: UnixListener,
+    folder: TempDir,
+    control: Connection,
+    data: Connection,
+    pub(crate) plis: Vec<TrackNumber>,
+}
+
+struct Connection {
+    stream: UnixStream,
+    deframer: Deframer,
+}
+
+impl Node {
+    /// With a recorder that is attached.
+    pub(crate) fn with_recorder() -> (Self, Recorder) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        let listener = UnixListener::bind(folder.path().join("run/r.sock")).unwrap();
+        let recorder = Recorder::start(folder.path());
+        let (control, data) = attach(&listener);
+        (Self { listener, folder, control, data, plis: Vec::new() }, recorder)
+    }
+
+    /// Waits for a recorder that comes (back).
+    pub(crate) fn attach(&mut self) {
+        (self.control, self.data) = attach(&self.listener);
+    }
+
+    /// Ends all connections, as when the node dies.
+    pub(crate) fn hang_up(&self) {
+        for connection in [&self.control, &self.data] {
+            connection.stream.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where a session's files are.
+    pub(crate) fn archive(&self, start: &StartSession) -> PathBuf {
+        self.folder.path().join("rec").join(start.room.to_segment()).join(start.session.as_str())
+    }
+
+    pub(crate) fn say(&mut self, message: &ToRecorder) {
+        let mut bytes = Vec::new();
+        encode_message(message, &mut bytes).unwrap();
+        self.control.stream.write_all(&bytes).unwrap();
+    }
+
+    pub(crate) fn begin(&mut self, start: &StartSession, tracks: &[AddTrack]) {
+        self.say(&ToRecorder::StartSession(start.clone()));
+        tracks.iter().for_each(|track| self.say(&ToRecorder::AddTrack(track.clone())));
+    }
+
+    pub(crate) fn frame(&mut self, frame: &Frame<'_>) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.data.stream.write_all(&bytes).unwrap();
+    }
+
+    /// Stops a session; its files.
+    pub(crate) fn stop(&mut self, start: &StartSession) -> Vec<RecordedFile> {
+        self.say(&ToRecorder::StopSession { session: start.session.clone() });
+        self.expect(start, SessionState::Stopped).1
+    }
+
+    /// Waits until a session is in a state; the reason and the files that come with it.
+    pub(crate) fn expect(
+        &mut self,
+        start: &StartSession,
+        expected: SessionState,
+    ) -> (Option<String>, Vec<RecordedFile>) {
+        loop {
+            match self.hear() {
+                FromRecorder::State { session, state, reason, files } if session == start.session => {
+                    if state == expected {
+                        return (reason, files);
+                    }
+                    assert_ne!(state, SessionState::Failed, "{reason:?}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for a request for a key frame of this track.
+    pub(crate) fn expect_pli(&mut self, track: TrackNumber) {
+        while !self.plis.contains(&track) {
+            self.hear();
+        }
+    }
+
+    /// The next word of the recorder.
+    pub(crate) fn hear(&mut self) -> FromRecorder {
+        let said = self.control.next(|bytes| decode_message::<FromRecorder>(bytes).unwrap());
+        if let FromRecorder::Pli { track } = said {
+            self.plis.push(track);
+        }
+        said
+    }
+
+    /// Waits until everything up to the packet before `seq` is done with.
+    pub(crate) fn expect_ack(&mut self, track: TrackNumber, ssrc: u32, seq: u64) {
+        loop {
+            let reached = self.data.next(|bytes| match Frame::decode(bytes).unwrap() {
+                Frame::Ack { track: acked, ssrc: of, seq: through } => {
+                    acked == track && of == ssrc && through + 1 >= seq
+                }
+                other => panic!("a recorder does not send {other:?}"),
+            });
+            if reached {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Node {
+    /// A test that fails leaves its files to be looked at.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+        }
+    }
+}
+
+impl Connection {
+    fn accept(listener: &UnixListener) -> (Self, Hello) {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connection = Self { stream, deframer: Deframer::new(MAX_MESSAGE) };
+        let hello = connection.next(|bytes| decode_message::<Hello>(bytes).unwrap());
+        assert_eq!(hello.protocol, PROTOCOL);
+        (connection, hello)
+    }
+
+    fn welcome(&mut self, workers: u32, token: Option<BindingToken>) {
+        let mut bytes = Vec::new();
+        let welcome = Welcome::Accepted { protocol: PROTOCOL, software: "test/1".into(), workers, token };
+        encode_message(&welcome, &mut bytes).unwrap();
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    fn next<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> T {
+        loop {
+            if let Some(bytes) = self.deframer.next_frame().unwrap() {
+                return read(bytes);
+            }
+            match self.stream.read(self.deframer.space(4096)) {
+                Ok(0) => panic!("the recorder hung up"),
+                Ok(count) => self.deframer.filled(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("the recorder says nothing: {error}"),
+            }
+        }
+    }
+}
+
+fn attach(listener: &UnixListener) -> (Connection, Connection) {
+    let token = BindingToken::from_random([7; 16]);
+    let (mut control, hello) = Connection::accept(listener);
+    assert_eq!(hello.role, Role::Control);
+    control.welcome(1, Some(token.clone()));
+    let (mut data, hello) = Connection::accept(listener);
+    assert_eq!(hello.role, Role::Data { worker: 0, token });
+    data.welcome(0, None);
+    (control, data)
+}
+
+/// Far longer than anything takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
