@@ -34,6 +34,10 @@ pub struct StreamClock {
     last: Option<i64>,
     /// The smallest arrival time minus media time seen so far, µs.
     arrival_base: Option<f64>,
+    /// The same of the latest packet, µs.
+    latest: f64,
+    /// What is added to the sender's clock because it was set while media went on, µs.
+    step: f64,
     reports: VecDeque<Point>,
     outliers: Vec<Point>,
     fit: Option<Fit>,
@@ -106,6 +110,8 @@ impl StreamClock {
             audio,
             last: None,
             arrival_base: None,
+            latest: 0.0,
+            step: 0.0,
             reports: VecDeque::new(),
             outliers: Vec::new(),
             fit: None,
@@ -119,6 +125,7 @@ impl StreamClock {
         let media = self.media(timestamp);
         let arrival = arrival.0 as f64;
         let base = arrival - media;
+        self.latest = base;
         let predicted = self.arrival_base.unwrap_or(base) + media;
         if (arrival - predicted).abs() > JUMP && self.fit.is_none() {
             // The publisher's timestamps jumped, or stood still while time went on: start over from here.
@@ -143,7 +150,7 @@ impl StreamClock {
     /// A sender report came. The first one may move a picture, never sound.
     pub fn reported(&mut self, report: SenderReport, publisher: &mut PublisherClock) {
         let media = self.media(report.rtp);
-        let point = Point { media, sender: ntp_micros(report.ntp) };
+        let point = Point { media, sender: ntp_micros(report.ntp) + self.step };
         let before = self.map_media(media, publisher);
         if !self.accept(point) {
             return;
@@ -151,7 +158,7 @@ impl StreamClock {
         let first = self.fit.is_none();
         let fit = Fit::through(&self.reports);
         self.fit = Some(fit);
-        if let Some(base) = self.arrival_base {
+        if let Some(base) = self.arrival_base.filter(|_| first) {
             let bias = self.bias_now(media);
             publisher.learn(self, base + bias + media - fit.sender_at(media), base + media);
         }
@@ -215,7 +222,7 @@ impl StreamClock {
                 if self.outliers.len() < OUTLIERS && !self.outliers_agree_on_jump(error) {
                     return false;
                 }
-                self.reports = self.outliers.drain(..).collect();
+                self.believe_outliers(fit);
                 return true;
             }
         }
@@ -225,6 +232,21 @@ impl StreamClock {
         }
         self.reports.push_back(point);
         true
+    }
+
+    /// The reports before are void. If media arrives as ever, the sender's clock was set and everything else is as it was;
+    /// if media arrives later by as much, its capture stood still.
+    fn believe_outliers(&mut self, fit: Fit) {
+        self.reports = self.outliers.drain(..).collect();
+        let moved = Fit::through(&self.reports);
+        let jump = moved.sender - fit.sender_at(moved.media);
+        let later = self.latest - self.arrival_base.unwrap_or(self.latest);
+        if jump < 0.0 || later < jump / 2.0 {
+            self.step -= jump;
+            self.reports.iter_mut().for_each(|point| point.sender -= jump);
+        } else {
+            self.arrival_base = Some(self.latest);
+        }
     }
 
     /// A capture that stood still shows as the same large error twice: nobody should wait long for that.
@@ -368,6 +390,34 @@ mod tests {
         clock.reported(wrong, &mut publisher);
         expect(&mut clock, &mut publisher, 20 * SECOND, 100);
         assert!(clock.fitness().unwrap().0.abs() < 1.0);
+        // The sender's clock was set forward by three seconds: its media is where it was, only called otherwise.
+        for second in 21..40 {
+            let mut report = sender.report(second * SECOND);
+            report.ntp += 3 << 32;
+            clock.reported(report, &mut publisher);
+            expect(&mut clock, &mut publisher, second * SECOND, 100);
+        }
+    }
+
+    #[test]
+    fn a_capture_that_stood_still_leaves_a_gap() {
+        let sender = Sender { ntp0: 1 << 32, rtp0: 0, rate: 48_000 };
+        let (mut publisher, mut clock) = (PublisherClock::default(), StreamClock::new(48_000, true));
+        let mut error_at = |at: u64, stood: u64| {
+            // Timestamps do not know of the time that was lost.
+            let report = SenderReport { ntp: sender.report(at).ntp, rtp: sender.rtp(at - stood) };
+            clock.arrived(report.rtp, NodeTime(at), &mut publisher);
+            clock.reported(report, &mut publisher);
+            clock.map(report.rtp, &publisher).unwrap().micros_since(NodeTime(at)).abs()
+        };
+        for second in 1..10 {
+            assert!(error_at(second * SECOND, 0) < 100);
+        }
+        error_at(28 * SECOND, 18 * SECOND);
+        for second in 29..60 {
+            let error = error_at(second * SECOND, 18 * SECOND);
+            assert!(error < 1000, "second {second}: {error}");
+        }
     }
 
     #[test]

@@ -14,3 +14,6 @@ pub use events::Event;
 pub use folder::{Archive, NewFile};
 pub use manifest::{FileEntry, Group, Manifest, SessionEnd, TrackEntry};
 pub use sweep::{Swept, sweep};
+
+#[cfg(test)]
+mod tests;

@@ -195,3 +195,6 @@ impl Depacketise for Opus {
 
 /// A frame above this is an attack or a mistake.
 const MAX_FRAME_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests;

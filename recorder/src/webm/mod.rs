@@ -15,3 +15,6 @@ pub use finish::Finished;
 pub use head::{Head, TrackHead};
 pub use repair::{Repair, repair};
 pub use writer::Writer;
+
+#[cfg(test)]
+mod tests;

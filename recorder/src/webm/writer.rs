@@ -93,6 +93,12 @@ impl Writer {
         self.written + self.elements.get_ref().len() as u64
     }
 
+    /// Writes into another handle from now on; the one so far.
+    #[cfg(test)]
+    pub(super) fn replace_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
     /// How long it is so far, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
         self.ends.duration_ms()
