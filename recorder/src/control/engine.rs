@@ -96,6 +96,10 @@ impl Engine {
             return session.repeat_state(&mut self.out);
         }
         if self.sessions.len() >= MAX_SESSIONS {
+            // A node need not stop what has failed.
+            self.sessions.retain(|_, session| !session.has_failed());
+        }
+        if self.sessions.len() >= MAX_SESSIONS {
             return self.refuse(id, "the recorder has as many sessions as it takes");
         }
         match Session::open(&self.root, start, now, &mut self.out) {
