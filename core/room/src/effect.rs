@@ -149,6 +149,8 @@ pub enum MediaAction {
     Unsubscribe {
         /// By which connection.
         connection: Connection,
+        /// Whose.
+        publisher: PublisherId,
         /// Which.
         track: TrackId,
     },
@@ -185,6 +187,8 @@ pub enum MediaAction {
     RestartIce {
         /// Which.
         connection: Connection,
+        /// Somebody whose tracks it carries.
+        publisher: PublisherId,
     },
     /// End a subscribe connection.
     CloseConnection {

@@ -120,11 +120,11 @@ impl Room {
         let mut stopped = Vec::new();
         for member in self.members.values_mut() {
             if let Some(reception) = member.receives.remove(track) {
-                stopped.push(reception.connection);
+                stopped.push((reception.connection, reception.publisher));
             }
         }
-        for connection in stopped {
-            self.media(MediaAction::Unsubscribe { connection, track: track.clone() });
+        for (connection, publisher) in stopped {
+            self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
         }
     }
 
@@ -182,9 +182,9 @@ impl Room {
                 }
             }
             (Some(Err(denial)), Some(reception)) => {
-                let connection = reception.connection;
+                let (connection, publisher) = (reception.connection, reception.publisher);
                 member.receives.remove(track);
-                self.media(MediaAction::Unsubscribe { connection, track: track.clone() });
+                self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
                 self.hide_from(viewer, track, &denial.message);
             }
             (Some(Err(denial)), None) => self.hide_from(viewer, track, &denial.message),
@@ -303,7 +303,7 @@ impl Room {
             });
         }
         for (track, connection) in ended {
-            self.media(MediaAction::Unsubscribe { connection, track });
+            self.media(MediaAction::Unsubscribe { connection, publisher, track });
         }
     }
 
@@ -320,7 +320,7 @@ impl Room {
             let waiting = AfterOffer { connection, publisher, id: mark, present, absent, errors: Vec::new() };
             member.after_offer.push_back(waiting);
         }
-        self.media(MediaAction::RestartIce { connection });
+        self.media(MediaAction::RestartIce { connection, publisher });
     }
 
     pub(crate) fn on_set_layer(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command) {

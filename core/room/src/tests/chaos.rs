@@ -119,7 +119,9 @@ fn flows(call: &Call) -> BTreeSet<(PublisherId, TrackId)> {
     for action in &call.media {
         match action {
             MediaAction::Subscribe { connection, track, .. } => drop(flows.insert((connection.member, track.clone()))),
-            MediaAction::Unsubscribe { connection, track } => drop(flows.remove(&(connection.member, track.clone()))),
+            MediaAction::Unsubscribe { connection, track, .. } => {
+                drop(flows.remove(&(connection.member, track.clone())))
+            }
             MediaAction::CloseConnection { connection } => flows.retain(|(member, _)| *member != connection.member),
             _ => {}
         }
