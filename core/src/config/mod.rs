@@ -44,8 +44,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// What only development needs.
     pub dev: Dev,
-    /// The file's folder: relative paths start there.
-    pub folder: PathBuf,
+    /// The file itself.
+    pub file: PathBuf,
 }
 
 impl Config {
@@ -82,7 +82,7 @@ impl Config {
             }
         }
         let problems = RefCell::new(problems);
-        let config = Self::from_tree(root, folder, &problems);
+        let config = Self::from_tree(root, file, &folder, &problems);
         let mut problems = problems.into_inner();
         problems.extend(config.contradictions());
         if problems.is_empty() { Ok(config) } else { Err(problems) }
@@ -94,20 +94,20 @@ impl Config {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    fn from_tree(root: Node, folder: PathBuf, problems: &RefCell<Vec<Problem>>) -> Self {
+    fn from_tree(root: Node, file: &str, folder: &Path, problems: &RefCell<Vec<Problem>>) -> Self {
         let mut root = Section::new("", root, problems);
         let config = Self {
             http: Http::read(root.below("http")),
             media: Media::read(root.below("media")),
-            auth: Auth::read(root.below("auth"), &folder),
+            auth: Auth::read(root.below("auth"), folder),
             rooms: Rooms::read(root.below("rooms")),
             policy: PolicySection::read(root.below("policy")),
-            plugins: root.list("plugin").into_iter().map(|plugin| Plugin::read(plugin, &folder)).collect(),
-            recording: RecordingSection::read(root.below("recording"), &folder),
-            recorder: RecorderSection::read(root.below("recorder"), &folder),
-            metrics: Metrics::read(root.below("metrics"), &folder),
+            plugins: root.list("plugin").into_iter().map(|plugin| Plugin::read(plugin, folder)).collect(),
+            recording: RecordingSection::read(root.below("recording"), folder),
+            recorder: RecorderSection::read(root.below("recorder"), folder),
+            metrics: Metrics::read(root.below("metrics"), folder),
             dev: Dev::read(root.below("dev")),
-            folder,
+            file: file.into(),
         };
         root.finish();
         config

@@ -79,15 +79,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The key's value, one of a closed list whose first entry is the default.
-    pub(crate) fn one_of(&mut self, key: &'static str, allowed: &[&str]) -> String {
-        let first = allowed.first().copied().unwrap_or_default().to_owned();
-        let Some((value, node)) = self.read::<String>(key) else { return first };
-        if allowed.contains(&value.as_str()) {
-            return value;
+    /// The key's value, a list out of a closed one whose first entries are the default.
+    pub(crate) fn some_of(&mut self, key: &'static str, allowed: &[&str], defaults: usize) -> Vec<String> {
+        let default = || allowed.iter().take(defaults).map(|&name| name.to_owned()).collect();
+        let Some((values, node)) = self.read::<Vec<String>>(key) else { return default() };
+        if !values.is_empty() && values.iter().all(|value| allowed.contains(&value.as_str())) {
+            return values;
         }
-        self.complain(key, &node, "does not fit here", &format!("choose {}", allowed.join(", ")));
-        first
+        self.complain(key, &node, "does not fit here", &format!("choose of {}", allowed.join(", ")));
+        default()
     }
 
     /// The key's value of any type.

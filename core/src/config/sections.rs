@@ -16,11 +16,17 @@ pub struct Http {
     pub host: IpAddr,
     /// The port that is listened on; 0 takes a free one.
     pub port: u16,
+    /// Most WebSockets at a time.
+    pub max_connections: usize,
 }
 
 impl Http {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let http = Self { host: section.get("host", Ipv4Addr::LOCALHOST.into()), port: section.get("port", 9000) };
+        let http = Self {
+            host: section.get("host", Ipv4Addr::LOCALHOST.into()),
+            port: section.get("port", 9000),
+            max_connections: section.within("max_connections", 10_000, 1, 1_000_000),
+        };
         section.finish();
         http
     }
@@ -57,8 +63,8 @@ impl Media {
 pub struct Auth {
     /// What tokens are verified with.
     pub key: Option<KeySource>,
-    /// The algorithm that tokens must be signed with, by its JWA name.
-    pub algorithm: String,
+    /// The algorithms that tokens may be signed with, by their JWA names.
+    pub algorithms: Vec<String>,
     /// The issuer that a token must name.
     pub issuer: Option<String>,
     /// The audience that a token must name.
@@ -70,9 +76,9 @@ pub struct Auth {
 /// What tokens are verified with.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// A shared secret (HS256).
+    /// A shared secret (HS256, HS384, HS512).
     Secret(Secret),
-    /// A public key in PEM (RS256, ES256, EdDSA).
+    /// A public key in PEM (RS, PS and ES algorithms, EdDSA).
     PublicKey(PathBuf),
     /// A JSON Web Key Set (RFC 7517).
     Jwks(PathBuf),
@@ -89,12 +95,14 @@ impl Auth {
         }
         let key = keys.into_iter().next();
         let allowed: &[&str] = match key {
-            Some(KeySource::PublicKey(_) | KeySource::Jwks(_)) => &["RS256", "ES256", "EdDSA"],
-            Some(KeySource::Secret(_)) | None => &["HS256"],
+            Some(KeySource::PublicKey(_) | KeySource::Jwks(_)) => {
+                &["RS256", "ES256", "EdDSA", "RS384", "RS512", "PS256", "PS384", "PS512", "ES384"]
+            }
+            Some(KeySource::Secret(_)) | None => &["HS256", "HS384", "HS512"],
         };
         let auth = Self {
             key,
-            algorithm: section.one_of("algorithm", allowed),
+            algorithms: section.some_of("algorithms", allowed, if allowed.len() > 3 { 3 } else { 1 }),
             issuer: section.find("issuer"),
             audience: section.find("audience"),
             leeway: section.within("leeway", Duration::from_secs(5), Duration::ZERO, Duration::from_secs(300)),

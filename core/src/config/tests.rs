@@ -124,9 +124,9 @@ fn a_value_that_came_from_the_command_line_is_checked_against_the_others() {
 #[test]
 fn a_key_fits_its_algorithm() {
     let dev = "[dev]\nenabled = true\n[auth]\n";
-    assert_eq!(read(&format!("{dev}jwks_file = \"k\"\n"), &[]).unwrap().auth.algorithm, "RS256");
-    let problems = read(&format!("{dev}jwks_file = \"k\"\nalgorithm = \"HS256\"\n"), &[]).unwrap_err();
-    assert!(problems[0].contains("choose RS256, ES256, EdDSA"), "{problems:?}");
+    assert_eq!(read(&format!("{dev}jwks_file = \"k\"\n"), &[]).unwrap().auth.algorithms, ["RS256", "ES256", "EdDSA"]);
+    let problems = read(&format!("{dev}jwks_file = \"k\"\nalgorithms = [\"HS256\"]\n"), &[]).unwrap_err();
+    assert!(problems[0].contains("choose of RS256, ES256, EdDSA"), "{problems:?}");
     let problems = read(&format!("{dev}jwks_file = \"k\"\npublic_key_file = \"p\"\n"), &[]).unwrap_err();
     assert!(problems[0].contains("give one of"), "{problems:?}");
 }
