@@ -1,5 +1,6 @@
 //! One WebSocket: frames in become requests, replies become frames.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,28 @@ pub(crate) async fn carry(socket: WebSocket, peer: SocketAddr, arrivals: mpsc::S
     let _ = requests.send(Incoming::Closed { clean }).await;
 }
 
+/// What came off the socket.
+enum Frame<'a> {
+    Heard(mpsc::Permit<'a, Incoming>, Message),
+    /// Too long, or no WebSocket frame.
+    Unreadable,
+    /// The connection is gone.
+    Lost,
+}
+
+/// The next frame, once the shell has a place for what it says. Safe to cancel.
+async fn hear<'a>(socket: &mut WebSocket, requests: &'a mpsc::Sender<Incoming>) -> Frame<'a> {
+    let Ok(place) = requests.reserve().await else {
+        // The session is over; its last words are on their way through the other channel.
+        return pending().await;
+    };
+    match socket.next().await {
+        Some(Ok(frame)) => Frame::Heard(place, frame),
+        Some(Err(_)) => Frame::Unreadable,
+        None => Frame::Lost,
+    }
+}
+
 /// What one frame came to.
 enum Heard {
     Request(Box<Request>),
@@ -128,16 +151,19 @@ impl Carrier {
                     }
                 },
                 // Reading waits while the shell is behind: the client's own TCP window slows it down.
-                frame = async { requests.reserve().await.ok().zip(self.socket.next().await) } => {
+                frame = hear(&mut self.socket, requests) => {
                     heard = Instant::now();
-                    let Some((place, Ok(frame))) = frame else {
-                        self.close(CloseCode::TooBig, "the frame is too long or broken").await;
-                        return false;
-                    };
-                    match self.on_frame(frame).await {
-                        Heard::Request(request) => place.send(Incoming::Request(request)),
-                        Heard::Nothing => {}
-                        Heard::End { clean } => return clean,
+                    match frame {
+                        Frame::Heard(place, frame) => match self.on_frame(frame).await {
+                            Heard::Request(request) => place.send(Incoming::Request(request)),
+                            Heard::Nothing => {}
+                            Heard::End { clean } => return clean,
+                        },
+                        Frame::Unreadable => {
+                            self.close(CloseCode::TooBig, "a frame has at most 1 MiB, and follows RFC 6455").await;
+                            return false;
+                        }
+                        Frame::Lost => return false,
                     }
                 },
                 _ = pings.tick() => {

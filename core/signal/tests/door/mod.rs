@@ -1,0 +1,148 @@
+//! A listener with doors, and clients for it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lockgate_model::Secret;
+use lockgate_signal::{Arrival, Asset, Doors, GuestRequest, Incoming, MintGuest, Outgoing, Pages, serve};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+pub(crate) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// An open door.
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    /// What `/ready` misses.
+    pub(crate) missing: Arc<Mutex<Vec<String>>>,
+    ending: watch::Sender<bool>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// The shell's ends of a socket.
+pub(crate) struct Session {
+    pub(crate) incoming: mpsc::Receiver<Incoming>,
+    pub(crate) outgoing: mpsc::Sender<Outgoing>,
+}
+
+/// A page's answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
+    }
+}
+
+impl Door {
+    pub(crate) async fn open() -> Self {
+        Self::open_with(None, Some(Arc::new(|guest: &GuestRequest| Some(format!("token of {}", guest.name))))).await
+    }
+
+    pub(crate) async fn with_metrics_token(token: &str) -> Self {
+        Self::open_with(Some(Secret::new(token)), None).await
+    }
+
+    pub(crate) async fn without_guests() -> Self {
+        Self::open_with(None, None).await
+    }
+
+    async fn open_with(metrics_token: Option<Secret>, guest: Option<MintGuest>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, arrivals) = mpsc::channel(MAX_ARRIVING);
+        let (ending, ended) = watch::channel(false);
+        let missing = Arc::new(Mutex::new(Vec::new()));
+        let lacks = Arc::clone(&missing);
+        let pages = Pages {
+            ready: Arc::new(move || lacks.lock().unwrap().clone()),
+            metrics: Arc::new(|| Box::pin(async { String::from("numbers 1\n") })),
+            metrics_token,
+            assets: &[Asset { path: "index.html", media_type: "text/html", bytes: b"<p>hello" }],
+            guest,
+        };
+        let serving = tokio::spawn(serve(listener, Doors { pages, arrivals: sender }, ended));
+        Self { address, arrivals, missing, ending, serving }
+    }
+
+    /// A client, and the shell's side of it.
+    pub(crate) async fn connect(&mut self, path: &str) -> (Client, Session) {
+        let client = self.connect_only(path).await;
+        let Arrival { incoming, outgoing, .. } = self.arrivals.recv().await.unwrap();
+        (client, Session { incoming, outgoing })
+    }
+
+    pub(crate) async fn connect_only(&self, path: &str) -> Client {
+        connect_async(format!("ws://{}{path}", self.address)).await.unwrap().0
+    }
+
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask("GET", path, headers, "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut headers = headers.to_vec();
+        headers.push(("content-type", "application/json"));
+        self.ask("POST", path, &headers, body).await
+    }
+
+    /// As it stands on the wire: no client library tidies the path or the headers.
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            text.push_str(&format!("host: {}\r\n", self.address));
+        }
+        headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    /// Ends the server and waits for it.
+    pub(crate) async fn end(self) {
+        self.ending.send_replace(true);
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+/// The next text, as JSON.
+pub(crate) async fn json(client: &mut Client) -> Value {
+    loop {
+        match timeout(PATIENCE, client.next()).await.unwrap().unwrap().unwrap() {
+            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Ping(_) | Message::Pong(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The code with which the server closes.
+pub(crate) async fn close_of(client: &mut Client) -> u16 {
+    loop {
+        match timeout(PATIENCE, client.next()).await.unwrap() {
+            Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+            Some(Ok(_)) => {}
+            other => panic!("no close frame: {other:?}"),
+        }
+    }
+}
+
+pub(crate) const MAX_ARRIVING: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,237 @@
+//! The doors over real sockets: what clients and pages see, with a shell that is a few lines of the test.
+
+mod door;
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use lockgate_model::{Command, ErrorCode, Event, Reply, Request, UserId};
+use lockgate_signal::{CloseCode, Incoming, Outgoing};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use door::{Answer, Door, Session, close_of};
+
+fn authenticated() -> Event {
+    let (username, resume_token) = ("Ann".into(), "r".into());
+    Event::Authenticated { user_id: UserId(1), username, expires_at: None, resume_token, resume_ms: 0 }
+}
+
+async fn next_request(session: &mut Session) -> Request {
+    match session.incoming.recv().await {
+        Some(Incoming::Request(request)) => *request,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn tell(session: &Session, event: Event) {
+    session.outgoing.try_send(Outgoing::Reply(Box::new(event.into()))).unwrap();
+}
+
+#[tokio::test]
+async fn both_paths_open_a_socket_and_messages_go_both_ways() {
+    let mut door = Door::open().await;
+    for path in ["/ws", "/"] {
+        let (mut client, mut session) = door.connect(path).await;
+        client.send(Message::text(r#"{"type":"auth","token":"t","id":"a"}"#)).await.unwrap();
+        let request = next_request(&mut session).await;
+        assert!(matches!(request.command, Command::Auth { .. }));
+        let reply = Reply { id: request.id, event: authenticated() };
+        session.outgoing.send(Outgoing::Reply(Box::new(reply))).await.unwrap();
+        let heard = door::json(&mut client).await;
+        assert_eq!((&heard["type"], &heard["id"]), (&json!("authenticated"), &json!("a")));
+    }
+}
+
+#[tokio::test]
+async fn a_bad_message_is_answered_and_the_socket_goes_on() {
+    let mut door = Door::open().await;
+    let (mut client, mut session) = door.connect("/ws").await;
+    for (frame, code, id) in [
+        ("{", "invalid-message", Value::Null),
+        (r#"{"type":"fly","id":7}"#, "unknown-message", json!(7)),
+        (r#"{"type":"join-room","id":"j"}"#, "invalid-message", json!("j")),
+    ] {
+        client.send(Message::text(frame)).await.unwrap();
+        let error = door::json(&mut client).await;
+        assert_eq!((&error["type"], &error["code"], &error["id"]), (&json!("error"), &json!(code), &id));
+    }
+    client.send(Message::text(r#"{"type":"ping"}"#)).await.unwrap();
+    assert!(matches!(next_request(&mut session).await.command, Command::Ping {}));
+}
+
+#[tokio::test]
+async fn a_stranger_may_send_little_and_a_friend_more_but_not_all() {
+    let mut door = Door::open().await;
+    let offer = |size: usize| {
+        let offer = "x".repeat(size);
+        Message::text(json!({"type": "publish-offer", "roomName": "r", "offer": offer}).to_string())
+    };
+    let (mut client, _session) = door.connect("/ws").await;
+    client.send(offer(65 * 1024)).await.unwrap();
+    assert_eq!(close_of(&mut client).await, 1009);
+
+    let (mut client, mut session) = door.connect("/ws").await;
+    tell(&session, authenticated());
+    door::json(&mut client).await;
+    client.send(offer(900 * 1024)).await.unwrap();
+    assert!(matches!(next_request(&mut session).await.command, Command::PublishOffer { .. }));
+    client.send(offer(1024 * 1024)).await.unwrap();
+    assert_eq!(close_of(&mut client).await, 1009);
+    assert!(matches!(session.incoming.recv().await, Some(Incoming::Closed { clean: false })));
+}
+
+#[tokio::test]
+async fn binary_frames_are_not_spoken_here() {
+    let mut door = Door::open().await;
+    let (mut client, _session) = door.connect("/ws").await;
+    client.send(Message::binary(vec![1, 2, 3])).await.unwrap();
+    assert_eq!(close_of(&mut client).await, 1003);
+}
+
+#[tokio::test]
+async fn the_shell_closes_with_a_code_after_its_last_words() {
+    let mut door = Door::open().await;
+    for (code, number) in [
+        (CloseCode::Normal, 1000),
+        (CloseCode::GoingAway, 1001),
+        (CloseCode::Policy, 1008),
+        (CloseCode::Unauthenticated, 4401),
+    ] {
+        let (mut client, session) = door.connect("/ws").await;
+        tell(&session, Event::error(ErrorCode::UNAUTHENTICATED, "no", "auth"));
+        session.outgoing.try_send(Outgoing::Close(code, "because")).unwrap();
+        drop(session);
+        assert_eq!(door::json(&mut client).await["code"], "unauthenticated");
+        assert_eq!(close_of(&mut client).await, number);
+    }
+}
+
+#[tokio::test]
+async fn the_shell_learns_whether_a_socket_was_closed_or_lost() {
+    let mut door = Door::open().await;
+    let (mut client, mut session) = door.connect("/ws").await;
+    client.close(None).await.unwrap();
+    assert!(matches!(session.incoming.recv().await, Some(Incoming::Closed { clean: true })));
+    let (client, mut session) = door.connect("/ws").await;
+    drop(client);
+    assert!(matches!(session.incoming.recv().await, Some(Incoming::Closed { clean: false })));
+}
+
+#[tokio::test]
+async fn when_nobody_takes_arrivals_they_are_sent_away() {
+    let door = Door::open().await;
+    let mut waiting = Vec::new();
+    for _ in 0..door::MAX_ARRIVING {
+        waiting.push(door.connect_only("/ws").await);
+    }
+    // The first ones are being carried by now, or this one is not the one too many.
+    while door.arrivals.len() < door::MAX_ARRIVING {
+        tokio::task::yield_now().await;
+    }
+    let mut late = door.connect_only("/ws").await;
+    assert_eq!(close_of(&mut late).await, 1013);
+}
+
+#[tokio::test]
+async fn a_flood_is_refused_message_by_message() {
+    let mut door = Door::open().await;
+    let (client, mut session) = door.connect("/ws").await;
+    let (mut sink, mut stream) = client.split();
+    let flood = async {
+        for _ in 0..600 {
+            sink.feed(Message::text(r#"{"type":"ping"}"#)).await.unwrap();
+        }
+        sink.flush().await.unwrap();
+    };
+    let refused = async {
+        let frame = stream.next().await.unwrap().unwrap();
+        serde_json::from_str::<Value>(frame.to_text().unwrap()).unwrap()
+    };
+    let read = async { while session.incoming.recv().await.is_some() {} };
+    tokio::select! {
+        (refusal, ()) = async { tokio::join!(refused, flood) } => assert_eq!(refusal["code"], "rate-limited"),
+        () = read => panic!("the socket was closed"),
+    }
+}
+
+#[tokio::test]
+async fn a_plain_request_to_the_socket_page_is_told_what_to_do() {
+    let door = Door::open().await;
+    let answer = door.get("/ws", &[]).await;
+    assert_eq!((answer.status, answer.json()["status"].as_u64()), (426, Some(426)));
+    assert!(answer.head.contains("application/problem+json"), "{}", answer.head);
+}
+
+#[tokio::test]
+async fn health_and_readiness_say_how_it_stands() {
+    let door = Door::open().await;
+    assert_eq!(door.get("/health", &[]).await.json()["status"], "ok");
+    assert_eq!(door.get("/ready", &[]).await.status, 200);
+    door.missing.lock().unwrap().push("a cup of tea".into());
+    let answer = door.get("/ready", &[]).await;
+    assert_eq!((answer.status, &answer.json()["missing"][0]), (503, &json!("a cup of tea")));
+    assert_eq!(door.get("/nowhere", &[]).await.json()["code"], "not-found");
+    door.end().await;
+}
+
+#[tokio::test]
+async fn metrics_are_for_this_machine_or_for_the_token() {
+    let door = Door::open().await;
+    let Answer { status, body, .. } = door.get("/metrics", &[]).await;
+    assert_eq!((status, body.as_str()), (200, "numbers 1\n"));
+    let door = Door::with_metrics_token("s3cret").await;
+    assert_eq!(door.get("/metrics", &[]).await.status, 403);
+    assert_eq!(door.get("/metrics", &[("authorization", "Bearer wrong")]).await.status, 403);
+    assert_eq!(door.get("/metrics", &[("authorization", "bearer s3cret")]).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_web_app_is_shown_with_headers_that_protect_it() {
+    let door = Door::open().await;
+    let page = door.get("/", &[]).await;
+    assert_eq!((page.status, page.body.as_str()), (200, "<p>hello"));
+    for header in ["content-security-policy: default-src 'self'", "x-content-type-options: nosniff"] {
+        assert!(page.head.contains(header), "{}", page.head);
+    }
+    assert_eq!(door.get("/app/index.html", &[]).await.status, 200);
+    for path in ["/app/../index.html", "/app/none.js", "/app/%2e%2e/x"] {
+        assert_eq!(door.get(path, &[]).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn guest_tokens_are_only_for_the_nodes_own_page() {
+    let door = Door::open().await;
+    let own = format!("http://{}", door.address);
+    let host = door.address.to_string();
+    let ask = async |headers: &[(&str, &str)], body: &str| door.post("/dev/token", headers, body).await;
+    let answer = ask(&[("host", &host), ("origin", &own)], r#"{"name":"Ann"}"#).await;
+    assert_eq!((answer.status, &answer.json()["token"]), (200, &json!("token of Ann")));
+    assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
+    for headers in [
+        vec![("host", host.as_str())],
+        vec![("host", host.as_str()), ("origin", "https://evil.example")],
+        vec![("host", "evil.example"), ("origin", "http://evil.example")],
+        vec![("host", host.as_str()), ("origin", "null")],
+    ] {
+        assert_eq!(ask(&headers, r#"{"name":"Ann"}"#).await.status, 403, "{headers:?}");
+    }
+    let own = [("host", host.as_str()), ("origin", own.as_str())];
+    assert_eq!(ask(&own, r#"{"name":"  "}"#).await.status, 400);
+    assert_eq!(ask(&own, "{").await.status, 400);
+    assert_eq!(ask(&own, &format!(r#"{{"name":"{}"}}"#, "x".repeat(70_000))).await.status, 413);
+    let door = Door::without_guests().await;
+    let own = format!("http://{}", door.address);
+    let host = door.address.to_string();
+    assert_eq!(door.post("/dev/token", &[("host", &host), ("origin", &own)], r#"{"name":"A"}"#).await.status, 404);
+}
+
+#[tokio::test]
+async fn at_the_end_open_sockets_are_closed_and_the_server_stops() {
+    let mut door = Door::open().await;
+    let (mut client, session) = door.connect("/ws").await;
+    drop(session);
+    assert_eq!(close_of(&mut client).await, 1001);
+    tokio::time::timeout(Duration::from_secs(10), door.end()).await.unwrap();
+}
