@@ -138,7 +138,7 @@ impl RtcEngine {
         self.transmits.extend(datagrams.iter().map(|datagram| Bytes::copy_from_slice(datagram)));
         if is_flight {
             self.guard.on_answer();
-            self.flight = Some(Flight::new(now, datagrams));
+            self.flight = Some(Flight::new(now, self.role, datagrams));
         }
         is_flight
     }

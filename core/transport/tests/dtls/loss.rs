@@ -5,8 +5,9 @@ use std::time::Duration;
 use lockgate_transport::dtls::{DtlsFailure, EngineKind};
 use proptest::prelude::*;
 
+use crate::bare::{CM_80, Options};
 use crate::network::{Fate, Network, Peer, Seam, assert_keys_match};
-use crate::{ENGINES, MINUTE, arrives};
+use crate::{ENGINES, MINUTE, against_server, arrives};
 
 /// More than a handshake without loss needs.
 const DATAGRAMS: usize = 12;
@@ -24,6 +25,21 @@ fn any_one_lost_datagram_costs_less_than_half_a_second() {
             assert_keys_match(client.keys().unwrap(), server.keys().unwrap());
             assert!(network.elapsed() < Duration::from_millis(500), "{kind:?} {lost}: {:?}", network.elapsed());
         }
+    }
+}
+
+#[test]
+fn a_client_on_the_bare_library_survives_any_one_lost_datagram() {
+    for lost in 0..DATAGRAMS {
+        let (mut client, mut server) = against_server(Options { profiles: vec![CM_80], ..Options::default() });
+        let mut network = Network::new();
+        let connected = network.connect(&mut client, &mut server, MINUTE, |packet| match packet.index == lost {
+            true => Fate::Lost,
+            false => Fate::Arrives,
+        });
+        assert!(connected, "without datagram {lost}: {:?}", server.failure);
+        // Its own timer waits for a second.
+        assert!(network.elapsed() < Duration::from_millis(1_500), "{lost}: {:?}", network.elapsed());
     }
 }
 
