@@ -1,7 +1,9 @@
-//! `dimpl` (DTLS 1.2 and 1.3), which needs one guard only: it bounds reassembly and repeats lost flights itself, but its timer
-//! can stand still.
+//! `dimpl` (DTLS 1.2 and 1.3), which bounds reassembly and repeats lost flights itself, but whose timer can stand
+//! still.
 //!
-//! It is the second engine because its SRTP profiles cannot be chosen and it knows no RSA certificates.
+//! In DTLS 1.3 a client is complete before its last flight has arrived, and only the library can repeat it: so its
+//! object lives as long as a server may wait for that. It is the second engine because its SRTP profiles cannot be
+//! chosen and it knows no RSA certificates.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use dimpl::{Error, Output, UnexpectedMessageError};
 use super::certificate::Certificate;
 use super::engine::{DtlsEngine, EngineEvent};
 use super::keys::{SrtpKeys, SrtpProfile};
-use super::{DtlsFailure, Role};
+use super::{DtlsFailure, HANDSHAKE_TIMEOUT, Role};
 
 /// One association of `dimpl`.
 pub(super) struct DimplEngine {
@@ -177,6 +179,10 @@ impl DtlsEngine for DimplEngine {
         self.due
     }
 
+    fn shed_after(&self) -> Duration {
+        HANDSHAKE_TIMEOUT
+    }
+
     fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -193,6 +199,6 @@ fn srtp_profile(profile: dimpl::SrtpProfile) -> Option<SrtpProfile> {
 
 /// Where the library writes a datagram or a certificate, in bytes; it grows if either is longer.
 const BUFFER: usize = 2_048;
-/// The least time between two timeouts. A client that cannot open the server's records, because the ServerHello was damaged
-/// on its way, asks to be called at once again and again, and sends an acknowledgement each time.
+/// The least time between two timeouts. A client that cannot open the server's records, because the ServerHello was
+/// damaged on its way, asks to be called at once again and again, and sends an acknowledgement each time.
 const MIN_WAIT: Duration = Duration::from_millis(50);

@@ -1,6 +1,6 @@
 //! What a DTLS library has to offer to carry an association.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -32,6 +32,9 @@ pub(super) trait DtlsEngine: Send {
 
     /// When [`DtlsEngine::timeout`] wants to be called.
     fn next_timeout(&self) -> Option<Instant>;
+
+    /// How long after completion the library's object is still needed to get the last flight across.
+    fn shed_after(&self) -> Duration;
 
     /// Datagrams, records and fragments that were refused.
     fn dropped(&self) -> u64;

@@ -1,7 +1,7 @@
 //! The last flight we sent, kept until it is answered, and sent again when it seems lost.
 //!
-//! The library's own timer cannot be used: whatever handshake record arrives stops it for good, so one lost flight would
-//! leave both sides waiting for ever.
+//! The library's own timer cannot be used: whatever handshake record arrives stops it for good, so one lost flight
+//! would leave both sides waiting for ever.
 
 use std::time::{Duration, Instant};
 
@@ -65,8 +65,8 @@ impl Flight {
     /// A server repeats itself verbatim. Its flights are one datagram each, so a peer has all of it or nothing, and its
     /// replay window keeps a superfluous copy from doing harm: `rtc-dtls` as client would stop its own timer for it.
     ///
-    /// A client gives new numbers to its unprotected records (RFC 6347 §4.2.4): a server that saw a record, but could not
-    /// use it yet or has answered it already, must notice. Protected records are sealed and go out as they were.
+    /// A client gives new numbers to its unprotected records (RFC 6347 §4.2.4): a server that saw a record, but could
+    /// not use it yet or has answered it already, must notice. Protected records are sealed and go out as they were.
     fn resend(&mut self, now: Instant, sequence: &mut u64) -> Vec<Bytes> {
         self.sent_at = now;
         self.resent += 1;

@@ -1,8 +1,8 @@
 //! What may reach the DTLS 1.2 library: whole handshake messages in order, and little else.
 //!
-//! The library reassembles fragments recursively in about cubic time, queues records of a later epoch without limit, reads
-//! a record of several fragments wrongly, and ends the association on a forged unprotected record. So reassembly is done
-//! here, within limits, and each message is handed on in a record of its own.
+//! The library reassembles fragments recursively in about cubic time, queues records of a later epoch without limit,
+//! reads a record of several fragments wrongly, and ends the association on a forged unprotected record. So
+//! reassembly is done here, within limits, and each message is handed on in a record of its own.
 
 use std::collections::BTreeMap;
 
@@ -110,8 +110,8 @@ impl Guard {
         Ok(())
     }
 
-    /// An unprotected alert or cipher change, by anyone. After completion it is forged or late; before, only well-formed
-    /// ones that mean something are handed on, because the library gives up on any other.
+    /// An unprotected alert or cipher change, by anyone. After completion it is forged or late; before, only
+    /// well-formed ones that mean something are handed on, because the library gives up on any other.
     fn on_signal(&mut self, record: Record<'_>, passed: &mut Passed) {
         let meant = matches!(
             (record.content, record.body),
@@ -135,7 +135,8 @@ impl Guard {
         passed.datagram.extend_from_slice(record.whole);
     }
 
-    /// A protected record after completion. Handshake content is the peer's `Finished` once more: there is no renegotiation.
+    /// A protected record after completion. Handshake content is the peer's `Finished` once more: there is no
+    /// renegotiation.
     fn on_protected(&mut self, record: Record<'_>, passed: &mut Passed) {
         match record.content {
             content::ALERT | content::APPLICATION_DATA => passed.datagram.extend_from_slice(record.whole),

@@ -1,8 +1,9 @@
 //! DTLS for SRTP keys: one association, sans I/O, over one of two libraries (RFC 5764, RFC 6347).
 //!
-//! [`Dtls`] proves that the peer holds the certificate its signalling promised and hands out the SRTP keys; it sends no
-//! data. The libraries are kept behind guards here because neither may be fed from the network as it is. They draw their
-//! own randomness. `rtc-dtls` logs a line per unknown ClientHello extension: programs filter it with `rtc_dtls=error`.
+//! [`Dtls`] proves that the peer holds the certificate its signalling promised and hands out the SRTP keys; it sends
+//! no data. The libraries are kept behind guards here because neither may be fed from the network as it is. They draw
+//! their own randomness. `rtc-dtls` logs a line per unknown ClientHello extension: programs filter it with
+//! `rtc_dtls=error`.
 
 mod certificate;
 mod dimpl_engine;
@@ -99,9 +100,9 @@ pub enum DtlsError {
 
 /// One association with one peer.
 ///
-/// After each call of `start`, `handle_*`, `set_peer_fingerprints` and `close` the owner drains [`Dtls::poll_transmit`] and
-/// [`Dtls::poll_event`], then asks [`Dtls::next_timeout`]. Datagrams come from addresses that passed an ICE check; which
-/// one does not matter.
+/// After each call of `start`, `handle_*`, `set_peer_fingerprints` and `close` the owner drains
+/// [`Dtls::poll_transmit`] and [`Dtls::poll_event`], then asks [`Dtls::next_timeout`]. Datagrams come from addresses
+/// that passed an ICE check; which one does not matter.
 pub struct Dtls {
     kind: EngineKind,
     certificate: Certificate,
@@ -120,7 +121,7 @@ pub struct Dtls {
 /// | `Idle` | `start`, first datagram of a client | `Handshaking` |
 /// | `Handshaking` | completion, fingerprint unknown | `Unverified` |
 /// | `Handshaking`, `Unverified` | completion and right fingerprint | `Connected` |
-/// | `Connected` | 5 s without `keep` | `Shed` |
+/// | `Connected` | the engine's time is up, no `keep` | `Shed` |
 /// | any | failure, `close`, the peer's `close_notify` | `Over` |
 enum Phase {
     Idle,
@@ -133,7 +134,7 @@ enum Phase {
         certificate: Vec<u8>,
     },
     Connected {
-        since: Instant,
+        shed_at: Instant,
     },
     /// The library's object is freed; the engine only answers a repeated last flight and can still say goodbye.
     Shed,
@@ -205,7 +206,7 @@ impl Dtls {
             Phase::Handshaking { deadline } | Phase::Unverified { deadline, .. } if deadline <= now => {
                 self.fail(now, DtlsFailure::TimedOut);
             }
-            Phase::Connected { since } if !self.keep && since + SHED_AFTER <= now => self.shed(now),
+            Phase::Connected { shed_at } if !self.keep && shed_at <= now => self.shed(now),
             _ => {}
         }
     }
@@ -219,8 +220,8 @@ impl Dtls {
         self.end();
     }
 
-    /// Keeps the library's object (15 KB) beyond its first five seconds: data channels need it. Off at first; turning it
-    /// on later does not bring it back.
+    /// Keeps the library's object (15 KB) beyond its first seconds (5 with `rtc-dtls`, 30 with `dimpl`): data
+    /// channels need it. Off at first; turning it on later does not bring it back.
     pub fn keep(&mut self, keep: bool) {
         self.keep = keep;
     }
@@ -239,7 +240,7 @@ impl Dtls {
     pub fn next_timeout(&self) -> Option<Instant> {
         let own = match self.phase {
             Phase::Handshaking { deadline } | Phase::Unverified { deadline, .. } => Some(deadline),
-            Phase::Connected { since } if !self.keep => Some(since + SHED_AFTER),
+            Phase::Connected { shed_at } if !self.keep => Some(shed_at),
             _ => None,
         };
         let engine = self.engine.as_ref().and_then(|engine| engine.next_timeout());
@@ -299,7 +300,7 @@ impl Dtls {
         let Some(engine) = &mut self.engine else { return };
         match engine.export() {
             Ok(keys) => {
-                self.phase = Phase::Connected { since: now };
+                self.phase = Phase::Connected { shed_at: now + engine.shed_after() };
                 self.events.push_back(DtlsEvent::Connected(Box::new(keys)));
             }
             Err(failure) => self.fail(now, failure),
@@ -359,7 +360,8 @@ impl std::fmt::Debug for Dtls {
     }
 }
 
-/// Whether a datagram on the shared port is DTLS, by its first byte (RFC 9443 §3): 20 to 63. DTLS 1.3 records use 32 and up.
+/// Whether a datagram on the shared port is DTLS, by its first byte (RFC 9443 §3): 20 to 63. DTLS 1.3 records use 32
+/// and up.
 pub fn is_dtls(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|byte| (20..=63).contains(byte))
 }
@@ -367,8 +369,6 @@ pub fn is_dtls(datagram: &[u8]) -> bool {
 /// How long a handshake may take, from its first datagram to the keys.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// When the library's object is freed after completion. By then a lost last flight was repeated; media never needs it.
-const SHED_AFTER: Duration = Duration::from_secs(5);
 /// The longest datagram worth reading, in bytes: what fits a jumbo Ethernet frame.
 const MAX_DATAGRAM: usize = 9_000;
 /// Outbound datagrams that nobody has fetched; a flight has one to six.

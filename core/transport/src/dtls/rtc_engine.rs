@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
@@ -83,8 +83,9 @@ impl RtcEngine {
         Ok(answered)
     }
 
-    /// The library follows the client's order of SRTP profiles, and browsers put the slowest first. So it is offered one
-    /// at a time, ours first; a client that does not have it meets a new endpoint, and the first one's alert is never sent.
+    /// The library follows the client's order of SRTP profiles, and browsers put the slowest first. So it is offered
+    /// one at a time, ours first; a client that does not have it meets a new endpoint, and the first one's alert is
+    /// never sent.
     fn read_with_best_profile(&mut self, now: Instant, datagram: &BytesMut) -> Result<Vec<EndpointEvent>, Error> {
         loop {
             let Some(endpoint) = &mut self.endpoint else { return Ok(Vec::new()) };
@@ -219,6 +220,10 @@ impl DtlsEngine for RtcEngine {
         self.flight.as_ref().and_then(Flight::due)
     }
 
+    fn shed_after(&self) -> Duration {
+        SHED_AFTER
+    }
+
     fn dropped(&self) -> u64 {
         self.dropped + self.guard.dropped()
     }
@@ -244,6 +249,10 @@ fn profile(negotiated: SrtpProtectionProfile) -> Option<SrtpProfile> {
 
 /// RFC 5764 §4.2.
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
+
+/// The last flight is kept apart from the library's object, so nothing depends on this; records on their way are
+/// still read.
+const SHED_AFTER: Duration = Duration::from_secs(5);
 
 /// From the block for documentation (RFC 5737): they only name the association inside its endpoint.
 const LOCAL: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 1));

@@ -6,7 +6,7 @@ use lockgate_transport::dtls::{DtlsFailure, EngineKind};
 use proptest::prelude::*;
 
 use crate::bare::{CM_80, Options};
-use crate::network::{Fate, Network, Peer, Seam, assert_keys_match};
+use crate::network::{Fate, Network, Packet, Peer, Seam, assert_keys_match};
 use crate::{ENGINES, MINUTE, against_server, arrives};
 
 /// More than a handshake without loss needs.
@@ -18,8 +18,7 @@ fn any_one_lost_datagram_costs_less_than_half_a_second() {
         for lost in 0..DATAGRAMS {
             let (mut client, mut server) = Seam::pair(kind, kind);
             let mut network = Network::new();
-            let fate =
-                |packet: &mut crate::network::Packet| if packet.index == lost { Fate::Lost } else { Fate::Arrives };
+            let fate = |packet: &mut Packet| if packet.index == lost { Fate::Lost } else { Fate::Arrives };
             let connected = network.connect(&mut client, &mut server, MINUTE, fate);
             assert!(connected, "{kind:?} without datagram {lost}: {:?} {:?}", client.failure, server.failure);
             assert_keys_match(client.keys().unwrap(), server.keys().unwrap());
@@ -88,6 +87,23 @@ fn a_lost_last_flight_is_repeated_even_after_the_association_was_shed() {
     );
     assert!(client.keys.is_none());
     let connected = |client: &dyn Peer, _: &dyn Peer| client.keys().is_some();
+    network.run(&mut client, &mut server, MINUTE, connected, arrives);
+    assert_keys_match(client.keys().unwrap(), server.keys().unwrap());
+}
+
+#[test]
+fn a_last_flight_of_dtls_1_3_is_repeated_for_as_long_as_the_server_waits() {
+    let (mut client, mut server) = Seam::pair(EngineKind::Dimpl, EngineKind::Dimpl);
+    let mut network = Network::new();
+    client.start(network.now);
+    // Protected records of DTLS 1.3 begin with 001: from the client it is the last flight.
+    let last_flight_lost = |packet: &mut Packet| match packet.to_server && packet.bytes[0] >> 5 == 1 {
+        true => Fate::Lost,
+        false => Fate::Arrives,
+    };
+    network.run(&mut client, &mut server, Duration::from_secs(8), |_, _| false, last_flight_lost);
+    assert!(client.keys.is_some() && server.keys.is_none());
+    let connected = |_: &dyn Peer, server: &dyn Peer| server.keys().is_some();
     network.run(&mut client, &mut server, MINUTE, connected, arrives);
     assert_keys_match(client.keys().unwrap(), server.keys().unwrap());
 }
