@@ -318,3 +318,6 @@ const MAX_VALUE: usize = 4096;
 const MAX_ROOMS: usize = 256;
 const MAX_ROOM: usize = 128;
 const MAX_SET: usize = 16;
+
+#[cfg(test)]
+mod tests;

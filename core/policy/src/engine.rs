@@ -125,3 +125,26 @@ const TICK: Duration = Duration::from_millis(1);
 /// Bytes that a slot of the pool wipes by itself and keeps, instead of giving them back to the system: cheaper than faults.
 const KEPT_MEMORY: usize = 2 << 20;
 const KEPT_TABLES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_cut_short_by_a_tick_that_has_begun() {
+        assert_eq!(Runtime::ticks(Duration::from_millis(10)), 11);
+        assert_eq!(Runtime::ticks(Duration::from_micros(1)), 2);
+    }
+
+    #[test]
+    fn the_clock_runs_only_while_something_runs() {
+        let runtime = Runtime::new(1).unwrap();
+        // Two overlapping calls: the clock goes on until the last one is over.
+        let one = runtime.run();
+        let other = runtime.run();
+        drop(one);
+        assert_eq!(runtime.ticks.running.load(SeqCst), 1);
+        drop(other);
+        assert_eq!(runtime.ticks.running.load(SeqCst), 0);
+    }
+}

@@ -233,3 +233,6 @@ fn says_one_of(value: Option<&Value>, allowed: &[String]) -> bool {
 
 /// Longest token, in bytes.
 const MAX_TOKEN: usize = 8 << 10;
+
+#[cfg(test)]
+mod tests;
