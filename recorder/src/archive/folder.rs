@@ -19,6 +19,8 @@ pub struct Archive {
     folder: PathBuf,
     manifest: Manifest,
     events: EventLog,
+    /// The manifest has changed since it was written.
+    unsaved: bool,
 }
 
 /// A file that was made and is empty.
@@ -40,10 +42,11 @@ impl Archive {
         let swept = sweep_session(&folder)?;
         let manifest = Manifest::load(&folder.join(MANIFEST)).filter(|manifest| manifest.session == start.session);
         let mut manifest = manifest.unwrap_or_else(|| Manifest::new(start));
+        manifest.files.iter_mut().for_each(|entry| reconcile(&folder, entry));
         (manifest.end, manifest.reason) = (None, None);
         manifest.save(&folder.join(MANIFEST))?;
         let events = EventLog::open(&folder.join(EVENTS))?;
-        Ok((Self { folder, manifest, events }, swept))
+        Ok((Self { folder, manifest, events, unsaved: false }, swept))
     }
 
     /// Notes what happened, at a time in microseconds on the session's timeline.
@@ -78,10 +81,10 @@ impl Archive {
     }
 
     /// Enters a new file and says so.
-    pub fn opened(&mut self, entry: FileEntry, at_us: i64) -> io::Result<()> {
+    pub fn opened(&mut self, entry: FileEntry, at_us: i64) {
         self.note(at_us, Event::Open { file: entry.path.trim_end_matches(OPEN) });
         self.manifest.files.push(entry);
-        self.save()
+        self.unsaved = true;
     }
 
     /// Takes a file's final name and enters what it became. `update` completes its entry.
@@ -100,7 +103,8 @@ impl Archive {
             update(entry);
         }
         self.note(at_us, Event::Close { file: name, duration_ms: finished.duration_ms, bytes: finished.bytes });
-        self.save()
+        self.unsaved = true;
+        Ok(())
     }
 
     /// Says how large an open file is by now.
@@ -118,9 +122,9 @@ impl Archive {
         self.save()
     }
 
-    /// Writes the events that wait.
+    /// Writes what has changed: when many files begin or end at once, that is one write and not one for each.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.events.flush()
+        if self.unsaved { self.save() } else { self.events.flush() }
     }
 
     /// How much the disk can still take, in bytes.
@@ -141,7 +145,18 @@ impl Archive {
 
     fn save(&mut self) -> io::Result<()> {
         self.events.flush()?;
-        self.manifest.save(&self.folder.join(MANIFEST))
+        self.manifest.save(&self.folder.join(MANIFEST))?;
+        self.unsaved = false;
+        Ok(())
+    }
+}
+
+/// A recorder that was killed may have completed a file and not entered that any more.
+fn reconcile(folder: &Path, entry: &mut FileEntry) {
+    let Some(name) = entry.path.strip_suffix(OPEN).map(str::to_owned) else { return };
+    let gone = folder.join(&entry.path).symlink_metadata().is_err();
+    if let (true, Ok(file)) = (gone, folder.join(&name).symlink_metadata()) {
+        (entry.path, entry.state, entry.bytes) = (name, FileState::Closed, file.len());
     }
 }
 

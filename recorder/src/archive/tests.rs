@@ -54,7 +54,8 @@ fn begin(archive: &mut Archive) -> (Writer, String) {
         }],
         mended: false,
     };
-    archive.opened(entry, 0).unwrap();
+    archive.opened(entry, 0);
+    archive.flush().unwrap();
     (Writer::create(file, &head()).unwrap(), name)
 }
 

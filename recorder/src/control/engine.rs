@@ -49,9 +49,7 @@ impl Engine {
     /// Runs until it is told to end; then all files are closed.
     pub(super) fn run(mut self, inputs: &Receiver<Input>) {
         loop {
-            let wait = if self.node.is_some() { TICK } else { Duration::from_secs(3600) };
-            match inputs.recv_timeout(wait.min(self.next_tick.saturating_duration_since(Instant::now()).max(MIN_WAIT)))
-            {
+            match inputs.recv_timeout(self.next_tick.saturating_duration_since(Instant::now())) {
                 Ok(Input::Terminate) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => self.on_input(input, Instant::now()),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -92,7 +90,7 @@ impl Engine {
 
     fn on_start(&mut self, start: StartSession, now: Instant) {
         let id = start.session.clone();
-        if let Some(session) = self.sessions.get(&id) {
+        if let Some(session) = self.sessions.get_mut(&id) {
             return session.repeat_state(&mut self.out);
         }
         if self.sessions.len() >= MAX_SESSIONS {
@@ -264,7 +262,6 @@ impl Early {
 
 /// Files are flushed, waits looked at and words said this often.
 const TICK: Duration = Duration::from_millis(100);
-const MIN_WAIT: Duration = Duration::from_millis(1);
 const STATS: Duration = Duration::from_secs(2);
 /// A message may have 256 KiB, an entry has less than 200 bytes.
 const STATS_IN_ONE: usize = 1000;

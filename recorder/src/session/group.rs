@@ -117,6 +117,7 @@ impl Group {
             member.over = true;
         }
         if !self.members.iter().all(|member| member.over) {
+            self.forget();
             return Ok(false);
         }
         self.close(archive, now)?;
@@ -138,6 +139,13 @@ impl Group {
     /// Closes the open file, whatever is held.
     pub(super) fn abandon(&mut self, archive: &mut Archive) -> io::Result<()> {
         self.end_part(archive)
+    }
+
+    /// Enters how far the open file has come.
+    pub(super) fn report(&self, archive: &mut Archive) {
+        if let Some(part) = &self.part {
+            part.report(archive);
+        }
     }
 
     /// Whether a file is open.
@@ -196,9 +204,17 @@ impl Group {
         for timed in std::mem::take(&mut self.held) {
             self.sort_out(timed, now)?;
         }
-        let part = self.part.as_ref();
-        self.members.retain(|member| !member.over || part.is_some_and(|part| part.has(member.add.number)));
+        self.forget();
         Ok(())
+    }
+
+    /// Forgets members that are over and of which nothing is left to be written.
+    fn forget(&mut self) {
+        let (part, held) = (self.part.as_ref(), &self.held);
+        self.members.retain(|member| {
+            let number = member.add.number;
+            !member.over || part.is_some_and(|part| part.has(number)) || held.iter().any(|timed| timed.track == number)
+        });
     }
 
     /// Puts a frame that was held into the file that has just begun, or, when a key frame since then does not fit that file's
@@ -257,7 +273,7 @@ impl Group {
             tracks: tracks.collect(),
             mended: false,
         };
-        archive.opened(entry, i64::try_from(start_us).unwrap_or(i64::MAX))?;
+        archive.opened(entry, i64::try_from(start_us).unwrap_or(i64::MAX));
         let tracks = adds.iter().zip(shapes).map(|(add, shape)| (add.number, add.codec, shape));
         Ok(Part::new(writer, name, start_us, tracks, now))
     }

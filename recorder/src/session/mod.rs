@@ -57,7 +57,7 @@ impl Session {
         archive.note(0, Event::Session { epoch: start.epoch });
         archive.flush()?;
         let clock = start.started;
-        let session = Self {
+        let mut session = Self {
             start,
             archive,
             tracks: HashMap::new(),
@@ -166,11 +166,14 @@ impl Session {
     }
 
     /// Says again how it stands.
-    pub(crate) fn repeat_state(&self, out: &mut Outbox) {
+    pub(crate) fn repeat_state(&mut self, out: &mut Outbox) {
         match &self.state {
             State::Starting => self.tell(SessionState::Starting, None, out),
             State::Recording | State::Stopping => self.tell(SessionState::Recording, None, out),
-            State::Failed(reason) => self.tell(SessionState::Failed, Some(reason.clone()), out),
+            State::Failed(reason) => {
+                let reason = reason.clone();
+                self.tell(SessionState::Failed, Some(reason), out);
+            }
         }
     }
 
@@ -340,8 +343,10 @@ impl Session {
         result
     }
 
-    fn tell(&self, state: SessionState, reason: Option<String>, out: &mut Outbox) {
-        let files = self.archive.manifest().recorded_files();
+    fn tell(&mut self, state: SessionState, reason: Option<String>, out: &mut Outbox) {
+        self.groups.values().for_each(|group| group.report(&mut self.archive));
+        let mut files = self.archive.manifest().recorded_files();
+        files.drain(..files.len().saturating_sub(MOST_FILES_TOLD));
         out.say(FromRecorder::State { session: self.start.session.clone(), state, reason, files });
     }
 
@@ -365,5 +370,7 @@ fn session_time(at: NodeTime, start: &StartSession) -> u64 {
     u64::try_from(at.micros_since(start.started)).unwrap_or(0)
 }
 
+/// A message has room for so many files and more; the latest are told. `session.json` has them all.
+const MOST_FILES_TOLD: usize = 1000;
 /// So much of the disk is left free, so that open files can still be ended and the rest of the machine lives, in bytes.
 const RESERVE: u64 = 64 << 20;

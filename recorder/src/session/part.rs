@@ -120,6 +120,11 @@ impl Part {
         Ok(())
     }
 
+    /// Enters how far it has come.
+    pub(super) fn report(&self, archive: &mut Archive) {
+        archive.grown(&self.name, self.writer.bytes(), self.writer.duration_ms());
+    }
+
     /// Writes what is queued and completes the file.
     pub(super) fn finish(mut self, archive: &mut Archive, done: &mut Vec<Done>) -> io::Result<()> {
         let mut written = Ok(());

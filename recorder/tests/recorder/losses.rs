@@ -80,3 +80,76 @@ fn stats(node: &mut Node) -> TrackStats {
         }
     }
 }
+
+/// Numbers that look random, the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+#[test]
+fn on_a_bad_network_what_is_kept_is_where_it_belongs() {
+    let (mut node, _recorder) = Node::with_recorder();
+    let start = session("s1");
+    let clips = [Clip::sound(6), Clip::picture(Codec::Vp8, "320x240", 6)];
+    node.begin(
+        &start,
+        &[track(&start, 1, Source::Microphone, Codec::Opus), track(&start, 2, Source::Camera, Codec::Vp8)],
+    );
+    let mut senders = [Sender::new(1, &clips[0]), Sender::new(2, &clips[1])];
+    senders[1].delay_us = 180_000;
+    let (mut dice, mut packets) = (Dice(7), Vec::new());
+    for (index, sender) in senders.iter_mut().enumerate() {
+        node.send_report(sender, 0);
+        let mut first = true;
+        while sender.next_at().is_some() {
+            for mut packet in sender.packets() {
+                // One in fifty is lost, every packet is up to 80 ms late, some overtake others.
+                if !first && dice.below(50) == 0 {
+                    node.frame(&Frame::Gap {
+                        track: sender.track,
+                        ssrc: sender.ssrc,
+                        from: packet.seq,
+                        to: packet.seq,
+                        reason: GapReason::Loss,
+                    });
+                    continue;
+                }
+                packet.arrival.0 += if first { 0 } else { dice.below(80_000) };
+                first = false;
+                packets.push((index, packet));
+            }
+        }
+    }
+    packets.sort_by_key(|(_, packet)| packet.arrival);
+    let mut reported = 0;
+    for (index, packet) in &packets {
+        let at = packet.arrival.0 - crate::support::BEGAN;
+        if at / 1_000_000 > reported {
+            reported = at / 1_000_000;
+            senders.iter().for_each(|sender| node.send_report(sender, at - sender.delay_us));
+        }
+        node.send_packet(&senders[*index], packet);
+    }
+    node.stop(&start);
+
+    let file = node.archive(&start).join("9-camera-1.webm");
+    let probe = Probe::read(&file);
+    decodes(&file);
+    let mut offsets = Vec::new();
+    for (codec, clip, early) in [("opus", &clips[0], 0.0065), ("vp8", &clips[1], 0.0)] {
+        let (stream, hashes) = (probe.stream(codec), clip.hashes());
+        assert!(stream.hashes.len() > hashes.len() / 3 && stream.hashes.len() < hashes.len());
+        for (hash, time) in stream.hashes.iter().zip(&stream.times) {
+            let index = hashes.iter().position(|other| other == hash).unwrap();
+            offsets.push(time + early - index as f64 * clip.step_us as f64 / 1e6);
+        }
+    }
+    let least = offsets.iter().copied().fold(f64::MAX, f64::min);
+    let most = offsets.iter().copied().fold(f64::MIN, f64::max);
+    assert!(most - least < 0.02, "frames are up to {} s off", most - least);
+}
