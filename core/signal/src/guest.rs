@@ -20,6 +20,9 @@ pub type MintGuest = Arc<dyn Fn(&GuestRequest) -> Option<String> + Send + Sync>;
 pub struct GuestRequest {
     /// Name for people, 1–64 characters.
     pub name: String,
+    /// Who it is, to renew its token: 32 hexadecimal digits of the page's own choice, told to nobody else.
+    #[serde(default)]
+    pub guest: Option<String>,
 }
 
 /// `POST /dev/token`. Only this machine's own pages get one: the peer is on loopback, and the page's origin is the host
@@ -39,6 +42,10 @@ pub(crate) async fn mint(
     let length = request.name.trim().chars().count();
     if !(1..=64).contains(&length) {
         return problem(StatusCode::BAD_REQUEST, "invalid-message", "a guest's name has 1 to 64 characters");
+    }
+    let is_id = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if request.guest.as_ref().is_some_and(|id| !is_id(id)) {
+        return problem(StatusCode::BAD_REQUEST, "invalid-message", "`guest` is 32 hexadecimal digits");
     }
     match mint(&request) {
         Some(token) => {

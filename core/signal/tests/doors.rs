@@ -1,5 +1,7 @@
 //! The doors over real sockets: what clients and pages see, with a shell that is a few lines of the test.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod door;
 
 use std::time::Duration;
@@ -219,6 +221,9 @@ async fn guest_tokens_are_only_for_the_nodes_own_page() {
     }
     let own = [("host", host.as_str()), ("origin", own.as_str())];
     assert_eq!(ask(&own, r#"{"name":"  "}"#).await.status, 400);
+    assert_eq!(ask(&own, r#"{"name":"Ann","guest":"admin"}"#).await.status, 400);
+    let renewal = r#"{"name":"Ann","guest":"00112233445566778899aabbccddeeff"}"#;
+    assert_eq!(ask(&own, renewal).await.status, 200);
     assert_eq!(ask(&own, "{").await.status, 400);
     assert_eq!(ask(&own, &format!(r#"{{"name":"{}"}}"#, "x".repeat(70_000))).await.status, 413);
     let door = Door::without_guests().await;
