@@ -1,0 +1,100 @@
+// The grid: one tile for each participant, one more for a shared screen.
+
+/** Shows participants and their tracks. */
+export class Tiles {
+  #grid;
+  #tiles = new Map();
+
+  constructor(grid) {
+    this.#grid = grid;
+  }
+
+  /** A participant is there, with or without media. */
+  add(publisherId, name, { own = false, screen = false } = {}) {
+    const key = keyOf(publisherId, screen);
+    if (this.#tiles.has(key)) return this.#tiles.get(key);
+    const tile = element("article", "tile");
+    tile.classList.toggle("own", own);
+    tile.dataset.publisher = publisherId;
+    const initial = element("div", "initial", [...name][0]?.toUpperCase() ?? "?");
+    initial.setAttribute("aria-hidden", "true");
+    const caption = element("span", "caption", screen ? `${name} · screen` : own ? `${name} (you)` : name);
+    tile.append(initial, caption);
+    this.#grid.append(tile);
+    this.#tiles.set(key, { tile, caption, name });
+    this.#arrange();
+    return this.#tiles.get(key);
+  }
+
+  /** Shows or plays a track. */
+  show({ publisherId, trackId, kind, source, track, muted = false }, name, own = false) {
+    const { tile } = this.add(publisherId, name, { own, screen: source.startsWith("screen") });
+    if (kind === "audio" && own) return;
+    const media = document.createElement(kind);
+    media.autoplay = true;
+    media.playsInline = true;
+    media.muted = own;
+    media.className = source;
+    media.dataset.track = trackId;
+    media.srcObject = new MediaStream([track]);
+    if (kind === "video") {
+      media.onresize = () => tile.classList.toggle("seen", media.videoWidth > 0);
+    }
+    tile.prepend(media);
+    if (muted) this.setMuted(publisherId, trackId, true);
+  }
+
+  /** A track is over. */
+  hide({ publisherId, trackId, source }) {
+    const screen = source.startsWith("screen");
+    const entry = this.#tiles.get(keyOf(publisherId, screen));
+    if (!entry) return;
+    const media = [...entry.tile.querySelectorAll("video, audio")].find((media) => media.dataset.track === String(trackId));
+    if (media) {
+      media.srcObject = null;
+      media.remove();
+    }
+    const hasPicture = entry.tile.querySelector("video") !== null;
+    entry.tile.classList.toggle("seen", hasPicture);
+    if (screen && !hasPicture) this.#drop(keyOf(publisherId, true));
+  }
+
+  setMuted(publisherId, trackId, muted) {
+    const { tile, caption } = this.#tiles.get(keyOf(publisherId, false)) ?? {};
+    const media = tile && [...tile.querySelectorAll("video, audio")].find((media) => media.dataset.track === String(trackId));
+    if (media instanceof HTMLAudioElement || (tile?.classList.contains("own") && !media)) caption.classList.toggle("muted", muted);
+    if (media instanceof HTMLVideoElement) tile.classList.toggle("seen", !muted);
+  }
+
+  remove(publisherId) {
+    this.#drop(keyOf(publisherId, false));
+    this.#drop(keyOf(publisherId, true));
+  }
+
+  clear() {
+    [...this.#tiles.keys()].forEach((key) => this.#drop(key));
+  }
+
+  #drop(key) {
+    this.#tiles.get(key)?.tile.remove();
+    this.#tiles.delete(key);
+    this.#arrange();
+  }
+
+  /** As many columns as make the tiles nearly square on a wide window. */
+  #arrange() {
+    this.#grid.style.setProperty("--columns", Math.ceil(Math.sqrt(this.#tiles.size || 1)));
+  }
+}
+
+function keyOf(publisherId, screen) {
+  return `${publisherId}/${screen ? "screen" : "person"}`;
+}
+
+function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  // Names come from other people: text, never markup.
+  made.textContent = text;
+  return made;
+}
