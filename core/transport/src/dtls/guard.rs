@@ -20,6 +20,8 @@ pub(super) struct Guard {
     /// Number of the next unprotected record that we hand on: theirs mean nothing after reassembly.
     sequence: u64,
     fragments: usize,
+    /// Those of them that are shorter than [`SMALL_FRAGMENT`] without being a message's last.
+    small: usize,
     bytes: usize,
     /// Unprotected alerts and cipher changes handed on.
     signals: usize,
@@ -56,6 +58,7 @@ impl Guard {
             answered: 0,
             sequence: 0,
             fragments: 0,
+            small: 0,
             bytes: 0,
             signals: 0,
             early: 0,
@@ -180,10 +183,16 @@ impl Guard {
         if partial.has(&fragment) {
             return Ok(());
         }
+        let is_small = fragment.data.len() < SMALL_FRAGMENT && !fragment.is_last();
+        if is_small && self.small == MAX_SMALL {
+            self.dropped += 1;
+            return Ok(());
+        }
         if self.fragments == MAX_FRAGMENTS || self.bytes + fragment.data.len() > MAX_BYTES {
             return Err(AllowanceSpent);
         }
         self.fragments += 1;
+        self.small += usize::from(is_small);
         self.bytes += fragment.data.len();
         partial.pieces.insert(fragment.offset, fragment.data.to_vec());
         Ok(())
@@ -235,11 +244,11 @@ impl Partial {
     }
 }
 
-/// Whether a fragment is one that a real stack sends.
+/// Whether a fragment can be part of a handshake at all.
 fn is_acceptable(fragment: &Fragment<'_>) -> bool {
     let (header, length) = (fragment.header, fragment.data.len());
     let inside = fragment.offset + length <= header.length && header.length <= MAX_MESSAGE;
-    let useful = length >= MIN_FRAGMENT || (fragment.is_last() && (length > 0 || header.length == 0));
+    let useful = length > 0 || header.length == 0;
     inside && useful && header.sequence < MAX_MESSAGES
 }
 
@@ -248,8 +257,10 @@ const CLOSE_NOTIFY: u8 = 0;
 
 /// The longest handshake message, in bytes. A chain of RSA-4096 certificates takes a third of it.
 const MAX_MESSAGE: usize = 16_384;
-/// The shortest piece of a message but for its last, in bytes. OpenSSL at its smallest MTU sends 230.
-const MIN_FRAGMENT: usize = 128;
+/// Pieces below this are not how a message is cut, in bytes: OpenSSL at its smallest MTU sends 230.
+const SMALL_FRAGMENT: usize = 128;
+/// But it fills up a datagram with the beginning of the next message, which may be a single byte. Once or twice a flight.
+const MAX_SMALL: usize = 32;
 /// Fragments kept in an association's life, repeats not counted. A browser needs about 10, small fragments 30.
 const MAX_FRAGMENTS: usize = 256;
 /// Bytes of handshake kept in an association's life. A large handshake has 12 KiB.
