@@ -8,6 +8,7 @@ use lockgate_model::carrier::{FileState, StartSession};
 use lockgate_model::{PublisherId, RoomName};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statvfs};
 
+use super::durable::Durable;
 use super::events::{Event, EventLog};
 use super::manifest::{FileEntry, Group, Manifest, SessionEnd};
 use super::sweep::{Swept, sweep_session};
@@ -21,6 +22,7 @@ pub struct Archive {
     events: EventLog,
     /// The manifest has changed since it was written.
     unsaved: bool,
+    durable: Durable,
 }
 
 /// A file that was made and is empty.
@@ -36,7 +38,7 @@ pub struct NewFile {
 
 impl Archive {
     /// Makes the folder, or opens it when the session goes on; files that were left open there are mended.
-    pub fn open(root: &Path, start: &StartSession) -> io::Result<(Self, Vec<Swept>)> {
+    pub fn open(root: &Path, start: &StartSession, durable: Durable) -> io::Result<(Self, Vec<Swept>)> {
         let folder = root.join(folder_name(&start.room)).join(start.session.as_str());
         std::fs::create_dir_all(&folder)?;
         let swept = sweep_session(&folder)?;
@@ -46,7 +48,7 @@ impl Archive {
         (manifest.end, manifest.reason) = (None, None);
         manifest.save(&folder.join(MANIFEST))?;
         let events = EventLog::open(&folder.join(EVENTS))?;
-        Ok((Self { folder, manifest, events, unsaved: false }, swept))
+        Ok((Self { folder, manifest, events, unsaved: false, durable }, swept))
     }
 
     /// Notes what happened, at a time in microseconds on the session's timeline.
@@ -95,7 +97,9 @@ impl Archive {
         at_us: i64,
         update: impl FnOnce(&mut FileEntry),
     ) -> io::Result<()> {
-        rename_free(&self.folder.join(open_name(name)), &self.folder.join(name))?;
+        let path = self.folder.join(name);
+        rename_free(&self.folder.join(open_name(name)), &path)?;
+        self.durable.soon(path);
         let open = open_name(name);
         if let Some(entry) = self.manifest.files.iter_mut().find(|entry| entry.path == open) {
             entry.path = name.to_owned();

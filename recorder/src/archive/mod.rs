@@ -4,12 +4,14 @@
 //! this module's business.
 
 mod date;
+mod durable;
 mod events;
 mod folder;
 mod manifest;
 mod sweep;
 
 pub use date::rfc3339;
+pub use durable::Durable;
 pub use events::Event;
 pub use folder::{Archive, NewFile};
 pub use manifest::{FileEntry, Group, Manifest, SessionEnd, TrackEntry};

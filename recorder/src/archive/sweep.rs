@@ -53,6 +53,7 @@ fn mend(path: PathBuf) -> Option<Swept> {
     let outcome = repair(&file).and_then(|repair| match repair {
         Repair::Mended(_) => {
             let complete = free_name(&path);
+            file.sync_all()?;
             rename_free(&path, &complete)?;
             Ok((repair, complete))
         }

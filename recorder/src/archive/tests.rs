@@ -19,7 +19,11 @@ fn start(room: &str) -> StartSession {
 }
 
 fn open(root: &Path) -> Archive {
-    Archive::open(root, &start("r")).unwrap().0
+    Archive::open(root, &start("r"), durable()).unwrap().0
+}
+
+fn durable() -> Durable {
+    Durable::start().unwrap().0
 }
 
 fn head() -> Head {
@@ -146,7 +150,7 @@ fn a_session_that_goes_on_keeps_its_files_and_counts_on() {
 fn every_room_has_a_folder_that_a_file_system_takes() {
     let root = tempfile::tempdir().unwrap();
     for room in ["../..", "a/b", &"ü".repeat(64)] {
-        let (archive, _) = Archive::open(root.path(), &start(room)).unwrap();
+        let (archive, _) = Archive::open(root.path(), &start(room), durable()).unwrap();
         assert_eq!(archive.folder().parent().and_then(Path::parent), Some(root.path()), "{room}");
         assert_eq!(archive.manifest().room.as_str(), room);
     }

@@ -12,11 +12,13 @@ use lockgate_model::carrier::{
 };
 
 use super::{Input, Outlet};
+use crate::archive::Durable;
 use crate::session::{Outbox, Session};
 
 /// Sessions, and the way back to the node.
 pub(super) struct Engine {
     root: PathBuf,
+    durable: Durable,
     sessions: HashMap<RecordingId, Session>,
     routes: HashMap<TrackNumber, RecordingId>,
     early: Early,
@@ -32,10 +34,11 @@ struct Node {
 }
 
 impl Engine {
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(super) fn new(root: PathBuf, durable: Durable) -> Self {
         let now = Instant::now();
         Self {
             root,
+            durable,
             sessions: HashMap::new(),
             routes: HashMap::new(),
             early: Early::default(),
@@ -100,7 +103,7 @@ impl Engine {
         if self.sessions.len() >= MAX_SESSIONS {
             return self.refuse(id, "the recorder has as many sessions as it takes");
         }
-        match Session::open(&self.root, start, now, &mut self.out) {
+        match Session::open(&self.root, start, self.durable.clone(), now, &mut self.out) {
             Ok(session) => {
                 tracing::info!(session = %id, "recording");
                 self.sessions.insert(id, session);

@@ -14,7 +14,7 @@ use std::thread;
 use bytes::Bytes;
 use lockgate_model::carrier::ToRecorder;
 
-use crate::archive::sweep;
+use crate::archive::{Durable, sweep};
 use crate::config::Config;
 use crate::session::report_swept;
 use engine::Engine;
@@ -59,8 +59,9 @@ pub fn run(config: &Config, ready: impl FnOnce(Stop)) -> std::io::Result<()> {
     report_swept(&sweep(&config.directory));
     let link = Link::new(config.socket.clone(), inputs);
     thread::Builder::new().name("link".into()).spawn(move || link.run())?;
-    Engine::new(config.directory.clone()).run(&engine_inputs);
-    Ok(())
+    let (durable, written) = Durable::start()?;
+    Engine::new(config.directory.clone(), durable).run(&engine_inputs);
+    written.join().map_err(|_| std::io::Error::other("files may not have reached the disk"))
 }
 
 /// Batches of at most 64 KiB (or one frame) that may wait for the engine.

@@ -248,17 +248,6 @@ impl Group {
         let extension = if head.is_webm() { "webm" } else { "mkv" };
         let NewFile { file, name, part } = archive.create(self.publisher, self.kind, extension)?;
         let writer = Writer::create(file, &head)?;
-        let tracks = adds.iter().zip(&shapes).map(|(add, shape)| archive::TrackEntry {
-            track: add.number,
-            track_id: add.track_id.clone(),
-            kind: add.kind,
-            source: add.source,
-            codec: add.codec,
-            width: shape.width,
-            height: shape.height,
-            frames: 0,
-            keyframes: 0,
-        });
         let entry = FileEntry {
             path: format!("{name}.part"),
             state: FileState::Open,
@@ -270,7 +259,7 @@ impl Group {
             start_us,
             duration_ms: 0,
             bytes: writer.bytes(),
-            tracks: tracks.collect(),
+            tracks: adds.iter().zip(&shapes).map(|(add, shape)| track_entry(add, shape)).collect(),
             mended: false,
         };
         archive.opened(entry, i64::try_from(start_us).unwrap_or(i64::MAX));
@@ -305,6 +294,20 @@ impl Group {
     fn end_part(&mut self, archive: &mut Archive) -> io::Result<()> {
         let Some(part) = self.part.take() else { return Ok(()) };
         part.finish(archive, &mut self.done)
+    }
+}
+
+fn track_entry(add: &AddTrack, shape: &Shape) -> archive::TrackEntry {
+    archive::TrackEntry {
+        track: add.number,
+        track_id: add.track_id.clone(),
+        kind: add.kind,
+        source: add.source,
+        codec: add.codec,
+        width: shape.width,
+        height: shape.height,
+        frames: 0,
+        keyframes: 0,
     }
 }
 

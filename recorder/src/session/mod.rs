@@ -20,7 +20,7 @@ use lockgate_model::carrier::{
     AddTrack, Frame, FromRecorder, NodeTime, SessionState, StartSession, TrackNumber, TrackStats,
 };
 
-use crate::archive::{self, Archive, Event, SessionEnd, Swept};
+use crate::archive::{self, Archive, Durable, Event, SessionEnd, Swept};
 use crate::clock::PublisherClock;
 use group::Group;
 pub(crate) use outbox::Outbox;
@@ -51,8 +51,14 @@ enum State {
 
 impl Session {
     /// Makes the session's folder, or goes on with it.
-    pub(crate) fn open(root: &Path, start: StartSession, now: Instant, out: &mut Outbox) -> io::Result<Self> {
-        let (mut archive, swept) = Archive::open(root, &start)?;
+    pub(crate) fn open(
+        root: &Path,
+        start: StartSession,
+        durable: Durable,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> io::Result<Self> {
+        let (mut archive, swept) = Archive::open(root, &start, durable)?;
         report_swept(&swept);
         archive.note(0, Event::Session { epoch: start.epoch });
         archive.flush()?;
