@@ -265,6 +265,7 @@ impl Plugin {
     }
 
     fn said(&self, hook: Hook, said: Said) {
+        tracing::debug!(plugin = self.name, hook = hook.as_str(), ?said, "a plugin answered");
         self.counters.verdict(hook, said);
     }
 }

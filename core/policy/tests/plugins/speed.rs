@@ -11,7 +11,14 @@ use crate::support::{auth, camera, load, plugin, somebody, subscription, token};
 #[ignore = "prints figures: cargo test -p lockgate-policy --profile ci -- --ignored --nocapture"]
 async fn figures_of_a_decision_with_a_fresh_instance() {
     let viewer = json!({ "roles": { "viewer": { "max_spatial": 1, "sees": ["host"] } } });
-    let policy = load(vec![plugin("jwt-auth", json!({})), plugin("subscription-policy", viewer)]);
+    let started = Instant::now();
+    let before = resident();
+    let policy = load(vec![
+        plugin("jwt-auth", json!({})),
+        plugin("room-admission", json!({})),
+        plugin("subscription-policy", viewer),
+    ]);
+    println!("loading three plugins: {:?}; resident memory {before} before, {} after", started.elapsed(), resident());
     let who = somebody("v", Some("viewer"), Grant::default());
     for tracks in [1, 50] {
         let host = somebody("h", Some("host"), Grant::default());
@@ -33,6 +40,7 @@ async fn figures_of_a_decision_with_a_fresh_instance() {
         taken.push(started.elapsed());
     }
     print("auth, HS256, asked to answered", taken);
+    println!("resident memory {} after all that", resident());
     for plugin in policy.stats().plugins {
         for hook in plugin.hooks {
             let mean = hook.latency_sum / u32::try_from(hook.calls).unwrap();
@@ -44,6 +52,13 @@ async fn figures_of_a_decision_with_a_fresh_instance() {
             );
         }
     }
+}
+
+/// `VmRSS` as the system writes it.
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap_or("unknown").trim().to_owned()
 }
 
 fn print(what: &str, mut taken: Vec<Duration>) {
