@@ -1,1 +1,15 @@
 //! RTP and RTCP packets as views, extended numbers, codec descriptors.
+//!
+//! Nothing here owns a packet or keeps time: functions read bytes that somebody else holds, and never panic on any of them.
+
+mod codec;
+mod extension;
+mod header;
+mod number;
+mod rtcp;
+
+pub use codec::{PacketFacts, Vp8Fields, inspect};
+pub use extension::{Element, Extensions, Profile};
+pub use header::{Header, HeaderError};
+pub use number::{Unwrapper, ntp_middle};
+pub use rtcp::{Feedback, ReportBlock, SenderInfo, TwccPacket, is_rtcp, parse_rtcp, write};
