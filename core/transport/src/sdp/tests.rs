@@ -1,0 +1,234 @@
+//! Real browsers' offers, the trips of our own descriptions, and broken ones.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use lockgate_model::{Bitrate, Codec, MediaKind};
+use proptest::prelude::*;
+
+use super::*;
+use crate::dtls::Fingerprint;
+use crate::ice::Credentials;
+
+const FINGERPRINT: &str =
+    "sha-256 11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00";
+
+fn offer() -> String {
+    let lines = [
+        "v=0",
+        "o=- 4611731400430051336 2 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE 0 1 2",
+        "a=extmap-allow-mixed",
+        "a=msid-semantic: WMS stream",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8",
+        "c=IN IP4 0.0.0.0",
+        "a=rtcp:9 IN IP4 0.0.0.0",
+        "a=ice-ufrag:someufrag",
+        "a=ice-pwd:somepasswordthatislongenough",
+        "a=ice-options:trickle",
+        &format!("a=fingerprint:{FINGERPRINT}"),
+        "a=setup:actpass",
+        "a=mid:0",
+        "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+        "a=extmap:3/sendonly http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+        "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
+        "a=sendonly",
+        "a=msid:stream microphone",
+        "a=rtcp-mux",
+        "a=rtpmap:111 opus/48000/2",
+        "a=rtcp-fb:111 transport-cc",
+        "a=fmtp:111 minptime=10;useinbandfec=1",
+        "a=rtpmap:63 red/48000/2",
+        "a=ssrc:1001 cname:name",
+        "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103",
+        "c=IN IP4 0.0.0.0",
+        "a=ice-ufrag:someufrag",
+        "a=ice-pwd:somepasswordthatislongenough",
+        &format!("a=fingerprint:{FINGERPRINT}"),
+        "a=setup:actpass",
+        "a=mid:1",
+        "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
+        "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+        "a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+        "a=sendonly",
+        "a=msid:stream camera",
+        "a=rtcp-mux",
+        "a=rtcp-rsize",
+        "a=rtpmap:96 VP8/90000",
+        "a=rtcp-fb:96 goog-remb",
+        "a=rtcp-fb:96 transport-cc",
+        "a=rtcp-fb:96 ccm fir",
+        "a=rtcp-fb:96 nack",
+        "a=rtcp-fb:96 nack pli",
+        "a=rtpmap:97 rtx/90000",
+        "a=fmtp:97 apt=96",
+        "a=rtpmap:102 H264/90000",
+        "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
+        "a=rtpmap:103 rtx/90000",
+        "a=fmtp:103 apt=102",
+        "a=rid:low send",
+        "a=rid:high send",
+        "a=simulcast:send low;~high",
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        "c=IN IP4 0.0.0.0",
+        "a=ice-ufrag:someufrag",
+        "a=ice-pwd:somepasswordthatislongenough",
+        &format!("a=fingerprint:{FINGERPRINT}"),
+        "a=setup:actpass",
+        "a=mid:2",
+        "a=sctp-port:5000",
+    ];
+    lines.map(|line| format!("{line}\r\n")).concat()
+}
+
+#[test]
+fn a_browsers_offer_is_read() {
+    let offer = read_offer(&offer()).unwrap();
+    assert_eq!(offer.setup, Setup::ActPass);
+    assert_eq!(offer.fingerprints, [FINGERPRINT.parse::<Fingerprint>().unwrap()]);
+    let [audio, video, data] = &offer.sections[..] else { panic!("three sections") };
+    assert_eq!((audio.kind, audio.codec().unwrap().codec, audio.sends), (Some(MediaKind::Audio), Codec::Opus, true));
+    assert_eq!(audio.extensions.id(Extension::Twcc), Some(3), "a direction behind the id is no part of it");
+    assert_eq!(audio.sources, [(1001, None)]);
+    assert_eq!(video.track_id(), Some("camera"));
+    assert_eq!(video.rids, ["low", "high"]);
+    let vp8 = video.codec().unwrap();
+    assert_eq!((vp8.payload_type, vp8.rtx, vp8.codec), (96, Some(97), Codec::Vp8));
+    assert_eq!(vp8.feedback, Feedback { nack: true, pli: true, fir: true, twcc: true });
+    assert_eq!((data.kind, data.media.as_str()), (None, "application"));
+}
+
+const CANDIDATES: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000)];
+
+fn local<'a>(ice: &'a Credentials, fingerprint: &'a Fingerprint, setup: Setup) -> Local<'a> {
+    Local { session: 7, version: 1, ice, fingerprint, setup, candidates: &CANDIDATES }
+}
+
+#[test]
+fn the_answer_takes_what_is_allowed_and_rejects_the_rest() {
+    let offer = read_offer(&offer()).unwrap();
+    let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
+    let lines: Vec<_> = offer
+        .sections
+        .iter()
+        .map(|section| AnswerLine {
+            section,
+            accepted: section.codec().filter(|_| section.mid != "0"),
+            extensions: section.extensions,
+            receives: true,
+            max_bitrate: Some(Bitrate(1_500_500)),
+        })
+        .collect();
+    let text = write_answer(&local(&ice, &fingerprint, Setup::Passive), &lines);
+    assert!(text.contains("a=group:BUNDLE 1\r\n"));
+    assert!(text.contains("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n"));
+    assert!(text.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
+    assert!(text.contains("m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\n"));
+    assert!(text.contains("b=AS:1501\r\nb=TIAS:1500500\r\n"));
+    assert!(text.contains("a=simulcast:recv low;high\r\n"));
+    let answer = read_answer(&text).unwrap();
+    let states: Vec<_> =
+        answer.sections.iter().map(|section| (section.rejected, section.receives && !section.rejected)).collect();
+    assert_eq!(states, [(true, false), (false, true), (true, false)]);
+}
+
+#[test]
+fn our_offer_can_be_read_and_says_what_is_sent() {
+    let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
+    let codec = CodecLine {
+        payload_type: 96,
+        codec: Codec::Vp8,
+        fmtp: String::new(),
+        rtx: Some(97),
+        feedback: Feedback::wanted(Codec::Vp8),
+    };
+    let line = |mid, sends| OfferLine {
+        mid,
+        kind: MediaKind::Video,
+        codec: &codec,
+        extensions: ExtensionMap::of(&[(Extension::Mid, 1)]),
+        sends,
+    };
+    let sends = Sends::Track { stream: "42", track: "camera", ssrc: 9, rtx: Some(10) };
+    let text = write_offer(
+        &local(&ice, &fingerprint, Setup::ActPass),
+        &[line("0", sends), line("1", Sends::Nothing), line("2", Sends::Stopped)],
+    );
+    let offer = read_offer(&text).unwrap();
+    assert_eq!(offer.sections[0].msid, Some(("42".into(), Some("camera".into()))));
+    assert_eq!(offer.sections[0].sources, [(9, Some(10))]);
+    assert!(offer.sections[0].sends && !offer.sections[1].sends);
+    assert!(!offer.sections[1].rejected && offer.sections[2].rejected);
+    assert!(text.contains("a=group:BUNDLE 0 1\r\n"));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let without = |part: &str| {
+        offer().lines().filter(|line| !line.starts_with(part)).map(|line| format!("{line}\r\n")).collect::<String>()
+    };
+    for (part, what) in [
+        ("a=ice-ufrag", "a=ice-ufrag"),
+        ("a=setup", "a=setup"),
+        ("a=fingerprint", "a=fingerprint of a known hash function"),
+        ("a=mid", "a=mid"),
+    ] {
+        assert_eq!(read_offer(&without(part)).unwrap_err(), SdpError::Missing { what });
+    }
+    assert!(matches!(read_offer("nonsense"), Err(SdpError::Syntax { .. })));
+    assert!(matches!(read_offer(&offer().replace("a=mid:1", "a=mid:0")), Err(SdpError::Wrong { .. })));
+    assert!(matches!(read_answer(&offer()), Err(SdpError::Wrong { .. })));
+}
+
+#[test]
+fn h264_streams_are_compatible_when_mode_and_profile_are_equal() {
+    let line = |fmtp: &str| CodecLine {
+        payload_type: 1,
+        codec: Codec::H264,
+        fmtp: fmtp.into(),
+        rtx: None,
+        feedback: Feedback::default(),
+    };
+    let base = line("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f");
+    assert!(base.is_compatible(&line("profile-level-id=420034;packetization-mode=1")));
+    assert!(!base.is_compatible(&line("profile-level-id=42001f;packetization-mode=0")));
+    assert!(!base.is_compatible(&line("profile-level-id=64001f;packetization-mode=1")));
+}
+
+#[test]
+fn candidates_are_checked_and_ends_are_ends() {
+    for good in [
+        "",
+        "end-of-candidates",
+        "candidate:1 1 udp 2113937151 192.0.2.1 5000 typ host generation 0",
+        "a=candidate:1 1 UDP 1 a.local 9 typ host",
+    ] {
+        assert_eq!(check_candidate(good), Ok(()), "{good}");
+    }
+    for bad in [
+        "candidate:1 1 udp",
+        "nonsense",
+        "candidate:1 x udp 1 192.0.2.1 5000 typ host",
+        "candidate:1 1 sctp 1 192.0.2.1 5000 typ host",
+    ] {
+        assert!(check_candidate(bad).is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn broken_descriptions_give_errors_and_never_panic(at in any::<prop::sample::Index>(), length in 0_usize..40, with in ".{0,12}") {
+        let text = offer();
+        let start = at.index(text.len());
+        let end = (start + length).min(text.len());
+        let broken = format!("{}{with}{}", &text[..start], &text[end..]);
+        if let Ok(description) = read_offer(&broken) {
+            prop_assert!(description.sections.len() <= MAX_SECTIONS);
+        }
+        let _ = read_answer(&broken);
+        let _ = check_candidate(&broken);
+    }
+}

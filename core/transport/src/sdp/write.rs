@@ -1,0 +1,206 @@
+//! Writing our descriptions: answers to publishers, offers to viewers.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use lockgate_model::{Bitrate, MediaKind};
+
+use super::{CodecLine, ExtensionMap, Feedback, Section, Setup};
+use crate::dtls::Fingerprint;
+use crate::ice::Credentials;
+
+/// What all our lines of a connection say.
+pub struct Local<'a> {
+    /// Session id (RFC 8866 §5.2): random, the same for the connection's life, below 2^63.
+    pub session: u64,
+    /// Counts the descriptions of the connection.
+    pub version: u64,
+    /// Our ICE credentials.
+    pub ice: &'a Credentials,
+    /// Our certificate.
+    pub fingerprint: &'a Fingerprint,
+    /// Who starts the handshake.
+    pub setup: Setup,
+    /// Where we can be reached, best first.
+    pub candidates: &'a [SocketAddr],
+}
+
+/// An answered m-line.
+pub struct AnswerLine<'a> {
+    /// As it was offered.
+    pub section: &'a Section,
+    /// The codec that is taken; none: the line is rejected.
+    pub accepted: Option<&'a CodecLine>,
+    /// The header extensions that are taken.
+    pub extensions: ExtensionMap,
+    /// Whether we receive on it now.
+    pub receives: bool,
+    /// What the peer should send at most.
+    pub max_bitrate: Option<Bitrate>,
+}
+
+/// An offered m-line.
+pub struct OfferLine<'a> {
+    /// Its mid.
+    pub mid: &'a str,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Its codec, also while nothing is sent.
+    pub codec: &'a CodecLine,
+    /// The header extensions that may be sent.
+    pub extensions: ExtensionMap,
+    /// What is sent on it.
+    pub sends: Sends<'a>,
+}
+
+/// What is sent on an offered m-line.
+pub enum Sends<'a> {
+    /// A track.
+    Track {
+        /// First part of `a=msid`.
+        stream: &'a str,
+        /// Second part of `a=msid`.
+        track: &'a str,
+        /// Its source.
+        ssrc: u32,
+        /// The source of its retransmissions, if it has them.
+        rtx: Option<u32>,
+    },
+    /// Nothing for now.
+    Nothing,
+    /// Nothing ever again: port 0.
+    Stopped,
+}
+
+/// The answer to a publisher's offer.
+pub fn write_answer(local: &Local<'_>, lines: &[AnswerLine<'_>]) -> String {
+    let mut out = String::with_capacity(1024 + 512 * lines.len());
+    let bundled = lines.iter().filter(|line| line.accepted.is_some()).map(|line| line.section.mid.as_str());
+    session(&mut out, local, bundled);
+    for line in lines {
+        match line.accepted {
+            Some(codec) => accepted(&mut out, local, line, codec),
+            None => rejected(&mut out, line.section),
+        }
+    }
+    out
+}
+
+/// An offer to a viewer.
+pub fn write_offer(local: &Local<'_>, lines: &[OfferLine<'_>]) -> String {
+    let mut out = String::with_capacity(1024 + 640 * lines.len());
+    let bundled = lines.iter().filter(|line| !matches!(line.sends, Sends::Stopped)).map(|line| line.mid);
+    session(&mut out, local, bundled);
+    lines.iter().for_each(|line| offered(&mut out, local, line));
+    out
+}
+
+/// Writes a line with the ending of RFC 8866 §5. Writing to a text cannot fail.
+macro_rules! line {
+    ($out:expr, $($format:tt)*) => {{
+        let _ = write!($out, $($format)*);
+        $out.push_str("\r\n");
+    }};
+}
+
+fn session<'a>(out: &mut String, local: &Local<'_>, bundled: impl Iterator<Item = &'a str>) {
+    line!(out, "v=0");
+    line!(out, "o=- {} {} IN IP4 127.0.0.1", local.session, local.version);
+    line!(out, "s=-");
+    line!(out, "t=0 0");
+    line!(out, "a=group:BUNDLE{}", bundled.fold(String::new(), |all, mid| all + " " + mid));
+    line!(out, "a=ice-lite");
+    line!(out, "a=msid-semantic:WMS *");
+}
+
+fn accepted(out: &mut String, local: &Local<'_>, line: &AnswerLine<'_>, codec: &CodecLine) {
+    let section = line.section;
+    line!(out, "m={} 9 {} {}", section.media, section.protocol, payload_types(codec));
+    connection(out, local, &section.mid);
+    if let Some(Bitrate(bps)) = line.max_bitrate {
+        line!(out, "b=AS:{}", bps.div_ceil(1000));
+        line!(out, "b=TIAS:{bps}");
+    }
+    line!(out, "a={}", if line.receives { "recvonly" } else { "inactive" });
+    formats(out, codec, codec.feedback.both(Feedback::wanted(codec.codec)));
+    extensions(out, line.extensions);
+    if !section.rids.is_empty() {
+        section.rids.iter().for_each(|rid| line!(out, "a=rid:{rid} recv"));
+        line!(out, "a=simulcast:recv {}", section.rids.join(";"));
+    }
+}
+
+fn rejected(out: &mut String, section: &Section) {
+    line!(out, "m={} 0 {} {}", section.media, section.protocol, section.format);
+    line!(out, "c=IN IP4 0.0.0.0");
+    line!(out, "a=mid:{}", section.mid);
+    line!(out, "a=inactive");
+}
+
+fn offered(out: &mut String, local: &Local<'_>, line: &OfferLine<'_>) {
+    let media = match line.kind {
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
+    };
+    let port = if matches!(line.sends, Sends::Stopped) { 0 } else { 9 };
+    line!(out, "m={media} {port} UDP/TLS/RTP/SAVPF {}", payload_types(line.codec));
+    connection(out, local, line.mid);
+    line!(out, "a={}", if matches!(line.sends, Sends::Track { .. }) { "sendonly" } else { "inactive" });
+    formats(out, line.codec, line.codec.feedback);
+    extensions(out, line.extensions);
+    if let Sends::Track { stream, track, ssrc, rtx } = line.sends {
+        line!(out, "a=msid:{stream} {track}");
+        if let Some(rtx) = rtx {
+            line!(out, "a=ssrc-group:FID {ssrc} {rtx}");
+        }
+        [Some(ssrc), rtx].into_iter().flatten().for_each(|ssrc| line!(out, "a=ssrc:{ssrc} cname:{stream}"));
+    }
+}
+
+/// What is the same on each line of a bundle.
+fn connection(out: &mut String, local: &Local<'_>, mid: &str) {
+    line!(out, "c=IN IP4 0.0.0.0");
+    line!(out, "a=mid:{mid}");
+    line!(out, "a=rtcp-mux");
+    line!(out, "a=rtcp-rsize");
+    line!(out, "a=ice-ufrag:{}", local.ice.ufrag);
+    line!(out, "a=ice-pwd:{}", local.ice.password);
+    line!(out, "a=fingerprint:{}", local.fingerprint);
+    let setup = match local.setup {
+        Setup::ActPass => "actpass",
+        Setup::Active => "active",
+        Setup::Passive => "passive",
+    };
+    line!(out, "a=setup:{setup}");
+    for (place, candidate) in local.candidates.iter().enumerate() {
+        // RFC 8445 §5.1.2.1: host candidates, in our order of preference.
+        let priority = (126 << 24) + ((65_535 - place.min(65_535) as u32) << 8) + 255;
+        let (ip, port) = (candidate.ip(), candidate.port());
+        line!(out, "a=candidate:{} 1 udp {priority} {ip} {port} typ host", place + 1);
+    }
+    line!(out, "a=end-of-candidates");
+}
+
+fn payload_types(codec: &CodecLine) -> String {
+    match codec.rtx {
+        Some(rtx) => format!("{} {rtx}", codec.payload_type),
+        None => codec.payload_type.to_string(),
+    }
+}
+
+fn formats(out: &mut String, codec: &CodecLine, feedback: Feedback) {
+    let payload_type = codec.payload_type;
+    line!(out, "a=rtpmap:{payload_type} {}", codec.rtpmap());
+    if !codec.fmtp.is_empty() {
+        line!(out, "a=fmtp:{payload_type} {}", codec.fmtp);
+    }
+    feedback.lines().for_each(|kind| line!(out, "a=rtcp-fb:{payload_type} {kind}"));
+    if let Some(rtx) = codec.rtx {
+        line!(out, "a=rtpmap:{rtx} rtx/{}", codec.codec.clock_rate());
+        line!(out, "a=fmtp:{rtx} apt={payload_type}");
+    }
+}
+
+fn extensions(out: &mut String, map: ExtensionMap) {
+    map.iter().for_each(|(extension, id)| line!(out, "a=extmap:{id} {}", extension.uri()));
+}

@@ -1,0 +1,108 @@
+//! Feedback for a sender's bandwidth estimation: which packets of a connection came, and when.
+//!
+//! Packets are noted by their transport-wide number; every interval the new ones are reported
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+
+use std::time::{Duration, Instant};
+
+use lockgate_rtp::{TwccPacket, Unwrapper, write};
+
+/// The receiving side's notes.
+pub struct TwccReceiver {
+    start: Instant,
+    numbers: Unwrapper,
+    /// Not reported yet, in ascending order of number.
+    waiting: Vec<TwccPacket>,
+    /// The number after the last reported one.
+    next: Option<u64>,
+    count: u8,
+    due: Option<Instant>,
+}
+
+impl TwccReceiver {
+    /// Notes of arrivals from now on.
+    pub fn new(now: Instant) -> Self {
+        // Not zero: an arrival may be rounded down.
+        let start = now.checked_sub(Duration::from_secs(1)).unwrap_or(now);
+        Self { start, numbers: Unwrapper::default(), waiting: Vec::new(), next: None, count: 0, due: None }
+    }
+
+    /// Notes a packet, whatever is in it: probes and repetitions count too.
+    pub fn note(&mut self, now: Instant, number: u16) {
+        let number = self.numbers.extend(number);
+        let arrival_us = now.duration_since(self.start).as_micros() as u64;
+        self.due.get_or_insert(now + INTERVAL);
+        let Err(place) = self.waiting.binary_search_by_key(&number, |packet| packet.number) else { return };
+        self.waiting.insert(place, TwccPacket { number, arrival_us });
+    }
+
+    /// When feedback is due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        // A burst is reported at once: what waits is bounded, and so is a packet's length.
+        self.due.map(|due| if self.waiting.len() >= MAX_WAITING { self.start } else { due })
+    }
+
+    /// The feedback packet, when it is due.
+    pub fn poll(&mut self, now: Instant, sender: u32, media: u32) -> Option<Vec<u8>> {
+        self.next_timeout().filter(|due| *due <= now)?;
+        self.due = None;
+        let first = self.waiting.first()?.number;
+        let last = self.waiting.last()?.number;
+        // Late packets reach back behind what was reported; a gap that is too long to be told is left out.
+        let base = self.next.map_or(first, |next| next.min(first)).max(last.saturating_sub(MAX_SPAN));
+        self.waiting.retain(|packet| packet.number >= base);
+        let packet = write::twcc(sender, media, self.count, base, &self.waiting);
+        self.waiting.clear();
+        self.next = Some(last + 1);
+        self.count = self.count.wrapping_add(1);
+        packet
+    }
+}
+
+/// Short enough for an estimator to see queues build up, long enough that feedback stays under 5 % of a call's traffic.
+const INTERVAL: Duration = Duration::from_millis(25);
+const MAX_WAITING: usize = 400;
+const MAX_SPAN: u64 = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Base and status count of a packet.
+    fn span(packet: &[u8]) -> (u16, u16) {
+        (u16::from_be_bytes([packet[12], packet[13]]), u16::from_be_bytes([packet[14], packet[15]]))
+    }
+
+    #[test]
+    fn losses_between_two_reports_are_reported() {
+        let now = Instant::now();
+        let mut receiver = TwccReceiver::new(now);
+        receiver.note(now, 10);
+        assert_eq!(receiver.poll(now, 1, 2), None, "not due yet");
+        assert_eq!(span(&receiver.poll(now + INTERVAL, 1, 2).unwrap()), (10, 1));
+        receiver.note(now + INTERVAL, 14);
+        assert_eq!(span(&receiver.poll(now + 2 * INTERVAL, 1, 2).unwrap()), (11, 4));
+        assert_eq!(receiver.next_timeout(), None, "nothing came");
+    }
+
+    #[test]
+    fn late_packets_reach_back() {
+        let now = Instant::now();
+        let mut receiver = TwccReceiver::new(now);
+        receiver.note(now, 10);
+        receiver.poll(now + INTERVAL, 1, 2).unwrap();
+        receiver.note(now + INTERVAL, 9);
+        receiver.note(now + INTERVAL, 11);
+        assert_eq!(span(&receiver.poll(now + 2 * INTERVAL, 1, 2).unwrap()), (9, 3));
+    }
+
+    #[test]
+    fn a_burst_does_not_wait_and_a_jump_does_not_break_it() {
+        let now = Instant::now();
+        let mut receiver = TwccReceiver::new(now);
+        (0..MAX_WAITING as u16).for_each(|number| receiver.note(now, number));
+        assert!(receiver.poll(now, 1, 2).is_some());
+        receiver.note(now, 30_000);
+        assert!(receiver.poll(now + INTERVAL, 1, 2).is_some());
+    }
+}
