@@ -1,1 +1,39 @@
-//! The sans-I/O forwarding engine.
+//! The sans-I/O forwarding engine: routers, publishers' tracks, viewers' subscriptions.
+//!
+//! One rule: hand it something (a command, a datagram, the time), then drain what it has to say: [`Engine::egress`],
+//! [`Engine::poll_transmit`], [`Engine::poll_event`], [`Engine::recorder_bytes`]; then wait until [`Engine::next_timeout`].
+
+mod arena;
+mod demux;
+mod egress;
+mod encoding;
+mod engine;
+mod entropy;
+mod ids;
+mod key_frames;
+mod nack;
+mod negotiate;
+mod numbers;
+mod packet;
+mod publish;
+mod rate;
+mod receive;
+mod ring;
+mod stats;
+mod subscribe;
+mod subscription;
+mod tap;
+mod track;
+mod transport;
+
+pub use egress::Egress;
+pub use engine::{Engine, EngineConfig, Event, RouterEvent, Subscription};
+pub use entropy::Entropy;
+pub use ids::{RouterId, TransportId};
+pub use lockgate_transport::CloseReason;
+pub use lockgate_transport::dtls::{Certificate, EngineKind};
+pub use lockgate_transport::ice::Path;
+pub use lockgate_transport::sdp::check_candidate;
+pub use negotiate::{AcceptedTrack, AdmittedMedia, Answer, NegotiateError, OfferedMedia, inspect_offer};
+pub use stats::{Counters, DropReason};
+pub use subscription::Limits;

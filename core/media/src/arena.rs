@@ -1,0 +1,90 @@
+//! Things by number: looked up by index, and a number that was given back is never good again.
+
+/// A place in an [`Arena`] and who had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    index: u32,
+    serial: u32,
+}
+
+impl Key {
+    /// As one number, to be handed out.
+    pub(crate) fn to_u64(self) -> u64 {
+        u64::from(self.serial) << 32 | u64::from(self.index)
+    }
+
+    pub(crate) fn from_u64(number: u64) -> Self {
+        Self { index: number as u32, serial: (number >> 32) as u32 }
+    }
+}
+
+/// Things by number.
+pub(crate) struct Arena<T> {
+    places: Vec<Option<(u32, T)>>,
+    free: Vec<u32>,
+    next_serial: u32,
+}
+
+impl<T> Arena<T> {
+    pub(crate) fn new() -> Self {
+        Self { places: Vec::new(), free: Vec::new(), next_serial: 1 }
+    }
+
+    /// Puts a thing that is made with its own key.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        let serial = self.next_serial;
+        self.next_serial = self.next_serial.wrapping_add(1).max(1);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            (self.places.len() - 1) as u32
+        });
+        let key = Key { index, serial };
+        self.places[index as usize] = Some((serial, make(key)));
+        key
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        match self.places.get(key.index as usize)? {
+            Some((serial, thing)) if *serial == key.serial => Some(thing),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        match self.places.get_mut(key.index as usize)? {
+            Some((serial, thing)) if *serial == key.serial => Some(thing),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let place = self.places.get_mut(key.index as usize)?;
+        let (_, thing) = place.take_if(|(serial, _)| *serial == key.serial)?;
+        self.free.push(key.index);
+        Some(thing)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().flatten().map(|(_, thing)| thing)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_used_again_and_its_old_key_is_not() {
+        let mut arena = Arena::new();
+        let first = arena.insert_with(|_| 'a');
+        assert_eq!(arena.remove(first), Some('a'));
+        let second = arena.insert_with(|_| 'b');
+        assert_eq!((arena.get(first), arena.get(second), arena.len()), (None, Some(&'b'), 1));
+        assert_eq!(arena.remove(first), None);
+        assert_eq!(Key::from_u64(second.to_u64()), second);
+    }
+}

@@ -1,0 +1,158 @@
+//! One encoding of a track, as its publisher sends it.
+
+use std::time::{Duration, Instant};
+
+use lockgate_model::Codec;
+use lockgate_rtp::{Header, PacketFacts, SenderInfo, inspect};
+use lockgate_transport::sdp::ExtensionMap;
+
+use crate::key_frames::KeyFrames;
+use crate::nack::{Due, Missing};
+use crate::numbers::Origin;
+use crate::packet::{Packet, Passed};
+use crate::rate::RateMeter;
+use crate::receive::Receive;
+use crate::ring::Ring;
+use crate::stats::DropReason;
+
+/// One encoding.
+pub(crate) struct Encoding {
+    pub(crate) ssrc: Option<u32>,
+    pub(crate) rtx_ssrc: Option<u32>,
+    pub(crate) keys: KeyFrames,
+    pub(crate) ring: Ring,
+    pub(crate) rate: RateMeter,
+    /// Highest temporal layer that was seen.
+    pub(crate) temporal: u8,
+    origin: Origin,
+    receive: Receive,
+    missing: Missing,
+    last_packet: Option<Instant>,
+    start: Instant,
+}
+
+/// How a track's packets are to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) codec: Codec,
+    pub(crate) ids: &'a ExtensionMap,
+    /// Whether the publisher repeats packets on request.
+    pub(crate) repairs: bool,
+}
+
+/// What came of a packet.
+pub(crate) enum Received<'a> {
+    Packet(Packet<'a>),
+    /// Nothing but padding, under this number.
+    Padding(u64),
+    Dropped(DropReason),
+}
+
+impl Encoding {
+    pub(crate) fn new(now: Instant, index: u8) -> Self {
+        Self {
+            ssrc: None,
+            rtx_ssrc: None,
+            keys: KeyFrames::default(),
+            ring: Ring::new(),
+            rate: RateMeter::new(now),
+            temporal: 0,
+            origin: Origin { encoding: index, life: 0 },
+            receive: Receive::new(),
+            missing: Missing::default(),
+            last_packet: None,
+            start: now,
+        }
+    }
+
+    /// The publisher sends it under this source from now on. Another one than before is another count of everything.
+    pub(crate) fn bind(&mut self, ssrc: u32) {
+        if self.ssrc.replace(ssrc).is_some_and(|before| before != ssrc) {
+            self.origin.life += 1;
+            self.receive = Receive::new();
+            self.missing = Missing::default();
+            self.ring = Ring::new();
+            self.rtx_ssrc = None;
+            self.keys.want();
+        }
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(crate) fn sender(&self) -> Option<SenderInfo> {
+        self.receive.sender()
+    }
+
+    pub(crate) fn note_sender(&mut self, now: Instant, info: SenderInfo) {
+        self.receive.note_sender(now, info);
+    }
+
+    /// Whether packets came lately.
+    pub(crate) fn is_alive(&self, now: Instant) -> bool {
+        self.last_packet.is_some_and(|last| now.duration_since(last) < ALIVE)
+    }
+
+    /// Takes a packet. `repaired`: it was asked for again.
+    pub(crate) fn receive<'a>(
+        &mut self,
+        now: Instant,
+        header: Header,
+        bytes: &'a [u8],
+        reading: Reading<'_>,
+        repaired: bool,
+    ) -> Received<'a> {
+        let Ok(payload) = header.payload(bytes) else { return Received::Dropped(DropReason::Malformed) };
+        let highest = self.receive.highest();
+        let Some(number) = self.receive.note(header.sequence) else { return Received::Dropped(DropReason::Duplicate) };
+        self.last_packet = Some(now);
+        self.rate.note(now, bytes.len());
+        if !repaired {
+            self.receive.note_time(now.duration_since(self.start), header.timestamp, reading.codec.clock_rate());
+        }
+        if reading.repairs && self.missing.note(now, number, highest) {
+            self.keys.want();
+        }
+        if payload.is_empty() {
+            return Received::Padding(number);
+        }
+        let facts = inspect(reading.codec, &bytes[payload.clone()]);
+        self.note_facts(facts);
+        let passed = Passed::find(&header, bytes, reading.ids);
+        let packet = Packet { number, header, facts, payload, passed, bytes };
+        if reading.repairs {
+            self.ring.keep(&packet);
+        }
+        Received::Packet(packet)
+    }
+
+    /// Whether a packet that is sent again was missing at all: most are a browser probing the network.
+    pub(crate) fn is_missing(&self, sequence: u16) -> bool {
+        self.missing.has(self.receive.peek(sequence))
+    }
+
+    /// What is to be asked for again.
+    pub(crate) fn poll_missing(&mut self, now: Instant) -> Due {
+        self.missing.poll(now)
+    }
+
+    /// The report for the publisher.
+    pub(crate) fn report(&mut self, now: Instant) -> Option<lockgate_rtp::ReportBlock> {
+        self.receive.report(now, self.ssrc?)
+    }
+
+    pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        self.missing.next_timeout().into_iter().chain(self.keys.next_timeout(now)).min()
+    }
+
+    fn note_facts(&mut self, facts: PacketFacts) {
+        self.temporal = self.temporal.max(facts.temporal);
+        if facts.key_frame {
+            self.keys.satisfied();
+        }
+    }
+}
+
+/// A screen that stands still sends little; a camera's encoding that is silent for so long is off.
+const ALIVE: Duration = Duration::from_secs(3);

@@ -1,0 +1,148 @@
+//! Making and ending routers and transports.
+
+use std::time::Instant;
+
+use lockgate_model::TrackId;
+use lockgate_model::carrier::TrackNumber;
+use lockgate_transport::Connection;
+use lockgate_transport::sdp::check_candidate;
+
+use super::{Engine, Router, RouterEvent, is_publish, transport_id};
+use crate::arena::Key;
+use crate::ids::{RouterId, TransportId};
+use crate::negotiate::NegotiateError;
+use crate::publish::Publish;
+use crate::subscribe::Subscribe;
+use crate::transport::{Role, Transport};
+
+impl Engine {
+    /// Makes a router.
+    pub fn create_router(&mut self) -> RouterId {
+        RouterId(self.routers.insert_with(|_| Router::default()).to_u64())
+    }
+
+    /// Ends a router and all its transports.
+    pub fn close_router(&mut self, now: Instant, router: RouterId) {
+        let Some(router) = self.routers.remove(Key::from_u64(router.0)) else { return };
+        router.transports.into_iter().for_each(|transport| self.remove_transport(now, transport));
+    }
+
+    /// Makes a transport for a publisher. None if the router is gone.
+    pub fn create_publish_transport(&mut self, now: Instant, router: RouterId) -> Option<TransportId> {
+        let ssrc = self.config.entropy.ssrc();
+        self.create_transport(now, router, Role::Publish(Publish::new(now, ssrc)))
+    }
+
+    /// Makes a transport for a viewer. None if the router is gone.
+    pub fn create_subscribe_transport(&mut self, now: Instant, router: RouterId) -> Option<TransportId> {
+        self.create_transport(now, router, Role::Subscribe(Subscribe::new()))
+    }
+
+    fn create_transport(&mut self, now: Instant, router: RouterId, role: Role) -> Option<TransportId> {
+        let router = Key::from_u64(router.0);
+        let credentials = self.credentials();
+        let session = u64::from_be_bytes(self.config.entropy.bytes()) >> 1;
+        let holder = self.routers.get_mut(router)?;
+        let ufrag = credentials.ufrag.clone();
+        let connection = Connection::new(now, &self.config.certificate, self.config.dtls, credentials);
+        let key = self.transports.insert_with(|_| Transport {
+            router,
+            connection,
+            session,
+            version: 0,
+            scheduled: None,
+            role,
+        });
+        holder.transports.push(key);
+        self.demux.add_ufrag(ufrag, key);
+        self.touched.insert(key);
+        Some(transport_id(key))
+    }
+
+    /// Ends a transport, and tells the peer.
+    pub fn close_transport(&mut self, now: Instant, transport: TransportId) {
+        self.remove_transport(now, Key::from_u64(transport.0));
+    }
+
+    /// Takes a candidate of the client. A lite agent does not need it: checks come from wherever they come (RFC 8445 §7.3.1.3).
+    pub fn add_ice_candidate(&self, line: &str) -> Result<(), NegotiateError> {
+        Ok(check_candidate(line)?)
+    }
+
+    /// Stops or resumes a track for all its viewers.
+    pub fn set_muted(&mut self, router: RouterId, track: &TrackId, muted: bool) {
+        if let Some(track) = self.find_track(router, track).and_then(|key| self.tracks.get_mut(key)) {
+            track.set_muted(muted);
+            let publisher = track.publisher;
+            self.hurry(publisher);
+        }
+    }
+
+    /// Sends a track to the recorder, under this number.
+    pub fn record(&mut self, now: Instant, router: RouterId, track: &TrackId, number: TrackNumber) {
+        if let Some(track) = self.find_track(router, track).and_then(|key| self.tracks.get_mut(key)) {
+            track.record(now, number);
+            let publisher = track.publisher;
+            self.hurry(publisher);
+        }
+    }
+
+    /// Sends a track to the recorder no more.
+    pub fn record_no_more(&mut self, now: Instant, router: RouterId, track: &TrackId) {
+        let (key, at) = (self.find_track(router, track), self.at(now));
+        if let Some(track) = key.and_then(|key| self.tracks.get_mut(key)) {
+            track.record_no_more(&mut self.recorder, at);
+        }
+    }
+
+    /// Asks for a key frame for the recorder.
+    pub fn request_key_frame(&mut self, now: Instant, router: RouterId, track: &TrackId) {
+        if let Some(track) = self.find_track(router, track).and_then(|key| self.tracks.get_mut(key)) {
+            track.want_key_for_recorder(now);
+            let publisher = track.publisher;
+            self.hurry(publisher);
+        }
+    }
+
+    pub(super) fn find_track(&self, router: RouterId, track: &TrackId) -> Option<Key> {
+        self.routers.get(Key::from_u64(router.0))?.tracks.get(track).copied()
+    }
+
+    /// A publisher's next repair is due at once: somebody may want a key frame.
+    pub(super) fn hurry(&mut self, publisher: Key) {
+        if let Some((publish, _)) = self.transports.get_mut(publisher).and_then(Transport::publish_mut) {
+            publish.next_repair = Some(self.config.started);
+            self.touched.insert(publisher);
+        }
+    }
+
+    /// Takes a transport out, with everything that hangs on it.
+    pub(super) fn remove_transport(&mut self, now: Instant, key: Key) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        transport.connection.close(now);
+        let (router, publishes) = (transport.router, is_publish(transport));
+        while let Some((path, datagram)) =
+            self.transports.get_mut(key).and_then(|transport| transport.connection.poll_transmit())
+        {
+            self.farewells.push_back((path, datagram));
+        }
+        if publishes {
+            self.end_tracks_of(now, key);
+        } else {
+            self.end_subscriptions_of(key);
+        }
+        if let Some(router) = self.routers.get_mut(router) {
+            router.transports.retain(|own| *own != key);
+        }
+        self.transports.remove(key);
+        self.demux.forget(key);
+        self.touched.remove(&key);
+    }
+
+    /// A connection ended by itself.
+    pub(super) fn lose_transport(&mut self, now: Instant, key: Key, reason: lockgate_transport::CloseReason) {
+        let Some(router) = self.transports.get(key).map(|transport| transport.router) else { return };
+        self.remove_transport(now, key);
+        self.tell(router, RouterEvent::Closed { transport: transport_id(key), reason });
+    }
+}

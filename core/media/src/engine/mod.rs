@@ -1,0 +1,250 @@
+//! The engine: everything that one worker holds, and the doors to it.
+
+mod commands;
+mod input;
+mod publishing;
+mod subscribing;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use lockgate_model::carrier::NodeTime;
+use lockgate_model::{Layer, LayerReason, TrackId};
+use lockgate_transport::CloseReason;
+use lockgate_transport::dtls::{Certificate, EngineKind};
+use lockgate_transport::ice::{Credentials, Path};
+
+use crate::arena::{Arena, Key};
+use crate::demux::Demux;
+use crate::egress::Egress;
+use crate::entropy::Entropy;
+use crate::ids::{RouterId, TransportId};
+use crate::stats::Counters;
+use crate::tap::TapBuffer;
+use crate::track::{Onward, Track};
+use crate::transport::{Role, Transport};
+
+pub use subscribing::Subscription;
+
+/// What an engine is made with.
+pub struct EngineConfig {
+    /// Where clients reach this worker, best first.
+    pub candidates: Vec<SocketAddr>,
+    /// Who we are to clients.
+    pub certificate: Certificate,
+    /// Which DTLS engine.
+    pub dtls: EngineKind,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Zero of [`NodeTime`].
+    pub started: Instant,
+}
+
+/// What happened, and in which router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whose owner is to be told.
+    pub router: RouterId,
+    /// What.
+    pub event: RouterEvent,
+}
+
+/// What happened in a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouterEvent {
+    /// Media can flow.
+    Connected {
+        /// On which transport.
+        transport: TransportId,
+    },
+    /// A transport ended by itself. Its tracks or subscriptions are gone.
+    Closed {
+        /// Which.
+        transport: TransportId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A viewer is to be offered other tracks.
+    Offer {
+        /// By which transport.
+        transport: TransportId,
+        /// Counts up on each transport; an answer may name it.
+        offer_id: u64,
+        /// As the last subscription or its end said.
+        cause: u64,
+        /// The session description.
+        sdp: String,
+        /// Its active m-lines: mid and track.
+        tracks: Vec<(String, TrackId)>,
+    },
+    /// A viewer gets another layer.
+    LayerChanged {
+        /// By which transport.
+        transport: TransportId,
+        /// Of which track.
+        track: TrackId,
+        /// Which.
+        layer: Layer,
+        /// Why.
+        reason: LayerReason,
+    },
+}
+
+/// Everything that one worker holds.
+pub struct Engine {
+    config: EngineConfig,
+    routers: Arena<Router>,
+    transports: Arena<Transport>,
+    tracks: Arena<Track>,
+    demux: Demux,
+    egress: Egress,
+    recorder: TapBuffer,
+    counters: Counters,
+    events: VecDeque<Event>,
+    /// When time acts on which transport; entries that were overtaken are passed over.
+    due: BinaryHeap<Reverse<(Instant, Key)>>,
+    /// Transports that may have something to send or to tell.
+    touched: BTreeSet<Key>,
+    /// Tracks whose viewers may have another layer.
+    stirred: BTreeSet<Key>,
+    /// What transports that are gone had still to say.
+    farewells: VecDeque<(Path, Vec<u8>)>,
+}
+
+#[derive(Default)]
+pub(crate) struct Router {
+    tracks: HashMap<TrackId, Key>,
+    transports: Vec<Key>,
+}
+
+impl Engine {
+    /// An engine that holds nothing yet.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            routers: Arena::new(),
+            transports: Arena::new(),
+            tracks: Arena::new(),
+            demux: Demux::default(),
+            egress: Egress::default(),
+            recorder: TapBuffer::default(),
+            counters: Counters::default(),
+            events: VecDeque::new(),
+            due: BinaryHeap::new(),
+            touched: BTreeSet::new(),
+            stirred: BTreeSet::new(),
+            farewells: VecDeque::new(),
+        }
+    }
+
+    /// Media that waits to be sent; to be cleared when it is.
+    pub fn egress(&mut self) -> &mut Egress {
+        &mut self.egress
+    }
+
+    /// The next datagram that is not media, and its way.
+    pub fn poll_transmit(&mut self) -> Option<(Path, Vec<u8>)> {
+        if let Some(farewell) = self.farewells.pop_front() {
+            return Some(farewell);
+        }
+        while let Some(key) = self.touched.first().copied() {
+            if let Some(datagram) =
+                self.transports.get_mut(key).and_then(|transport| transport.connection.poll_transmit())
+            {
+                return Some(datagram);
+            }
+            self.touched.remove(&key);
+            self.settle(key);
+        }
+        None
+    }
+
+    /// The next thing that a router's owner is told. To be drained after [`Self::poll_transmit`].
+    pub fn poll_event(&mut self) -> Option<Event> {
+        while let Some(key) = self.stirred.pop_first() {
+            self.tell_layers(key);
+        }
+        self.events.pop_front()
+    }
+
+    /// Frames for the recorder's data connection; to be taken from the front.
+    pub fn recorder_bytes(&mut self) -> &mut Vec<u8> {
+        self.recorder.bytes()
+    }
+
+    /// What was counted so far, and what there is.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            transports: self.transports.len() as u64,
+            routers: self.routers.len() as u64,
+            tracks: self.tracks.len() as u64,
+            subscriptions: self.tracks.iter().map(|track| track.subscriptions.len() as u64).sum(),
+            ..self.counters.clone()
+        }
+    }
+
+    /// What tracks need to hand packets on.
+    fn split(&mut self, now: Instant) -> (&mut Arena<Track>, Onward<'_>) {
+        let at = node_time(self.config.started, now);
+        let onward = Onward {
+            now,
+            at,
+            transports: &mut self.transports,
+            egress: &mut self.egress,
+            counters: &mut self.counters,
+            recorder: &mut self.recorder,
+        };
+        (&mut self.tracks, onward)
+    }
+
+    fn credentials(&mut self) -> Credentials {
+        Credentials::from_random(self.config.entropy.bytes())
+    }
+
+    fn at(&self, now: Instant) -> NodeTime {
+        node_time(self.config.started, now)
+    }
+
+    /// Looks after a transport that was touched: when time acts on it next.
+    fn settle(&mut self, key: Key) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let next = transport.next_timeout();
+        if let Some(next) = next.filter(|next| transport.scheduled.is_none_or(|scheduled| *next < scheduled)) {
+            transport.scheduled = Some(next);
+            self.due.push(Reverse((next, key)));
+        }
+    }
+
+    fn tell(&mut self, router: Key, event: RouterEvent) {
+        self.events.push_back(Event { router: RouterId(router.to_u64()), event });
+    }
+
+    fn tell_layers(&mut self, key: Key) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let (router, id) = (track.router, track.id.clone());
+        for change in track.take_changes() {
+            let transport = TransportId(change.transport.to_u64());
+            self.tell(
+                router,
+                RouterEvent::LayerChanged { transport, track: id.clone(), layer: change.layer, reason: change.reason },
+            );
+        }
+    }
+}
+
+fn node_time(started: Instant, now: Instant) -> NodeTime {
+    NodeTime(now.saturating_duration_since(started).as_micros() as u64)
+}
+
+fn transport_id(key: Key) -> TransportId {
+    TransportId(key.to_u64())
+}
+
+fn is_publish(transport: &Transport) -> bool {
+    matches!(transport.role, Role::Publish(_))
+}

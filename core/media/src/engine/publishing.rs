@@ -1,0 +1,210 @@
+//! Offers of publishers: checked whole before anything changes, then carried out.
+
+use std::time::Instant;
+
+use lockgate_model::TrackId;
+use lockgate_transport::sdp::{
+    AnswerLine, CodecLine, Description, Extension, Section, Setup, read_offer, write_answer,
+};
+
+use super::Engine;
+use crate::arena::Key;
+use crate::ids::TransportId;
+use crate::negotiate::{AcceptedTrack, AdmittedMedia, Answer, NegotiateError};
+use crate::publish::Line;
+use crate::subscribe::local;
+use crate::track::Track;
+use crate::transport::Transport;
+
+/// What becomes of an offered line.
+struct Plan<'a> {
+    section: &'a Section,
+    admitted: Option<&'a AdmittedMedia>,
+    /// The track that is received on it from now on.
+    track: Option<(TrackId, CodecLine)>,
+    codec: Option<&'a CodecLine>,
+}
+
+impl Engine {
+    /// Takes a publisher's offer: what `admitted` names is received, the rest rejected. Other ICE credentials than before restart ICE.
+    pub fn accept_offer(
+        &mut self,
+        now: Instant,
+        transport: TransportId,
+        sdp: &str,
+        admitted: &[AdmittedMedia],
+    ) -> Result<Answer, NegotiateError> {
+        let key = Key::from_u64(transport.0);
+        let offer = read_offer(sdp)?;
+        let plans: Vec<_> = offer.sections.iter().map(|section| plan(section, admitted)).collect();
+        self.check_plans(key, &offer, &plans)?;
+        self.take_peer(now, key, &offer)?;
+        self.end_missing(now, key, &plans);
+        for plan in &plans {
+            self.carry_out(now, key, plan);
+        }
+        self.touched.insert(key);
+        self.take_connection_events(now, key);
+        self.answer(key, &plans)
+    }
+
+    /// Stops receiving a track. Its m-line stays until the publisher's next offer.
+    pub fn unpublish(&mut self, now: Instant, transport: TransportId, track: &TrackId) {
+        let key = Key::from_u64(transport.0);
+        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        if let Some(track) = publish.lines.iter().find(|line| line.id == *track).map(|line| line.track) {
+            self.end_track(now, key, track);
+        }
+    }
+
+    fn check_plans(&mut self, key: Key, offer: &Description, plans: &[Plan<'_>]) -> Result<(), NegotiateError> {
+        let transport = self.transports.get_mut(key).ok_or(NegotiateError::NoTransport)?;
+        let router = transport.router;
+        let (publish, _) = transport.publish_mut().ok_or(NegotiateError::NoTransport)?;
+        if publish.fingerprints.as_ref().is_some_and(|known| *known != offer.fingerprints) {
+            return Err(NegotiateError::OtherCertificate);
+        }
+        let taken = &self.routers.get(router).ok_or(NegotiateError::NoTransport)?.tracks;
+        for (id, _) in plans.iter().filter_map(|plan| plan.track.as_ref()) {
+            let twice =
+                plans.iter().filter_map(|plan| plan.track.as_ref()).filter(|(other, _)| other == id).count() > 1;
+            let own = publish.lines.iter().any(|line| line.id == *id);
+            if twice || (taken.contains_key(id) && !own) {
+                return Err(NegotiateError::TrackTaken(id.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_peer(&mut self, now: Instant, key: Key, offer: &Description) -> Result<(), NegotiateError> {
+        let credentials = self.credentials();
+        let transport = self.transports.get_mut(key).ok_or(NegotiateError::NoTransport)?;
+        let (publish, connection) = transport.publish_mut().ok_or(NegotiateError::NoTransport)?;
+        let restart = publish.remote.replace(offer.ice.clone()).is_some_and(|before| before != offer.ice);
+        if restart {
+            let ufrag = credentials.ufrag.clone();
+            connection.restart_ice(credentials);
+            self.demux.add_ufrag(ufrag, key);
+        }
+        publish.fingerprints = Some(offer.fingerprints.clone());
+        // We are passive whenever the offer lets us: as DTLS server we choose the SRTP profile (RFC 5764 §4.1.1).
+        connection.set_peer(now, offer.fingerprints.clone(), Setup::Active);
+        Ok(())
+    }
+
+    /// Ends tracks whose line is not offered any more, or in another shape.
+    fn end_missing(&mut self, now: Instant, key: Key, plans: &[Plan<'_>]) {
+        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let goes_on = |line: &Line| {
+            let plan = plans.iter().find(|plan| plan.section.mid == line.mid);
+            plan.is_some_and(|plan| {
+                plan.track.as_ref().is_some_and(|(id, codec)| line.goes_on(id, codec, plan.section))
+            })
+        };
+        let ended: Vec<_> = publish.lines.iter().filter(|line| !goes_on(line)).map(|line| line.track).collect();
+        ended.into_iter().for_each(|track| self.end_track(now, key, track));
+    }
+
+    fn carry_out(&mut self, now: Instant, key: Key, plan: &Plan<'_>) {
+        let Some((id, codec)) = &plan.track else { return };
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let router = transport.router;
+        let Some((publish, _)) = transport.publish_mut() else { return };
+        let known = publish.lines.iter().find(|line| line.id == *id).map(|line| line.track);
+        let track = known.unwrap_or_else(|| {
+            let section = plan.section;
+            let make =
+                |_| Track::new(now, id.clone(), router, key, codec.clone(), section.extensions, section.encodings());
+            let track = self.tracks.insert_with(make);
+            publish.lines.push(Line::new(section, codec.clone(), track, id.clone()));
+            track
+        });
+        if let Some(router) = self.routers.get_mut(router) {
+            router.tracks.insert(id.clone(), track);
+        }
+    }
+
+    fn answer(&mut self, key: Key, plans: &[Plan<'_>]) -> Result<Answer, NegotiateError> {
+        let transport = self.transports.get_mut(key).ok_or(NegotiateError::NoTransport)?;
+        transport.version += 1;
+        let local =
+            local(&transport.connection, &self.config.candidates, transport.session, transport.version, Setup::Passive);
+        let lines: Vec<_> = plans.iter().map(Plan::answer).collect();
+        let sdp = write_answer(&local, &lines);
+        Ok(Answer { sdp, tracks: plans.iter().filter_map(Plan::accepted).collect() })
+    }
+
+    // Ends.
+
+    pub(super) fn end_tracks_of(&mut self, now: Instant, key: Key) {
+        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let tracks: Vec<_> = publish.lines.iter().map(|line| line.track).collect();
+        tracks.into_iter().for_each(|track| self.end_track(now, key, track));
+    }
+
+    fn end_track(&mut self, now: Instant, key: Key, track: Key) {
+        let at = self.at(now);
+        if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
+            publish.forget(track);
+        }
+        let Some(mut gone) = self.tracks.remove(track) else { return };
+        gone.record_no_more(&mut self.recorder, at);
+        if let Some(router) = self.routers.get_mut(gone.router) {
+            router.tracks.remove(&gone.id);
+        }
+        for subscription in &gone.subscriptions {
+            if let Some((subscribe, _)) =
+                self.transports.get_mut(subscription.transport).and_then(Transport::subscribe_mut)
+            {
+                subscribe.remove(track, None);
+                self.touched.insert(subscription.transport);
+            }
+        }
+    }
+}
+
+fn plan<'a>(section: &'a Section, admitted: &'a [AdmittedMedia]) -> Plan<'a> {
+    let admitted = admitted.iter().find(|admitted| admitted.mid == section.mid);
+    let codec = section.codec().filter(|_| !section.rejected);
+    // A line on which nothing is sent may stay; it was refused if its track was.
+    let refused = section.sends && admitted.is_none_or(|admitted| admitted.track.is_none());
+    let codec = codec.filter(|_| !refused);
+    let id = admitted.filter(|_| section.sends).and_then(|admitted| admitted.track.clone());
+    Plan { section, admitted, track: id.zip(codec.cloned()), codec }
+}
+
+impl Plan<'_> {
+    fn answer(&self) -> AnswerLine<'_> {
+        AnswerLine {
+            section: self.section,
+            accepted: self.codec,
+            extensions: self.section.extensions.only(&RECEIVED),
+            receives: self.track.is_some(),
+            max_bitrate: self.admitted.and_then(|admitted| admitted.max_bitrate),
+        }
+    }
+
+    fn accepted(&self) -> Option<AcceptedTrack> {
+        let (id, codec) = self.track.as_ref()?;
+        Some(AcceptedTrack {
+            mid: self.section.mid.clone(),
+            track: id.clone(),
+            kind: codec.codec.kind(),
+            codec: codec.codec,
+            encodings: self.section.encodings(),
+            payload_type: codec.payload_type,
+            fmtp: codec.fmtp.clone(),
+        })
+    }
+}
+
+/// The header extensions that publishers may send. Send times are left out: arrival feedback does better (TWCC).
+const RECEIVED: [Extension; 7] = [
+    Extension::Mid,
+    Extension::Rid,
+    Extension::RepairedRid,
+    Extension::Twcc,
+    Extension::AudioLevel,
+    Extension::Orientation,
+    Extension::DependencyDescriptor,
+];

@@ -1,0 +1,178 @@
+//! Subscriptions: which tracks a viewer gets, and the offers about them.
+
+use std::time::Instant;
+
+use lockgate_model::{LayerReason, TrackId};
+use lockgate_transport::sdp::Setup;
+
+use super::{Engine, RouterEvent, transport_id};
+use crate::arena::Key;
+use crate::ids::TransportId;
+use crate::negotiate::NegotiateError;
+use crate::subscribe::{NewLine, local};
+use crate::subscription::{Limits, Subscription as Viewer};
+use crate::transport::{OfferToMake, Transport};
+
+/// What a viewer is to be sent.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The track.
+    pub track: TrackId,
+    /// First part of `a=msid`: what belongs together has the same.
+    pub stream: String,
+    /// Comes back with the offer that this leads to.
+    pub cause: u64,
+    /// How much of it.
+    pub limits: Limits,
+}
+
+impl Engine {
+    /// Sends a track to a viewer. One that it gets already is offered again, with these limits. A track that is gone is passed over:
+    /// its end was told.
+    pub fn subscribe(&mut self, now: Instant, transport: TransportId, wanted: Subscription) {
+        let key = Key::from_u64(transport.0);
+        let (ssrc, rtx_ssrc, random) =
+            (self.config.entropy.ssrc(), self.config.entropy.ssrc(), self.config.entropy.u32());
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let Some(track_key) =
+            self.routers.get(transport.router).and_then(|router| router.tracks.get(&wanted.track).copied())
+        else {
+            return;
+        };
+        let (Some((subscribe, _)), Some(track)) = (transport.subscribe_mut(), self.tracks.get_mut(track_key)) else {
+            return;
+        };
+        self.touched.insert(key);
+        if subscribe.has(track_key) {
+            subscribe.change(wanted.cause);
+            return track.set_limits(now, key, wanted.limits, LayerReason::Requested);
+        }
+        let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
+        let new = NewLine { track: track_key, id: wanted.track, stream, cause, codec, ssrc, rtx_ssrc };
+        if subscribe.add(new).is_some() {
+            let clock_rate = track.codec.codec.clock_rate();
+            track.subscriptions.push(Viewer::new(key, wanted.stream, ssrc, random, clock_rate, wanted.limits));
+        }
+    }
+
+    /// Sends a track to a viewer no more: no packet of it follows.
+    pub fn unsubscribe(&mut self, transport: TransportId, track: &TrackId, cause: u64) {
+        let key = Key::from_u64(transport.0);
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let Some(track_key) = self.routers.get(transport.router).and_then(|router| router.tracks.get(track).copied())
+        else {
+            return;
+        };
+        if let Some(track) = self.tracks.get_mut(track_key) {
+            track.unsubscribe(key);
+        }
+        if let Some((subscribe, _)) = transport.subscribe_mut() {
+            subscribe.remove(track_key, Some(cause));
+        }
+        self.touched.insert(key);
+    }
+
+    /// Sends more or less of a track.
+    pub fn set_limits(&mut self, now: Instant, transport: TransportId, track: &TrackId, limits: Limits) {
+        let key = Key::from_u64(transport.0);
+        let Some(router) = self.transports.get(key).and_then(|transport| self.routers.get(transport.router)) else {
+            return;
+        };
+        let Some(track_key) = router.tracks.get(track).copied() else { return };
+        if let Some(track) = self.tracks.get_mut(track_key) {
+            track.set_limits(now, key, limits, LayerReason::Requested);
+            let publisher = track.publisher;
+            self.stirred.insert(track_key);
+            self.hurry(publisher);
+        }
+    }
+
+    /// Takes a viewer's answer.
+    pub fn accept_answer(
+        &mut self,
+        now: Instant,
+        transport: TransportId,
+        offer_id: Option<u64>,
+        sdp: &str,
+    ) -> Result<(), NegotiateError> {
+        let key = Key::from_u64(transport.0);
+        let transport = self.transports.get_mut(key).ok_or(NegotiateError::NoTransport)?;
+        let (subscribe, connection) = transport.subscribe_mut().ok_or(NegotiateError::NoTransport)?;
+        let settled = subscribe.answer(now, connection, offer_id, sdp)?;
+        let connected = connection.is_connected();
+        for one in settled {
+            let Some(subscription) = self.tracks.get_mut(one.track).and_then(|track| track.subscription_mut(key))
+            else {
+                continue;
+            };
+            let first = !subscription.is_agreed();
+            subscription.set_format(one.format);
+            if connected && first {
+                self.start_subscription(now, key, one.track);
+            }
+        }
+        self.touched.insert(key);
+        self.take_connection_events(now, key);
+        Ok(())
+    }
+
+    /// Offers a viewer new ICE credentials.
+    pub fn restart_ice(&mut self, transport: TransportId, cause: u64) {
+        let key = Key::from_u64(transport.0);
+        let credentials = self.credentials();
+        let ufrag = credentials.ufrag.clone();
+        if let Some((subscribe, connection)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) {
+            connection.restart_ice(credentials);
+            subscribe.change(cause);
+            self.demux.add_ufrag(ufrag, key);
+            self.touched.insert(key);
+        }
+    }
+
+    /// Makes the offers that changes since the last call led to: call after a batch of commands, so that it is one for each viewer.
+    pub fn make_offers(&mut self, now: Instant) {
+        let changed: Vec<_> = self.touched.iter().copied().collect();
+        changed.into_iter().for_each(|key| self.make_offer(now, key));
+    }
+
+    fn make_offer(&mut self, now: Instant, key: Key) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let (session, version) = (transport.session, transport.version + 1);
+        let crate::transport::Role::Subscribe(subscribe) = &mut transport.role else { return };
+        let local = local(&transport.connection, &self.config.candidates, session, version, Setup::ActPass);
+        if let Some(offer) = subscribe.offer(now, &local) {
+            transport.version = version;
+            self.tell_offer(key, offer);
+        }
+    }
+
+    pub(super) fn tell_offer(&mut self, key: Key, offer: OfferToMake) {
+        let Some(router) = self.transports.get(key).map(|transport| transport.router) else { return };
+        let OfferToMake { offer_id, cause, sdp, tracks } = offer;
+        self.tell(router, RouterEvent::Offer { transport: transport_id(key), offer_id, cause, sdp, tracks });
+    }
+
+    /// A viewer's connection has come up.
+    pub(super) fn start_subscriptions_of(&mut self, now: Instant, key: Key) {
+        let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };
+        let tracks: Vec<_> = subscribe.tracks().collect();
+        tracks.into_iter().for_each(|track| self.start_subscription(now, key, track));
+    }
+
+    fn start_subscription(&mut self, now: Instant, key: Key, track_key: Key) {
+        if let Some(track) = self.tracks.get_mut(track_key) {
+            track.start_for(now, key);
+            let publisher = track.publisher;
+            self.hurry(publisher);
+        }
+    }
+
+    pub(super) fn end_subscriptions_of(&mut self, key: Key) {
+        let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };
+        let tracks: Vec<_> = subscribe.tracks().collect();
+        tracks
+            .into_iter()
+            .filter_map(|track| self.tracks.get_mut(track).map(|track| track.unsubscribe(key)))
+            .for_each(drop);
+    }
+}

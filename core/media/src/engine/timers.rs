@@ -1,0 +1,122 @@
+//! Time: what is due of connections, offers and feedback.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use lockgate_model::LayerReason;
+use lockgate_rtp::write;
+use lockgate_transport::CloseReason;
+
+use super::Engine;
+use crate::arena::Key;
+use crate::publish::REPORT;
+use crate::transport::{Role, Transport};
+
+impl Engine {
+    /// When [`Self::handle_timeout`] is to be called next; earlier does no harm. To be asked after draining.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Lets time act.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(Reverse((due, key))) = self.due.peek().copied()
+            && due <= now
+        {
+            self.due.pop();
+            let Some(transport) = self.transports.get_mut(key).filter(|transport| transport.scheduled == Some(due))
+            else {
+                continue;
+            };
+            transport.scheduled = None;
+            self.act_on(now, key);
+        }
+    }
+
+    fn act_on(&mut self, now: Instant, key: Key) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        transport.connection.handle_timeout(now);
+        self.touched.insert(key);
+        match &mut transport.role {
+            Role::Publish(_) => self.give_feedback(now, key),
+            Role::Subscribe(subscribe) => match subscribe.handle_timeout(now) {
+                Ok(Some(offer)) => self.tell_offer(key, offer),
+                Ok(None) => {}
+                Err(_) => return self.lose_transport(now, key, CloseReason::NoAnswer),
+            },
+        }
+        self.take_connection_events(now, key);
+    }
+
+    /// Everything that a publisher is told: arrivals, what is missing, key frames that are wanted, reports.
+    fn give_feedback(&mut self, now: Instant, key: Key) {
+        let Some((publish, connection)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let tracks: Vec<_> = publish.lines.iter().map(|line| line.track).collect();
+        let media = tracks
+            .iter()
+            .find_map(|track| self.tracks.get(*track)?.encodings.iter().find_map(|encoding| encoding.ssrc));
+        let ssrc = publish.ssrc;
+        if let Some(packet) = publish.twcc.poll(now, ssrc, media.unwrap_or(0)) {
+            connection.send_rtcp(&packet);
+        }
+        let report = publish.next_report <= now;
+        if report {
+            publish.next_report = now + REPORT;
+        }
+        publish.next_repair = None;
+        let mut next = None;
+        for track in &tracks {
+            self.repair(now, key, ssrc, *track);
+            if report {
+                self.look_after(now, *track);
+            }
+            next = next.into_iter().chain(self.tracks.get(*track).and_then(|track| track.next_timeout(now))).min();
+        }
+        if report {
+            self.report(now, key, ssrc, &tracks);
+        }
+        if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
+            publish.next_repair = next;
+        }
+    }
+
+    /// Asks for what is missing of a track, and for key frames.
+    fn repair(&mut self, now: Instant, key: Key, ssrc: u32, track: Key) {
+        let (Some(transport), Some(track)) = (self.transports.get_mut(key), self.tracks.get_mut(track)) else { return };
+        let feedback = track.codec.feedback;
+        for index in 0..track.encodings.len() {
+            let encoding = &mut track.encodings[index];
+            let Some(media) = encoding.ssrc else { continue };
+            let due = encoding.poll_missing(now);
+            if !due.ask.is_empty() {
+                self.counters.nacks_out += due.ask.len() as u64;
+                transport.connection.send_rtcp(&write::nack(ssrc, media, &due.ask));
+            }
+            if encoding.keys.poll(now) && feedback.pli {
+                self.counters.key_frame_requests_out += 1;
+                transport.connection.send_rtcp(&write::pli(ssrc, media));
+            }
+            track.record_losses(&mut self.recorder, index, &due.lost);
+        }
+    }
+
+    /// Encodings come and go with the publisher's bandwidth.
+    fn look_after(&mut self, now: Instant, track_key: Key) {
+        if let Some(track) = self.tracks.get_mut(track_key) {
+            track.aim(now, LayerReason::Source);
+            self.stirred.insert(track_key);
+        }
+    }
+
+    fn report(&mut self, now: Instant, key: Key, ssrc: u32, tracks: &[Key]) {
+        let mut blocks = Vec::new();
+        for track in tracks {
+            if let Some(track) = self.tracks.get_mut(*track) {
+                blocks.extend(track.encodings.iter_mut().filter_map(|encoding| encoding.report(now)));
+            }
+        }
+        if let Some(transport) = self.transports.get_mut(key).filter(|_| !blocks.is_empty()) {
+            transport.connection.send_rtcp(&write::receiver_report(ssrc, &blocks));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What is negotiated with clients, in the engine's terms.
+
+use lockgate_model::{Bitrate, Codec, ErrorCode, MediaKind, TrackId};
+use lockgate_transport::sdp::{CandidateError, Description, SdpError, Section, read_offer};
+
+/// Why a description is not taken. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NegotiateError {
+    /// It cannot be used as it is.
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
+    /// A candidate that is none.
+    #[error(transparent)]
+    Candidate(#[from] CandidateError),
+    /// No offer is open, or another one.
+    #[error("there is no open offer that this answers")]
+    NoOffer,
+    /// The answer's lines are not those of the offer.
+    #[error("the answer's m-lines are not those of the offer")]
+    OtherLines,
+    /// A connection keeps its certificate for life.
+    #[error("the certificate fingerprint changed; open a new connection instead")]
+    OtherCertificate,
+    /// The track's name is taken in this router.
+    #[error("the track {0} is published already")]
+    TrackTaken(TrackId),
+    /// The transport is gone, or not of this kind.
+    #[error("the connection is closed")]
+    NoTransport,
+}
+
+impl NegotiateError {
+    /// The code on the wire.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoTransport => ErrorCode::NOT_FOUND,
+            Self::TrackTaken(_) | Self::Candidate(_) => ErrorCode::INVALID_MESSAGE,
+            _ => ErrorCode::INVALID_SDP,
+        }
+    }
+}
+
+/// A line of an offer, before anything is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedMedia {
+    /// Its m-line.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Second part of the m-line's `a=msid`.
+    pub track_id: Option<String>,
+    /// The codec that would be taken; none when none of the offered ones is forwarded.
+    pub codec: Option<Codec>,
+    /// How many encodings it has.
+    pub encodings: u8,
+    /// Whether the client sends on it.
+    pub sending: bool,
+}
+
+/// What became of an offered line.
+#[derive(Clone, Debug)]
+pub struct AdmittedMedia {
+    /// The m-line.
+    pub mid: String,
+    /// The track's name; none: refused.
+    pub track: Option<TrackId>,
+    /// Highest bitrate that the publisher should send.
+    pub max_bitrate: Option<Bitrate>,
+}
+
+/// The answer to an offer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The session description.
+    pub sdp: String,
+    /// The tracks that are received now.
+    pub tracks: Vec<AcceptedTrack>,
+}
+
+/// A track that is received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedTrack {
+    /// The m-line.
+    pub mid: String,
+    /// Its name.
+    pub track: TrackId,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// How it is coded.
+    pub codec: Codec,
+    /// How many encodings it has.
+    pub encodings: u8,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// The codec's parameters, as in `a=fmtp`.
+    pub fmtp: String,
+}
+
+/// What an offer holds, without changing anything: policy is asked about it first.
+pub fn inspect_offer(sdp: &str) -> Result<Vec<OfferedMedia>, NegotiateError> {
+    let Description { sections, .. } = read_offer(sdp)?;
+    Ok(sections.iter().filter(|section| !section.rejected).filter_map(offered).collect())
+}
+
+fn offered(section: &Section) -> Option<OfferedMedia> {
+    Some(OfferedMedia {
+        mid: section.mid.clone(),
+        kind: section.kind?,
+        track_id: section.track_id().map(str::to_owned),
+        codec: section.codec().map(|line| line.codec),
+        encodings: section.encodings(),
+        sending: section.sends,
+    })
+}

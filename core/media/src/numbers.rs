@@ -1,0 +1,183 @@
+//! A viewer's numbering of a stream: one unbroken stream for it, whatever encodings it is made of and whatever is left out.
+//!
+//! Numbers are moved by offsets that change at marked places, so that the way back, which a request for a retransmission takes,
+//! is exact; packets that come late find the offset that was in force at their place.
+
+use std::collections::VecDeque;
+
+/// Where a numbering holds and by how much it moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// The encoding, and which life of it.
+    pub(crate) origin: Origin,
+    /// First number that it holds for.
+    first: u64,
+    /// Added to sequence numbers.
+    sequence: i64,
+    /// Added to timestamps.
+    pub(crate) timestamp: u32,
+    /// Added to VP8 picture ids.
+    pub(crate) picture: u16,
+    /// Added to VP8 TL0 indices.
+    pub(crate) tl0: u8,
+}
+
+/// Numbers count for one life of one encoding only: a publisher that starts an encoding anew starts another count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) encoding: u8,
+    pub(crate) life: u32,
+}
+
+/// A viewer's numbering.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    segments: VecDeque<Segment>,
+    /// Highest number taken from the current origin.
+    highest_in: u64,
+    /// Highest number given out.
+    highest_out: u64,
+}
+
+impl Numbers {
+    /// A numbering whose first packet will be `first`, which must leave room below.
+    pub(crate) fn new(first: u16) -> Self {
+        Self { segments: VecDeque::new(), highest_in: 0, highest_out: (1 << 16) + u64::from(first) - 1 }
+    }
+
+    /// What is in force now.
+    pub(crate) fn current(&self) -> Option<&Segment> {
+        self.segments.back()
+    }
+
+    /// Goes on with another origin, from its packet `number` on.
+    pub(crate) fn switch(&mut self, origin: Origin, number: u64, timestamp: u32, picture: u16, tl0: u8) {
+        let sequence = (self.highest_out + 1).wrapping_sub(number).cast_signed();
+        self.push(Segment { origin, first: number, sequence, timestamp, picture, tl0 });
+        self.highest_in = number - 1;
+    }
+
+    /// The number to send a packet of the current origin by. None for one so late that its place is unknown.
+    pub(crate) fn map(&mut self, number: u64) -> Option<(u64, Segment)> {
+        let segment = *self.segment_of(number)?;
+        let out = number.wrapping_add_signed(segment.sequence);
+        self.highest_in = self.highest_in.max(number);
+        self.highest_out = self.highest_out.max(out);
+        Some((out, segment))
+    }
+
+    /// Leaves a packet of the current origin out. `new_picture`: it is the first of a picture that is left out.
+    /// Of a late packet the number is given away already: the viewer sees a gap there.
+    pub(crate) fn skip(&mut self, number: u64, new_picture: bool) {
+        let Some(last) = self.segments.back().copied().filter(|_| number > self.highest_in) else { return };
+        // What is missing between the two keeps its place.
+        self.highest_out = (number - 1).wrapping_add_signed(last.sequence).max(self.highest_out);
+        self.highest_in = number;
+        let picture = last.picture.wrapping_sub(u16::from(new_picture));
+        let next = Segment { first: number + 1, sequence: last.sequence - 1, picture, ..last };
+        match self.segments.back_mut() {
+            // Nothing was sent by the last one: it need not be kept.
+            Some(unused) if unused.first == number => *unused = next,
+            _ => self.push(next),
+        }
+    }
+
+    /// The publisher's number behind one of ours.
+    pub(crate) fn unmap(&self, sequence: u16) -> Option<(u64, u64, Segment)> {
+        let behind = i64::from((self.highest_out as u16).wrapping_sub(sequence) as i16);
+        let out = self.highest_out.checked_add_signed(-behind).filter(|out| *out <= self.highest_out)?;
+        let mut end = None;
+        for segment in self.segments.iter().rev() {
+            let number = out.wrapping_add_signed(-segment.sequence);
+            let below_next = end.is_none_or(|(next, origin): (u64, Origin)| origin != segment.origin || number < next);
+            if number >= segment.first && number < 1 << 63 {
+                return below_next.then_some((number, out, *segment));
+            }
+            end = Some((segment.first, segment.origin));
+        }
+        None
+    }
+
+    fn segment_of(&self, number: u64) -> Option<&Segment> {
+        let origin = self.segments.back()?.origin;
+        self.segments
+            .iter()
+            .rev()
+            .take_while(|segment| segment.origin == origin)
+            .find(|segment| segment.first <= number)
+    }
+
+    fn push(&mut self, segment: Segment) {
+        if self.segments.len() >= MAX_SEGMENTS {
+            self.segments.pop_front();
+        }
+        self.segments.push_back(segment);
+    }
+}
+
+/// A picture in two left out at 30 a second: some four seconds back, longer than any packet is kept.
+const MAX_SEGMENTS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const A: Origin = Origin { encoding: 0, life: 0 };
+    const B: Origin = Origin { encoding: 1, life: 0 };
+
+    #[test]
+    fn a_switch_goes_on_where_the_last_encoding_ended() {
+        let mut numbers = Numbers::new(100);
+        numbers.switch(A, 70_000, 0, 0, 0);
+        assert_eq!(numbers.map(70_000).unwrap().0, 65_636);
+        assert_eq!(numbers.map(70_001).unwrap().0, 65_637);
+        numbers.switch(B, 500_000, 0, 0, 0);
+        assert_eq!(numbers.map(500_000).unwrap().0, 65_638);
+        assert_eq!(numbers.map(499_999), None, "before the switch");
+        assert_eq!(
+            numbers.unmap(65_637_u64 as u16).map(|(number, _, segment)| (number, segment.origin)),
+            Some((70_001, A))
+        );
+        assert_eq!(
+            numbers.unmap(65_638_u64 as u16).map(|(number, _, segment)| (number, segment.origin)),
+            Some((500_000, B))
+        );
+    }
+
+    #[test]
+    fn what_is_missing_keeps_its_place_before_something_left_out() {
+        let mut numbers = Numbers::new(0);
+        numbers.switch(A, 100_000, 0, 0, 0);
+        let first = numbers.map(100_000).unwrap().0;
+        numbers.skip(100_002, true);
+        assert_eq!(numbers.map(100_003).unwrap().0, first + 2);
+        assert_eq!(numbers.map(100_001).unwrap().0, first + 1, "it came late");
+    }
+
+    proptest! {
+        /// Reordered, partly left out: every number is given once, and the way back is exact.
+        #[test]
+        fn numbers_are_unique_and_lead_back(
+            packets in proptest::collection::vec((any::<bool>(), 0_u64..4), 1..200),
+        ) {
+            let mut numbers = Numbers::new(7);
+            numbers.switch(A, 1 << 17, 0, 0, 0);
+            let mut given = HashMap::new();
+            let mut order: Vec<(u64, bool)> = packets.iter().enumerate().map(|(at, (skip, _))| ((1 << 17) + at as u64, *skip)).collect();
+            order.sort_by_key(|(number, _)| number + packets[(*number - (1 << 17)) as usize].1);
+            for (number, skip) in order {
+                if skip {
+                    numbers.skip(number, false);
+                } else if let Some((out, _)) = numbers.map(number) {
+                    prop_assert_eq!(given.insert(out, number), None, "given twice");
+                    let back = numbers.unmap(out as u16).map(|(number, again, _)| (number, again));
+                    prop_assert_eq!(back, Some((number, out)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A packet on its way through the engine: decrypted, parsed once, where the receive buffer holds it.
+
+use std::ops::Range;
+
+use lockgate_rtp::{Header, PacketFacts};
+use lockgate_transport::sdp::{Extension, ExtensionMap};
+
+/// A publisher's packet.
+#[derive(Clone, Debug)]
+pub(crate) struct Packet<'a> {
+    /// Its extended sequence number, above 0.
+    pub(crate) number: u64,
+    pub(crate) header: Header,
+    pub(crate) facts: PacketFacts,
+    /// Where in `bytes` the payload lies.
+    pub(crate) payload: Range<usize>,
+    /// What viewers get of its header extensions.
+    pub(crate) passed: Passed,
+    /// All of it, without protection.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        &self.bytes[self.payload.clone()]
+    }
+}
+
+/// Header extensions that are handed on, and where in the packet their values lie.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Passed([(u16, u8); PASSED.len()]);
+
+impl Passed {
+    /// Finds them by the publisher's ids.
+    pub(crate) fn find(header: &Header, bytes: &[u8], ids: &ExtensionMap) -> Self {
+        let mut passed = Self::default();
+        for element in header.extensions(bytes) {
+            let place = ids.extension(element.id).and_then(|known| PASSED.iter().position(|one| *one == known));
+            if let (Some(place), Ok(length)) = (place, u8::try_from(element.value.len())) {
+                let start = element.value.as_ptr() as usize - bytes.as_ptr() as usize;
+                passed.0[place] = (start as u16, length);
+            }
+        }
+        passed
+    }
+
+    /// The extensions that are there, with their values.
+    pub(crate) fn iter<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = (Extension, &'a [u8])> {
+        let places = PASSED.into_iter().zip(self.0).filter(|(_, (_, length))| *length > 0);
+        places.filter_map(|(extension, (start, length))| {
+            let start = usize::from(start);
+            Some((extension, bytes.get(start..start + usize::from(length))?))
+        })
+    }
+}
+
+/// What a viewer needs of what the publisher says; the rest is of the hop.
+const PASSED: [Extension; 3] = [Extension::AudioLevel, Extension::Orientation, Extension::DependencyDescriptor];

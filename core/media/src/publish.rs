@@ -1,0 +1,181 @@
+//! A publisher's transport: which source is which track's, and what is said back to the publisher.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use lockgate_model::TrackId;
+use lockgate_rtp::Header;
+use lockgate_transport::dtls::Fingerprint;
+use lockgate_transport::sdp::{CodecLine, Extension, ExtensionMap, Remote, Section};
+use lockgate_transport::twcc::TwccReceiver;
+
+use crate::arena::Key;
+use crate::stats::DropReason;
+
+/// A publisher's transport, beside its connection.
+pub(crate) struct Publish {
+    /// The peer's ICE credentials: others are a restart.
+    pub(crate) remote: Option<Remote>,
+    /// The peer's certificate, as its first offer named it.
+    pub(crate) fingerprints: Option<Vec<Fingerprint>>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) twcc: TwccReceiver,
+    /// The source of what we say.
+    pub(crate) ssrc: u32,
+    pub(crate) next_report: Instant,
+    /// When something is due of a track.
+    pub(crate) next_repair: Option<Instant>,
+    sources: HashMap<u32, Source>,
+}
+
+/// A negotiated m-line.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) mid: String,
+    pub(crate) track: Key,
+    pub(crate) id: TrackId,
+    pub(crate) codec: CodecLine,
+    pub(crate) ids: ExtensionMap,
+    pub(crate) rids: Vec<String>,
+    named: Vec<(u32, Option<u32>)>,
+}
+
+/// Whose packets a source sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) track: Key,
+    pub(crate) encoding: usize,
+    pub(crate) payload_type: u8,
+    /// Set for a source of retransmissions: what it repairs.
+    pub(crate) repairs: Option<u8>,
+}
+
+/// What a packet's source turned out to be.
+pub(crate) struct Bound {
+    pub(crate) source: Source,
+    /// It was not known before.
+    pub(crate) new: bool,
+}
+
+impl Line {
+    pub(crate) fn new(section: &Section, codec: CodecLine, track: Key, id: TrackId) -> Self {
+        Self {
+            mid: section.mid.clone(),
+            track,
+            id,
+            codec,
+            ids: section.extensions,
+            rids: section.rids.clone(),
+            named: section.sources.clone(),
+        }
+    }
+
+    /// Whether a section goes on with the same track in the same shape.
+    pub(crate) fn goes_on(&self, id: &TrackId, codec: &CodecLine, section: &Section) -> bool {
+        self.id == *id
+            && self.rids == section.rids
+            && self.codec.payload_type == codec.payload_type
+            && self.codec.is_compatible(codec)
+    }
+
+    fn encoding_of(&self, rid: &[u8]) -> Option<usize> {
+        self.rids.iter().position(|known| known.as_bytes() == rid)
+    }
+}
+
+impl Publish {
+    pub(crate) fn new(now: Instant, ssrc: u32) -> Self {
+        Self {
+            remote: None,
+            fingerprints: None,
+            lines: Vec::new(),
+            twcc: TwccReceiver::new(now),
+            ssrc,
+            next_report: now + REPORT,
+            next_repair: None,
+            sources: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.next_repair.into_iter().chain(self.twcc.next_timeout()).chain([self.next_report]).min()
+    }
+
+    /// Notes the packet's transport-wide number, if it has one. The id is the same on all lines of a bundle (RFC 8843 §9.2).
+    pub(crate) fn note_arrival(&mut self, now: Instant, header: &Header, bytes: &[u8]) {
+        let Some(id) = self.lines.iter().find_map(|line| line.ids.id(Extension::Twcc)) else { return };
+        let number = header.extensions(bytes).find(|element| element.id == id);
+        if let Some([high, low]) = number.map(|element| element.value) {
+            self.twcc.note(now, u16::from_be_bytes([*high, *low]));
+        }
+    }
+
+    /// Finds whose a packet is: by its source if that is known, else by what the packet or the offer says of it.
+    pub(crate) fn bind(&mut self, header: &Header, bytes: &[u8]) -> Result<Bound, DropReason> {
+        if let Some(source) = self.sources.get(&header.ssrc) {
+            let expected = source.repairs.unwrap_or(source.payload_type);
+            return match header.payload_type == expected {
+                true => Ok(Bound { source: *source, new: false }),
+                false => Err(DropReason::PayloadType),
+            };
+        }
+        let source = self.identify(header, bytes)?;
+        // A source that is replaced is forgotten: its encoding has one source at a time.
+        self.sources.retain(|_, known| {
+            (known.track, known.encoding, known.repairs) != (source.track, source.encoding, source.repairs)
+        });
+        self.sources.insert(header.ssrc, source);
+        Ok(Bound { source, new: true })
+    }
+
+    /// The source of an SSRC that is known.
+    pub(crate) fn source(&self, ssrc: u32) -> Option<Source> {
+        self.sources.get(&ssrc).copied()
+    }
+
+    /// Forgets a track's line and sources.
+    pub(crate) fn forget(&mut self, track: Key) {
+        self.lines.retain(|line| line.track != track);
+        self.sources.retain(|_, source| source.track != track);
+    }
+
+    /// RFC 8843 §9.2: by mid, else by the SSRC that the offer names, else by a payload type that only one line has.
+    fn identify(&self, header: &Header, bytes: &[u8]) -> Result<Source, DropReason> {
+        let element = |ids: &ExtensionMap, extension| {
+            let id = ids.id(extension)?;
+            header.extensions(bytes).find(|element| element.id == id).map(|element| element.value)
+        };
+        let by_mid = self.lines.iter().find(|line| element(&line.ids, Extension::Mid) == Some(line.mid.as_bytes()));
+        let by_name = || self.lines.iter().find(|line| line.names(header.ssrc));
+        let by_type = || {
+            let mut lines = self.lines.iter().filter(|line| line.has_type(header.payload_type));
+            lines.next().filter(|_| lines.next().is_none())
+        };
+        let line = by_mid.or_else(by_name).or_else(by_type).ok_or(DropReason::UnknownSource)?;
+        let repairs = match header.payload_type {
+            own if own == line.codec.payload_type => None,
+            own if Some(own) == line.codec.rtx => Some(own),
+            _ => return Err(DropReason::PayloadType),
+        };
+        let named = if repairs.is_some() { Extension::RepairedRid } else { Extension::Rid };
+        let encoding = match (line.rids.is_empty(), element(&line.ids, named)) {
+            (true, _) => 0,
+            (false, Some(rid)) => line.encoding_of(rid).ok_or(DropReason::UnknownSource)?,
+            (false, None) => return Err(DropReason::UnknownSource),
+        };
+        Ok(Source { track: line.track, encoding, payload_type: line.codec.payload_type, repairs })
+    }
+}
+
+impl Line {
+    fn names(&self, ssrc: u32) -> bool {
+        self.named.iter().any(|(main, rtx)| *main == ssrc || *rtx == Some(ssrc))
+    }
+
+    fn has_type(&self, payload_type: u8) -> bool {
+        self.codec.payload_type == payload_type || self.codec.rtx == Some(payload_type)
+    }
+}
+
+/// Receiver reports (RFC 3550 §6.2 allows more with this little traffic; browsers send them as often).
+pub(crate) const REPORT: Duration = Duration::from_secs(1);

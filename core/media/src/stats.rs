@@ -1,0 +1,129 @@
+//! What is counted, and why packets are dropped.
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])* $name:ident = $label:literal,)*) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl DropReason {
+            /// All reasons, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name in metrics.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No kind of packet that belongs here.
+    Unknown = "unknown",
+    /// From an address that no connection has.
+    Stray = "stray",
+    /// A check for no connection of this worker, or a false one.
+    Check = "ice-check",
+    /// Media before the handshake is done.
+    NoKeys = "no-keys",
+    /// Not authentic.
+    Authentication = "srtp-authentication",
+    /// Came before.
+    Replay = "srtp-replay",
+    /// No RTP or RTCP that can be read.
+    Malformed = "malformed",
+    /// Of no source that was negotiated.
+    UnknownSource = "unknown-source",
+    /// A payload type that was not negotiated.
+    PayloadType = "payload-type",
+    /// A copy of what came before, or too old.
+    Duplicate = "duplicate",
+    /// Only padding.
+    Padding = "padding",
+    /// The publisher is muted.
+    Muted = "muted",
+    /// A viewer waits for a key frame.
+    AwaitingKeyFrame = "awaiting-key-frame",
+    /// A viewer gets another encoding or a lower layer.
+    Layer = "layer",
+    /// A viewer paused it, or may not have it now.
+    Paused = "paused",
+    /// A viewer's connection is not up.
+    NotConnected = "not-connected",
+    /// Asked for again and not there any more.
+    NotInRing = "not-in-ring",
+    /// Too long for a datagram of ours.
+    TooLong = "too-long",
+    /// The recorder does not keep up.
+    Recorder = "recorder-overload",
+}
+
+/// What an engine counted since it began, and what it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// RTP packets that came in, valid ones.
+    pub packets_in: u64,
+    /// Their bytes, without protection.
+    pub bytes_in: u64,
+    /// RTP packets that went out.
+    pub packets_out: u64,
+    /// Their bytes, with protection.
+    pub bytes_out: u64,
+    /// Retransmissions that were sent.
+    pub retransmissions_out: u64,
+    /// Packets that were asked for again.
+    pub nacks_out: u64,
+    /// Key frames that were asked for.
+    pub key_frame_requests_out: u64,
+    /// Transports that are there.
+    pub transports: u64,
+    /// Routers that are there.
+    pub routers: u64,
+    /// Tracks that are published.
+    pub tracks: u64,
+    /// Tracks that are sent to somebody.
+    pub subscriptions: u64,
+    /// Datagrams that the system did not take.
+    pub unsent: u64,
+    /// See [`Self::drops`].
+    pub drop_counts: [u64; DropReason::ALL.len()],
+}
+
+impl Counters {
+    pub(crate) fn drop(&mut self, reason: DropReason) {
+        self.drop_counts[reason as usize] += 1;
+    }
+
+    /// How many were dropped for each reason.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|reason| (*reason, self.drop_counts[*reason as usize]))
+    }
+
+    /// Adds another engine's.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.packets_in, other.packets_in),
+            (&mut self.bytes_in, other.bytes_in),
+            (&mut self.packets_out, other.packets_out),
+            (&mut self.bytes_out, other.bytes_out),
+            (&mut self.retransmissions_out, other.retransmissions_out),
+            (&mut self.nacks_out, other.nacks_out),
+            (&mut self.key_frame_requests_out, other.key_frame_requests_out),
+            (&mut self.transports, other.transports),
+            (&mut self.routers, other.routers),
+            (&mut self.tracks, other.tracks),
+            (&mut self.subscriptions, other.subscriptions),
+            (&mut self.unsent, other.unsent),
+        ];
+        pairs
+            .into_iter()
+            .chain(self.drop_counts.iter_mut().zip(other.drop_counts))
+            .for_each(|(sum, count)| *sum += count);
+    }
+}

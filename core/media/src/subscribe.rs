@@ -1,0 +1,314 @@
+//! A viewer's transport: its m-lines, and one offer at a time about them.
+//!
+//! Later changes gather while an offer is open. Lines that lost their track go inactive; when there are many of them,
+//! they are stopped and later taken for other tracks (RFC 8829 §5.2.2), so that descriptions stay short.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use lockgate_model::{MediaKind, TrackId};
+use lockgate_transport::Connection;
+use lockgate_transport::dtls::Fingerprint;
+use lockgate_transport::sdp::{
+    CodecLine, Description, Extension, ExtensionMap, Feedback, Local, MAX_SECTIONS, OfferLine, Section, Sends, Setup,
+    read_answer, write_offer,
+};
+
+use crate::arena::Key;
+use crate::negotiate::NegotiateError;
+use crate::subscription::Format;
+use crate::transport::OfferToMake;
+
+/// A viewer's transport, beside its connection.
+pub(crate) struct Subscribe {
+    lines: Vec<Line>,
+    next_mid: u64,
+    next_offer: u64,
+    state: Negotiation,
+    /// Changes that no offer has told of yet, and who caused the last of them.
+    changed: Option<u64>,
+    /// Whose track a source is.
+    sources: HashMap<u32, Key>,
+    types: Vec<CodecLine>,
+    fingerprints: Option<Vec<Fingerprint>>,
+}
+
+enum Negotiation {
+    Stable,
+    Offered { offer: OfferToMake, since: Instant, repeated: bool },
+}
+
+struct Line {
+    mid: String,
+    kind: MediaKind,
+    codec: CodecLine,
+    use_: Use,
+}
+
+enum Use {
+    Track(Used),
+    Inactive,
+    Stopped,
+}
+
+#[derive(Clone)]
+struct Used {
+    track: Key,
+    id: TrackId,
+    stream: String,
+    cause: u64,
+    ssrc: u32,
+    rtx: Option<u32>,
+}
+
+/// A track to be sent, and under which sources.
+pub(crate) struct NewLine {
+    pub(crate) track: Key,
+    pub(crate) id: TrackId,
+    pub(crate) stream: String,
+    pub(crate) cause: u64,
+    pub(crate) codec: CodecLine,
+    pub(crate) ssrc: u32,
+    pub(crate) rtx_ssrc: u32,
+}
+
+/// What an answer settled about a track: how it is sent, or that the viewer does not want it.
+pub(crate) struct Settled {
+    pub(crate) track: Key,
+    pub(crate) format: Option<Format>,
+}
+
+impl Subscribe {
+    pub(crate) fn new() -> Self {
+        Self {
+            lines: Vec::new(),
+            next_mid: 0,
+            next_offer: 1,
+            state: Negotiation::Stable,
+            changed: None,
+            sources: HashMap::new(),
+            types: Vec::new(),
+            fingerprints: None,
+        }
+    }
+
+    /// The track that a source of ours carries.
+    pub(crate) fn track_of(&self, ssrc: u32) -> Option<Key> {
+        self.sources.get(&ssrc).copied()
+    }
+
+    /// The tracks that are sent.
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = Key> + '_ {
+        self.lines.iter().filter_map(Line::used).map(|used| used.track)
+    }
+
+    pub(crate) fn has(&self, track: Key) -> bool {
+        self.tracks().any(|own| own == track)
+    }
+
+    /// Takes a line for a track. None when payload types or lines are used up.
+    pub(crate) fn add(&mut self, new: NewLine) -> Option<()> {
+        let codec = self.type_for(&new.codec)?;
+        let rtx = codec.rtx.map(|_| new.rtx_ssrc);
+        self.sources.insert(new.ssrc, new.track);
+        let used = Used { track: new.track, id: new.id, stream: new.stream, cause: new.cause, ssrc: new.ssrc, rtx };
+        let line = Line { mid: self.next_mid.to_string(), kind: codec.codec.kind(), codec, use_: Use::Track(used) };
+        self.next_mid += 1;
+        // A stopped line may be taken for another kind of media, too (RFC 8829 §5.2.2).
+        let stopped = self.lines.iter().position(|line| matches!(line.use_, Use::Stopped));
+        match stopped.filter(|_| !matches!(self.state, Negotiation::Offered { .. })) {
+            Some(stopped) => self.lines[stopped] = line,
+            None if self.lines.len() < MAX_SECTIONS => self.lines.push(line),
+            None => return None,
+        }
+        self.change(new.cause);
+        Some(())
+    }
+
+    /// Takes a track's line back.
+    pub(crate) fn remove(&mut self, track: Key, cause: Option<u64>) {
+        let Some(line) = self.lines.iter_mut().find(|line| line.used().is_some_and(|used| used.track == track)) else {
+            return;
+        };
+        let cause = cause.or_else(|| line.used().map(|used| used.cause)).unwrap_or_default();
+        line.use_ = Use::Inactive;
+        self.sources.retain(|_, own| *own != track);
+        self.change(cause);
+    }
+
+    /// Something is to be offered (again).
+    pub(crate) fn change(&mut self, cause: u64) {
+        self.changed = Some(cause);
+    }
+
+    /// The next offer, when one is wanted and none is open.
+    pub(crate) fn offer(&mut self, now: Instant, local: &Local<'_>) -> Option<OfferToMake> {
+        if matches!(self.state, Negotiation::Offered { .. }) {
+            return None;
+        }
+        let cause = self.changed.take()?;
+        self.stop_idle_lines();
+        let sdp = write_offer(local, &self.lines.iter().map(Line::offer).collect::<Vec<_>>());
+        let used = self.lines.iter().filter_map(|line| Some((line.mid.clone(), line.used()?.id.clone())));
+        let offer = OfferToMake { offer_id: self.next_offer, cause, sdp, tracks: used.collect() };
+        self.next_offer += 1;
+        self.state = Negotiation::Offered { offer: offer.clone(), since: now, repeated: false };
+        Some(offer)
+    }
+
+    /// Takes an answer to the open offer; what it settles comes back. An answer that is wrong changes nothing.
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        connection: &mut Connection,
+        offer_id: Option<u64>,
+        sdp: &str,
+    ) -> Result<Vec<Settled>, NegotiateError> {
+        let Negotiation::Offered { offer, .. } = &self.state else { return Err(NegotiateError::NoOffer) };
+        if offer_id.is_some_and(|id| id != offer.offer_id) {
+            return Err(NegotiateError::NoOffer);
+        }
+        let answer = read_answer(sdp)?;
+        // Lines that were added while the offer was open are not in it.
+        let offered = self.lines.iter().take(answer.sections.len());
+        let same = offered.zip(&answer.sections).all(|(line, section)| line.mid == section.mid);
+        let told = offer.tracks.iter().all(|(mid, _)| answer.sections.iter().any(|section| section.mid == *mid));
+        if !same || !told || answer.sections.len() > self.lines.len() {
+            return Err(NegotiateError::OtherLines);
+        }
+        self.take_peer(now, connection, &answer)?;
+        self.state = Negotiation::Stable;
+        let settled = self.lines.iter().zip(&answer.sections).filter_map(|(line, section)| line.settle(section));
+        Ok(settled.collect())
+    }
+
+    /// Time passes: an offer without an answer is repeated once; then there is nobody.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<Option<OfferToMake>, Unanswered> {
+        let Negotiation::Offered { offer, since, repeated } = &mut self.state else { return Ok(None) };
+        match (*since + ANSWER_WITHIN <= now, *repeated) {
+            (false, _) => Ok(None),
+            (true, true) => Err(Unanswered),
+            (true, false) => {
+                (*since, *repeated) = (now, true);
+                Ok(Some(offer.clone()))
+            }
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            Negotiation::Offered { since, .. } => Some(*since + ANSWER_WITHIN),
+            Negotiation::Stable => None,
+        }
+    }
+
+    fn take_peer(
+        &mut self,
+        now: Instant,
+        connection: &mut Connection,
+        answer: &Description,
+    ) -> Result<(), NegotiateError> {
+        if answer.sections.iter().all(|section| section.rejected) {
+            return Ok(());
+        }
+        match &self.fingerprints {
+            Some(known) if *known != answer.fingerprints => return Err(NegotiateError::OtherCertificate),
+            Some(_) => {}
+            None => {
+                self.fingerprints = Some(answer.fingerprints.clone());
+                connection.set_peer(now, answer.fingerprints.clone(), answer.setup);
+            }
+        }
+        Ok(())
+    }
+
+    /// The payload types of a codec on this connection: the same for the same format, as a bundle requires (RFC 8843 §9.1).
+    fn type_for(&mut self, codec: &CodecLine) -> Option<CodecLine> {
+        if let Some(known) = self.types.iter().find(|known| known.codec == codec.codec && known.fmtp == codec.fmtp) {
+            return Some(known.clone());
+        }
+        let mut free = (96..=127)
+            .chain(35..=63)
+            .filter(|own| !self.types.iter().any(|one| one.payload_type == *own || one.rtx == Some(*own)));
+        let payload_type = free.next()?;
+        let video = codec.codec.kind() == MediaKind::Video;
+        let rtx = if video { Some(free.next()?) } else { None };
+        // What viewers send back is ours to act upon, whatever the publisher can.
+        let feedback = Feedback { twcc: false, ..Feedback::wanted(codec.codec) };
+        let line = CodecLine { payload_type, codec: codec.codec, fmtp: codec.fmtp.clone(), rtx, feedback };
+        self.types.push(line.clone());
+        Some(line)
+    }
+
+    fn stop_idle_lines(&mut self) {
+        let idle = self.lines.iter().filter(|line| matches!(line.use_, Use::Inactive)).count();
+        // The first line carries the connection (RFC 8843 §7.2): browsers want one of the bundle to live.
+        let some_live = self.lines.iter().any(|line| line.used().is_some());
+        if idle >= MAX_IDLE && some_live {
+            self.lines
+                .iter_mut()
+                .filter(|line| matches!(line.use_, Use::Inactive))
+                .for_each(|line| line.use_ = Use::Stopped);
+        }
+    }
+}
+
+/// Nobody answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unanswered;
+
+impl Line {
+    fn used(&self) -> Option<&Used> {
+        match &self.use_ {
+            Use::Track(used) => Some(used),
+            Use::Inactive | Use::Stopped => None,
+        }
+    }
+
+    fn offer(&self) -> OfferLine<'_> {
+        let sends = match &self.use_ {
+            Use::Track(used) => {
+                Sends::Track { stream: &used.stream, track: used.id.as_str(), ssrc: used.ssrc, rtx: used.rtx }
+            }
+            Use::Inactive => Sends::Nothing,
+            Use::Stopped => Sends::Stopped,
+        };
+        OfferLine { mid: &self.mid, kind: self.kind, codec: &self.codec, extensions: extensions(self.kind), sends }
+    }
+
+    fn settle(&self, section: &Section) -> Option<Settled> {
+        let used = self.used()?;
+        let taken = section.codecs.iter().find(|line| line.codec == self.codec.codec);
+        let format = taken.filter(|_| section.receives && !section.rejected).map(|codec| Format {
+            mid: self.mid.clone(),
+            // An answer may name its own payload types (RFC 3264 §6.1): they are what the viewer wants to see.
+            payload_type: codec.payload_type,
+            rtx: used.rtx.zip(codec.rtx),
+            ids: extensions(self.kind).both(&section.extensions),
+        });
+        Some(Settled { track: used.track, format })
+    }
+}
+
+/// The header extensions that viewers are offered; ours to number.
+fn extensions(kind: MediaKind) -> ExtensionMap {
+    let own = match kind {
+        MediaKind::Audio => [(Extension::Mid, 1), (Extension::AudioLevel, 2)].as_slice(),
+        MediaKind::Video => &[(Extension::Mid, 1), (Extension::Orientation, 3), (Extension::DependencyDescriptor, 4)],
+    };
+    ExtensionMap::of(own)
+}
+
+/// What all our descriptions of a connection say, from its parts.
+pub(crate) fn local<'a>(
+    connection: &'a Connection,
+    candidates: &'a [std::net::SocketAddr],
+    session: u64,
+    version: u64,
+    setup: Setup,
+) -> Local<'a> {
+    Local { session, version, ice: connection.ice().local(), fingerprint: connection.fingerprint(), setup, candidates }
+}
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const MAX_IDLE: usize = 8;

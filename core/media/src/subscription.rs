@@ -1,0 +1,347 @@
+//! One viewer of one track: which encoding it gets, and how the stream's numbers look to it.
+
+use std::time::Instant;
+
+use lockgate_model::{Bitrate, Layer, LayerReason};
+use lockgate_rtp::{SenderInfo, Vp8Fields};
+use lockgate_transport::Connection;
+use lockgate_transport::sdp::ExtensionMap;
+
+use crate::arena::Key;
+use crate::egress::{Egress, Head};
+use crate::numbers::{Numbers, Origin, Segment};
+use crate::packet::Packet;
+use crate::stats::DropReason;
+
+/// What a viewer may have and wants, already put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Highest layer.
+    pub max_layer: Layer,
+    /// Highest bitrate; encodings above it are not sent.
+    pub max_bitrate: Option<Bitrate>,
+    /// Nothing for now.
+    pub paused: bool,
+    /// Weight when bandwidth is short, 0…255.
+    pub priority: u8,
+}
+
+impl Default for Limits {
+    /// No limit.
+    fn default() -> Self {
+        Self { max_layer: Layer::MAX, max_bitrate: None, paused: false, priority: 128 }
+    }
+}
+
+/// How a viewer is sent a track, as negotiated.
+#[derive(Clone, Debug)]
+pub(crate) struct Format {
+    pub(crate) mid: String,
+    pub(crate) payload_type: u8,
+    pub(crate) rtx: Option<(u32, u8)>,
+    pub(crate) ids: ExtensionMap,
+}
+
+/// One viewer of one track.
+pub(crate) struct Subscription {
+    /// The viewer's transport.
+    pub(crate) transport: Key,
+    /// What the viewer brings sound and picture together by.
+    pub(crate) stream: String,
+    pub(crate) ssrc: u32,
+    pub(crate) limits: Limits,
+    clock_rate: u32,
+    /// None until the viewer has agreed.
+    format: Option<Format>,
+    numbers: Numbers,
+    /// The encoding that is wanted; none: nothing is to be sent.
+    target: Option<u8>,
+    /// Whether the numbering's current origin is being sent.
+    open: bool,
+    temporal: u8,
+    last: Option<Sent>,
+    picture: Option<(u16, u8)>,
+    left_out: Option<u16>,
+    rtx_sequence: u16,
+    packets: u32,
+    octets: u32,
+    changed: Option<LayerReason>,
+}
+
+#[derive(Clone, Copy)]
+struct Sent {
+    timestamp: u32,
+    at: Instant,
+}
+
+/// What must be known of an encoding to go on with it.
+pub(crate) struct Source<'a> {
+    pub(crate) origin: Origin,
+    pub(crate) sender: Option<SenderInfo>,
+    /// The last report of another encoding of the track.
+    pub(crate) sender_of: &'a dyn Fn(u8) -> Option<SenderInfo>,
+}
+
+impl Subscription {
+    pub(crate) fn new(transport: Key, stream: String, ssrc: u32, random: u32, clock_rate: u32, limits: Limits) -> Self {
+        Self {
+            transport,
+            stream,
+            ssrc,
+            limits,
+            clock_rate,
+            format: None,
+            // Below half: a peer that sees the first packets out of order must not take them for a wrap (RFC 3711 §3.3.1).
+            numbers: Numbers::new(random as u16 & 0x7fff),
+            target: None,
+            open: false,
+            temporal: limits.max_layer.temporal,
+            last: None,
+            picture: None,
+            left_out: None,
+            rtx_sequence: (random >> 16) as u16 & 0x7fff,
+            packets: 0,
+            octets: 0,
+            changed: None,
+        }
+    }
+
+    /// The viewer agreed, or (with none) refused.
+    pub(crate) fn set_format(&mut self, format: Option<Format>) {
+        self.format = format;
+    }
+
+    pub(crate) fn is_agreed(&self) -> bool {
+        self.format.is_some()
+    }
+
+    /// Takes other limits. What they forbid ends with the next packet; what they allow begins where a decoder can follow.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        if limits.max_layer.temporal < self.temporal {
+            self.temporal = limits.max_layer.temporal;
+        }
+    }
+
+    /// Chooses an encoding. True if a key frame of it is needed now.
+    pub(crate) fn aim(&mut self, target: Option<u8>, allowed: impl Fn(u8) -> bool, reason: LayerReason) -> bool {
+        if self.target != target {
+            self.changed = Some(reason);
+        }
+        self.target = target;
+        let current = self.current().filter(|_| self.open);
+        if target.is_none() || current.is_some_and(|origin| !allowed(origin.encoding)) {
+            self.open = false;
+        }
+        self.wanted().is_some()
+    }
+
+    /// The encoding whose next key frame is waited for.
+    pub(crate) fn wanted(&self) -> Option<u8> {
+        let current = self.current().filter(|_| self.open).map(|origin| origin.encoding);
+        self.target.filter(|target| current != Some(*target))
+    }
+
+    /// The encoding that is being sent.
+    pub(crate) fn sent_encoding(&self) -> Option<u8> {
+        self.current().filter(|_| self.open).map(|origin| origin.encoding)
+    }
+
+    /// The encoding that a lost picture is to be repaired of.
+    pub(crate) fn encoding_to_repair(&self) -> Option<u8> {
+        self.sent_encoding().or(self.target)
+    }
+
+    /// The layer that the viewer gets, once after each change.
+    pub(crate) fn take_change(&mut self, spatial: u8, highest_temporal: u8) -> Option<(Layer, LayerReason)> {
+        let reason = self.changed.take()?;
+        Some((Layer::new(spatial, self.limits.max_layer.temporal.min(highest_temporal)), reason))
+    }
+
+    /// Sends a packet of an encoding, or says why not. `key`: a decoder may begin with it (every packet of sound is such).
+    pub(crate) fn forward(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        source: &Source<'_>,
+        key: bool,
+        connection: &mut Connection,
+        egress: &mut Egress,
+    ) -> Result<usize, DropReason> {
+        self.select(now, packet, source, key)?;
+        let format = self.format.as_ref().ok_or(DropReason::NotConnected)?;
+        let (number, segment) = self.numbers.map(packet.number).ok_or(DropReason::Duplicate)?;
+        let timestamp = packet.header.timestamp.wrapping_add(segment.timestamp);
+        let head = Head {
+            marker: packet.header.marker,
+            payload_type: format.payload_type,
+            sequence: number as u16,
+            timestamp,
+            ssrc: self.ssrc,
+            ids: format.ids,
+            mid: &format.mid,
+        };
+        let renumbered = renumber(packet, &segment);
+        let edit = |payload: &mut [u8]| rewrite(payload, renumbered);
+        let len = egress.send(connection, &head, packet, &[], edit).map_err(|_| DropReason::NotConnected)?;
+        if let Some((_, picture, tl0)) = renumbered {
+            self.picture = Some((picture, tl0));
+        }
+        if self.last.is_none_or(|last| timestamp.wrapping_sub(last.timestamp).cast_signed() >= 0) {
+            self.last = Some(Sent { timestamp, at: now });
+        }
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
+        Ok(len)
+    }
+
+    /// A packet of nothing but padding: the viewer's numbers close over it.
+    pub(crate) fn skip(&mut self, origin: Origin, number: u64) {
+        if self.open && self.current() == Some(origin) {
+            self.numbers.skip(number, false);
+        }
+    }
+
+    /// Whether a packet is sent, with a change of encoding if it is the place for one.
+    fn select(&mut self, now: Instant, packet: &Packet<'_>, source: &Source<'_>, key: bool) -> Result<(), DropReason> {
+        if self.format.is_none() {
+            return Err(DropReason::NotConnected);
+        }
+        let Some(target) = self.target else { return Err(DropReason::Paused) };
+        let origin = source.origin;
+        let sending = self.open && self.current() == Some(origin);
+        if !sending {
+            return match (origin.encoding == target, key) {
+                (true, true) => {
+                    self.begin(now, packet, source);
+                    Ok(())
+                }
+                (true, false) => Err(DropReason::AwaitingKeyFrame),
+                _ => Err(DropReason::Layer),
+            };
+        }
+        if packet.facts.switch_up || packet.facts.key_frame {
+            self.temporal = self.limits.max_layer.temporal;
+        }
+        if packet.facts.temporal > self.temporal {
+            let picture = packet.facts.vp8.and_then(|fields| fields.picture_id);
+            let new_picture = picture.is_some() && self.left_out != picture;
+            self.left_out = picture;
+            self.numbers.skip(packet.number, new_picture);
+            return Err(DropReason::Layer);
+        }
+        Ok(())
+    }
+
+    /// Goes on with an encoding, from this packet on.
+    fn begin(&mut self, now: Instant, packet: &Packet<'_>, source: &Source<'_>) {
+        let timestamp = self.timestamp_offset(now, packet, source);
+        let (picture, tl0) = match (packet.facts.vp8, self.picture) {
+            (Some(fields), Some((picture, tl0))) => (
+                picture.wrapping_add(1).wrapping_sub(fields.picture_id.unwrap_or(0)),
+                tl0.wrapping_add(1).wrapping_sub(fields.tl0.unwrap_or(0)),
+            ),
+            _ => (0, 0),
+        };
+        self.numbers.switch(source.origin, packet.number, timestamp, picture, tl0);
+        self.open = true;
+        self.left_out = None;
+        self.temporal = self.limits.max_layer.temporal;
+        self.changed.get_or_insert(LayerReason::Source);
+    }
+
+    /// By how much timestamps of the new encoding move, so that pictures keep their time.
+    fn timestamp_offset(&self, now: Instant, packet: &Packet<'_>, source: &Source<'_>) -> u32 {
+        let Some(last) = self.last else { return 0 };
+        let before = self.numbers.current().and_then(|segment| {
+            let same_life = segment.origin.encoding != source.origin.encoding;
+            Some((segment.timestamp, (source.sender_of)(segment.origin.encoding).filter(|_| same_life)?))
+        });
+        let exact = match (before, source.sender) {
+            (Some((offset, old)), Some(new)) => {
+                // Both reports tell a moment of the publisher's clock: RFC 3550 §6.4.1.
+                let apart = new.ntp.wrapping_sub(old.ntp).cast_signed();
+                let ticks = (i128::from(apart) * i128::from(self.clock_rate)) >> 32;
+                Some(old.rtp.wrapping_add(offset).wrapping_add(ticks as u32).wrapping_sub(new.rtp))
+            }
+            _ => None,
+        };
+        let by_arrival = || {
+            let passed = now.duration_since(last.at).as_secs_f64() * f64::from(self.clock_rate);
+            last.timestamp.wrapping_add(passed as u32).wrapping_sub(packet.header.timestamp)
+        };
+        let offset = exact.unwrap_or_else(by_arrival);
+        let ahead = packet.header.timestamp.wrapping_add(offset).wrapping_sub(last.timestamp).cast_signed();
+        // Time must not stand still or run back, nor leap by what only a clock that was set explains.
+        if ahead > 0 && ahead < self.clock_rate.cast_signed() * 10 {
+            offset
+        } else {
+            last.timestamp.wrapping_add(self.clock_rate / 30).wrapping_sub(packet.header.timestamp)
+        }
+    }
+
+    fn current(&self) -> Option<Origin> {
+        self.numbers.current().map(|segment| segment.origin)
+    }
+
+    // Feedback.
+
+    /// Finds what the viewer asks for again: the origin and the number there, and our own extended number.
+    pub(crate) fn find(&self, sequence: u16) -> Option<(Origin, u64, u64, Segment)> {
+        let (number, out, segment) = self.numbers.unmap(sequence)?;
+        Some((segment.origin, number, out, segment))
+    }
+
+    /// Sends a packet again, as RFC 4588 §4 says.
+    pub(crate) fn retransmit(
+        &mut self,
+        packet: &Packet<'_>,
+        out: u64,
+        segment: &Segment,
+        connection: &mut Connection,
+        egress: &mut Egress,
+    ) -> Option<usize> {
+        let format = self.format.as_ref()?;
+        let (ssrc, payload_type) = format.rtx?;
+        let head = Head {
+            marker: packet.header.marker,
+            payload_type,
+            sequence: self.rtx_sequence,
+            timestamp: packet.header.timestamp.wrapping_add(segment.timestamp),
+            ssrc,
+            ids: format.ids,
+            mid: &format.mid,
+        };
+        let renumbered = renumber(packet, segment);
+        let original = (out as u16).to_be_bytes();
+        let len = egress.send(connection, &head, packet, &original, |payload| rewrite(payload, renumbered)).ok()?;
+        self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+        Some(len)
+    }
+
+    /// The report of the encoding that is being sent, in the viewer's terms.
+    pub(crate) fn sender_report(&self, origin: Origin, info: SenderInfo) -> Option<SenderInfo> {
+        let segment = self.numbers.current().filter(|segment| self.open && segment.origin == origin)?;
+        let rtp = info.rtp.wrapping_add(segment.timestamp);
+        (self.packets > 0).then_some(SenderInfo {
+            ssrc: self.ssrc,
+            ntp: info.ntp,
+            rtp,
+            packets: self.packets,
+            octets: self.octets,
+        })
+    }
+}
+
+/// The numbers of a VP8 picture as the viewer sees them.
+fn renumber(packet: &Packet<'_>, segment: &Segment) -> Option<(Vp8Fields, u16, u8)> {
+    let fields = packet.facts.vp8?;
+    let picture = fields.picture_id.unwrap_or(0).wrapping_add(segment.picture);
+    Some((fields, picture, fields.tl0.unwrap_or(0).wrapping_add(segment.tl0)))
+}
+
+fn rewrite(payload: &mut [u8], renumbered: Option<(Vp8Fields, u16, u8)>) {
+    if let Some((fields, picture, tl0)) = renumbered {
+        fields.rewrite(payload, picture, tl0);
+    }
+}

@@ -1,0 +1,135 @@
+//! What the recorder gets of a track: one encoding at a time, as its publisher sent it.
+
+use lockgate_model::carrier::{Frame, GapReason, NodeTime, SenderReport, TrackNumber, encode_rtp};
+use lockgate_rtp::SenderInfo;
+
+use crate::encoding::Encoding;
+use crate::numbers::Origin;
+use crate::packet::Packet;
+use crate::stats::DropReason;
+
+/// A track's way to the recorder.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    number: TrackNumber,
+    /// What is being sent, and its source.
+    current: Option<(Origin, u32)>,
+    /// First and last number that had no room, and their source.
+    lost: Option<(u32, u64, u64)>,
+}
+
+/// Frames on their way to the recorder, up to a limit.
+#[derive(Debug, Default)]
+pub(crate) struct TapBuffer(Vec<u8>);
+
+impl TapBuffer {
+    /// Everything that waits.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.len() < MAX_WAITING
+    }
+}
+
+impl Tap {
+    pub(crate) fn new(number: TrackNumber) -> Self {
+        Self { number, current: None, lost: None }
+    }
+
+    /// Takes a packet if it is of the encoding that is recorded; goes over to `target` where that can begin.
+    pub(crate) fn take(
+        &mut self,
+        out: &mut TapBuffer,
+        at: NodeTime,
+        packet: &Packet<'_>,
+        encoding: &Encoding,
+        target: u8,
+        key: bool,
+        old: impl Fn(u8) -> Option<SenderInfo>,
+    ) -> Result<(), DropReason> {
+        let (origin, ssrc) = (encoding.origin(), packet.header.ssrc);
+        if self.current.is_none_or(|(current, _)| current != origin) {
+            if origin.encoding != target || !key {
+                return Ok(());
+            }
+            self.switch(out, origin, ssrc, packet.number, encoding.sender(), old);
+        }
+        if !out.has_room() {
+            let first = self.lost.map_or(packet.number, |(_, first, _)| first);
+            self.lost = Some((ssrc, first, packet.number));
+            return Err(DropReason::Recorder);
+        }
+        if let Some((ssrc, from, to)) = self.lost.take() {
+            self.gap(out, ssrc, from, to, GapReason::Overload);
+        }
+        encode_rtp(&mut out.0, self.number, packet.number, at, &[packet.bytes]);
+        Ok(())
+    }
+
+    /// Hands a sender report on, of the encoding that is recorded.
+    pub(crate) fn take_report(&self, out: &mut TapBuffer, at: NodeTime, origin: Origin, info: SenderInfo) {
+        if self.current.is_some_and(|(current, _)| current == origin) && out.has_room() {
+            Frame::SenderReport { track: self.number, ssrc: info.ssrc, report: report(info), arrival: at }
+                .encode(&mut out.0);
+        }
+    }
+
+    /// Says what will not come any more.
+    pub(crate) fn take_losses(&self, out: &mut TapBuffer, origin: Origin, lost: &[u64]) {
+        let Some((_, ssrc)) = self.current.filter(|(current, _)| *current == origin) else { return };
+        for number in lost {
+            if out.has_room() {
+                self.gap(out, ssrc, *number, *number, GapReason::Loss);
+            }
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn end(&self, out: &mut TapBuffer, at: NodeTime) {
+        // Always written: it is small, and without it the recorder would wait.
+        Frame::End { track: self.number, at }.encode(&mut out.0);
+    }
+
+    /// Whether the recorder still has to be given its first packet, or that of another encoding.
+    pub(crate) fn wants_key_of(&self, target: Origin) -> bool {
+        self.current.is_none_or(|(current, _)| current != target)
+    }
+
+    fn switch(
+        &mut self,
+        out: &mut TapBuffer,
+        origin: Origin,
+        ssrc: u32,
+        first: u64,
+        sender: Option<SenderInfo>,
+        old: impl Fn(u8) -> Option<SenderInfo>,
+    ) {
+        if let Some((before, old_ssrc)) = self.current {
+            let old_report = old(before.encoding).filter(|info| info.ssrc == old_ssrc).map(report);
+            let frame = Frame::Layer {
+                track: self.number,
+                old_ssrc,
+                new_ssrc: ssrc,
+                first_seq: first,
+                old_report,
+                new_report: sender.map(report),
+            };
+            frame.encode(&mut out.0);
+        }
+        self.current = Some((origin, ssrc));
+        self.lost = None;
+    }
+
+    fn gap(&self, out: &mut TapBuffer, ssrc: u32, from: u64, to: u64, reason: GapReason) {
+        Frame::Gap { track: self.number, ssrc, from, to, reason }.encode(&mut out.0);
+    }
+}
+
+fn report(info: SenderInfo) -> SenderReport {
+    SenderReport { ntp: info.ntp, rtp: info.rtp }
+}
+
+/// Some seconds of a worker's recordings: a recorder that is behind by more has a disk that cannot keep up.
+const MAX_WAITING: usize = 16 << 20;

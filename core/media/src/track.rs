@@ -1,0 +1,315 @@
+//! A published track: its encodings, its viewers, its recording.
+//!
+//! Packets of one publisher come in here and leave for everybody who may have them; what is needed of the publisher is gathered.
+
+use std::time::Instant;
+
+use lockgate_model::carrier::{NodeTime, TrackNumber};
+use lockgate_model::{LayerReason, MediaKind, TrackId};
+use lockgate_rtp::{Header, SenderInfo};
+use lockgate_transport::sdp::{CodecLine, ExtensionMap};
+
+use crate::arena::{Arena, Key};
+use crate::egress::Egress;
+use crate::encoding::{Encoding, Reading, Received};
+use crate::packet::Packet;
+use crate::stats::{Counters, DropReason};
+use crate::subscription::{Limits, Source, Subscription};
+use crate::tap::{Tap, TapBuffer};
+use crate::transport::Transport;
+
+/// A published track.
+pub(crate) struct Track {
+    pub(crate) id: TrackId,
+    pub(crate) router: Key,
+    pub(crate) publisher: Key,
+    pub(crate) codec: CodecLine,
+    pub(crate) encodings: Vec<Encoding>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    ids: ExtensionMap,
+    muted: bool,
+    tap: Option<Tap>,
+}
+
+/// Where packets go: everything that a track does not own.
+pub(crate) struct Onward<'a> {
+    pub(crate) now: Instant,
+    pub(crate) at: NodeTime,
+    pub(crate) transports: &'a mut Arena<Transport>,
+    pub(crate) egress: &'a mut Egress,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) recorder: &'a mut TapBuffer,
+}
+
+/// What is to be told of a viewer's layer.
+pub(crate) struct LayerChange {
+    pub(crate) transport: Key,
+    pub(crate) layer: lockgate_model::Layer,
+    pub(crate) reason: LayerReason,
+}
+
+impl Track {
+    pub(crate) fn new(
+        now: Instant,
+        id: TrackId,
+        router: Key,
+        publisher: Key,
+        codec: CodecLine,
+        ids: ExtensionMap,
+        encodings: u8,
+    ) -> Self {
+        let encodings = (0..encodings.max(1)).map(|index| Encoding::new(now, index)).collect();
+        Self { id, router, publisher, codec, encodings, subscriptions: Vec::new(), ids, muted: false, tap: None }
+    }
+
+    pub(crate) fn kind(&self) -> MediaKind {
+        self.codec.codec.kind()
+    }
+
+    /// Takes a packet that is decrypted, and hands it on. `repaired`: the publisher sent it again.
+    pub(crate) fn receive(
+        &mut self,
+        onward: &mut Onward<'_>,
+        index: usize,
+        header: Header,
+        bytes: &[u8],
+        repaired: bool,
+    ) {
+        let reading = Reading { codec: self.codec.codec, ids: &self.ids, repairs: self.repairs() };
+        let Some(encoding) = self.encodings.get_mut(index) else { return };
+        let first = !encoding.is_alive(onward.now);
+        match encoding.receive(onward.now, header, bytes, reading, repaired) {
+            Received::Dropped(reason) => onward.counters.drop(reason),
+            Received::Padding(number) => {
+                onward.counters.drop(DropReason::Padding);
+                let origin = encoding.origin();
+                self.subscriptions.iter_mut().for_each(|subscription| subscription.skip(origin, number));
+            }
+            Received::Packet(packet) => {
+                onward.counters.packets_in += 1;
+                onward.counters.bytes_in += bytes.len() as u64;
+                if first {
+                    self.aim(onward.now, LayerReason::Source);
+                }
+                self.hand_on(onward, index, &packet);
+            }
+        }
+    }
+
+    fn hand_on(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>) {
+        if self.muted {
+            return onward.counters.drop(DropReason::Muted);
+        }
+        let key = self.kind() == MediaKind::Audio || packet.facts.key_frame;
+        self.record_packet(onward, index, packet, key);
+        let (encoding, encodings) = (&self.encodings[index], &self.encodings);
+        let sender_of = |other: u8| encodings.get(usize::from(other)).and_then(Encoding::sender);
+        let source = Source { origin: encoding.origin(), sender: encoding.sender(), sender_of: &sender_of };
+        for subscription in &mut self.subscriptions {
+            let Some(connection) = onward.transports.get_mut(subscription.transport).map(Transport::connection_mut)
+            else {
+                continue;
+            };
+            match subscription.forward(onward.now, packet, &source, key, connection, onward.egress) {
+                Ok(len) => {
+                    onward.counters.packets_out += 1;
+                    onward.counters.bytes_out += len as u64;
+                }
+                Err(reason) => onward.counters.drop(reason),
+            }
+        }
+    }
+
+    fn record_packet(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>, key: bool) {
+        let target = self.highest_alive(onward.now);
+        let Some(tap) = &mut self.tap else { return };
+        let encodings = &self.encodings;
+        let old = |other: u8| encodings.get(usize::from(other)).and_then(Encoding::sender);
+        if let Err(reason) = tap.take(onward.recorder, onward.at, packet, &encodings[index], target, key, old) {
+            onward.counters.drop(reason);
+        }
+    }
+
+    /// A sender report of an encoding: viewers and the recorder need it to bring sound and picture together.
+    pub(crate) fn receive_report(&mut self, onward: &mut Onward<'_>, index: usize, info: SenderInfo) {
+        let Some(encoding) = self.encodings.get_mut(index) else { return };
+        encoding.note_sender(onward.now, info);
+        let origin = encoding.origin();
+        if let Some(tap) = &self.tap {
+            tap.take_report(onward.recorder, onward.at, origin, info);
+        }
+        for subscription in &self.subscriptions {
+            let Some(report) = subscription.sender_report(origin, info) else { continue };
+            if let Some(transport) = onward.transports.get_mut(subscription.transport) {
+                transport.connection_mut().send_rtcp(&lockgate_rtp::write::sender_report(report, &subscription.stream));
+            }
+        }
+    }
+
+    // Viewers.
+
+    /// Chooses an encoding for every viewer, and asks for the key frames that this needs.
+    pub(crate) fn aim(&mut self, now: Instant, reason: LayerReason) {
+        for place in 0..self.subscriptions.len() {
+            self.aim_one(now, place, reason);
+        }
+        self.want_key_for_tap(now);
+    }
+
+    fn aim_one(&mut self, now: Instant, place: usize, reason: LayerReason) {
+        let limits = self.subscriptions[place].limits;
+        let target = self.choose(now, &limits);
+        let top = limits.max_layer.spatial;
+        let subscription = &mut self.subscriptions[place];
+        if subscription.aim(target, |encoding| encoding <= top, reason)
+            && let Some(encoding) = target.and_then(|target| self.encodings.get_mut(usize::from(target)))
+            && subscription.is_agreed()
+        {
+            encoding.keys.want();
+        }
+    }
+
+    /// The highest encoding that is alive and within limits; while none is, the lowest allowed one, which may come.
+    fn choose(&mut self, now: Instant, limits: &Limits) -> Option<u8> {
+        if limits.paused {
+            return None;
+        }
+        let top = usize::from(limits.max_layer.spatial).min(self.encodings.len() - 1);
+        let fits = |encoding: &mut Encoding| limits.max_bitrate.is_none_or(|max| encoding.rate.rate(now) <= max);
+        let candidates = self.encodings[..=top].iter_mut().enumerate();
+        let mut fitting =
+            candidates.filter_map(|(index, encoding)| fits(encoding).then(|| (index as u8, encoding.is_alive(now))));
+        let first = fitting.next()?;
+        let best = std::iter::once(first).chain(fitting).filter(|(_, alive)| *alive).last();
+        Some(best.unwrap_or(first).0)
+    }
+
+    /// The limits of a viewer; what they forbid ends here.
+    pub(crate) fn set_limits(&mut self, now: Instant, transport: Key, limits: Limits, reason: LayerReason) {
+        if let Some(place) = self.place_of(transport) {
+            self.subscriptions[place].set_limits(limits);
+            self.aim_one(now, place, reason);
+        }
+    }
+
+    /// A viewer's connection has come up, or it agreed to other formats: it needs a key frame.
+    pub(crate) fn start_for(&mut self, now: Instant, transport: Key) {
+        if let Some(place) = self.place_of(transport) {
+            self.aim_one(now, place, LayerReason::Source);
+        }
+    }
+
+    /// A viewer lost the picture.
+    pub(crate) fn want_key_for(&mut self, transport: Key) {
+        let wanted = self.place_of(transport).and_then(|place| self.subscriptions[place].encoding_to_repair());
+        if let Some(encoding) = wanted.and_then(|index| self.encodings.get_mut(usize::from(index))) {
+            encoding.keys.want();
+        }
+    }
+
+    pub(crate) fn subscription_mut(&mut self, transport: Key) -> Option<&mut Subscription> {
+        let place = self.place_of(transport)?;
+        self.subscriptions.get_mut(place)
+    }
+
+    pub(crate) fn unsubscribe(&mut self, transport: Key) {
+        self.subscriptions.retain(|subscription| subscription.transport != transport);
+    }
+
+    /// Sends a viewer again what it misses.
+    pub(crate) fn retransmit(&mut self, onward: &mut Onward<'_>, transport: Key, missing: &[u16]) {
+        let Some(place) = self.place_of(transport) else { return };
+        let subscription = &mut self.subscriptions[place];
+        let Some(connection) = onward.transports.get_mut(transport).map(Transport::connection_mut) else { return };
+        for sequence in missing.iter().take(MAX_RETRANSMISSIONS) {
+            let sent = subscription.find(*sequence).and_then(|(origin, number, out, segment)| {
+                let encoding = self.encodings.get(usize::from(origin.encoding)).filter(|one| one.origin() == origin)?;
+                subscription.retransmit(&encoding.ring.get(number)?, out, &segment, connection, onward.egress)
+            });
+            match sent {
+                Some(len) => {
+                    onward.counters.retransmissions_out += 1;
+                    onward.counters.bytes_out += len as u64;
+                }
+                None => onward.counters.drop(DropReason::NotInRing),
+            }
+        }
+    }
+
+    /// What viewers are to be told of their layers.
+    pub(crate) fn take_changes(&mut self) -> Vec<LayerChange> {
+        let encodings = &self.encodings;
+        let changes = self.subscriptions.iter_mut().filter_map(|subscription| {
+            let spatial = subscription.sent_encoding()?;
+            let highest = encodings.get(usize::from(spatial)).map_or(0, |encoding| encoding.temporal);
+            let (layer, reason) = subscription.take_change(spatial, highest)?;
+            Some(LayerChange { transport: subscription.transport, layer, reason })
+        });
+        changes.collect()
+    }
+
+    // The publisher.
+
+    pub(crate) fn set_muted(&mut self, muted: bool) {
+        if self.muted && !muted {
+            self.encodings.iter_mut().for_each(|encoding| encoding.keys.want());
+        }
+        self.muted = muted;
+    }
+
+    /// Whether the publisher repeats packets on request.
+    pub(crate) fn repairs(&self) -> bool {
+        self.codec.feedback.nack && self.codec.rtx.is_some()
+    }
+
+    /// When something is due of an encoding.
+    pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        self.encodings.iter().filter_map(|encoding| encoding.next_timeout(now)).min()
+    }
+
+    /// The packets that the recorder need not wait for.
+    pub(crate) fn record_losses(&self, out: &mut TapBuffer, index: usize, lost: &[u64]) {
+        if let (Some(tap), Some(encoding)) = (&self.tap, self.encodings.get(index)) {
+            tap.take_losses(out, encoding.origin(), lost);
+        }
+    }
+
+    // The recorder.
+
+    pub(crate) fn record(&mut self, now: Instant, number: TrackNumber) {
+        self.tap = Some(Tap::new(number));
+        self.want_key_for_tap(now);
+    }
+
+    pub(crate) fn record_no_more(&mut self, out: &mut TapBuffer, at: NodeTime) {
+        if let Some(tap) = self.tap.take() {
+            tap.end(out, at);
+        }
+    }
+
+    /// The recorder lost the picture.
+    pub(crate) fn want_key_for_recorder(&mut self, now: Instant) {
+        let target = usize::from(self.highest_alive(now));
+        self.encodings[target].keys.want();
+    }
+
+    fn want_key_for_tap(&mut self, now: Instant) {
+        let target = usize::from(self.highest_alive(now));
+        if self.kind() == MediaKind::Video
+            && self.tap.as_ref().is_some_and(|tap| tap.wants_key_of(self.encodings[target].origin()))
+        {
+            self.encodings[target].keys.want();
+        }
+    }
+
+    fn highest_alive(&self, now: Instant) -> u8 {
+        self.encodings.iter().rposition(|encoding| encoding.is_alive(now)).unwrap_or(0) as u8
+    }
+
+    fn place_of(&self, transport: Key) -> Option<usize> {
+        self.subscriptions.iter().position(|subscription| subscription.transport == transport)
+    }
+}
+
+/// For one request: a viewer that misses more is helped by a key frame, not by a flood.
+const MAX_RETRANSMISSIONS: usize = 128;
