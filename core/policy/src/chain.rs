@@ -353,7 +353,8 @@ fn stranger() -> Result<String, getrandom::Error> {
     Ok(bytes.iter().fold("guest:".to_owned(), |subject, byte| format!("{subject}{byte:02x}")))
 }
 
-const RETRY_MS: u64 = 1000;
+/// When a question that could not be answered may be asked again.
+pub(crate) const RETRY_MS: u64 = 1000;
 /// 2^53: from here on JavaScript's numbers have gaps.
 const FIRST_TOO_BIG: u64 = 1 << 53;
 /// 2^52: numbers that are made up lie in the upper half.

@@ -22,7 +22,7 @@ pub struct PolicyConfig {
     pub default_allow: bool,
     /// Threads that run plugins, 1–16.
     pub threads: usize,
-    /// Questions that may wait for a thread; more are denied with `policy-unavailable`.
+    /// Questions that may wait for a thread; more are denied with `overloaded`.
     pub queue: usize,
 }
 

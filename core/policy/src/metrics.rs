@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub struct MetricsSnapshot {
     /// One for each plugin, in the order of the chain.
     pub plugins: Vec<PluginMetrics>,
-    /// Questions denied since too many were waiting.
+    /// Questions that no plugin was asked, since too many were waiting or their turn did not come in time.
     pub overloaded: u64,
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use lockgate_model::ErrorCode;
 use lockgate_model::policy::{
     AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Identity, PublishQuestion,
     RecordQuestion, SubscribeQuestion,
 };
 
-use crate::chain::{Chain, denied, unavailable};
+use crate::chain::{Chain, RETRY_MS, denied, unavailable};
 use crate::config::PolicyConfig;
 use crate::engine::Runtime;
 use crate::keys::KeyRings;
@@ -67,12 +68,12 @@ impl Policy {
     /// Who is it? The first plugin that accepts says so; none: `unauthenticated`.
     ///
     /// # Errors
-    /// A denial, `policy-unavailable` if a plugin failed or there was no time.
+    /// A denial: `policy-unavailable` if a plugin failed or there was no time, `overloaded` if too many questions wait.
     pub async fn authenticate(&self, question: AuthQuestion) -> Result<Identity, Denial> {
         let now_ms = question.now_ms;
         self.ask(now_ms, move |chain, moment| chain.authenticate(&question, moment))
             .await
-            .unwrap_or_else(|Unanswered| Err(unavailable()))
+            .unwrap_or_else(|why| Err(why.denial()))
     }
 
     /// May they enter?
@@ -80,7 +81,7 @@ impl Policy {
         let now_ms = question.now_ms;
         self.ask(now_ms, move |chain, moment| chain.admit(&question, moment))
             .await
-            .unwrap_or_else(|Unanswered| Err(unavailable()))
+            .unwrap_or_else(|why| Err(why.denial()))
     }
 
     /// May they publish these? One decision for each track, in their order.
@@ -106,7 +107,7 @@ impl Policy {
         let now_ms = question.now_ms;
         self.ask(now_ms, move |chain, moment| chain.command(&question, moment))
             .await
-            .unwrap_or_else(|Unanswered| denied(unavailable()))
+            .unwrap_or_else(|why| denied(why.denial()))
     }
 
     /// All counters at this moment.
@@ -125,18 +126,18 @@ impl Policy {
     ) -> Result<R, Unanswered> {
         let chain = Arc::clone(&self.inner.chain);
         let moment = Moment { now_ms, until: Instant::now() + self.inner.budget };
-        let answer = self.inner.pool.submit(move || ask(&chain, moment)).map_err(|_| self.turned_away())?;
+        let answer = self.inner.pool.submit(move || ask(&chain, moment)).map_err(|_| self.count(Unanswered::Full))?;
         // The thread keeps to the budget by itself; the rest is for a queue that does not move.
         match tokio::time::timeout(self.inner.budget + SLACK, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Unanswered),
-            Err(_) => Err(self.turned_away()),
+            Ok(Err(_)) => Err(Unanswered::Lost),
+            Err(_) => Err(self.count(Unanswered::Late)),
         }
     }
 
-    fn turned_away(&self) -> Unanswered {
+    fn count(&self, why: Unanswered) -> Unanswered {
         self.inner.turned_away.fetch_add(1, Relaxed);
-        Unanswered
+        why
     }
 }
 
@@ -147,11 +148,31 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// Nobody answered in time.
-struct Unanswered;
+/// Why no plugin was heard.
+#[derive(Clone, Copy)]
+enum Unanswered {
+    /// Too many questions are waiting.
+    Full,
+    /// Its turn did not come in time.
+    Late,
+    /// The host itself failed.
+    Lost,
+}
+
+impl Unanswered {
+    fn denial(self) -> Denial {
+        match self {
+            Self::Full => Denial {
+                retry_after_ms: Some(RETRY_MS),
+                ..Denial::new(ErrorCode::OVERLOADED, "too many questions wait for policy")
+            },
+            Self::Late | Self::Lost => unavailable(),
+        }
+    }
+}
 
 fn none_of(count: usize) -> impl FnOnce(Unanswered) -> Vec<Decision> {
-    move |Unanswered| vec![Err(unavailable()); count]
+    move |why| vec![Err(why.denial()); count]
 }
 
 fn bad_ring((name, problem): (String, String)) -> LoadError {

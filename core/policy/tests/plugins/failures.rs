@@ -110,10 +110,13 @@ async fn a_queue_that_is_full_denies_at_once_and_recovers() {
             tokio::spawn(async move { enters(&policy, "trouble").await })
         })
         .collect();
+    let mut overloaded = 0;
     for answer in asked {
-        assert_eq!(answer.await.unwrap(), Err(ErrorCode::POLICY_UNAVAILABLE));
+        let code = answer.await.unwrap().unwrap_err();
+        assert!([ErrorCode::POLICY_UNAVAILABLE, ErrorCode::OVERLOADED].contains(&code), "{code}");
+        overloaded += u64::from(code == ErrorCode::OVERLOADED);
     }
-    assert!(policy.stats().overloaded > 0);
+    assert!(overloaded > 0 && policy.stats().overloaded >= overloaded);
     assert_eq!(enters(&policy, "calm").await, Ok(()));
 }
 
