@@ -43,13 +43,13 @@ impl Jitter {
 
     /// The same, with the first packet known: nothing before it is expected.
     pub fn starting_at(first: u64, hold: Duration) -> Self {
-        Self { next: Some(first), ..Self::new(hold) }
+        Self { next: Some(first.min(LAST)), ..Self::new(hold) }
     }
 
     /// Takes a packet. `false` if it is a duplicate or too late.
     pub fn push(&mut self, packet: Packet) -> bool {
-        let next = *self.next.get_or_insert(packet.seq);
-        if packet.seq < next || self.held.contains_key(&packet.seq) {
+        let next = *self.next.get_or_insert(packet.seq.min(LAST));
+        if packet.seq < next || packet.seq > LAST || self.held.contains_key(&packet.seq) {
             return false;
         }
         self.held.insert(packet.seq, packet);
@@ -61,7 +61,7 @@ impl Jitter {
         if self.gone.len() >= MAX_GONE {
             self.gone.remove(0);
         }
-        if from <= to {
+        if from <= to && to <= LAST {
             self.gone.push((from, to, reason));
         }
     }
@@ -110,6 +110,8 @@ impl Jitter {
 /// Half of what a 16-bit sequence number spans would be far too much memory: this is some ten seconds of a 5 Mbit/s stream.
 const MAX_HELD: usize = 4096;
 const MAX_GONE: usize = 64;
+/// No stream counts so far; beyond it sums could overflow.
+const LAST: u64 = 1 << 62;
 
 #[cfg(test)]
 mod tests {

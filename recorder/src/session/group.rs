@@ -69,6 +69,12 @@ impl Group {
         self.members.push(Member { add, shape: None, starved: false, over: false });
     }
 
+    /// Whether a track of this number is or was here and has left something that a newcomer would be taken for.
+    pub(super) fn knows(&self, track: TrackNumber) -> bool {
+        self.members.iter().any(|member| member.add.number == track)
+            || self.part.as_ref().is_some_and(|part| part.has(track))
+    }
+
     /// Takes a frame: into the open file, or for the next one.
     pub(super) fn take(&mut self, timed: Timed, archive: &mut Archive, now: Instant) -> io::Result<()> {
         if !self.is_for_next(&timed) {

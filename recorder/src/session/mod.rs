@@ -82,9 +82,13 @@ impl Session {
         if matches!(self.state, State::Stopping | State::Failed(_)) {
             return;
         }
-        self.archive.note(self.at_us(), Event::Track(&add));
         let key = (add.publisher_id, archive::Group::of(add.source));
-        self.groups.entry(key).or_insert_with(|| Group::new(&add)).join(add.clone());
+        let group = self.groups.entry(key).or_insert_with(|| Group::new(&add));
+        if group.knows(add.number) {
+            return tracing::warn!(track = %add.number, "a track is not taken: its number was used before");
+        }
+        group.join(add.clone());
+        self.archive.note(self.clock.micros_since(self.start.started), Event::Track(&add));
         self.tracks.insert(add.number, Track::new(add, now));
     }
 
@@ -380,3 +384,6 @@ fn session_time(at: NodeTime, start: &StartSession) -> u64 {
 const MOST_FILES_TOLD: usize = 1000;
 /// So much of the disk is left free, so that open files can still be ended and the rest of the machine lives, in bytes.
 const RESERVE: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests;

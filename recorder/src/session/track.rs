@@ -35,6 +35,7 @@ pub(super) struct Track {
 /// The encoding that is being sent.
 struct Stream {
     ssrc: u32,
+    began: Instant,
     jitter: Jitter,
     assembler: Assembler,
     clock: StreamClock,
@@ -181,8 +182,9 @@ impl Track {
                 }
                 Released::Packet(_) => {}
                 Released::Lost { count, reason } => {
-                    self.stats.lost += count;
-                    self.gaps.entry(reason as u8).or_insert((reason, 0)).1 += count;
+                    self.stats.lost = self.stats.lost.saturating_add(count);
+                    let gap = self.gaps.entry(reason as u8).or_insert((reason, 0));
+                    gap.1 = gap.1.saturating_add(count);
                     stream.assembler.lost();
                 }
             }
@@ -197,7 +199,7 @@ impl Track {
 
     /// Whether to ask the node for a key frame now: something needs one, and it was not just asked for.
     pub(super) fn asks_for_keyframe(&mut self, file_waits: bool, now: Instant) -> bool {
-        let broken = self.stream.as_ref().is_some_and(|stream| stream.assembler.needs_keyframe());
+        let broken = self.stream.as_ref().is_some_and(|stream| stream.needs_keyframe(now));
         if self.add.kind != MediaKind::Video || !matches!(self.life, Life::Running) || !broken && !file_waits {
             self.request = Request { next: None, wait: FIRST_WAIT, packets: 0 };
             return false;
@@ -284,10 +286,18 @@ impl Track {
         let audio = self.add.kind == MediaKind::Audio;
         self.stream = Some(Stream {
             ssrc,
+            began: now,
             jitter,
             assembler: Assembler::new(self.add.codec, &self.add.fmtp),
             clock: StreamClock::new(self.add.clock_rate, audio),
         });
+    }
+}
+
+impl Stream {
+    /// Whether it is of no use until a key frame comes. The one that it begins with may still be on its way.
+    fn needs_keyframe(&self, now: Instant) -> bool {
+        self.assembler.needs_keyframe() && now.saturating_duration_since(self.began) >= BEGINNING
     }
 }
 
@@ -300,6 +310,8 @@ fn is_plausible(at: NodeTime, arrival: NodeTime) -> bool {
 const HOLD: Duration = Duration::from_millis(400);
 /// A frame further than this from its arrival is put there, in microseconds.
 const TRUST_US: u64 = 5_000_000;
+/// How long the packets of a first key frame may take.
+const BEGINNING: Duration = Duration::from_millis(300);
 /// Between two requests for a key frame, doubled each time up to the last.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(8);
