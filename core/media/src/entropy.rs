@@ -1,7 +1,9 @@
 //! Randomness, which comes in from outside: the engine has none of its own.
 
 /// A source of randomness good enough for secrets.
-pub struct Entropy(Box<dyn FnMut(&mut [u8]) + Send>);
+pub struct Entropy(Box<Fill>);
+
+type Fill = dyn FnMut(&mut [u8]) + Send;
 
 impl Entropy {
     /// A source that fills what it is given.

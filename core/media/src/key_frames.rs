@@ -48,6 +48,7 @@ impl KeyFrames {
 const MERGE: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 mod tests {
     use super::*;
 

@@ -76,6 +76,7 @@ const MAX_GAP: u64 = 250;
 const MAX_MISSING: usize = 500;
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 mod tests {
     use super::*;
 

@@ -40,6 +40,7 @@ impl RateMeter {
 const WINDOW: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 mod tests {
     use super::*;
 

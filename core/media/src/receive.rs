@@ -41,7 +41,7 @@ impl Receive {
             None => self.first = Some(number),
             Some(highest) if number + BITS <= highest => return None,
             Some(highest) if number > highest => {
-                (highest + 1..number.min(highest + BITS)).for_each(|gone| self.set(gone, false))
+                (highest + 1..number.min(highest + BITS)).for_each(|gone| self.set(gone, false));
             }
             Some(_) if self.has(number) => return None,
             Some(_) => {}
@@ -120,6 +120,7 @@ const WORDS: usize = 32;
 const BITS: u64 = 64 * WORDS as u64;
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 mod tests {
     use std::collections::HashSet;
 

@@ -18,6 +18,18 @@ pub(crate) struct Tap {
     lost: Option<(u32, u64, u64)>,
 }
 
+/// A packet that the recorder may get.
+pub(crate) struct Tapped<'a> {
+    pub(crate) packet: &'a Packet<'a>,
+    /// The track's encodings, and which of them it is of.
+    pub(crate) encodings: &'a [Encoding],
+    pub(crate) index: usize,
+    /// The encoding that is to be recorded.
+    pub(crate) target: u8,
+    /// Whether a decoder may begin with it.
+    pub(crate) key: bool,
+}
+
 /// Frames on their way to the recorder, up to a limit.
 #[derive(Debug, Default)]
 pub(crate) struct TapBuffer(Vec<u8>);
@@ -38,23 +50,16 @@ impl Tap {
         Self { number, current: None, lost: None }
     }
 
-    /// Takes a packet if it is of the encoding that is recorded; goes over to `target` where that can begin.
-    pub(crate) fn take(
-        &mut self,
-        out: &mut TapBuffer,
-        at: NodeTime,
-        packet: &Packet<'_>,
-        encoding: &Encoding,
-        target: u8,
-        key: bool,
-        old: impl Fn(u8) -> Option<SenderInfo>,
-    ) -> Result<(), DropReason> {
+    /// Takes a packet if it is of the encoding that is recorded; goes over to the target where that can begin.
+    pub(crate) fn take(&mut self, out: &mut TapBuffer, at: NodeTime, tapped: &Tapped<'_>) -> Result<(), DropReason> {
+        let Tapped { packet, encodings, index, .. } = *tapped;
+        let Some(encoding) = encodings.get(index) else { return Ok(()) };
         let (origin, ssrc) = (encoding.origin(), packet.header.ssrc);
         if self.current.is_none_or(|(current, _)| current != origin) {
-            if origin.encoding != target || !key {
+            if origin.encoding != tapped.target || !tapped.key {
                 return Ok(());
             }
-            self.switch(out, origin, ssrc, packet.number, encoding.sender(), old);
+            self.switch(out, encoding, ssrc, packet.number, encodings);
         }
         if !out.has_room() {
             let first = self.lost.map_or(packet.number, |(_, first, _)| first);
@@ -97,28 +102,20 @@ impl Tap {
         self.current.is_none_or(|(current, _)| current != target)
     }
 
-    fn switch(
-        &mut self,
-        out: &mut TapBuffer,
-        origin: Origin,
-        ssrc: u32,
-        first: u64,
-        sender: Option<SenderInfo>,
-        old: impl Fn(u8) -> Option<SenderInfo>,
-    ) {
+    fn switch(&mut self, out: &mut TapBuffer, encoding: &Encoding, ssrc: u32, first: u64, encodings: &[Encoding]) {
         if let Some((before, old_ssrc)) = self.current {
-            let old_report = old(before.encoding).filter(|info| info.ssrc == old_ssrc).map(report);
+            let old = encodings.get(usize::from(before.encoding)).and_then(Encoding::sender);
             let frame = Frame::Layer {
                 track: self.number,
                 old_ssrc,
                 new_ssrc: ssrc,
                 first_seq: first,
-                old_report,
-                new_report: sender.map(report),
+                old_report: old.filter(|info| info.ssrc == old_ssrc).map(report),
+                new_report: encoding.sender().map(report),
             };
             frame.encode(&mut out.0);
         }
-        self.current = Some((origin, ssrc));
+        self.current = Some((encoding.origin(), ssrc));
         self.lost = None;
     }
 

@@ -15,7 +15,7 @@ use crate::encoding::{Encoding, Reading, Received};
 use crate::packet::Packet;
 use crate::stats::{Counters, DropReason};
 use crate::subscription::{Limits, Source, Subscription};
-use crate::tap::{Tap, TapBuffer};
+use crate::tap::{Tap, TapBuffer, Tapped};
 use crate::transport::Transport;
 
 /// A published track.
@@ -123,9 +123,8 @@ impl Track {
     fn record_packet(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>, key: bool) {
         let target = self.highest_alive(onward.now);
         let Some(tap) = &mut self.tap else { return };
-        let encodings = &self.encodings;
-        let old = |other: u8| encodings.get(usize::from(other)).and_then(Encoding::sender);
-        if let Err(reason) = tap.take(onward.recorder, onward.at, packet, &encodings[index], target, key, old) {
+        let tapped = Tapped { packet, encodings: &self.encodings, index, target, key };
+        if let Err(reason) = tap.take(onward.recorder, onward.at, &tapped) {
             onward.counters.drop(reason);
         }
     }

@@ -198,6 +198,7 @@ fn respond(request: &Message, password: &str, attribute: Box<dyn Setter>) -> Res
 const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 mod tests {
     use proptest::prelude::*;
     use rtc_stun::attributes::ATTR_ICE_CONTROLLING;

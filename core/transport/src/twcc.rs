@@ -65,6 +65,7 @@ const MAX_WAITING: usize = 400;
 const MAX_SPAN: u64 = 2000;
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 mod tests {
     use super::*;
 
