@@ -1,6 +1,6 @@
 //! When a file ends and the next one begins.
 
-use lockgate_model::carrier::{Frame, ToRecorder, TrackNumber};
+use lockgate_model::carrier::{Frame, TrackNumber};
 use lockgate_model::{Codec, Source};
 
 use crate::support::{Clip, Node, Probe, Sender, decodes, session, track};
@@ -14,7 +14,7 @@ fn sound_alone_makes_a_file() {
     let clip = Clip::sound(2);
     node.begin(&start, &[track(&start, 1, Source::Microphone, Codec::Opus)]);
     node.play(&mut [&mut Sender::new(1, &clip)], u64::MAX);
-    let files = node.stop(&start);
+    let files = node.stop_at_once(&start);
     assert_eq!(files.len(), 1);
     let file = node.archive(&start).join("9-camera-1.webm");
     Probe::read(&file).stream("opus").expect_frames(&clip.hashes());
@@ -43,7 +43,7 @@ fn a_track_that_joins_begins_a_new_file_at_a_key_frame() {
     let (mut a, mut v) = (Sender::new(1, &sound), Sender::new(2, &picture));
     node.play(&mut [&mut v], 2 * SECOND + SECOND / 2);
     node.expect_ack(v.track, v.ssrc, v.seq);
-    node.say(&ToRecorder::AddTrack(track(&start, 1, Source::Microphone, Codec::Opus)));
+    node.add(&track(&start, 1, Source::Microphone, Codec::Opus));
     a.from_us = 2 * SECOND + SECOND / 2;
     node.play(&mut [&mut a, &mut v], 2 * SECOND + SECOND * 3 / 4);
     node.expect_pli(v.track);

@@ -1,7 +1,9 @@
 //! Media made by ffmpeg, frame by frame.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use lockgate_model::Codec;
@@ -82,7 +84,15 @@ fn hash(bytes: &[u8]) -> String {
     format!("SHA256:{digest}")
 }
 
+/// What ffmpeg makes of these arguments; each clip is made once.
 fn ffmpeg(arguments: &[&str], format: &str) -> Vec<u8> {
+    static MADE: Mutex<BTreeMap<Vec<String>, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let key = arguments.iter().map(ToString::to_string).collect();
+    let mut made = MADE.lock().unwrap();
+    made.entry(key).or_insert_with(|| encode(arguments, format)).clone()
+}
+
+fn encode(arguments: &[&str], format: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let file: &Path = &folder.path().join("clip");
     let output = Command::new("ffmpeg")

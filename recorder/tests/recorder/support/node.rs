@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{
-    AddTrack, BindingToken, Deframer, Frame, FromRecorder, Hello, MAX_MESSAGE, PROTOCOL, RecordedFile, Role,
+    AddTrack, BindingToken, Deframer, Frame, FromRecorder, Hello, MAX_MESSAGE, NodeTime, PROTOCOL, RecordedFile, Role,
     SessionState, StartSession, ToRecorder, TrackNumber, Welcome, decode_message, encode_message,
 };
 use tempfile::TempDir;
@@ -73,6 +73,7 @@ pub(crate) struct Node {
     control: Connection,
     data: Connection,
     pub(crate) plis: Vec<TrackNumber>,
+    open: Vec<TrackNumber>,
 }
 
 struct Connection {
@@ -88,7 +89,7 @@ impl Node {
         let listener = UnixListener::bind(folder.path().join("run/r.sock")).unwrap();
         let recorder = Recorder::start(folder.path());
         let (control, data) = attach(&listener);
-        (Self { listener, folder, control, data, plis: Vec::new() }, recorder)
+        (Self { listener, folder, control, data, plis: Vec::new(), open: Vec::new() }, recorder)
     }
 
     /// Waits for a recorder that comes (back).
@@ -120,7 +121,12 @@ impl Node {
 
     pub(crate) fn begin(&mut self, start: &StartSession, tracks: &[AddTrack]) {
         self.say(&ToRecorder::StartSession(start.clone()));
-        tracks.iter().for_each(|track| self.say(&ToRecorder::AddTrack(track.clone())));
+        tracks.iter().for_each(|track| self.add(track));
+    }
+
+    pub(crate) fn add(&mut self, track: &AddTrack) {
+        self.open.push(track.number);
+        self.say(&ToRecorder::AddTrack(track.clone()));
     }
 
     pub(crate) fn frame(&mut self, frame: &Frame<'_>) {
@@ -129,8 +135,16 @@ impl Node {
         self.data.stream.write_all(&bytes).unwrap();
     }
 
-    /// Stops a session; its files.
+    /// Ends all tracks and stops a session; its files.
     pub(crate) fn stop(&mut self, start: &StartSession) -> Vec<RecordedFile> {
+        for track in std::mem::take(&mut self.open) {
+            self.frame(&Frame::End { track, at: NodeTime(0) });
+        }
+        self.stop_at_once(start)
+    }
+
+    /// Stops a session whose tracks the data connection leaves open; its files.
+    pub(crate) fn stop_at_once(&mut self, start: &StartSession) -> Vec<RecordedFile> {
         self.say(&ToRecorder::StopSession { session: start.session.clone() });
         self.expect(start, SessionState::Stopped).1
     }
