@@ -1,0 +1,332 @@
+//! The hub: which recorder is attached, which sessions run, and what it must hear when it comes back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockgate_model::carrier::{
+    AddTrack, BindingToken, FromRecorder, Hello, PROTOCOL, Refusal, Role, SessionState, StartSession, ToRecorder,
+    TrackNumber, Welcome,
+};
+use lockgate_model::{RecordingId, RoomName, TrackId};
+use lockgate_room::{Input, RecorderReport};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::door::{Connection, Conversation, refuse, wrong};
+use super::wire::{Messages, write};
+use super::{NewTrack, Recorders, ToHub};
+use crate::node::{Ending, Node, wall_clock_ms};
+use crate::rooms::ToRoom;
+
+/// The hub's state.
+pub(crate) struct Hub {
+    node: Arc<Node>,
+    inbox: mpsc::Receiver<ToHub>,
+    recorders: Recorders,
+    attached: Option<Attached>,
+    sessions: HashMap<RecordingId, Session>,
+    next_number: u32,
+    attachments: u64,
+    conversations: JoinSet<()>,
+    /// Sessions fail when no recorder is back by then.
+    give_up: Option<Instant>,
+}
+
+struct Attached {
+    /// Which one it is: the words of an earlier one count no more.
+    number: u64,
+    to: mpsc::Sender<ToRecorder>,
+    token: BindingToken,
+}
+
+struct Session {
+    start: StartSession,
+    inbox: mpsc::Sender<ToRoom>,
+    tracks: HashMap<TrackId, AddTrack>,
+    stopping: bool,
+}
+
+impl Hub {
+    pub(crate) fn new(node: Arc<Node>, recorders: Recorders, inbox: mpsc::Receiver<ToHub>) -> Self {
+        let (sessions, conversations) = (HashMap::new(), JoinSet::new());
+        Self {
+            node,
+            inbox,
+            recorders,
+            attached: None,
+            sessions,
+            next_number: 0,
+            attachments: 0,
+            conversations,
+            give_up: None,
+        }
+    }
+
+    /// Runs until the node ends.
+    pub(crate) async fn run(mut self, mut ending: Ending) {
+        loop {
+            let give_up = self.give_up;
+            tokio::select! {
+                Some(message) = self.inbox.recv() => self.on_message(message).await,
+                Some(_) = self.conversations.join_next(), if !self.conversations.is_empty() => {}
+                () = async { sleep_until(give_up.unwrap_or_else(Instant::now)).await }, if give_up.is_some() => self.on_given_up(),
+                () = ending.comes(), if self.sessions.is_empty() => return,
+            }
+        }
+    }
+
+    async fn on_message(&mut self, message: ToHub) {
+        match message {
+            ToHub::Start { session, room, inbox, result } => {
+                // A room that stopped waiting is over.
+                let _ = result.send(self.on_start(session, room, inbox));
+            }
+            ToHub::Add { session, track, number } => {
+                // A room that stopped waiting is over.
+                let _ = number.send(self.on_add(&session, *track));
+            }
+            ToHub::Remove { session, track } => self.on_remove(&session, &track),
+            ToHub::Stop { session } => self.on_stop(&session),
+            ToHub::Connection(Connection::Hello { hello, stream, messages }) => {
+                self.on_hello(hello, stream, *messages).await;
+            }
+            ToHub::Connection(Connection::Said(from, said)) if self.is_current(from) => self.on_said(said),
+            ToHub::Connection(Connection::Ended(from)) if self.is_current(from) => self.on_ended(),
+            // The last words of a recorder that was put out.
+            ToHub::Connection(Connection::Said(..) | Connection::Ended(_)) => {}
+            ToHub::IsAttached(reply) => drop(reply.send(self.attached.is_some())),
+        }
+    }
+
+    // Rooms.
+
+    fn on_start(
+        &mut self,
+        session: RecordingId,
+        room: RoomName,
+        inbox: mpsc::Sender<ToRoom>,
+    ) -> Result<(), &'static str> {
+        if self.attached.is_none() {
+            return Err("no recorder is attached");
+        }
+        if self.sessions.len() >= MAX_SESSIONS {
+            return Err("too many recordings run already");
+        }
+        let start = StartSession {
+            session: session.clone(),
+            room,
+            started_at_us: wall_clock_ms() * 1000,
+            started: self.node.time(),
+            epoch: 0,
+        };
+        let fresh = Session { start: start.clone(), inbox, tracks: HashMap::new(), stopping: false };
+        self.sessions.insert(session, fresh);
+        self.say(ToRecorder::StartSession(start));
+        Ok(())
+    }
+
+    fn on_add(&mut self, id: &RecordingId, track: NewTrack) -> Option<TrackNumber> {
+        let session = self.sessions.get_mut(id).filter(|session| !session.stopping)?;
+        self.next_number += 1;
+        let number = TrackNumber(self.next_number);
+        let add = AddTrack {
+            number,
+            session: id.clone(),
+            worker: track.facts.worker,
+            publisher_id: track.publisher,
+            user_id: track.identity.as_ref().map(|identity| identity.user_id),
+            username: track.identity.map(|identity| identity.username).unwrap_or_default(),
+            track_id: track.track.clone(),
+            kind: track.facts.kind,
+            source: track.facts.source,
+            codec: track.facts.codec,
+            clock_rate: track.facts.codec.clock_rate(),
+            payload_type: track.facts.payload_type,
+            fmtp: track.facts.fmtp,
+        };
+        session.tracks.insert(track.track, add.clone());
+        self.say(ToRecorder::AddTrack(add));
+        Some(number)
+    }
+
+    fn on_remove(&mut self, id: &RecordingId, track: &TrackId) {
+        let Some(add) = self.sessions.get_mut(id).and_then(|session| session.tracks.remove(track)) else { return };
+        self.say(ToRecorder::RemoveTrack { session: id.clone(), track: add.number });
+    }
+
+    fn on_stop(&mut self, id: &RecordingId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.stopping = true;
+        session.tracks.clear();
+        self.say(ToRecorder::StopSession { session: id.clone() });
+    }
+
+    // The recorder.
+
+    async fn on_hello(&mut self, hello: Hello, mut stream: UnixStream, messages: Messages) {
+        let workers = u32::try_from(self.node.workers.count()).unwrap_or(u32::MAX);
+        if let Some((code, message)) = wrong(&hello, workers) {
+            return refuse(&mut stream, code, &message).await;
+        }
+        match hello.role {
+            Role::Control => self.attach(stream, messages, workers, &hello.software).await,
+            Role::Data { worker, token } => self.attach_data(stream, worker, &token).await,
+        }
+    }
+
+    async fn attach(&mut self, mut stream: UnixStream, messages: Messages, workers: u32, software: &str) {
+        if self.attached.is_some() {
+            return refuse(&mut stream, Refusal::Overloaded, "a recorder is attached already").await;
+        }
+        let mut bytes = [0; 16];
+        if getrandom::fill(&mut bytes).is_err() {
+            return refuse(&mut stream, Refusal::Overloaded, "the node has no randomness").await;
+        }
+        let token = BindingToken::from_random(bytes);
+        let welcome = accepted(workers, Some(token.clone()));
+        if let Err(error) = write(&mut stream, &welcome).await {
+            return tracing::warn!(%error, "a recorder was gone before it was welcome");
+        }
+        tracing::info!(software, "a recorder is attached");
+        let (to, to_recorder) = mpsc::channel(MAX_UNSAID);
+        self.attachments += 1;
+        let conversation = Conversation { number: self.attachments, recorders: self.recorders.clone() };
+        self.conversations.spawn(conversation.carry(stream, messages, to_recorder));
+        self.attached = Some(Attached { number: self.attachments, to, token });
+        self.give_up = None;
+        self.resume_sessions();
+    }
+
+    async fn attach_data(&self, mut stream: UnixStream, worker: u32, token: &BindingToken) {
+        if !self.attached.as_ref().is_some_and(|attached| attached.token == *token) {
+            return refuse(
+                &mut stream,
+                Refusal::Unauthenticated,
+                "the token belongs to no control connection that stands",
+            )
+            .await;
+        }
+        let handed_over = async {
+            write(&mut stream, &accepted(0, None)).await?;
+            self.node.workers.attach_recorder(worker, stream.into_std()?).await.map_err(std::io::Error::other)
+        };
+        if let Err(error) = handed_over.await {
+            tracing::warn!(%error, worker, "a recorder's data connection could not be handed over");
+        }
+    }
+
+    /// A recorder that came back hears of every session again, under new track numbers.
+    fn resume_sessions(&mut self) {
+        let mut messages = Vec::new();
+        for (id, session) in &mut self.sessions {
+            messages.push(ToRecorder::StartSession(session.start.clone()));
+            for (track, add) in &mut session.tracks {
+                self.next_number += 1;
+                add.number = TrackNumber(self.next_number);
+                messages.push(ToRecorder::AddTrack(add.clone()));
+                // A room with a full inbox is alive; it is asked again when the recorder next comes back.
+                let _ = session.inbox.try_send(ToRoom::Record { track: track.clone(), number: add.number });
+            }
+            if session.stopping {
+                messages.push(ToRecorder::StopSession { session: id.clone() });
+            }
+        }
+        messages.into_iter().for_each(|message| self.say(message));
+    }
+
+    fn is_current(&self, number: u64) -> bool {
+        self.attached.as_ref().is_some_and(|attached| attached.number == number)
+    }
+
+    fn on_said(&mut self, said: FromRecorder) {
+        match said {
+            FromRecorder::State { session, state, reason, .. } => self.on_state(session, state, reason),
+            FromRecorder::Pli { track } => self.on_pli(track),
+            FromRecorder::Stats { .. } | FromRecorder::Pong { .. } => {}
+        }
+    }
+
+    fn on_state(&mut self, id: RecordingId, state: SessionState, reason: Option<String>) {
+        let report = match state {
+            SessionState::Starting => return,
+            SessionState::Recording => RecorderReport::Recording { session: id.clone() },
+            SessionState::Stopped => RecorderReport::Stopped { session: id.clone() },
+            SessionState::Failed => return self.fail(&id, reason.as_deref().unwrap_or("the recorder gave no reason")),
+        };
+        let over = matches!(report, RecorderReport::Stopped { .. });
+        self.report(&id, report);
+        if over {
+            self.sessions.remove(&id);
+        }
+    }
+
+    fn on_pli(&self, number: TrackNumber) {
+        for session in self.sessions.values() {
+            if let Some((track, _)) = session.tracks.iter().find(|(_, add)| add.number == number) {
+                // Only a hint: the recorder asks again.
+                let _ = session.inbox.try_send(ToRoom::KeyFrame(track.clone()));
+            }
+        }
+    }
+
+    fn on_ended(&mut self) {
+        tracing::warn!(sessions = self.sessions.len(), "the recorder is gone");
+        self.attached = None;
+        if !self.sessions.is_empty() {
+            self.give_up = Some(Instant::now() + COME_BACK_WITHIN);
+        }
+    }
+
+    fn on_given_up(&mut self) {
+        self.give_up = None;
+        let sessions: Vec<_> = self.sessions.keys().cloned().collect();
+        for session in sessions {
+            self.fail(&session, "the recorder is gone");
+        }
+    }
+
+    fn fail(&mut self, id: &RecordingId, reason: &str) {
+        tracing::warn!(session = %id, reason, "a recording failed");
+        self.report(id, RecorderReport::Failed { session: id.clone(), reason: reason.to_owned() });
+        self.sessions.remove(id);
+    }
+
+    /// Tells the room. One that is behind is waited for elsewhere; one that is over needs to know nothing.
+    fn report(&mut self, id: &RecordingId, report: RecorderReport) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let report = ToRoom::Input(Box::new(Input::Recorder(report)));
+        if let Err(mpsc::error::TrySendError::Full(report)) = session.inbox.try_send(report) {
+            let inbox = session.inbox.clone();
+            self.conversations.spawn(async move {
+                if timeout(TELL_WITHIN, inbox.send(report)).await.is_err() {
+                    tracing::error!("a room could not be told of its recording");
+                }
+            });
+        }
+    }
+
+    /// Tells the recorder; one that does not keep up is put out, and hears everything again when it is back.
+    fn say(&mut self, message: ToRecorder) {
+        let Some(attached) = &self.attached else { return };
+        if attached.to.try_send(message).is_err() {
+            self.on_ended();
+        }
+    }
+}
+
+fn accepted(workers: u32, token: Option<BindingToken>) -> Welcome {
+    let software = concat!("lockgate ", env!("CARGO_PKG_VERSION")).to_owned();
+    Welcome::Accepted { protocol: PROTOCOL, software, workers, token }
+}
+
+/// How long sessions wait for a recorder that went away.
+const COME_BACK_WITHIN: Duration = Duration::from_secs(15);
+/// Messages that the recorder may leave unread.
+const MAX_UNSAID: usize = 4096;
+/// How long a room may take to hear of its recording.
+const TELL_WITHIN: Duration = Duration::from_secs(30);
+/// Sessions at a time, those included whose files are being closed.
+const MAX_SESSIONS: usize = 4096;

@@ -1,0 +1,122 @@
+//! The node's side of recording: the recorder attaches here, and rooms hand it sessions and tracks.
+//!
+//! Media never passes through here: each worker writes it to the recorder by itself, on a connection of its own.
+
+mod door;
+mod hub;
+mod supervisor;
+mod wire;
+
+use lockgate_model::carrier::TrackNumber;
+use lockgate_model::policy::Identity;
+use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::rooms::ToRoom;
+
+pub(crate) use door::{DoorProblem, RecorderDoor};
+pub(crate) use hub::Hub;
+pub(crate) use supervisor::Supervisor;
+
+/// What must be known of a track to record it.
+#[derive(Clone, Debug)]
+pub(crate) struct Recordable {
+    pub(crate) worker: u32,
+    pub(crate) kind: MediaKind,
+    pub(crate) source: Source,
+    pub(crate) codec: Codec,
+    pub(crate) payload_type: u8,
+    pub(crate) fmtp: String,
+}
+
+/// The way to the recorder.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorders {
+    hub: mpsc::Sender<ToHub>,
+}
+
+/// What rooms and connections tell the hub.
+#[derive(Debug)]
+pub(crate) enum ToHub {
+    Start {
+        session: RecordingId,
+        room: RoomName,
+        inbox: mpsc::Sender<ToRoom>,
+        result: oneshot::Sender<Result<(), &'static str>>,
+    },
+    Add {
+        session: RecordingId,
+        track: Box<NewTrack>,
+        number: oneshot::Sender<Option<TrackNumber>>,
+    },
+    Remove {
+        session: RecordingId,
+        track: TrackId,
+    },
+    Stop {
+        session: RecordingId,
+    },
+    Connection(door::Connection),
+    IsAttached(oneshot::Sender<bool>),
+}
+
+/// A track to be recorded.
+#[derive(Debug)]
+pub(crate) struct NewTrack {
+    pub(crate) publisher: PublisherId,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) track: TrackId,
+    pub(crate) facts: Recordable,
+}
+
+impl Recorders {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<ToHub>) {
+        let (hub, inbox) = mpsc::channel(MAX_WAITING);
+        (Self { hub }, inbox)
+    }
+
+    /// Begins a session; who is in `inbox` hears how it goes on. Errs with the reason for people when no recorder takes it.
+    pub(crate) async fn start(
+        &self,
+        session: RecordingId,
+        room: RoomName,
+        inbox: mpsc::Sender<ToRoom>,
+    ) -> Result<(), &'static str> {
+        let (result, answer) = oneshot::channel();
+        self.tell(ToHub::Start { session, room, inbox, result }).await;
+        answer.await.unwrap_or(Err("the node is ending"))
+    }
+
+    /// Adds a track to a session; its number, or none when the session is over.
+    pub(crate) async fn add(&self, session: &RecordingId, track: NewTrack) -> Option<TrackNumber> {
+        let (number, answer) = oneshot::channel();
+        self.tell(ToHub::Add { session: session.clone(), track: Box::new(track), number }).await;
+        answer.await.ok().flatten()
+    }
+
+    pub(crate) async fn remove(&self, session: &RecordingId, track: &TrackId) {
+        self.tell(ToHub::Remove { session: session.clone(), track: track.clone() }).await;
+    }
+
+    pub(crate) async fn stop(&self, session: &RecordingId) {
+        self.tell(ToHub::Stop { session: session.clone() }).await;
+    }
+
+    /// Whether a recorder is attached.
+    pub(crate) async fn is_attached(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.tell(ToHub::IsAttached(reply)).await;
+        answer.await.unwrap_or(false)
+    }
+
+    pub(crate) async fn tell(&self, message: ToHub) {
+        // The hub lives as long as the node: without it the node is ending, and nothing is to be recorded.
+        let _ = self.hub.send(message).await;
+    }
+}
+
+/// Messages that the hub may have waiting; more make their senders wait.
+const MAX_WAITING: usize = 256;
+
+#[cfg(test)]
+mod tests;

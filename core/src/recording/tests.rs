@@ -1,0 +1,227 @@
+//! The hub and its door, with a recorder that is a few lines of the test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockgate_model::carrier::{
+    BindingToken, FromRecorder, Hello, PROTOCOL, Refusal, Role, SessionState, ToRecorder, Welcome,
+};
+use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId};
+use lockgate_room::{Input, RecorderReport};
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::wire::{Messages, write};
+use super::{Hub, NewTrack, Recordable, RecorderDoor, Recorders};
+use crate::node::{Ending, Node};
+use crate::rooms::ToRoom;
+use crate::testing;
+
+/// A node's hub behind its door.
+struct House {
+    recorders: Recorders,
+    socket: PathBuf,
+    ending: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    _node: Arc<Node>,
+    _folder: TempDir,
+}
+
+impl House {
+    fn open() -> Self {
+        let (node, inbox) = testing::node();
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("run/recorder.sock");
+        let door = RecorderDoor::open(&socket).unwrap();
+        let recorders = node.recorders.clone();
+        let (ending, ends) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Hub::new(node.clone(), recorders.clone(), inbox).run(Ending(ends.clone())));
+        tasks.spawn(door.serve(recorders.clone(), Ending(ends)));
+        Self { recorders, socket, ending, tasks, _node: node, _folder: folder }
+    }
+
+    async fn connect(&self) -> Recorder {
+        Recorder { stream: UnixStream::connect(&self.socket).await.unwrap(), messages: Messages::new() }
+    }
+
+    async fn attach(&self) -> (Recorder, BindingToken) {
+        let mut recorder = self.connect().await;
+        match recorder.hello(PROTOCOL, Role::Control).await {
+            Welcome::Accepted { token: Some(token), workers: 1, .. } => (recorder, token),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn start(&self) -> Result<mpsc::Receiver<ToRoom>, &'static str> {
+        let (inbox, outbox) = mpsc::channel(8);
+        self.recorders.start(session(), RoomName::new("den").unwrap(), inbox).await.map(|()| outbox)
+    }
+}
+
+/// The recorder's end of a connection.
+struct Recorder {
+    stream: UnixStream,
+    messages: Messages,
+}
+
+impl Recorder {
+    async fn hello(&mut self, protocol: u32, role: Role) -> Welcome {
+        write(&mut self.stream, &Hello { protocol, software: "test".into(), role }).await.unwrap();
+        self.messages.next(&mut self.stream).await.unwrap().unwrap()
+    }
+
+    async fn hear(&mut self) -> ToRecorder {
+        self.messages.next(&mut self.stream).await.unwrap().unwrap()
+    }
+
+    async fn say(&mut self, state: SessionState) {
+        let said = FromRecorder::State { session: session(), state, reason: None, files: Vec::new() };
+        write(&mut self.stream, &said).await.unwrap();
+    }
+}
+
+fn session() -> RecordingId {
+    RecordingId::new("s-1").unwrap()
+}
+
+fn track(name: &str) -> NewTrack {
+    let (kind, source, codec) = (MediaKind::Video, Source::Camera, Codec::Vp8);
+    let facts = Recordable { worker: 0, kind, source, codec, payload_type: 96, fmtp: String::new() };
+    NewTrack { publisher: PublisherId(1), identity: None, track: TrackId::new(name).unwrap(), facts }
+}
+
+async fn report(outbox: &mut mpsc::Receiver<ToRoom>) -> RecorderReport {
+    match outbox.recv().await {
+        Some(ToRoom::Input(input)) => match *input {
+            Input::Recorder(report) => report,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(welcome: Welcome) -> Refusal {
+    match welcome {
+        Welcome::Refused { code, .. } => code,
+        other @ Welcome::Accepted { .. } => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn without_a_recorder_nothing_begins() {
+    let house = House::open();
+    assert_eq!(house.start().await.unwrap_err(), "no recorder is attached");
+    assert!(!house.recorders.is_attached().await);
+}
+
+#[tokio::test]
+async fn a_session_goes_to_the_recorder_and_its_states_come_back() {
+    let house = House::open();
+    let (mut recorder, _) = house.attach().await;
+    let mut outbox = house.start().await.unwrap();
+    let number = house.recorders.add(&session(), track("v1")).await.unwrap();
+    assert!(matches!(recorder.hear().await, ToRecorder::StartSession(start) if start.session == session()));
+    let ToRecorder::AddTrack(add) = recorder.hear().await else { panic!() };
+    assert_eq!((add.number, add.clock_rate, add.track_id.as_str()), (number, 90_000, "v1"));
+    recorder.say(SessionState::Recording).await;
+    assert!(matches!(report(&mut outbox).await, RecorderReport::Recording { .. }));
+    write(&mut recorder.stream, &FromRecorder::Pli { track: number }).await.unwrap();
+    assert!(matches!(outbox.recv().await, Some(ToRoom::KeyFrame(track)) if track.as_str() == "v1"));
+    house.recorders.remove(&session(), &add.track_id).await;
+    assert!(matches!(recorder.hear().await, ToRecorder::RemoveTrack { track, .. } if track == number));
+    house.recorders.stop(&session()).await;
+    assert!(matches!(recorder.hear().await, ToRecorder::StopSession { .. }));
+    assert!(house.recorders.add(&session(), track("v2")).await.is_none());
+    recorder.say(SessionState::Stopped).await;
+    assert!(matches!(report(&mut outbox).await, RecorderReport::Stopped { .. }));
+}
+
+#[tokio::test]
+async fn a_recorder_that_comes_back_hears_everything_again_under_new_numbers() {
+    let house = House::open();
+    let (recorder, _) = house.attach().await;
+    let mut outbox = house.start().await.unwrap();
+    let first = house.recorders.add(&session(), track("v1")).await.unwrap();
+    drop(recorder);
+    while house.recorders.is_attached().await {
+        tokio::task::yield_now().await;
+    }
+    let (mut recorder, _) = house.attach().await;
+    assert!(matches!(recorder.hear().await, ToRecorder::StartSession(_)));
+    let ToRecorder::AddTrack(add) = recorder.hear().await else { panic!() };
+    assert_ne!(add.number, first);
+    assert!(matches!(outbox.recv().await, Some(ToRoom::Record { number, .. }) if number == add.number));
+}
+
+#[tokio::test]
+async fn a_recorder_that_stays_away_fails_its_sessions() {
+    let house = House::open();
+    let (recorder, _) = house.attach().await;
+    let mut outbox = house.start().await.unwrap();
+    drop(recorder);
+    while house.recorders.is_attached().await {
+        tokio::task::yield_now().await;
+    }
+    // Only from here on: the sockets above need real time.
+    tokio::time::pause();
+    let RecorderReport::Failed { reason, .. } = report(&mut outbox).await else { panic!() };
+    assert_eq!(reason, "the recorder is gone");
+}
+
+#[tokio::test]
+async fn who_does_not_belong_is_refused_with_a_reason() {
+    let house = House::open();
+    let mut old = house.connect().await;
+    assert_eq!(refusal(old.hello(PROTOCOL + 1, Role::Control).await), Refusal::WrongProtocol);
+    let mut garbage = house.connect().await;
+    write(&mut garbage.stream, &"hello").await.unwrap();
+    assert_eq!(refusal(garbage.messages.next(&mut garbage.stream).await.unwrap().unwrap()), Refusal::InvalidMessage);
+    let (_recorder, token) = house.attach().await;
+    let mut second = house.connect().await;
+    assert_eq!(refusal(second.hello(PROTOCOL, Role::Control).await), Refusal::Overloaded);
+    let wrong = BindingToken::from_random([0; 16]);
+    let mut data = house.connect().await;
+    assert_eq!(refusal(data.hello(PROTOCOL, Role::Data { worker: 0, token: wrong }).await), Refusal::Unauthenticated);
+    let mut data = house.connect().await;
+    let nowhere = Role::Data { worker: 9, token: token.clone() };
+    assert_eq!(refusal(data.hello(PROTOCOL, nowhere).await), Refusal::InvalidMessage);
+    let mut data = house.connect().await;
+    assert!(matches!(
+        data.hello(PROTOCOL, Role::Data { worker: 0, token }).await,
+        Welcome::Accepted { token: None, .. }
+    ));
+}
+
+#[tokio::test]
+async fn the_door_is_for_one_node_and_this_user_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("run/recorder.sock");
+    let open = RecorderDoor::open(&socket).unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(folder.path().join("run")).unwrap());
+    assert_eq!(mode & 0o777, 0o700);
+    assert!(RecorderDoor::open(&socket).err().unwrap().to_string().contains("in use"));
+    drop(open);
+    assert!(RecorderDoor::open(&socket).is_ok(), "a leftover of a node that was killed");
+    let wide = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path().join("run"), wide).unwrap();
+    assert!(RecorderDoor::open(&socket).err().unwrap().to_string().contains("755"));
+}
+
+#[tokio::test]
+async fn the_hub_ends_when_its_last_session_is_over() {
+    let mut house = House::open();
+    let (mut recorder, _) = house.attach().await;
+    let _outbox = house.start().await.unwrap();
+    house.recorders.stop(&session()).await;
+    house.ending.send_replace(true);
+    recorder.hear().await;
+    assert!(house.recorders.is_attached().await);
+    recorder.say(SessionState::Stopped).await;
+    let ended = async { while house.tasks.join_next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    assert!(!house.socket.exists());
+}
