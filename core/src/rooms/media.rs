@@ -1,0 +1,349 @@
+//! A room's media: its router on one worker, and everybody's transports there.
+//!
+//! Translates between the room's words and the worker's. What the worker reports becomes an input of the room.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::pending;
+
+use lockgate_model::carrier::TrackNumber;
+use lockgate_model::{ErrorCode, PublisherId, RequestId, Source, TrackId};
+use lockgate_room::{
+    AcceptedTrack, Admitted, Answered, Connection, Input, Limits, MediaAction, MediaProblem, OfferedMedia,
+    SubscribeOffer, Ticket,
+};
+use lockgate_worker::{
+    AdmittedMedia, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent, SubscribeTransport,
+    Subscription, TransportId, WorkerGone,
+};
+use tokio::sync::mpsc;
+
+use crate::recording::Recordable;
+
+/// The media of one room.
+pub(super) struct RoomMedia {
+    router: Router,
+    events: mpsc::Receiver<RouterEvent>,
+    publish: HashMap<PublisherId, PublishTransport>,
+    subscribe: HashMap<Connection, SubscribeTransport>,
+    owners: HashMap<TransportId, Owner>,
+    tracks: HashMap<TrackId, Published>,
+    /// What the room is to hear before the next event.
+    backlog: VecDeque<Input>,
+}
+
+#[derive(Clone, Copy)]
+enum Owner {
+    Publish(PublisherId),
+    Subscribe(Connection),
+}
+
+/// What must be known of a track to record it.
+struct Published {
+    publisher: PublisherId,
+    accepted: lockgate_worker::AcceptedTrack,
+}
+
+/// Reads the tracks of an offer, for the questions that come before the answer.
+pub(crate) fn inspect_offer(sdp: &str) -> Result<Vec<OfferedMedia>, MediaProblem> {
+    let offered = lockgate_worker::inspect_offer(sdp).map_err(problem)?;
+    let read = |media: lockgate_worker::OfferedMedia| OfferedMedia {
+        mid: media.mid,
+        kind: media.kind,
+        track_id: media.track_id,
+        codec: media.codec,
+        encodings: media.encodings,
+        sending: media.sending,
+    };
+    Ok(offered.into_iter().map(read).collect())
+}
+
+impl RoomMedia {
+    pub(super) fn new(router: NewRouter) -> Self {
+        let NewRouter { router, events } = router;
+        Self {
+            router,
+            events,
+            publish: HashMap::new(),
+            subscribe: HashMap::new(),
+            owners: HashMap::new(),
+            tracks: HashMap::new(),
+            backlog: VecDeque::new(),
+        }
+    }
+
+    /// Does what the room wants; some actions have a result at once.
+    pub(super) async fn perform(&mut self, action: MediaAction) -> Option<Input> {
+        match action {
+            MediaAction::AcceptOffer { ticket, member, offer, admitted } => {
+                Some(self.accept_offer(ticket, member, offer, admitted).await)
+            }
+            MediaAction::PublishCandidate { id, member, line } => self.publish_candidate(id, member, &line),
+            MediaAction::Unpublish { member, track } => self.unpublish(member, &track).await,
+            MediaAction::Mute { track, muted } => self.mute(&track, muted),
+            MediaAction::Subscribe { connection, publisher, track, limits } => {
+                self.send(connection, publisher, track, limits).await
+            }
+            MediaAction::Unsubscribe { connection, publisher, track } => self.unsend(connection, publisher, &track),
+            MediaAction::SetLimits { connection, track, limits } => self.limit(connection, &track, limits),
+            MediaAction::TakeAnswer { ticket, connection, offer_id, answer } => {
+                Some(self.take_answer(ticket, connection, offer_id, answer).await)
+            }
+            MediaAction::SubscribeCandidate { id, connection, line } => self.subscribe_candidate(id, connection, &line),
+            MediaAction::RestartIce { connection, publisher } => self.restart_ice(connection, publisher),
+            MediaAction::CloseConnection { connection } => self.close_connection(connection),
+            MediaAction::ClosePublish { member } => self.close_publish(member),
+        }
+    }
+
+    /// The next thing that the room must hear. Waits for ever when there is nothing.
+    pub(super) async fn next_event(&mut self) -> Input {
+        loop {
+            if let Some(input) = self.backlog.pop_front() {
+                return input;
+            }
+            match self.events.recv().await {
+                Some(event) => self.on_event(event),
+                None if self.owners.is_empty() => pending().await,
+                None => self.on_worker_gone(),
+            }
+        }
+    }
+
+    /// What the recorder must know of a track; none when it is not received any more.
+    pub(super) fn recordable(&self, track: &TrackId, source: Source) -> Option<Recordable> {
+        let accepted = &self.tracks.get(track)?.accepted;
+        Some(Recordable {
+            worker: self.router.worker(),
+            kind: accepted.kind,
+            source,
+            codec: accepted.codec,
+            payload_type: accepted.payload_type,
+            fmtp: accepted.fmtp.clone(),
+        })
+    }
+
+    /// Sends a track's packets to the recorder from here on.
+    pub(super) fn record(&self, track: &TrackId, number: TrackNumber) {
+        if self.tracks.contains_key(track) {
+            self.router.record(track, number);
+            self.router.request_key_frame(track);
+        }
+    }
+
+    pub(super) fn record_no_more(&self, track: &TrackId) {
+        self.router.record_no_more(track);
+    }
+
+    pub(super) fn request_key_frame(&self, track: &TrackId) {
+        self.router.request_key_frame(track);
+    }
+
+    // Publishing.
+
+    async fn accept_offer(
+        &mut self,
+        ticket: Ticket,
+        member: PublisherId,
+        offer: String,
+        admitted: Vec<Admitted>,
+    ) -> Input {
+        let result = match self.answer_offer(member, offer, admitted).await {
+            Ok(answer) => Ok(self.note_accepted(member, answer)),
+            Err(error) => Err(request_problem(error)),
+        };
+        Input::Accepted { ticket, result }
+    }
+
+    async fn answer_offer(
+        &mut self,
+        member: PublisherId,
+        offer: String,
+        admitted: Vec<Admitted>,
+    ) -> Result<lockgate_worker::Answer, RequestError> {
+        if !self.publish.contains_key(&member) {
+            let transport = self.router.create_publish_transport().await.map_err(RequestError::Gone)?;
+            self.owners.insert(transport.id(), Owner::Publish(member));
+            self.publish.insert(member, transport);
+        }
+        let transport = self.publish.get(&member).ok_or(RequestError::Gone(WorkerGone))?;
+        let admitted =
+            admitted.into_iter().map(|Admitted { mid, track, max_bitrate }| AdmittedMedia { mid, track, max_bitrate });
+        transport.accept_offer(offer, admitted.collect()).await
+    }
+
+    fn note_accepted(&mut self, member: PublisherId, answer: lockgate_worker::Answer) -> Answered {
+        self.tracks.retain(|_, published| published.publisher != member);
+        let mut tracks = Vec::new();
+        for accepted in answer.tracks {
+            tracks.push(AcceptedTrack {
+                track: accepted.track.clone(),
+                codec: accepted.codec,
+                encodings: accepted.encodings,
+            });
+            self.tracks.insert(accepted.track.clone(), Published { publisher: member, accepted });
+        }
+        Answered { sdp: answer.sdp, tracks }
+    }
+
+    /// A candidate before its offer, or after its connection, is of no use here: this side learns addresses from checks.
+    fn publish_candidate(&self, id: Option<RequestId>, member: PublisherId, line: &str) -> Option<Input> {
+        let error = self.publish.get(&member)?.add_ice_candidate(line).err()?;
+        Some(Input::CandidateRefused { member, id, of: "publish-ice-candidate", problem: problem(error) })
+    }
+
+    async fn unpublish(&mut self, member: PublisherId, track: &TrackId) -> Option<Input> {
+        self.tracks.remove(track);
+        let transport = self.publish.get(&member)?;
+        if let Err(error) = transport.unpublish(track).await {
+            tracing::debug!(%error, "a track to be unpublished was gone");
+        }
+        None
+    }
+
+    fn mute(&self, track: &TrackId, muted: bool) -> Option<Input> {
+        self.router.set_muted(track, muted);
+        None
+    }
+
+    fn close_publish(&mut self, member: PublisherId) -> Option<Input> {
+        self.tracks.retain(|_, published| published.publisher != member);
+        if let Some(transport) = self.publish.remove(&member) {
+            self.owners.remove(&transport.id());
+        }
+        None
+    }
+
+    // Subscribing.
+
+    async fn send(
+        &mut self,
+        connection: Connection,
+        publisher: PublisherId,
+        track: TrackId,
+        limits: Limits,
+    ) -> Option<Input> {
+        if !self.subscribe.contains_key(&connection) {
+            match self.router.create_subscribe_transport().await {
+                Ok(transport) => {
+                    self.owners.insert(transport.id(), Owner::Subscribe(connection));
+                    self.subscribe.insert(connection, transport);
+                }
+                Err(error) => return Some(Input::ConnectionLost { connection, reason: error.to_string() }),
+            }
+        }
+        let (stream, cause) = (publisher.to_string(), publisher.0);
+        let subscription = Subscription { track, stream, cause, limits: to_worker(limits) };
+        self.subscribe.get(&connection)?.subscribe(subscription);
+        None
+    }
+
+    fn unsend(&self, connection: Connection, publisher: PublisherId, track: &TrackId) -> Option<Input> {
+        self.subscribe.get(&connection)?.unsubscribe(track, publisher.0);
+        None
+    }
+
+    fn limit(&self, connection: Connection, track: &TrackId, limits: Limits) -> Option<Input> {
+        self.subscribe.get(&connection)?.set_limits(track, to_worker(limits));
+        None
+    }
+
+    async fn take_answer(
+        &self,
+        ticket: Ticket,
+        connection: Connection,
+        offer_id: Option<u64>,
+        answer: String,
+    ) -> Input {
+        let result = match self.subscribe.get(&connection) {
+            Some(transport) => transport.set_answer(offer_id, answer).await.map_err(request_problem),
+            None => Err(MediaProblem {
+                code: ErrorCode::INVALID_SDP,
+                message: "no offer is open on such a connection".into(),
+            }),
+        };
+        Input::AnswerTaken { ticket, result }
+    }
+
+    fn subscribe_candidate(&self, id: Option<RequestId>, connection: Connection, line: &str) -> Option<Input> {
+        let error = self.subscribe.get(&connection)?.add_ice_candidate(line).err()?;
+        let (member, of) = (connection.member, "subscribe-ice-candidate");
+        Some(Input::CandidateRefused { member, id, of, problem: problem(error) })
+    }
+
+    fn restart_ice(&self, connection: Connection, publisher: PublisherId) -> Option<Input> {
+        self.subscribe.get(&connection)?.restart_ice(publisher.0);
+        None
+    }
+
+    fn close_connection(&mut self, connection: Connection) -> Option<Input> {
+        let transport = self.subscribe.remove(&connection)?;
+        self.owners.remove(&transport.id());
+        None
+    }
+
+    // The worker's reports.
+
+    fn on_event(&mut self, event: RouterEvent) {
+        let input = match event {
+            RouterEvent::Connected { .. } => None,
+            RouterEvent::Closed { transport, reason } => self.on_closed(transport, &reason.to_string()),
+            RouterEvent::Offer { transport, offer_id, cause, sdp, tracks } => {
+                self.connection(transport).map(|connection| {
+                    let cause = PublisherId(cause);
+                    Input::Offer(SubscribeOffer { connection, offer_id, cause, sdp, tracks })
+                })
+            }
+            RouterEvent::LayerChanged { transport, track, layer, reason } => {
+                self.connection(transport).map(|connection| Input::Layer { connection, track, layer, reason })
+            }
+        };
+        self.backlog.extend(input);
+    }
+
+    /// A transport ended by itself. One that was closed from here has no owner any more.
+    fn on_closed(&mut self, transport: TransportId, reason: &str) -> Option<Input> {
+        let reason = reason.to_owned();
+        match self.owners.remove(&transport)? {
+            Owner::Publish(member) => {
+                self.close_publish(member);
+                Some(Input::PublishLost { member, reason })
+            }
+            Owner::Subscribe(connection) => {
+                self.subscribe.remove(&connection);
+                Some(Input::ConnectionLost { connection, reason })
+            }
+        }
+    }
+
+    fn on_worker_gone(&mut self) {
+        tracing::error!("a media worker is gone, and with it what it carried");
+        let transports: HashSet<_> = self.owners.keys().copied().collect();
+        for transport in transports {
+            let input = self.on_closed(transport, "the media worker is gone");
+            self.backlog.extend(input);
+        }
+    }
+
+    fn connection(&self, transport: TransportId) -> Option<Connection> {
+        match self.owners.get(&transport)? {
+            Owner::Subscribe(connection) => Some(*connection),
+            Owner::Publish(_) => None,
+        }
+    }
+}
+
+fn to_worker(limits: Limits) -> lockgate_worker::Limits {
+    let Limits { max_layer, max_bitrate, paused, priority } = limits;
+    lockgate_worker::Limits { max_layer, max_bitrate, paused, priority }
+}
+
+fn problem(error: NegotiateError) -> MediaProblem {
+    MediaProblem { code: error.code(), message: error.to_string() }
+}
+
+fn request_problem(error: RequestError) -> MediaProblem {
+    match error {
+        RequestError::Negotiate(error) => problem(error),
+        RequestError::Gone(error) => MediaProblem { code: ErrorCode::INTERNAL, message: error.to_string() },
+    }
+}

@@ -1,0 +1,134 @@
+//! Which rooms there are. A room begins with its first join and ends when the last participant is gone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lockgate_model::RoomName;
+use lockgate_room::{Input, Join};
+use lockgate_worker::WorkerGone;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::task::{RoomTask, ToRoom};
+use crate::node::Node;
+use crate::session::RoomNews;
+
+/// All rooms.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    rooms: Mutex<HashMap<RoomName, RoomHandle>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// A way to reach a room.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomHandle {
+    inbox: mpsc::Sender<ToRoom>,
+}
+
+/// Why a room cannot be entered at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JoinProblem {
+    /// The media side has no place for one more room.
+    #[error("the node has no place for one more room")]
+    NoRouter(#[from] WorkerGone),
+}
+
+impl RoomHandle {
+    /// Hands a room its input; waits while the room is behind. A room that has ended needs none.
+    pub(crate) async fn input(&self, input: Input) {
+        // The only reason to fail is that the room is over, and then the input has nothing to change.
+        let _ = self.inbox.send(ToRoom::Input(Box::new(input))).await;
+    }
+}
+
+impl Rooms {
+    /// Brings somebody to a room's door, and makes the room if need be.
+    pub(crate) async fn join(
+        &self,
+        node: &Arc<Node>,
+        name: &RoomName,
+        join: Join,
+        news: mpsc::Sender<RoomNews>,
+    ) -> Result<RoomHandle, JoinProblem> {
+        let mut knock = ToRoom::Join(Box::new(join), news);
+        loop {
+            let handle = match self.find(name) {
+                Some(handle) => handle,
+                None => self.open(node, name).await?,
+            };
+            match self.knock(name, &handle, knock) {
+                Ok(()) => return Ok(handle),
+                Err(returned) => knock = *returned,
+            }
+            // It is behind, or ended just now; then the next one is new.
+            drop(handle.inbox.reserve().await);
+        }
+    }
+
+    /// Puts a join into a room's inbox while the room cannot end.
+    fn knock(&self, name: &RoomName, handle: &RoomHandle, knock: ToRoom) -> Result<(), Box<ToRoom>> {
+        let rooms = self.lock();
+        if !rooms.get(name).is_some_and(|room| room.inbox.same_channel(&handle.inbox)) {
+            return Err(Box::new(knock));
+        }
+        handle.inbox.try_send(knock).map_err(|refused| Box::new(refused.into_inner()))
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Takes a room out of the list if it may end; nobody can knock while that is found out.
+    pub(super) fn forget_if(
+        &self,
+        name: &RoomName,
+        inbox: &mpsc::Sender<ToRoom>,
+        may_end: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut rooms = self.lock();
+        if !may_end() {
+            return false;
+        }
+        if rooms.get(name).is_some_and(|room| room.inbox.same_channel(inbox)) {
+            rooms.remove(name);
+        }
+        true
+    }
+
+    /// Waits until all rooms have ended.
+    pub(crate) async fn ended(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        while tasks.join_next().await.is_some() {}
+    }
+
+    fn find(&self, name: &RoomName) -> Option<RoomHandle> {
+        self.lock().get(name).cloned()
+    }
+
+    async fn open(&self, node: &Arc<Node>, name: &RoomName) -> Result<RoomHandle, JoinProblem> {
+        let router = node.workers.new_router().await?;
+        let (inbox, outbox) = mpsc::channel(MAX_WAITING);
+        let handle = RoomHandle { inbox };
+        {
+            let mut rooms = self.lock();
+            if let Some(other) = rooms.get(name) {
+                return Ok(other.clone());
+            }
+            rooms.insert(name.clone(), handle.clone());
+        }
+        let task = RoomTask::new(node.clone(), name.clone(), router, handle.inbox.clone(), outbox);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task.run());
+        Ok(handle)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomName, RoomHandle>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Inputs that a room may have waiting; more make their senders wait.
+const MAX_WAITING: usize = 256;

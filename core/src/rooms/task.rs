@@ -1,0 +1,177 @@
+//! One room's task: inputs in, the pure room, effects out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lockgate_model::carrier::TrackNumber;
+use lockgate_model::{PublisherId, RecordingId, RoomName, Source, TrackId};
+use lockgate_room::{Effect, Input, Join, LeaveReason, RecordAction, RecorderReport, Room, RoomConfig};
+use lockgate_worker::NewRouter;
+use tokio::sync::mpsc;
+
+use super::ask::Questions;
+use super::media::RoomMedia;
+use crate::config::Duplicate;
+use crate::node::{Node, wall_clock_ms};
+use crate::recording::NewTrack;
+use crate::session::{RoomEvent, RoomNews};
+
+/// What reaches a room's task.
+#[derive(Debug)]
+pub(crate) enum ToRoom {
+    /// Somebody is at the door.
+    Join(Box<Join>, mpsc::Sender<RoomNews>),
+    /// Anything else.
+    Input(Box<Input>),
+    /// The recorder needs a key frame of a track.
+    KeyFrame(TrackId),
+    /// A recorder that came back knows a track by a new number.
+    Record {
+        /// Which.
+        track: TrackId,
+        /// Its number from here on.
+        number: TrackNumber,
+    },
+}
+
+/// A running room.
+pub(crate) struct RoomTask {
+    node: Arc<Node>,
+    name: RoomName,
+    room: Room,
+    media: RoomMedia,
+    inbox: mpsc::Sender<ToRoom>,
+    outbox: mpsc::Receiver<ToRoom>,
+    seats: HashMap<PublisherId, mpsc::Sender<RoomNews>>,
+    questions: Questions,
+}
+
+impl RoomTask {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        name: RoomName,
+        router: NewRouter,
+        inbox: mpsc::Sender<ToRoom>,
+        outbox: mpsc::Receiver<ToRoom>,
+    ) -> Self {
+        let config = RoomConfig {
+            max_participants: node.config.rooms.max_participants,
+            max_tracks: node.config.rooms.max_tracks,
+            replace_duplicates: node.config.rooms.duplicate == Duplicate::Replace,
+            auto_record: node.config.recording.auto,
+        };
+        let room = Room::new(name.clone(), config);
+        let questions = Questions::new(node.policy.clone());
+        Self { node, name, room, media: RoomMedia::new(router), inbox, outbox, seats: HashMap::new(), questions }
+    }
+
+    /// Runs until the last participant is gone.
+    pub(crate) async fn run(mut self) {
+        tracing::info!(room = %self.name, "the room opened");
+        loop {
+            tokio::select! {
+                Some(message) = self.outbox.recv() => self.on_message(message).await,
+                input = self.media.next_event() => self.handle(input).await,
+                Some((ticket, answer)) = self.questions.next() => self.handle(Input::Answer { ticket, answer }).await,
+            }
+            // Joins enter the inbox under the list's lock, so nobody can knock between this look and the end.
+            if self.room.is_empty() && self.node.rooms.forget_if(&self.name, &self.inbox, || self.outbox.is_empty()) {
+                break;
+            }
+        }
+        tracing::info!(room = %self.name, "the room closed");
+    }
+
+    async fn on_message(&mut self, message: ToRoom) {
+        match message {
+            ToRoom::Join(join, news) => {
+                self.seats.insert(join.member, news);
+                self.handle(Input::Join(*join)).await;
+            }
+            ToRoom::Input(input) => self.handle(*input).await,
+            ToRoom::KeyFrame(track) => self.media.request_key_frame(&track),
+            ToRoom::Record { track, number } => self.media.record(&track, number),
+        }
+    }
+
+    async fn handle(&mut self, input: Input) {
+        self.room.handle(wall_clock_ms(), input);
+        while let Some(effect) = self.room.poll() {
+            self.carry_out(effect).await;
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { to, reply } => self.tell(to, RoomEvent::Tell(Box::new(reply))),
+            Effect::Ask { ticket, question } => {
+                if let Some(answer) = self.questions.ask(ticket, question) {
+                    self.room.handle(wall_clock_ms(), Input::Answer { ticket, answer });
+                }
+            }
+            Effect::Media(action) => {
+                if let Some(input) = self.media.perform(action).await {
+                    self.room.handle(wall_clock_ms(), input);
+                }
+            }
+            Effect::Record(action) => self.record(action).await,
+            Effect::Gone { member } => {
+                self.tell(member, RoomEvent::Gone);
+                self.seats.remove(&member);
+            }
+        }
+    }
+
+    fn tell(&mut self, member: PublisherId, event: RoomEvent) {
+        let Some(seat) = self.seats.get(&member) else { return };
+        let news = RoomNews { room: self.name.clone(), member, event };
+        match seat.try_send(news) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => drop(self.seats.remove(&member)),
+            // The session hands on at once unless it is stuck: then its client has lost messages and must not go on as if not.
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.node.counters.slow_sessions.fetch_add(1, Ordering::Relaxed);
+                self.seats.remove(&member);
+                let leave = ToRoom::Input(Box::new(Input::Leave { member, reason: LeaveReason::Closed }));
+                // A full inbox: the session's own end brings the same input later.
+                let _ = self.inbox.try_send(leave);
+            }
+        }
+    }
+
+    async fn record(&mut self, action: RecordAction) {
+        match action {
+            RecordAction::Start { session } => self.start_recording(session).await,
+            RecordAction::Add { session, publisher, track, source } => {
+                self.add_to_recording(&session, publisher, track, source).await;
+            }
+            RecordAction::Remove { session, track } => {
+                self.media.record_no_more(&track);
+                self.node.recorders.remove(&session, &track).await;
+            }
+            RecordAction::Stop { session } => self.node.recorders.stop(&session).await,
+        }
+    }
+
+    async fn start_recording(&mut self, session: RecordingId) {
+        let started = self.node.recorders.start(session.clone(), self.name.clone(), self.inbox.clone()).await;
+        let report = match started {
+            Ok(()) => RecorderReport::Started { session },
+            Err(reason) => {
+                tracing::warn!(room = %self.name, reason, "a recording cannot begin");
+                RecorderReport::Absent { session, reason: reason.to_owned() }
+            }
+        };
+        self.room.handle(wall_clock_ms(), Input::Recorder(report));
+    }
+
+    async fn add_to_recording(&self, session: &RecordingId, publisher: PublisherId, track: TrackId, source: Source) {
+        let Some(facts) = self.media.recordable(&track, source) else { return };
+        let identity = self.room.identity(publisher).cloned();
+        let new = NewTrack { publisher, identity, track: track.clone(), facts };
+        if let Some(number) = self.node.recorders.add(session, new).await {
+            self.media.record(&track, number);
+        }
+    }
+}
