@@ -1,0 +1,393 @@
+//! A session's life: authenticate, join, hand commands to rooms and their news to the client, survive a lost socket.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockgate_model::policy::{AuthQuestion, Denial, Identity, Participant};
+use lockgate_model::{
+    Command, ErrorCode, Event, PublisherId, Reply, Request, RequestId, RoomName, Secret, SubscribeConnections,
+};
+use lockgate_room::{Input, Join, LeaveReason};
+use lockgate_signal::{CloseCode, Incoming};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Comeback, Link, RoomEvent, RoomNews};
+use crate::node::{Ending, Node, random_token, wall_clock_ms};
+use crate::rooms::{RoomHandle, inspect_offer};
+
+/// One client.
+pub(crate) struct Session {
+    node: Arc<Node>,
+    link: Link,
+    /// Whether the socket is lost and the client may come back.
+    lost: Option<Instant>,
+    who: Option<Known>,
+    seats: HashMap<RoomName, Seat>,
+    news: mpsc::Receiver<RoomNews>,
+    /// For rooms to write to.
+    tell: mpsc::Sender<RoomNews>,
+    comebacks: mpsc::Receiver<Comeback>,
+    /// For the register of resumable sessions.
+    come_back: mpsc::Sender<Comeback>,
+    opened: Instant,
+}
+
+/// Somebody whom policy has accepted.
+struct Known {
+    identity: Identity,
+    resume_token: String,
+    warned: bool,
+}
+
+/// A place in a room.
+struct Seat {
+    member: PublisherId,
+    room: RoomHandle,
+}
+
+/// Whether a session goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    End(LeaveReason),
+}
+
+impl Session {
+    pub(crate) fn new(node: Arc<Node>, link: Link) -> Self {
+        let (tell, news) = mpsc::channel(MAX_NEWS);
+        let (come_back, comebacks) = mpsc::channel(1);
+        let opened = Instant::now();
+        Self { node, link, lost: None, who: None, seats: HashMap::new(), news, tell, comebacks, come_back, opened }
+    }
+
+    /// Lives until the client is gone for good or the node ends.
+    pub(crate) async fn run(mut self, mut ending: Ending) {
+        let reason = loop {
+            let deadline = self.next_deadline();
+            let flow = tokio::select! {
+                incoming = self.link.next(), if self.lost.is_none() => self.on_incoming(incoming).await,
+                Some(news) = self.news.recv() => self.on_news(news),
+                Some(comeback) = self.comebacks.recv() => self.on_comeback(comeback).await,
+                () = until(deadline) => self.on_deadline(),
+                () = ending.comes() => {
+                    self.say_farewell();
+                    Flow::End(LeaveReason::Closed)
+                }
+            };
+            if let Flow::End(reason) = flow {
+                break reason;
+            }
+        };
+        self.end(reason).await;
+    }
+
+    fn say_farewell(&self) {
+        self.reply(None, Event::ServerDraining { deadline_ms: 0, reconnect_to: None });
+        self.link.close(CloseCode::GoingAway, "the node is ending");
+    }
+
+    async fn end(mut self, reason: LeaveReason) {
+        if let Some(known) = &self.who {
+            self.node.resumable.forget(&known.resume_token);
+        }
+        for (_, seat) in self.seats.drain() {
+            seat.room.input(Input::Leave { member: seat.member, reason }).await;
+        }
+        // What the rooms say last ("revoked") still reaches the client: each lets go of its end when it has done so.
+        drop(self.tell);
+        let last_words = async {
+            while let Some(news) = self.news.recv().await {
+                if let RoomEvent::Tell(reply) = news.event {
+                    self.link.tell(*reply);
+                }
+            }
+        };
+        if timeout(LAST_WORDS_WITHIN, last_words).await.is_err() {
+            tracing::warn!("a room took too long to let a participant go");
+        }
+        if reason == LeaveReason::Expired {
+            self.link.close(CloseCode::Unauthenticated, "the token has expired");
+        }
+    }
+
+    // The client.
+
+    async fn on_incoming(&mut self, incoming: Incoming) -> Flow {
+        match incoming {
+            Incoming::Request(request) => self.on_request(*request).await,
+            Incoming::Closed { clean } => self.on_closed(clean),
+        }
+    }
+
+    fn on_closed(&mut self, clean: bool) -> Flow {
+        let keep = self.node.config.rooms.resume;
+        if clean || self.seats.is_empty() || keep.is_zero() {
+            return Flow::End(LeaveReason::Closed);
+        }
+        self.lost = Some(Instant::now());
+        Flow::On
+    }
+
+    async fn on_request(&mut self, request: Request) -> Flow {
+        let Request { id, command } = request;
+        match command {
+            Command::Auth { token, resume } => self.on_auth(id, token, resume).await,
+            Command::Ping {} => {
+                self.reply(id, Event::Pong {});
+                Flow::On
+            }
+            _ if self.who.is_none() => {
+                self.refuse(id, &command, ErrorCode::UNAUTHENTICATED, "send `auth` first");
+                self.link.close(CloseCode::Unauthenticated, "the first message is `auth`");
+                Flow::End(LeaveReason::Closed)
+            }
+            command => {
+                self.on_room_command(id, command).await;
+                Flow::On
+            }
+        }
+    }
+
+    async fn on_auth(&mut self, id: Option<RequestId>, token: Secret, resume: Option<Secret>) -> Flow {
+        let question = AuthQuestion { token, door: self.link.door, peer: self.link.peer.ip(), now_ms: wall_clock_ms() };
+        match self.node.policy.authenticate(question).await {
+            Ok(identity) => self.on_accepted(id, identity, resume).await,
+            Err(denial) => self.on_unauthenticated(id, denial),
+        }
+    }
+
+    fn on_unauthenticated(&self, id: Option<RequestId>, denial: Denial) -> Flow {
+        let Denial { code, message, retry_after_ms, .. } = denial;
+        tracing::info!(peer = %self.link.peer.ip(), reason = %code, "refused a token");
+        let mut event = Event::error(code, message, "auth");
+        if let Event::Error { retry_after_ms: after, .. } = &mut event {
+            *after = retry_after_ms;
+        }
+        self.reply(id, event);
+        if self.who.is_some() {
+            // A renewal that fails changes nothing: the old token goes on until it ends.
+            return Flow::On;
+        }
+        self.link.close(CloseCode::Unauthenticated, "the token was not accepted");
+        Flow::End(LeaveReason::Closed)
+    }
+
+    async fn on_accepted(&mut self, id: Option<RequestId>, identity: Identity, resume: Option<Secret>) -> Flow {
+        if let Some(known) = &self.who {
+            return self.on_renewed(id, identity, known.identity.subject.clone()).await;
+        }
+        let Some(token) = resume else { return self.admit(id, identity) };
+        // The old session takes the socket over; this one has nothing left to do.
+        let (link_door, link_peer) = (self.link.door, self.link.peer);
+        let link = std::mem::replace(&mut self.link, Link::ended(link_door, link_peer));
+        match self.node.resumable.hand_over(&token, Comeback { link, identity, id }) {
+            Ok(()) => Flow::End(LeaveReason::Closed),
+            Err(refused) => {
+                let Comeback { link, identity, id } = *refused;
+                self.link = link;
+                self.admit(id, identity)
+            }
+        }
+    }
+
+    fn admit(&mut self, id: Option<RequestId>, identity: Identity) -> Flow {
+        let Ok(resume_token) = random_token() else {
+            self.reply(id, Event::error(ErrorCode::INTERNAL, "the node has no randomness", "auth"));
+            return Flow::End(LeaveReason::Closed);
+        };
+        self.node.resumable.register(resume_token.clone(), identity.subject.clone(), self.come_back.clone());
+        let event = Event::Authenticated {
+            user_id: identity.user_id,
+            username: identity.username.clone(),
+            expires_at: identity.expires_at_ms.map(|ms| ms / 1000),
+            resume_token: resume_token.clone(),
+            resume_ms: u64::try_from(self.node.config.rooms.resume.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.who = Some(Known { identity, resume_token, warned: false });
+        self.reply(id, event);
+        Flow::On
+    }
+
+    async fn on_renewed(&mut self, id: Option<RequestId>, identity: Identity, subject: String) -> Flow {
+        if identity.subject != subject {
+            self.reply(id, Event::error(ErrorCode::FORBIDDEN, "the new token is somebody else's", "auth"));
+            return Flow::On;
+        }
+        if let Some(known) = &self.who {
+            self.node.resumable.forget(&known.resume_token);
+        }
+        for seat in self.seats.values() {
+            seat.room.input(Input::Renewed { member: seat.member, identity: identity.clone() }).await;
+        }
+        self.admit(id, identity)
+    }
+
+    async fn on_comeback(&mut self, comeback: Comeback) -> Flow {
+        let Comeback { link, identity, id } = comeback;
+        let old = std::mem::replace(&mut self.link, link);
+        old.close(CloseCode::Normal, "resumed on another socket");
+        self.lost = None;
+        let flow = self.admit(id, identity.clone());
+        for seat in self.seats.values() {
+            seat.room.input(Input::Renewed { member: seat.member, identity: identity.clone() }).await;
+            seat.room.input(Input::Resumed { member: seat.member }).await;
+        }
+        flow
+    }
+
+    // Rooms.
+
+    async fn on_room_command(&mut self, id: Option<RequestId>, command: Command) {
+        let Some(room) = command.room().cloned() else { return };
+        let seated = self.seats.contains_key(&room);
+        match command {
+            Command::JoinRoom { password, metadata, subscribe_connections, .. } if !seated => {
+                if metadata.as_ref().is_some_and(|text| text.len() > MAX_METADATA) {
+                    let event = Event::error(ErrorCode::INVALID_MESSAGE, "metadata has at most 4 KiB", "join-room");
+                    return self.reply(id, event);
+                }
+                self.join(room, id, password, metadata, subscribe_connections.unwrap_or_default()).await;
+            }
+            Command::PublishOffer { .. } | Command::SubscribeRequest { .. } if !seated => {
+                // The seed's clients never join: their first publish or subscribe does.
+                self.join(room.clone(), None, None, None, SubscribeConnections::PerPublisher).await;
+                self.forward(&room, id, command).await;
+            }
+            command if seated => self.forward(&room, id, command).await,
+            command => self.refuse(id, &command, ErrorCode::NOT_FOUND, "you are not in this room"),
+        }
+    }
+
+    async fn join(
+        &mut self,
+        room: RoomName,
+        id: Option<RequestId>,
+        password: Option<Secret>,
+        metadata: Option<String>,
+        connections: SubscribeConnections,
+    ) {
+        let Some(known) = &self.who else { return };
+        if self.seats.len() >= MAX_ROOMS {
+            return self.reply(
+                id,
+                Event::error(ErrorCode::OVERLOADED, "too many rooms on one socket; leave one first", "join-room"),
+            );
+        }
+        let member = self.node.allot_publisher();
+        let identity = known.identity.clone();
+        let participant =
+            Participant { identity, publisher_id: Some(member), door: self.link.door, peer: self.link.peer.ip() };
+        let join = Join { member, participant, id: id.clone(), password, metadata, connections };
+        match self.node.rooms.join(&self.node, &room, join, self.tell.clone()).await {
+            Ok(handle) => {
+                self.seats.insert(room, Seat { member, room: handle });
+            }
+            Err(problem) => self.reply(id, Event::error(ErrorCode::OVERLOADED, problem.to_string(), "join-room")),
+        }
+    }
+
+    async fn forward(&self, room: &RoomName, id: Option<RequestId>, command: Command) {
+        let Some(seat) = self.seats.get(room) else { return };
+        let offered = match &command {
+            Command::PublishOffer { offer, .. } => Some(inspect_offer(offer)),
+            _ => None,
+        };
+        let member = seat.member;
+        seat.room.input(Input::Command { member, request: Request { id, command }, offered }).await;
+    }
+
+    fn on_news(&mut self, news: RoomNews) -> Flow {
+        let current = self.seats.get(&news.room).is_some_and(|seat| seat.member == news.member);
+        match news.event {
+            RoomEvent::Gone if current => {
+                self.seats.remove(&news.room);
+                Flow::On
+            }
+            RoomEvent::Gone => Flow::On,
+            RoomEvent::Tell(reply) => self.tell_client(*reply),
+        }
+    }
+
+    fn tell_client(&mut self, reply: Reply) -> Flow {
+        // While the socket is lost nothing is kept: the state is sent again when it is back.
+        if self.lost.is_none() && !self.link.tell(reply) {
+            self.link.close(CloseCode::Policy, "you read too slowly");
+            return self.on_closed(false);
+        }
+        Flow::On
+    }
+
+    // Time.
+
+    /// When the next thing happens that time alone brings.
+    fn next_deadline(&self) -> Option<Instant> {
+        if let Some(lost) = self.lost {
+            return Some(lost + self.node.config.rooms.resume);
+        }
+        let Some(known) = &self.who else { return Some(self.opened + AUTH_WITHIN) };
+        let expires = Duration::from_millis(known.identity.expires_at_ms?.saturating_sub(wall_clock_ms()));
+        let wait = if known.warned { expires } else { expires.saturating_sub(WARN_BEFORE) };
+        Some(Instant::now() + wait.min(FAR))
+    }
+
+    fn on_deadline(&mut self) -> Flow {
+        if self.lost.is_some_and(|lost| lost.elapsed() >= self.node.config.rooms.resume) {
+            return Flow::End(LeaveReason::Closed);
+        }
+        let Some(known) = &mut self.who else {
+            self.reply(None, Event::error(ErrorCode::UNAUTHENTICATED, "no token within 10 seconds", "auth"));
+            self.link.close(CloseCode::Unauthenticated, "no token within 10 seconds");
+            return Flow::End(LeaveReason::Closed);
+        };
+        let Some(expires_at_ms) = known.identity.expires_at_ms else { return Flow::On };
+        let left = expires_at_ms.saturating_sub(wall_clock_ms());
+        if left == 0 {
+            self.reply(None, Event::error(ErrorCode::TOKEN_EXPIRED, "the token has expired", "auth"));
+            return Flow::End(LeaveReason::Expired);
+        }
+        if !known.warned && Duration::from_millis(left) <= WARN_BEFORE {
+            known.warned = true;
+            self.reply(None, Event::TokenExpiring { expires_at: expires_at_ms / 1000 });
+        }
+        Flow::On
+    }
+
+    // Saying things.
+
+    fn reply(&self, id: Option<RequestId>, event: Event) {
+        self.link.tell(Reply { id, event });
+    }
+
+    fn refuse(&self, id: Option<RequestId>, command: &Command, code: ErrorCode, message: &str) {
+        let mut event = Event::error(code, message, command.name());
+        if let Event::Error { room_name, .. } = &mut event {
+            *room_name = command.room().cloned();
+        }
+        self.reply(id, event);
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+/// A token must come this soon after the socket opens.
+const AUTH_WITHIN: Duration = Duration::from_secs(10);
+/// How long before its token ends a client is told.
+const WARN_BEFORE: Duration = Duration::from_secs(60);
+/// Sleep at most this long at a time: the wall clock may be set meanwhile.
+const FAR: Duration = Duration::from_secs(3600);
+/// How long an ending session waits for its rooms.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
+/// Rooms that one socket may be in.
+const MAX_ROOMS: usize = 16;
+/// News that a session may have waiting.
+const MAX_NEWS: usize = 1024;
+/// Longest `metadata`, in bytes.
+const MAX_METADATA: usize = 4 * 1024;
