@@ -1,3 +1,91 @@
-//! The Lockgate node.
+//! The node's program: reads its arguments and configuration, then does what they say.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
-fn main() {}
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lockgate::cli::{Action, Cli, TokenArguments};
+use lockgate::config::{Config, Problem};
+use lockgate::token::{Claims, signing_secret};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut config = match Config::load(&cli.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            let json = matches!(cli.action, Some(Action::Check { json: true }));
+            return report(&in_words(&problems), json);
+        }
+    };
+    config.http.host = cli.host.unwrap_or(config.http.host);
+    config.http.port = cli.port.unwrap_or(config.http.port);
+    let json = matches!(cli.action, Some(Action::Check { json: true }));
+    if let Err(problems) = config.recheck() {
+        return report(&in_words(&problems), json);
+    }
+    match cli.action {
+        None => run(config),
+        Some(Action::Check { json }) => match lockgate::check(&config) {
+            Ok(()) => report(&[], json),
+            Err(problems) => report(&problems, json),
+        },
+        Some(Action::Token(arguments)) => token(&config, &arguments),
+    }
+}
+
+fn run(config: Config) -> ExitCode {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    // rtc_dtls warns of every extension that it does not know, which is most of what browsers offer.
+    let quieter = if wanted.contains("rtc_dtls") { wanted } else { format!("{wanted},rtc_dtls=error") };
+    let filter = EnvFilter::new(quieter);
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    match lockgate::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(lockgate::RunError::Configuration(problems)) => report(&problems, false),
+        Err(error) => {
+            eprintln!("lockgate: {:#}", anyhow::Error::from(error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn in_words(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// All problems, and the exit code of a wrong configuration; no problem, no complaint.
+fn report(problems: &[String], json: bool) -> ExitCode {
+    if json {
+        println!("{}", serde_json::json!({ "ok": problems.is_empty(), "problems": problems }));
+    } else if problems.is_empty() {
+        println!("the configuration is right");
+    } else {
+        problems.iter().for_each(|problem| eprintln!("{problem}"));
+    }
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG_CONFIGURATION) }
+}
+
+fn token(config: &Config, arguments: &TokenArguments) -> ExitCode {
+    let name = arguments.name.as_deref().unwrap_or(&arguments.subject);
+    let mut claims = Claims::new(&arguments.subject, name, arguments.ttl, config);
+    claims.rooms = (!arguments.rooms.is_empty()).then(|| arguments.rooms.clone());
+    claims.can_publish = arguments.no_publish.then_some(false);
+    claims.can_subscribe = arguments.no_subscribe.then_some(false);
+    claims.can_record = arguments.record.then_some(true);
+    claims.admin = arguments.admin.then_some(true);
+    match signing_secret(config).and_then(|secret| claims.sign(&secret)) {
+        Ok(token) if arguments.json => println!("{}", serde_json::json!({ "token": token, "expiresAt": claims.exp })),
+        Ok(token) => println!("{token}"),
+        Err(error) => {
+            eprintln!("lockgate: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// EX_USAGE of sysexits(3).
+const WRONG_CONFIGURATION: u8 = 64;

@@ -1,0 +1,195 @@
+//! The node from its first breath to its last: nothing is bound before the configuration is accepted, everything that is
+//! started is ended.
+
+mod doors;
+mod ending;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockgate_model::Secret;
+use lockgate_policy::Policy;
+use lockgate_worker::{SpawnError, Workers, WorkersConfig};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use self::doors::{Sessions, doors};
+use self::ending::{Shutdown, asked_to_end};
+use crate::config::Config;
+use crate::interfaces::announced;
+use crate::node::Node;
+use crate::policies;
+use crate::recording::{DoorProblem, Hub, RecorderDoor, Recorders, Supervisor};
+use crate::token::draw_dev_secret;
+
+/// Why a node does not run, or runs no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// All problems of plugins and keys.
+    #[error("the configuration is wrong")]
+    Configuration(Vec<String>),
+    /// The secret of a development node cannot be left for the command line.
+    #[error("the development secret cannot be kept beside recorder.socket")]
+    DevSecret(#[source] io::Error),
+    /// The system gives no threads.
+    #[error("the runtime cannot be started")]
+    Runtime(#[source] io::Error),
+    /// The HTTP port cannot be had.
+    #[error("cannot listen on {address}: choose another http.port or end what listens there")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The addresses of the network interfaces cannot be read.
+    #[error("the network interfaces cannot be listed: name the addresses in media.announce")]
+    Interfaces(#[source] io::Error),
+    /// The media threads cannot be started.
+    #[error("the media workers cannot be started")]
+    Workers(#[from] SpawnError),
+    /// The recorder has no door.
+    #[error("the recorder cannot be let in: {0}")]
+    RecorderDoor(String),
+    /// The system does not tell when to end.
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+    /// The HTTP server ended by itself.
+    #[error("the HTTP server failed")]
+    Http(#[source] io::Error),
+}
+
+/// Checks a configuration down to its plugins; binds nothing.
+///
+/// # Errors
+/// All problems, in words.
+pub fn check(config: &Config) -> Result<(), Vec<String>> {
+    // Any secret does: what counts is whether the plugins accept the rest.
+    let stand_in = Secret::new("0".repeat(64));
+    policies::load(config, Some(&stand_in)).map(drop)
+}
+
+/// Runs a node until SIGINT or SIGTERM.
+///
+/// # Errors
+/// When it cannot begin, or a part of it fails.
+pub fn run(config: Config) -> Result<(), RunError> {
+    let dev_secret = match config.auth.key {
+        Some(_) => None,
+        None => Some(draw_dev_secret(&config).map_err(RunError::DevSecret)?),
+    };
+    let policy = policies::load(&config, dev_secret.as_ref()).map_err(RunError::Configuration)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SHELL_THREADS)
+        .thread_name("lockgate")
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    runtime.block_on(async {
+        let app = App::start(config, policy, dev_secret).await?;
+        app.run().await
+    })
+}
+
+/// A running node.
+struct App {
+    node: Arc<Node>,
+    http: JoinSet<io::Result<()>>,
+    sessions: Sessions,
+    shutdown: Shutdown,
+}
+
+impl App {
+    /// Opens all doors, the public one last.
+    async fn start(config: Config, policy: Policy, dev_secret: Option<Secret>) -> Result<Self, RunError> {
+        let started = Instant::now();
+        let address = SocketAddr::new(config.http.host, config.http.port);
+        let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+        let workers = Workers::spawn(WorkersConfig {
+            count: worker_count(config.media.workers),
+            bind: config.media.bind.clone(),
+            port: config.media.port,
+            announce: announced(&config.media).map_err(RunError::Interfaces)?,
+            started,
+        })?;
+        let door = RecorderDoor::open(&config.recorder.socket).map_err(told)?;
+        let (recorders, hub_inbox) = Recorders::new();
+        let node = Node::new(config, policy, workers, recorders.clone(), started);
+
+        let mut shutdown = Shutdown::new();
+        shutdown.recording.spawn(Hub::new(node.clone(), recorders.clone(), hub_inbox).run(shutdown.watch()));
+        shutdown.recording.spawn(door.serve(recorders, shutdown.watch()));
+        if node.config.recorder.spawn {
+            let supervisor = Supervisor::new(node.config.file.clone()).map_err(RunError::Runtime)?;
+            shutdown.supervised.spawn(supervisor.run(shutdown.watch_recorder()));
+        }
+        let address = listener.local_addr().map_err(|source| RunError::Listen { address, source })?;
+        let (arrivals, arrived) = mpsc::channel(MAX_ARRIVING);
+        let mut http = JoinSet::new();
+        let doors = doors(&node, dev_secret, arrivals, shutdown.watch());
+        http.spawn(lockgate_signal::serve(listener, doors, shutdown.watch().0));
+        announce_address(address);
+        Ok(Self { sessions: Sessions::new(node.clone(), arrived), node, http, shutdown })
+    }
+
+    /// Lets people in until the node is asked to end, or cannot go on.
+    async fn run(mut self) -> Result<(), RunError> {
+        let asked = asked_to_end().map_err(RunError::Signals)?;
+        let result = tokio::select! {
+            name = asked => {
+                tracing::info!(signal = name, "the node ends");
+                Ok(())
+            }
+            ended = self.http.join_next() => Err(RunError::Http(why_ended(ended))),
+            () = self.sessions.serve(&self.shutdown) => Err(RunError::Http(io::Error::other("nobody can arrive"))),
+        };
+        self.end().await;
+        result
+    }
+
+    /// Ends everything in the order in which it depends on each other.
+    async fn end(mut self) {
+        self.shutdown.begin();
+        self.sessions.end().await;
+        self.node.rooms.ended().await;
+        self.shutdown.recording_ended().await;
+        self.node.workers.stop().await;
+        self.shutdown.http_ended(&mut self.http).await;
+    }
+}
+
+/// On the standard output, where whoever started the node reads the address.
+#[allow(clippy::print_stdout, reason = "the address is the program's output")]
+fn announce_address(address: SocketAddr) {
+    println!("Lockgate listens on http://{address}/");
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "HTTP without TLS beyond this machine: put a reverse proxy with TLS in front");
+    }
+}
+
+fn worker_count(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        count => count,
+    }
+}
+
+fn told(problem: DoorProblem) -> RunError {
+    RunError::RecorderDoor(problem.to_string())
+}
+
+fn why_ended(ended: Option<Result<io::Result<()>, tokio::task::JoinError>>) -> io::Error {
+    match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Err(error)) => error.into(),
+        Some(Ok(Ok(()))) | None => io::Error::other("it ended by itself"),
+    }
+}
+
+/// The shell waits more than it works: media has threads of its own, and so has policy.
+const SHELL_THREADS: usize = 2;
+/// Sockets that are being opened at a time.
+const MAX_ARRIVING: usize = 256;

@@ -1,0 +1,138 @@
+//! What the doors show, and who came in by them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lockgate_model::Secret;
+use lockgate_model::policy::Hook;
+use lockgate_signal::{Arrival, CloseCode, Doors, GuestRequest, MintGuest, Outgoing, Pages};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::ending::Shutdown;
+use crate::assets::ASSETS;
+use crate::config::{Config, Plugin};
+use crate::metrics;
+use crate::node::{Ending, Node, random_token};
+use crate::session::Session;
+use crate::token::{Claims, signing_secret};
+
+/// The doors of a node.
+pub(super) fn doors(
+    node: &Arc<Node>,
+    dev_secret: Option<Secret>,
+    arrivals: mpsc::Sender<Arrival>,
+    ending: Ending,
+) -> Doors {
+    let (of_ready, of_metrics) = (node.clone(), node.clone());
+    let pages = Pages {
+        ready: Arc::new(move || what_is_missing(&of_ready.config, ending.has_come())),
+        metrics: Arc::new(move || Box::pin(metrics::render(of_metrics.clone()))),
+        metrics_token: node.config.metrics.token.clone(),
+        assets: ASSETS,
+        guest: guests(node, dev_secret),
+    };
+    Doors { pages, arrivals }
+}
+
+/// Once the doors are open, everything is there: the plugins were loaded and the workers bound before.
+fn what_is_missing(config: &Config, is_ending: bool) -> Vec<String> {
+    let is_asked = |plugin: &Plugin| plugin.hooks.as_ref().is_none_or(|hooks| hooks.contains(&Hook::Auth));
+    let problems = [
+        (is_ending, "the node is ending"),
+        (!config.plugins.iter().any(is_asked), "no plugin is asked for auth: nobody can come in"),
+    ];
+    problems.into_iter().filter(|(is_so, _)| *is_so).map(|(_, words)| words.to_owned()).collect()
+}
+
+fn guests(node: &Arc<Node>, dev_secret: Option<Secret>) -> Option<MintGuest> {
+    if !node.config.dev.guest_tokens {
+        return None;
+    }
+    let secret = match dev_secret {
+        Some(secret) => secret,
+        None => signing_secret(&node.config).ok()?,
+    };
+    let node = node.clone();
+    Some(Arc::new(move |request: &GuestRequest| guest_token(&node, request, &secret)))
+}
+
+/// A guest publishes, sees and records, as the page's buttons do; it is no admin.
+fn guest_token(node: &Node, request: &GuestRequest, secret: &Secret) -> Option<String> {
+    let id = request.guest.clone().or_else(|| random_token().ok())?;
+    let subject = format!("guest-{id}");
+    let mut claims = Claims::new(&subject, request.name.trim(), GUEST_TTL, &node.config);
+    claims.can_record = Some(true);
+    match claims.sign(secret) {
+        Ok(token) => Some(token),
+        Err(error) => {
+            tracing::error!(%error, "a guest's token could not be made");
+            None
+        }
+    }
+}
+
+/// Everybody who is in.
+pub(super) struct Sessions {
+    node: Arc<Node>,
+    arrived: mpsc::Receiver<Arrival>,
+    running: JoinSet<()>,
+}
+
+impl Sessions {
+    pub(super) fn new(node: Arc<Node>, arrived: mpsc::Receiver<Arrival>) -> Self {
+        Self { node, arrived, running: JoinSet::new() }
+    }
+
+    /// Lets people in. Ends only when nobody can come any more.
+    pub(super) async fn serve(&mut self, shutdown: &Shutdown) {
+        loop {
+            tokio::select! {
+                arrival = self.arrived.recv() => match arrival {
+                    Some(arrival) => self.let_in(arrival, shutdown),
+                    None => return,
+                },
+                Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
+                    self.node.counters.connections.fetch_sub(1, Ordering::Relaxed);
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a session failed");
+                    }
+                }
+            }
+        }
+    }
+
+    fn let_in(&mut self, arrival: Arrival, shutdown: &Shutdown) {
+        if self.running.len() >= self.node.config.http.max_connections {
+            // A socket that cannot even be told is gone already.
+            let _ =
+                arrival.outgoing.try_send(Outgoing::Close(CloseCode::TryAgain, "the node is full; try again later"));
+            return;
+        }
+        self.node.counters.connections.fetch_add(1, Ordering::Relaxed);
+        self.node.counters.connections_total.fetch_add(1, Ordering::Relaxed);
+        self.running.spawn(Session::new(self.node.clone(), arrival.into()).run(shutdown.watch()));
+    }
+
+    /// Waits until all have left and their sockets are closed.
+    pub(super) async fn end(&mut self) {
+        let left = async {
+            while self.running.join_next().await.is_some() {}
+            // Each socket holds an end of this channel until it is closed.
+            while let Some(late) = self.arrived.recv().await {
+                drop(late);
+            }
+        };
+        if timeout(LEAVE_WITHIN, left).await.is_err() {
+            tracing::warn!(sessions = self.running.len(), "some sockets were closed without a farewell");
+            self.running.shutdown().await;
+        }
+    }
+}
+
+/// What a guest's token is good for.
+const GUEST_TTL: Duration = Duration::from_secs(600);
+/// How long the last farewells may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,76 @@
+//! When and how a node ends.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::node::Ending;
+
+/// What must be ended, and how its parts learn of it.
+pub(super) struct Shutdown {
+    node: watch::Sender<bool>,
+    recorder: watch::Sender<bool>,
+    /// Hub and door.
+    pub(super) recording: JoinSet<()>,
+    /// The recorder's process, if the node started it.
+    pub(super) supervised: JoinSet<()>,
+}
+
+impl Shutdown {
+    pub(super) fn new() -> Self {
+        let (node, recorder) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self { node, recorder, recording: JoinSet::new(), supervised: JoinSet::new() }
+    }
+
+    /// Tells that the node ends.
+    pub(super) fn watch(&self) -> Ending {
+        Ending(self.node.subscribe())
+    }
+
+    /// Tells that the recorder has nothing more to write.
+    pub(super) fn watch_recorder(&self) -> Ending {
+        Ending(self.recorder.subscribe())
+    }
+
+    pub(super) fn begin(&self) {
+        self.node.send_replace(true);
+    }
+
+    /// Waits until the recordings are complete.
+    pub(super) async fn recording_ended(&mut self) {
+        if timeout(RECORDINGS_WITHIN, async { while self.recording.join_next().await.is_some() {} }).await.is_err() {
+            tracing::warn!("some recordings were not closed in time; the recorder repairs them at its next start");
+        }
+        self.recording.shutdown().await;
+        self.recorder.send_replace(true);
+        while self.supervised.join_next().await.is_some() {}
+    }
+
+    pub(super) async fn http_ended(&self, http: &mut JoinSet<io::Result<()>>) {
+        if timeout(HTTP_WITHIN, async { while http.join_next().await.is_some() {} }).await.is_err() {
+            tracing::warn!("some HTTP connections were cut");
+        }
+        http.shutdown().await;
+    }
+}
+
+/// Resolves with the name of the signal that asks the node to end.
+pub(super) fn asked_to_end() -> io::Result<impl Future<Output = &'static str>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    })
+}
+
+/// How long the recorder may take to close its files.
+const RECORDINGS_WITHIN: Duration = Duration::from_secs(10);
+/// How long open HTTP requests may take.
+const HTTP_WITHIN: Duration = Duration::from_secs(2);

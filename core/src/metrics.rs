@@ -1,0 +1,177 @@
+//! The numbers that operators watch, in the Prometheus text format.
+//!
+//! Labels come from small closed sets only: never a room's or a participant's name.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lockgate_policy::{HookMetrics, LATENCY_BOUNDS};
+
+use crate::node::Node;
+
+/// What the shell itself counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) connections_total: AtomicU64,
+    pub(crate) slow_sessions: AtomicU64,
+}
+
+/// All metrics as text.
+pub(crate) async fn render(node: Arc<Node>) -> String {
+    let mut page = Page::default();
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    page.gauge("lockgate_connections", "Open sockets.", load(&node.counters.connections));
+    page.counter("lockgate_connections_total", "Sockets that were opened.", load(&node.counters.connections_total));
+    page.counter(
+        "lockgate_slow_sessions_total",
+        "Participants put out because their client did not read.",
+        load(&node.counters.slow_sessions),
+    );
+    page.gauge("lockgate_rooms", "Open rooms.", u64::try_from(node.rooms.count()).unwrap_or(u64::MAX));
+    page.gauge(
+        "lockgate_recorder_attached",
+        "Whether a recorder is attached (1) or not (0).",
+        u64::from(node.recorders.is_attached().await),
+    );
+    media(&mut page, &node).await;
+    policy(&mut page, &node);
+    page.text
+}
+
+async fn media(page: &mut Page, node: &Node) {
+    let stats = node.workers.stats().await;
+    page.gauge("lockgate_workers", "Media workers.", u64::try_from(node.workers.count()).unwrap_or(u64::MAX));
+    page.gauge("lockgate_routers", "Routers of rooms.", stats.routers);
+    page.gauge("lockgate_transports", "Connections that carry media.", stats.transports);
+    page.gauge("lockgate_tracks", "Published tracks.", stats.tracks);
+    page.gauge("lockgate_subscriptions", "Tracks on their way to a participant.", stats.subscriptions);
+    page.counter("lockgate_packets_received_total", "Packets that came in.", stats.packets_in);
+    page.counter("lockgate_bytes_received_total", "Bytes that came in.", stats.bytes_in);
+    page.counter("lockgate_packets_sent_total", "Packets that went out.", stats.packets_out);
+    page.counter("lockgate_bytes_sent_total", "Bytes that went out.", stats.bytes_out);
+    let retransmissions = stats.retransmissions_out;
+    page.counter("lockgate_retransmissions_sent_total", "Packets that were sent again.", retransmissions);
+    page.counter("lockgate_nacks_sent_total", "Packets that publishers were asked to send again.", stats.nacks_out);
+    let requests = stats.key_frame_requests_out;
+    page.counter("lockgate_key_frame_requests_total", "Key frames that publishers were asked for.", requests);
+    page.counter("lockgate_unsent_total", "Datagrams that the system did not take.", stats.unsent);
+    page.head("lockgate_dropped_total", "Packets that were not forwarded, by reason.", "counter");
+    for (reason, count) in stats.drops() {
+        page.sample("lockgate_dropped_total", &format!("reason=\"{}\"", reason.as_str()), count);
+    }
+}
+
+fn policy(page: &mut Page, node: &Node) {
+    let stats = node.policy.stats();
+    page.counter("lockgate_policy_overloaded_total", "Questions denied as too many waited.", stats.overloaded);
+    let hooks = || stats.plugins.iter().flat_map(|plugin| plugin.hooks.iter().map(move |hook| (&plugin.plugin, hook)));
+    let labels = |plugin: &str, hook: &HookMetrics| format!("plugin=\"{plugin}\",hook=\"{}\"", hook.hook.as_str());
+
+    page.head("lockgate_policy_verdicts_total", "Verdicts of plugins, by what they say.", "counter");
+    for (plugin, hook) in hooks() {
+        let verdicts =
+            [("allow", hook.allowed), ("deny", hook.denied), ("abstain", hook.abstained), ("failed", hook.failed)];
+        for (verdict, count) in verdicts {
+            let labels = format!("{},verdict=\"{verdict}\"", labels(plugin, hook));
+            page.sample("lockgate_policy_verdicts_total", &labels, count);
+        }
+    }
+    page.head("lockgate_policy_call_seconds", "Time of one call of a plugin.", "histogram");
+    for (plugin, hook) in hooks() {
+        latency(page, &labels(plugin, hook), hook);
+    }
+    page.head("lockgate_policy_failures_total", "Failed calls of plugins, by cause.", "counter");
+    for plugin in &stats.plugins {
+        for (failure, count) in &plugin.failures {
+            let labels = format!("plugin=\"{}\",cause=\"{failure}\"", plugin.plugin);
+            page.sample("lockgate_policy_failures_total", &labels, count);
+        }
+    }
+    page.head("lockgate_plugin_counter_total", "The plugins' own counters.", "counter");
+    for plugin in &stats.plugins {
+        for (name, count) in &plugin.own {
+            let labels = format!("plugin=\"{}\",counter=\"{name}\"", plugin.plugin);
+            page.sample("lockgate_plugin_counter_total", &labels, count);
+        }
+    }
+}
+
+/// One histogram; its buckets accumulate.
+fn latency(page: &mut Page, labels: &str, hook: &HookMetrics) {
+    let name = "lockgate_policy_call_seconds";
+    let mut within = 0;
+    for (bound, count) in LATENCY_BOUNDS.iter().zip(hook.latency) {
+        within += count;
+        page.sample(&format!("{name}_bucket"), &format!("{labels},le=\"{}\"", bound.as_secs_f64()), within);
+    }
+    page.sample(&format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), hook.calls);
+    page.sample(&format!("{name}_sum"), labels, hook.latency_sum.as_secs_f64());
+    page.sample(&format!("{name}_count"), labels, hook.calls);
+}
+
+/// A page being written.
+#[derive(Default)]
+pub(crate) struct Page {
+    text: String,
+}
+
+impl Page {
+    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, help, "gauge");
+        self.sample(name, "", value);
+    }
+
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, help, "counter");
+        self.sample(name, "", value);
+    }
+
+    pub(crate) fn head(&mut self, name: &str, help: &str, kind: &str) {
+        // Writing to a text cannot fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    pub(crate) fn sample(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        let _ = match labels {
+            "" => writeln!(self.text, "{name} {value}"),
+            labels => writeln!(self.text, "{name}{{{labels}}} {value}"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::recording::ToHub;
+
+    /// The format's rules that scrapers insist on: every sample has its type before it, and no name has two.
+    #[tokio::test]
+    async fn every_number_has_a_name_a_type_and_a_help_text() {
+        let (node, mut hub) = crate::testing::node();
+        let hub = async {
+            while let Some(ToHub::IsAttached(reply)) = hub.recv().await {
+                reply.send(true).unwrap();
+            }
+        };
+        let text = tokio::select! {
+            text = render(node) => text,
+            () = hub => panic!("the hub was asked something else"),
+        };
+        let mut typed = BTreeSet::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                assert!(typed.insert(rest.split(' ').next().unwrap()), "{line}");
+            } else if !line.starts_with("# HELP ") {
+                let name = line.split(['{', ' ']).next().unwrap();
+                assert!(typed.contains(name) && name.starts_with("lockgate_"), "{line}");
+                assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
+            }
+        }
+        assert!(text.contains("lockgate_recorder_attached 1"), "{text}");
+        assert!(text.contains("lockgate_dropped_total{reason=\"srtp-replay\"} 0"), "{text}");
+    }
+}

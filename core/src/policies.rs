@@ -1,0 +1,107 @@
+//! From the configuration's plugins to the host that runs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use lockgate_model::Secret;
+use lockgate_policy::{
+    Capability, KeyMaterial, KeyRing, Limits, LoadError, OnFailure, PluginConfig, Policy, PolicyConfig,
+};
+
+use crate::config::{Auth, Config, FailureMode, Import, KeySource, Plugin, PluginLimits};
+
+/// Loads all plugins. Takes a moment: they are compiled.
+///
+/// # Errors
+/// All problems there are, in words.
+pub(crate) fn load(config: &Config, dev_secret: Option<&Secret>) -> Result<Policy, Vec<String>> {
+    let keys = key_ring(&config.auth, dev_secret).map_err(|problem| vec![problem])?;
+    let policy = PolicyConfig {
+        plugins: config.plugins.iter().map(plugin).collect(),
+        key_rings: BTreeMap::from([(KEY_RING.to_owned(), keys)]),
+        chain_budget: config.policy.chain_deadline,
+        default_allow: config.policy.default_allow,
+        threads: config.policy.threads,
+        queue: config.policy.queue,
+    };
+    let name = config.file.display();
+    Policy::load(policy).map_err(|errors| errors.iter().map(|error: &LoadError| format!("{name}: {error}")).collect())
+}
+
+fn key_ring(auth: &Auth, dev_secret: Option<&Secret>) -> Result<KeyRing, String> {
+    let secret = |secret: &Secret| KeyMaterial::Secret(secret.expose().as_bytes().to_vec());
+    let keys = match (&auth.key, dev_secret) {
+        (Some(KeySource::Secret(configured)), _) => secret(configured),
+        (Some(KeySource::PublicKey(file)), _) => KeyMaterial::Pem(read("auth.public_key_file", file)?),
+        (Some(KeySource::Jwks(file)), _) => KeyMaterial::Jwks(read("auth.jwks_file", file)?),
+        (None, Some(drawn)) => secret(drawn),
+        (None, None) => return Err("auth.secret: is missing; name one".into()),
+    };
+    Ok(KeyRing {
+        algorithms: auth.algorithms.clone(),
+        keys,
+        issuers: auth.issuer.iter().cloned().collect(),
+        audiences: auth.audience.iter().cloned().collect(),
+        leeway: auth.leeway,
+    })
+}
+
+fn read(key: &str, file: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(file).map_err(|error| format!("{key} = {}: {error}; check the path", file.display()))
+}
+
+fn plugin(plugin: &Plugin) -> PluginConfig {
+    PluginConfig {
+        name: plugin.name.clone(),
+        file: plugin.file.clone(),
+        hooks: plugin.hooks.as_ref().map(|hooks| hooks.iter().copied().collect()),
+        grants: plugin.grants.iter().filter_map(|Import(name)| Capability::from_name(name)).collect::<BTreeSet<_>>(),
+        settings: plugin.settings.clone(),
+        limits: limits(&plugin.limits),
+        on_failure: match plugin.on_failure {
+            FailureMode::Closed => OnFailure::Closed,
+            FailureMode::Open => OnFailure::Open,
+        },
+        sha256: plugin.sha256.clone(),
+    }
+}
+
+fn limits(limits: &PluginLimits) -> Limits {
+    Limits {
+        deadline: limits.deadline,
+        hook_deadlines: limits.hook_deadlines.clone(),
+        memory: limits.memory,
+        kv_keys: limits.kv_keys,
+        kv_bytes: limits.kv_bytes,
+        log_lines: limits.log_lines,
+    }
+}
+
+/// The key ring that plugins find without being told another name.
+const KEY_RING: &str = "default";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_import_of_the_configuration_is_one_that_the_host_has() {
+        for capability in Capability::ALL {
+            let text = format!(
+                "[dev]\nenabled = true\n[[plugin]]\nname = \"a\"\nfile = \"a\"\ngrants = [\"{}\"]\n",
+                capability.as_str()
+            );
+            let config = Config::read("c", &text, ".".into(), []).unwrap();
+            assert_eq!(plugin(&config.plugins[0]).grants, BTreeSet::from([capability]));
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_the_plugins_is_told_at_once() {
+        let text = "[dev]\nenabled = true\n[[plugin]]\nname = \"a\"\nfile = \"none.wasm\"\n[[plugin]]\nname = \"b\"\nfile = \"none\"\n";
+        let config = Config::read("c", text, ".".into(), []).unwrap();
+        let problems = load(&config, Some(&Secret::new("x".repeat(32)))).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("none.wasm") && problems[0].contains("cargo xtask plugins"), "{problems:?}");
+    }
+}

@@ -1,0 +1,27 @@
+//! A node for tests: real workers on loopback, no plugins.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockgate_policy::{Policy, PolicyConfig};
+use lockgate_worker::{Announced, Workers, WorkersConfig};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::node::Node;
+use crate::recording::{Recorders, ToHub};
+
+/// A node whose policy knows no plugin, and the inbox of its hub.
+pub(crate) fn node() -> (Arc<Node>, mpsc::Receiver<ToHub>) {
+    let text = "[dev]\nenabled = true\n[rooms]\nresume = \"15s\"\n";
+    let config = Config::read("config.toml", text, PathBuf::from("."), []).unwrap();
+    let ip = Ipv4Addr::LOCALHOST.into();
+    let started = Instant::now();
+    let announce = vec![Announced { ip, port: None }];
+    let workers = Workers::spawn(WorkersConfig { count: 1, bind: vec![ip], port: 0, announce, started }).unwrap();
+    let policy = Policy::load(PolicyConfig::default()).unwrap();
+    let (recorders, inbox) = Recorders::new();
+    (Node::new(config, policy, workers, recorders, started), inbox)
+}
