@@ -80,6 +80,8 @@ pub enum Input {
     ConnectionLost {
         /// Which.
         connection: Connection,
+        /// Whether it is the client's doing: an offer, and its repetition, were not answered.
+        unanswered: bool,
         /// Why, for people.
         reason: String,
     },

@@ -80,7 +80,9 @@ impl Room {
                 self.refuse(member, id, of, problem.code, &problem.message);
             }
             Input::Offer(offer) => self.on_offer(offer),
-            Input::ConnectionLost { connection, reason } => self.on_connection_lost(connection, &reason),
+            Input::ConnectionLost { connection, unanswered, reason } => {
+                self.on_connection_lost(connection, unanswered, &reason);
+            }
             Input::PublishLost { member, reason } => self.on_publish_lost(member, &reason),
             Input::Layer { connection, track, layer, reason } => self.on_layer(connection, track, layer, reason),
             Input::Recorder(report) => self.on_recorder(report),

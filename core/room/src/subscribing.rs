@@ -353,7 +353,7 @@ impl Room {
         self.send(connection.member, event);
     }
 
-    pub(crate) fn on_connection_lost(&mut self, connection: Connection, reason: &str) {
+    pub(crate) fn on_connection_lost(&mut self, connection: Connection, unanswered: bool, reason: &str) {
         let Some(member) = self.members.get_mut(&connection.member) else { return };
         let lost: BTreeSet<_> = member
             .receives
@@ -365,6 +365,9 @@ impl Room {
         member.wants.retain(|publisher, _| !lost.contains(publisher));
         member.after_offer.retain(|waiting| waiting.connection != connection);
         member.open.remove(&connection);
+        if unanswered {
+            self.refuse(connection.member, None, "subscribe-answer", ErrorCode::INVALID_SDP, reason);
+        }
         self.tell_revoked(connection.member, RevokedWhat::Subscription, reason);
     }
 }

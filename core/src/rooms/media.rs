@@ -12,8 +12,8 @@ use lockgate_room::{
     SubscribeOffer, Ticket,
 };
 use lockgate_worker::{
-    AdmittedMedia, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent, SubscribeTransport,
-    Subscription, TransportId, WorkerGone,
+    AdmittedMedia, CloseReason, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent,
+    SubscribeTransport, Subscription, TransportId, WorkerGone,
 };
 use tokio::sync::mpsc;
 
@@ -228,7 +228,10 @@ impl RoomMedia {
                     self.owners.insert(transport.id(), Owner::Subscribe(connection));
                     self.subscribe.insert(connection, transport);
                 }
-                Err(error) => return Some(Input::ConnectionLost { connection, reason: error.to_string() }),
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Some(Input::ConnectionLost { connection, unanswered: false, reason });
+                }
             }
         }
         let (stream, cause) = (publisher.to_string(), publisher.0);
@@ -286,7 +289,10 @@ impl RoomMedia {
     fn on_event(&mut self, event: RouterEvent) {
         let input = match event {
             RouterEvent::Connected { .. } => None,
-            RouterEvent::Closed { transport, reason } => self.on_closed(transport, &reason.to_string()),
+            RouterEvent::Closed { transport, reason } => {
+                let unanswered = matches!(reason, CloseReason::NoAnswer);
+                self.on_closed(transport, unanswered, reason.to_string())
+            }
             RouterEvent::Offer { transport, offer_id, cause, sdp, tracks } => {
                 self.connection(transport).map(|connection| {
                     let cause = PublisherId(cause);
@@ -301,8 +307,7 @@ impl RoomMedia {
     }
 
     /// A transport ended by itself. One that was closed from here has no owner any more.
-    fn on_closed(&mut self, transport: TransportId, reason: &str) -> Option<Input> {
-        let reason = reason.to_owned();
+    fn on_closed(&mut self, transport: TransportId, unanswered: bool, reason: String) -> Option<Input> {
         match self.owners.remove(&transport)? {
             Owner::Publish(member) => {
                 self.close_publish(member);
@@ -310,7 +315,7 @@ impl RoomMedia {
             }
             Owner::Subscribe(connection) => {
                 self.subscribe.remove(&connection);
-                Some(Input::ConnectionLost { connection, reason })
+                Some(Input::ConnectionLost { connection, unanswered, reason })
             }
         }
     }
@@ -319,7 +324,7 @@ impl RoomMedia {
         tracing::error!("a media worker is gone, and with it what it carried");
         let transports: HashSet<_> = self.owners.keys().copied().collect();
         for transport in transports {
-            let input = self.on_closed(transport, "the media worker is gone");
+            let input = self.on_closed(transport, false, "the media worker is gone".into());
             self.backlog.extend(input);
         }
     }

@@ -104,7 +104,7 @@ fn take(call: &mut Call, step: Step, joined: &mut BTreeSet<u64>) {
         Step::Lost { viewer, of } => {
             let connection = connection(viewer, of);
             call.sending.remove(&connection);
-            call.input(Input::ConnectionLost { connection, reason: "lost".into() });
+            call.input(Input::ConnectionLost { connection, unanswered: false, reason: "lost".into() });
         }
         Step::PublishLost { who } => {
             call.input(Input::PublishLost { member: PublisherId(who), reason: "lost".into() });
@@ -118,9 +118,11 @@ fn flows(call: &Call) -> BTreeSet<(PublisherId, TrackId)> {
     let mut flows = BTreeSet::new();
     for action in &call.media {
         match action {
-            MediaAction::Subscribe { connection, track, .. } => drop(flows.insert((connection.member, track.clone()))),
+            MediaAction::Subscribe { connection, track, .. } => {
+                flows.insert((connection.member, track.clone()));
+            }
             MediaAction::Unsubscribe { connection, track, .. } => {
-                drop(flows.remove(&(connection.member, track.clone())))
+                flows.remove(&(connection.member, track.clone()));
             }
             MediaAction::CloseConnection { connection } => flows.retain(|(member, _)| *member != connection.member),
             _ => {}

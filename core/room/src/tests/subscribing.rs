@@ -215,8 +215,10 @@ fn a_lost_subscribe_connection_is_told_and_can_be_asked_for_again() {
     call.subscribe(bob, ann);
     call.quiet();
     let connection = Connection { member: bob, publisher: None };
-    call.input(Input::ConnectionLost { connection, reason: "no answer".into() });
-    assert_eq!(call.only(bob, "revoked")["what"], "subscription");
+    call.input(Input::ConnectionLost { connection, unanswered: true, reason: "no answer".into() });
+    let messages = call.messages(bob);
+    assert_eq!((&messages[0]["code"], &messages[0]["of"]), (&json!("invalid-sdp"), &json!("subscribe-answer")));
+    assert_eq!((&messages[1]["type"], &messages[1]["what"]), (&json!("revoked"), &json!("subscription")));
     call.subscribe(bob, ann);
     assert_eq!(call.only(bob, "subscribe-offer")["id"], "sub");
 }
