@@ -145,7 +145,11 @@ impl Publish {
             let id = ids.id(extension)?;
             header.extensions(bytes).find(|element| element.id == id).map(|element| element.value)
         };
-        let by_mid = self.lines.iter().find(|line| element(&line.ids, Extension::Mid) == Some(line.mid.as_bytes()));
+        // The id is the same on all lines of a bundle. A mid that names none of them is of a line that was refused.
+        let mid = self.lines.iter().find_map(|line| element(&line.ids, Extension::Mid));
+        let by_mid =
+            mid.map(|mid| self.lines.iter().find(|line| line.mid.as_bytes() == mid).ok_or(DropReason::UnknownSource));
+        let by_mid = by_mid.transpose()?;
         let by_name = || self.lines.iter().find(|line| line.names(header.ssrc));
         let by_type = || {
             let mut lines = self.lines.iter().filter(|line| line.has_type(header.payload_type));

@@ -6,6 +6,8 @@ pub mod dtls;
 pub mod ice;
 pub mod sdp;
 pub mod srtp;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod twcc;
 
 pub use connection::{CloseReason, Connection, ConnectionEvent, Kind, Refused};
