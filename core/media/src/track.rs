@@ -237,6 +237,10 @@ impl Track {
 
     /// What viewers are to be told of their layers.
     pub(crate) fn take_changes(&mut self) -> Vec<LayerChange> {
+        // Sound has no layers.
+        if self.kind() == MediaKind::Audio {
+            return Vec::new();
+        }
         let encodings = &self.encodings;
         let changes = self.subscriptions.iter_mut().filter_map(|subscription| {
             let spatial = subscription.sent_encoding()?;
