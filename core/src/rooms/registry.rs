@@ -68,11 +68,17 @@ impl Rooms {
 
     /// Puts a join into a room's inbox while the room cannot end.
     fn knock(&self, name: &RoomName, handle: &RoomHandle, knock: ToRoom) -> Result<(), Box<ToRoom>> {
-        let rooms = self.lock();
+        let mut rooms = self.lock();
         if !rooms.get(name).is_some_and(|room| room.inbox.same_channel(&handle.inbox)) {
             return Err(Box::new(knock));
         }
-        handle.inbox.try_send(knock).map_err(|refused| Box::new(refused.into_inner()))
+        handle.inbox.try_send(knock).map_err(|refused| {
+            if matches!(refused, mpsc::error::TrySendError::Closed(_)) {
+                // Its task failed: nobody else takes it out of the list.
+                rooms.remove(name);
+            }
+            Box::new(refused.into_inner())
+        })
     }
 
     /// How many there are.
@@ -120,7 +126,11 @@ impl Rooms {
         }
         let task = RoomTask::new(node.clone(), name.clone(), router, handle.inbox.clone(), outbox);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a room failed");
+            }
+        }
         tasks.spawn(task.run());
         Ok(handle)
     }
