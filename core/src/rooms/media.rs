@@ -13,7 +13,7 @@ use lockgate_room::{
 };
 use lockgate_worker::{
     AdmittedMedia, CloseReason, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent,
-    SubscribeTransport, Subscription, TransportId, WorkerGone,
+    SubscribeTransport, Subscription, TransportId, WorkerGone, check_candidate,
 };
 use tokio::sync::mpsc;
 
@@ -77,7 +77,9 @@ impl RoomMedia {
             MediaAction::AcceptOffer { ticket, member, offer, admitted } => {
                 Some(self.accept_offer(ticket, member, offer, admitted).await)
             }
-            MediaAction::PublishCandidate { id, member, line } => self.publish_candidate(id, member, &line),
+            MediaAction::PublishCandidate { id, member, line } => {
+                look_at_candidate(id, member, "publish-ice-candidate", &line)
+            }
             MediaAction::Unpublish { member, track } => self.unpublish(member, &track).await,
             MediaAction::Mute { track, muted } => self.mute(&track, muted),
             MediaAction::Subscribe { connection, publisher, track, limits } => {
@@ -88,7 +90,9 @@ impl RoomMedia {
             MediaAction::TakeAnswer { ticket, connection, offer_id, answer } => {
                 Some(self.take_answer(ticket, connection, offer_id, answer).await)
             }
-            MediaAction::SubscribeCandidate { id, connection, line } => self.subscribe_candidate(id, connection, &line),
+            MediaAction::SubscribeCandidate { id, connection, line } => {
+                look_at_candidate(id, connection.member, "subscribe-ice-candidate", &line)
+            }
             MediaAction::RestartIce { connection, publisher } => self.restart_ice(connection, publisher),
             MediaAction::CloseConnection { connection } => self.close_connection(connection),
             MediaAction::ClosePublish { member } => self.close_publish(member),
@@ -185,12 +189,6 @@ impl RoomMedia {
         Answered { sdp: answer.sdp, tracks }
     }
 
-    /// A candidate before its offer, or after its connection, is of no use here: this side learns addresses from checks.
-    fn publish_candidate(&self, id: Option<RequestId>, member: PublisherId, line: &str) -> Option<Input> {
-        let error = self.publish.get(&member)?.add_ice_candidate(line).err()?;
-        Some(Input::CandidateRefused { member, id, of: "publish-ice-candidate", problem: problem(error) })
-    }
-
     async fn unpublish(&mut self, member: PublisherId, track: &TrackId) -> Option<Input> {
         self.tracks.remove(track);
         let transport = self.publish.get(&member)?;
@@ -267,12 +265,6 @@ impl RoomMedia {
         Input::AnswerTaken { ticket, result }
     }
 
-    fn subscribe_candidate(&self, id: Option<RequestId>, connection: Connection, line: &str) -> Option<Input> {
-        let error = self.subscribe.get(&connection)?.add_ice_candidate(line).err()?;
-        let (member, of) = (connection.member, "subscribe-ice-candidate");
-        Some(Input::CandidateRefused { member, id, of, problem: problem(error) })
-    }
-
     fn restart_ice(&self, connection: Connection, publisher: PublisherId) -> Option<Input> {
         self.subscribe.get(&connection)?.restart_ice(publisher.0);
         None
@@ -335,6 +327,12 @@ impl RoomMedia {
             Owner::Publish(_) => None,
         }
     }
+}
+
+/// A candidate is only looked at: this side learns addresses from checks (ICE-lite), and so may take it early, late or twice.
+fn look_at_candidate(id: Option<RequestId>, member: PublisherId, of: &'static str, line: &str) -> Option<Input> {
+    let error = check_candidate(line).err()?;
+    Some(Input::CandidateRefused { member, id, of, problem: problem(error.into()) })
 }
 
 fn to_worker(limits: Limits) -> lockgate_worker::Limits {

@@ -13,6 +13,6 @@ mod workers;
 pub use handle::{NewRouter, PublishTransport, RequestError, Router, SubscribeTransport, WorkerGone};
 pub use lockgate_media::{
     AcceptedTrack, AdmittedMedia, Answer, CloseReason, Counters as Stats, DropReason, Limits, NegotiateError,
-    OfferedMedia, RouterEvent, Subscription, TransportId, inspect_offer,
+    OfferedMedia, RouterEvent, Subscription, TransportId, check_candidate, inspect_offer,
 };
 pub use workers::{Announced, SpawnError, Workers, WorkersConfig};
