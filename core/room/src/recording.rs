@@ -213,10 +213,20 @@ impl Room {
         recording.state = RecordingState::Stopping;
         let session = recording.session.clone();
         self.tell_recording(asker);
+        let ended = self.recording.take();
+        ended.iter().for_each(|recording| self.let_go_of_tracks(recording));
         self.effect(Effect::Record(RecordAction::Stop { session }));
-        self.ending.extend(self.recording.take());
+        self.ending.extend(ended);
         if self.ending.len() > MAX_ENDING {
             self.ending.remove(0);
+        }
+    }
+
+    /// Nothing more of them is sent to the recorder: their end is what it waits for before it closes the files.
+    fn let_go_of_tracks(&mut self, recording: &Recording) {
+        for track in &recording.tracks {
+            let (session, track) = (recording.session.clone(), track.clone());
+            self.effect(Effect::Record(RecordAction::Remove { session, track }));
         }
     }
 
@@ -255,6 +265,9 @@ impl Room {
 
     fn on_recorder_ended(&mut self, session: &RecordingId, state: RecordingState, reason: Option<String>) {
         let Some(mut recording) = self.take_recording(session) else { return };
+        if recording.state != RecordingState::Stopping {
+            self.let_go_of_tracks(&recording);
+        }
         (recording.state, recording.reason) = (state, reason);
         let event = recording.event(&self.name);
         self.broadcast(|_| Some(event.clone()));

@@ -152,6 +152,32 @@ fn some_tracks_are_recorded_and_taken_out_one_by_one() {
 }
 
 #[test]
+fn the_tracks_of_a_recording_that_ends_or_fails_go_to_the_recorder_no_more() {
+    let removed = |call: &Call| {
+        let names = call.recorder.iter().filter_map(|action| match action {
+            RecordAction::Remove { track, .. } => Some(track.as_str().to_owned()),
+            _ => None,
+        });
+        names.collect::<Vec<_>>()
+    };
+    let bob = lockgate_model::PublisherId(2);
+    let mut stopped = call(Rules::default());
+    stopped.say(bob, json!({"type": "start-recording"}));
+    stopped.say(bob, json!({"type": "stop-recording"}));
+    assert_eq!(removed(&stopped), ["a1", "v1"]);
+    assert!(matches!(stopped.recorder.last(), Some(RecordAction::Stop { .. })));
+    let session = session(&stopped);
+    stopped.input(Input::Recorder(RecorderReport::Stopped { session }));
+    assert_eq!(removed(&stopped).len(), 2, "once is enough");
+
+    let mut failed = call(Rules::default());
+    failed.say(bob, json!({"type": "start-recording"}));
+    let session = self::session(&failed);
+    failed.input(Input::Recorder(RecorderReport::Failed { session, reason: "disk full".into() }));
+    assert_eq!(removed(&failed), ["a1", "v1"]);
+}
+
+#[test]
 fn who_enters_a_recorded_room_is_told_so() {
     let mut call = call(Rules::default());
     call.say(lockgate_model::PublisherId(2), json!({"type": "start-recording"}));
