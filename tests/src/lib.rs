@@ -1,1 +1,64 @@
-//! The whole system under test: real binaries and a real browser.
+//! What the system tests stand on: the real programs, a raw signalling client and a real browser.
+//!
+//! The harness panics with what it waited for: a test is a straight line of steps. Everything that was started is killed and
+//! reaped when its value is dropped, and what it wrote is shown when the test fails. Nothing waits for time: every wait is
+//! for an event or a condition and has a deadline ([`PATIENCE`]).
+
+mod archive;
+mod browser;
+mod client;
+mod config;
+mod devtools;
+mod http;
+mod node;
+mod page;
+mod process;
+mod programs;
+mod recorder;
+mod token;
+
+use std::time::Duration;
+
+pub use archive::{Archive, MediaFile, Stream};
+pub use browser::Browser;
+pub use client::Client;
+pub use config::Setup;
+pub use http::Answer;
+pub use node::Node;
+pub use page::Page;
+pub use process::Process;
+pub use programs::screenshots;
+pub use recorder::Recorder;
+pub use token::Token;
+
+/// Waits for something, at most [`PATIENCE`].
+///
+/// # Panics
+/// When it has not come by then.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {} s for {what}", PATIENCE.as_secs()),
+    }
+}
+
+/// Waits until a condition that nobody announces holds: looks again and again, at most [`PATIENCE`].
+///
+/// # Panics
+/// When it does not hold by then.
+pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let holds = async {
+        loop {
+            if let Some(value) = check().await {
+                return value;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    within(what, holds).await
+}
+
+/// The longest that anything may take. A machine that builds something else at the same time is slow.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);

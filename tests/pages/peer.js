@@ -1,0 +1,253 @@
+// A participant, written from docs/signalling.md alone and sharing no code with the web app: what works here works for
+// everybody who reads that page.
+//
+// A classic script: it defines `Peer` for the tests, which drive it from outside.
+
+"use strict";
+
+/** Looks again and again until `check` gives something true, and returns that. */
+async function until(what, check, patience = 20_000) {
+  const deadline = performance.now() + patience;
+  let last;
+  while (performance.now() < deadline) {
+    last = await check();
+    if (last) return last;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  throw new Error(`waited ${patience} ms for ${what}`);
+}
+
+/** The browser's made-up camera and microphone. */
+const devices = {
+  async camera(width = 640, height = 480, frameRate = 30) {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width, height, frameRate } });
+    return stream.getVideoTracks()[0];
+  },
+  async microphone() {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    return stream.getAudioTracks()[0];
+  },
+  /** A picture that no encoder can make small: it fills whatever bitrate there is. */
+  noise(width, height, fps) {
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    const context = canvas.getContext("2d");
+    const frames = Array.from({ length: 8 }, () => {
+      const frame = context.createImageData(width, height);
+      const words = new Uint32Array(frame.data.buffer);
+      for (let i = 0; i < words.length; i++) words[i] = 0xff000000 | (Math.random() * 0x1000000);
+      return frame;
+    });
+    let next = 0;
+    setInterval(() => context.putImageData(frames[next++ % frames.length], 0, 0), 1000 / fps);
+    return canvas.captureStream(fps).getVideoTracks()[0];
+  },
+};
+
+class Peer {
+  /** All messages of the server, in order. */
+  heard = [];
+  /** What is received, by track id: {publisherId, mid, kind, source, connection}. */
+  tracks = new Map();
+  /** The connection that sends. */
+  sending = null;
+  /** The connections that receive: one, or one for each publisher. */
+  receiving = new Map();
+  /** What went wrong besides refusals. */
+  problems = [];
+  #sources = new Map();
+  #listeners = new Set();
+  #receivingInOrder = Promise.resolve();
+  #asked = 0;
+  #players = [];
+
+  /** Opens a socket, shows a token, enters a room. */
+  static async enter(url, token, room, { password, subscribeConnections } = {}) {
+    const peer = new Peer();
+    peer.room = room;
+    peer.perPublisher = subscribeConnections === "per-publisher";
+    peer.socket = new WebSocket(url);
+    peer.socket.onmessage = ({ data }) => peer.#hear(JSON.parse(data));
+    peer.socket.onclose = ({ code }) => (peer.closed = code);
+    await new Promise((resolve, reject) => {
+      peer.socket.onopen = resolve;
+      peer.socket.onerror = () => reject(new Error("the socket does not open"));
+    });
+    await peer.ask({ type: "auth", token });
+    const joined = await peer.ask({ type: "join-room", roomName: room, password, subscribeConnections });
+    peer.publisherId = joined.publisherId;
+    return peer;
+  }
+
+  // Messages.
+
+  send(message) {
+    this.socket.send(JSON.stringify({ roomName: this.room, ...message }));
+  }
+
+  /** Sends and resolves with the reply; an `error` throws. */
+  async ask(message) {
+    const reply = await this.reply(message);
+    if (reply.type === "error") throw new Error(`${message.type}: ${reply.code}: ${reply.message}`);
+    return reply;
+  }
+
+  /** Sends and resolves with the reply, be it an `error`. */
+  reply(message) {
+    const id = ++this.#asked;
+    const replied = this.hear(`the reply to ${message.type}`, (reply) => reply.id === id);
+    this.send({ ...message, id });
+    return replied;
+  }
+
+  /** The first message that fits, of those that have come or will. */
+  hear(what, fits, patience = 20_000) {
+    const known = this.heard.find(fits);
+    if (known) return Promise.resolve(known);
+    return new Promise((resolve, reject) => {
+      const listener = (message) => fits(message) && done(() => resolve(message));
+      const timer = setTimeout(() => done(() => reject(new Error(`no ${what} among ${this.heard.map(({ type }) => type)}`))), patience);
+      const done = (settle) => {
+        clearTimeout(timer);
+        this.#listeners.delete(listener);
+        settle();
+      };
+      this.#listeners.add(listener);
+    });
+  }
+
+  #hear(message) {
+    this.heard.push(message);
+    if (message.type === "subscribe-offer") {
+      const answered = this.#receivingInOrder.then(() => this.#answer(message));
+      this.#receivingInOrder = answered.catch((error) => this.problems.push(String(error)));
+    }
+    for (const listener of [...this.#listeners]) listener(message);
+  }
+
+  // Sending: this side offers.
+
+  /** Publishes `[{track, source, codec, encodings}]`; resolves with what the answer says of each. */
+  async publish(media) {
+    this.sending ??= this.#connection((candidate) => this.send({ type: "publish-ice-candidate", candidate }));
+    const added = media.map(({ track, source, codec, encodings = [{}] }) => {
+      const init = { direction: "sendonly", streams: [new MediaStream([track])], sendEncodings: encodings };
+      const transceiver = this.sending.addTransceiver(track, init);
+      if (codec) transceiver.setCodecPreferences(only(track.kind, codec));
+      this.#sources.set(transceiver, source);
+      return transceiver;
+    });
+    const { tracks } = await this.offer();
+    return added.map((transceiver) => tracks.find(({ mid }) => mid === transceiver.mid));
+  }
+
+  /** Takes tracks back by stopping what sends them. */
+  async unpublish(mids) {
+    for (const transceiver of this.sending.getTransceivers()) {
+      if (!mids.includes(transceiver.mid)) continue;
+      transceiver.stop();
+      this.#sources.delete(transceiver);
+    }
+    return this.offer();
+  }
+
+  /** Offers what there is now; resolves with the `publish-answer`. */
+  async offer(options) {
+    await this.sending.setLocalDescription(await this.sending.createOffer(options));
+    const tracks = [...this.#sources].map(([{ mid }, source]) => ({ mid, source }));
+    const answered = await this.ask({ type: "publish-offer", offer: this.sending.localDescription.sdp, tracks });
+    await this.sending.setRemoteDescription({ type: "answer", sdp: answered.answer });
+    return answered;
+  }
+
+  // Receiving: the server offers.
+
+  /** Asks for a publisher's tracks and resolves with the `subscribe-offer` or `subscribed`. */
+  subscribe(publisherId, more = {}) {
+    return this.ask({ type: "subscribe-request", publisherId, ...more });
+  }
+
+  /** Waits until somebody else publishes this many tracks, and resolves with {publisherId, tracks}. */
+  publisher(count = 1, name) {
+    const fits = ({ type, tracks, username }) => type === "new-publisher" && tracks.length >= count && (!name || username === name);
+    return this.hear(`new-publisher of ${count} tracks`, fits);
+  }
+
+  async #answer({ publisherId, offer, offerId, tracks }) {
+    const key = this.perPublisher ? publisherId : "shared";
+    if (!this.receiving.has(key)) {
+      this.receiving.set(key, this.#connection((candidate) => this.send({ type: "subscribe-ice-candidate", publisherId, candidate })));
+    }
+    const connection = this.receiving.get(key);
+    await connection.setRemoteDescription({ type: "offer", sdp: offer });
+    await connection.setLocalDescription(await connection.createAnswer());
+    this.send({ type: "subscribe-answer", publisherId, offerId, answer: connection.localDescription.sdp });
+    for (const [trackId, track] of this.tracks) if (track.connection === connection) this.tracks.delete(trackId);
+    for (const { trackId, ...track } of tracks) this.tracks.set(trackId, { ...track, connection });
+  }
+
+  #connection(onCandidate) {
+    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    connection.onicecandidate = ({ candidate }) => onCandidate(candidate?.toJSON() ?? null);
+    // A browser fetches sound only for somebody who listens.
+    connection.ontrack = ({ track }) => {
+      if (track.kind !== "audio") return;
+      const player = Object.assign(new Audio(), { autoplay: true, srcObject: new MediaStream([track]) });
+      this.#players.push(player);
+    };
+    return connection;
+  }
+
+  // What getStats proves.
+
+  /** The statistics of one received track, or null while there are none. */
+  async inbound(trackId) {
+    const { connection, mid } = this.tracks.get(trackId) ?? {};
+    const transceiver = connection?.getTransceivers().find((one) => one.mid === mid);
+    if (!transceiver) return null;
+    const stats = [...(await transceiver.receiver.getStats()).values()];
+    const found = stats.find(({ type }) => type === "inbound-rtp");
+    const codec = stats.find(({ type, id }) => type === "codec" && id === found?.codecId)?.mimeType;
+    return found ? { ...found, codec } : null;
+  }
+
+  /** Waits until this many frames of a track are decoded, and resolves with its statistics. */
+  decoded(trackId, frames) {
+    return this.#received(trackId, `${frames} frames`, (seen) => seen.framesDecoded >= frames);
+  }
+
+  /** Waits until this many sound samples of a track have come, and resolves with its statistics. */
+  sounded(trackId, samples) {
+    return this.#received(trackId, `${samples} samples`, (seen) => seen.totalSamplesReceived >= samples);
+  }
+
+  async #received(trackId, what, enough) {
+    let seen;
+    try {
+      return await until(what, async () => {
+        seen = await this.inbound(trackId);
+        return seen && enough(seen) && seen;
+      });
+    } catch (error) {
+      throw new Error(`${error.message}, but: ${JSON.stringify(seen)}; ${this.#state()}`);
+    }
+  }
+
+  /** What is sent, by rid (or mid where there is none). */
+  async outbound() {
+    const stats = [...(await this.sending.getStats()).values()];
+    const sent = stats.filter(({ type, kind }) => type === "outbound-rtp" && kind === "video");
+    return Object.fromEntries(sent.map((one) => [one.rid ?? one.mid, one]));
+  }
+
+  #state() {
+    const shown = (connection) => connection && `${connection.connectionState}/${connection.iceConnectionState}`;
+    const receiving = [...this.receiving.values()].map(shown);
+    return `sending ${shown(this.sending)}, receiving ${receiving}, problems ${this.problems}, heard ${this.heard.map(({ type, code }) => code ?? type)}`;
+  }
+}
+
+/** The capabilities of one codec, with its retransmission format. */
+function only(kind, codec) {
+  const { codecs } = RTCRtpSender.getCapabilities(kind);
+  return codecs.filter(({ mimeType }) => [codec, "rtx"].includes(mimeType.split("/")[1].toLowerCase()));
+}

@@ -1,0 +1,62 @@
+//! The configuration of a node under test.
+
+use std::fmt::Write;
+
+use crate::programs::plugin;
+
+/// What a test wants to be otherwise than in every other test. All texts are TOML.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Below `[plugin.settings]` of `room-admission`.
+    pub admission: String,
+    /// Below `[plugin.settings]` of `subscription-policy`.
+    pub subscription: String,
+    /// Settings of the plugin `faulty`, which is loaded, and asked last, only if there are any.
+    pub faulty: Option<String>,
+    /// Below `[rooms]`.
+    pub rooms: String,
+    /// Below `[recording]`.
+    pub recording: String,
+    /// Whether pages get guest tokens.
+    pub guests: bool,
+}
+
+impl Setup {
+    /// The whole file. The node listens on free ports of loopback only.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "[http]\nport = 0\n\
+             [media]\nworkers = 1\nport = 0\nbind = [\"127.0.0.1\"]\nannounce = [\"127.0.0.1\"]\n\
+             [auth]\nsecret = {{ file = \"{SECRET_FILE}\" }}\n\
+             [rooms]\n{}\n\
+             [policy]\nchain_deadline = \"2s\"\n\
+             [recording]\n{}\n\
+             [dev]\nenabled = {}\nguest_tokens = {}\n",
+            self.rooms, self.recording, self.guests, self.guests,
+        );
+        let mut add = |name: &str, hooks: &str, grants: &str, settings: &str| {
+            let file = plugin(name);
+            // Tests share the machine: a question may wait for a core longer than a policy may think.
+            write!(
+                text,
+                "[[plugin]]\nname = \"{name}\"\nfile = {file:?}\n{hooks}\ngrants = {grants}\n\
+                 [plugin.limits]\ndeadline = \"1s\"\n[plugin.settings]\n{settings}\n"
+            )
+            .expect("a text takes all that is written to it");
+        };
+        add("jwt-auth", "hooks = [\"auth\"]", "[\"config\", \"jwt\"]", "");
+        let hooks = "hooks = [\"admission\", \"publishing\", \"recording\"]";
+        add("room-admission", hooks, "[\"config\"]", &self.admission);
+        add("subscription-policy", "hooks = [\"subscription\"]", "[\"config\"]", &self.subscription);
+        if let Some(settings) = &self.faulty {
+            let hooks = "hooks = [\"admission\", \"publishing\", \"subscription\", \"recording\"]";
+            add("faulty", hooks, "[\"config\", \"log\", \"kv\", \"metrics\", \"clock\"]", settings);
+        }
+        text
+    }
+}
+
+/// The file of the shared secret, beside the configuration.
+pub(crate) const SECRET_FILE: &str = "secret";
+/// The shared secret of all nodes under test.
+pub(crate) const SECRET: &str = "a secret of the tests, long enough for HS256";

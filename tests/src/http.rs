@@ -1,0 +1,40 @@
+//! As much HTTP as the tests need: one GET, read to its end.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::within;
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers as they came, in lower case.
+    pub headers: String,
+    /// The body as text.
+    pub body: String,
+}
+
+/// Asks for a page.
+pub(crate) async fn get(address: &str, path: &str) -> Answer {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let text = within(&format!("the answer to GET {path}"), exchange(address, &request)).await;
+    let text = text.unwrap_or_else(|error| panic!("GET {path}: {error}"));
+    parse(&text).unwrap_or_else(|| panic!("GET {path} was answered with no HTTP: {text}"))
+}
+
+async fn exchange(address: &str, request: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn parse(text: &str) -> Option<Answer> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let (first, headers) = head.split_once("\r\n").unwrap_or((head, ""));
+    let status = first.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    Some(Answer { status, headers: headers.to_lowercase(), body: body.to_owned() })
+}

@@ -1,0 +1,146 @@
+//! The real `lockgate` program on free ports, in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::config::{SECRET, SECRET_FILE, Setup};
+use crate::http::{self, Answer};
+use crate::process::Process;
+use crate::programs::program;
+use crate::token::Token;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    process: Process,
+    folder: TempDir,
+    address: String,
+}
+
+impl Node {
+    /// Starts a node and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn start(setup: Setup) -> Self {
+        let folder = tempfile::Builder::new().prefix("lockgate-").tempdir().expect("there is a place for a folder");
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("the folder is ours");
+        write(CONFIG, &setup.text());
+        write(SECRET_FILE, SECRET);
+        let process = Process::start("lockgate", command(folder.path(), "lockgate"));
+        let listens =
+            |line: &str| Some(line.strip_prefix("Lockgate listens on http://")?.trim_end_matches('/').to_owned());
+        let address = process.line("where it listens", listens).await;
+        let node = Self { process, folder, address };
+        assert_eq!(node.get("/ready").await.status, 200, "the doors are open");
+        node
+    }
+
+    /// Starts a node of which nothing is to be otherwise.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn plain() -> Self {
+        Self::start(Setup::default()).await
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where a page of it is found.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Asks for a page.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> Answer {
+        http::get(&self.address, path).await
+    }
+
+    /// The value of a metric, with its labels if it has any.
+    ///
+    /// # Panics
+    /// When there is no such metric.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let page = self.get("/metrics").await.body;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_else(|| panic!("no metric {name} in\n{page}"))
+    }
+
+    /// Opens a socket.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn connect(&self) -> Client {
+        Client::connect(&format!("ws://{}/ws", self.address)).await
+    }
+
+    /// Opens a socket, shows a token and enters a room. Returns what the node said to that, too.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn enter(&self, token: &Token, room: &str) -> (Client, serde_json::Value) {
+        let mut client = self.connect().await;
+        client.authenticate(token).await;
+        let joined = client.ask(serde_json::json!({ "type": "join-room", "roomName": room })).await;
+        assert_eq!(joined["type"], "room-joined", "{joined}");
+        (client, joined)
+    }
+
+    /// A token made by `lockgate token` with such arguments.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub fn token_command(&self, arguments: &[&str]) -> String {
+        let output = command(self.folder.path(), "lockgate").arg("token").args(arguments).output();
+        let output = output.expect("the program can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("a token is ASCII").trim().to_owned()
+    }
+
+    /// The folder of the archives.
+    pub fn recordings(&self) -> PathBuf {
+        self.folder.path().join("recordings")
+    }
+
+    /// Its folder, with the configuration in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.process.terminate().await
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// One of the two programs, with the configuration in `folder` and nothing of our own environment.
+pub(crate) fn command(folder: &Path, name: &str) -> Command {
+    let mut command = Command::new(program(name));
+    command.current_dir(folder).env_clear().arg("--config").arg(folder.join(CONFIG));
+    for kept in ["PATH", "HOME", "RUST_LOG", "RUST_BACKTRACE"] {
+        if let Some(value) = std::env::var_os(kept) {
+            command.env(kept, value);
+        }
+    }
+    command
+}
+
+const CONFIG: &str = "config.toml";

@@ -1,0 +1,141 @@
+//! A page in the browser: it runs what it is told and shows what it looks like.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::devtools::DevTools;
+use crate::node::Node;
+use crate::programs::{screenshots, script};
+use crate::token::Token;
+use crate::within;
+
+/// One page. It stays open as long as the browser runs.
+#[derive(Debug)]
+pub struct Page {
+    devtools: Arc<DevTools>,
+    session: String,
+}
+
+impl Page {
+    pub(crate) fn new(devtools: Arc<DevTools>, session: String) -> Self {
+        Self { devtools, session }
+    }
+
+    /// Goes somewhere and waits until it is loaded.
+    ///
+    /// # Panics
+    /// When it cannot be loaded.
+    pub async fn go(&self, url: &str) {
+        self.call("Page.enable", json!({})).await;
+        self.call("Runtime.enable", json!({})).await;
+        self.call("Log.enable", json!({})).await;
+        let mut events = self.devtools.events();
+        let gone = self.call("Page.navigate", json!({ "url": url })).await;
+        assert!(gone.get("errorText").is_none(), "{url}: {gone}");
+        let loaded = async {
+            while let Ok(event) = events.recv().await {
+                if event["method"] == "Page.loadEventFired" && event["sessionId"] == self.session.as_str() {
+                    return;
+                }
+            }
+            panic!("{url}: the browser is gone");
+        };
+        within(&format!("{url} to load"), loaded).await;
+    }
+
+    /// Runs the body of an asynchronous function as if a user had clicked, and returns what it returns.
+    ///
+    /// # Panics
+    /// When it throws.
+    pub async fn run(&self, body: &str) -> Value {
+        let call = json!({
+            "expression": format!("(async () => {{ {body} }})()"),
+            "awaitPromise": true,
+            "returnByValue": true,
+            "userGesture": true,
+        });
+        let result = self.call("Runtime.evaluate", call).await;
+        if let Some(thrown) = result.get("exceptionDetails") {
+            let text = thrown["exception"]["description"].as_str().or(thrown["text"].as_str());
+            panic!("the page threw {}\nin {body}", text.unwrap_or("something"));
+        }
+        result["result"]["value"].clone()
+    }
+
+    /// Makes `name` in the page a participant of a room (see `pages/peer.js`). `options` is JavaScript.
+    ///
+    /// # Panics
+    /// When it may not enter.
+    pub async fn enter(&self, name: &str, node: &Node, token: &Token, room: &str, options: &str) {
+        if self.run("return typeof Peer === 'undefined'").await == true {
+            // `run` would make its class local.
+            let call = json!({ "expression": script("peer.js") });
+            let result = self.call("Runtime.evaluate", call).await;
+            assert!(result.get("exceptionDetails").is_none(), "peer.js: {result}");
+        }
+        let (url, token) = (format!("ws://{}/ws", node.address()), token.text());
+        self.run(&format!("globalThis.{name} = await Peer.enter({url:?}, {token:?}, {room:?}, {options})")).await;
+    }
+
+    /// Types into a field of a form.
+    ///
+    /// # Panics
+    /// When there is no such field.
+    pub async fn fill(&self, selector: &str, text: &str) {
+        self.run(&format!(
+            "const field = document.querySelector({selector:?}); field.focus(); field.value = {text:?};
+             field.dispatchEvent(new Event('input', {{ bubbles: true }}))"
+        ))
+        .await;
+    }
+
+    /// Clicks where something is to be seen.
+    ///
+    /// # Panics
+    /// When nobody could click there.
+    pub async fn click(&self, selector: &str) {
+        let find = format!(
+            "const one = document.querySelector({selector:?}); const box = one.getBoundingClientRect();
+             const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+             if (!one.contains(document.elementFromPoint(x, y))) throw new Error({selector:?} + ' is covered or out of sight');
+             return {{ x, y }}"
+        );
+        let place = self.run(&find).await;
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({ "type": kind, "x": place["x"], "y": place["y"], "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
+    /// Waits until a JavaScript expression is true.
+    ///
+    /// # Panics
+    /// When it does not become so.
+    pub async fn shows(&self, what: &str, expression: &str) {
+        crate::until(&format!("the page to show {what}"), async || {
+            (self.run(&format!("return !!({expression})")).await == true).then_some(())
+        })
+        .await;
+    }
+
+    /// Keeps what it looks like, for people, as `<target>/screenshots/<name>.png`.
+    ///
+    /// # Panics
+    /// When it cannot be kept.
+    pub async fn screenshot(&self, name: &str) -> PathBuf {
+        self.call("Page.bringToFront", json!({})).await;
+        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" })).await;
+        let picture = BASE64_STANDARD.decode(picture["data"].as_str().unwrap_or_default()).expect("it is Base64");
+        let file = screenshots().join(name).with_extension("png");
+        std::fs::write(&file, picture).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        file
+    }
+
+    async fn call(&self, method: &str, params: Value) -> Value {
+        self.devtools.call(Some(&self.session), method, params).await
+    }
+}

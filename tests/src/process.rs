@@ -1,0 +1,162 @@
+//! A program that was started for a test: its own process group, its output kept, its end certain.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::sync::watch;
+
+use crate::{until, within};
+
+/// A running program. Dropping it kills it with all that it has started, and shows its output if the test fails.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    status: Option<ExitStatus>,
+    output: Output,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// What a program has written, line by line, and news of it.
+#[derive(Clone, Debug)]
+struct Output {
+    lines: Arc<Mutex<Vec<String>>>,
+    news: watch::Sender<News>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    lines: usize,
+    open_pipes: usize,
+}
+
+impl Process {
+    /// Starts a program.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn start(name: &str, mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        let output = Output { lines: Arc::default(), news: watch::Sender::default() };
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let readers = [stdout.map(|pipe| output.read(pipe)), stderr.map(|pipe| output.read(pipe))];
+        Self { name: name.to_owned(), child, status: None, output, readers: readers.into_iter().flatten().collect() }
+    }
+
+    /// Waits for a line of output that `find` makes something of; lines that were written before count.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn line<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let mut news = self.output.news.subscribe();
+        let mut seen = 0;
+        let found = async {
+            loop {
+                let News { lines, open_pipes } = *news.borrow_and_update();
+                let found = self.output.lock()[seen..lines].iter().find_map(|line| find(line));
+                if let Some(found) = found {
+                    return found;
+                }
+                assert!(open_pipes > 0, "{} ended before it said {what}", self.name);
+                seen = lines;
+                news.changed().await.expect("the sender is in `self`");
+            }
+        };
+        within(&format!("{} to say {what}", self.name), found).await
+    }
+
+    /// Asks the program to end, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        kill_process(self.pid(), Signal::TERM).expect("the process is ours and not reaped");
+        self.ended().await
+    }
+
+    /// Ends the program without asking.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn kill(&mut self) {
+        kill_process_group(self.pid(), Signal::KILL).expect("the process is ours and not reaped");
+        self.ended().await;
+    }
+
+    /// Waits until the program has ended.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let name = self.name.clone();
+        let status =
+            until(&format!("the end of {name}"), async || self.child.try_wait().expect("it is our child")).await;
+        self.status = Some(status);
+        status
+    }
+
+    /// All that the program has written so far.
+    pub fn log(&self) -> String {
+        self.output.lock().join("\n")
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Reaps what was killed; blocks, but not for long.
+    fn reap(&mut self) {
+        // Whatever it has started dies too; a group that is empty already is what we want.
+        let _ = kill_process_group(self.pid(), Signal::KILL);
+        let deadline = Instant::now() + REAP_WITHIN;
+        while self.status.is_none() && Instant::now() < deadline {
+            self.status = self.child.try_wait().ok().flatten();
+            if self.status.is_none() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.reap();
+        if std::thread::panicking() && self.status.is_some() {
+            // Its pipes end with it, and so do the readers.
+            self.readers.drain(..).for_each(|reader| drop(reader.join()));
+            let lines = self.output.lock();
+            eprintln!("---- {} (the last of {} lines) ----", self.name, lines.len());
+            lines.iter().skip(lines.len().saturating_sub(SHOWN)).for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+impl Output {
+    fn read(&self, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
+        let output = self.clone();
+        output.news.send_modify(|news| news.open_pipes += 1);
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                let mut lines = output.lock();
+                lines.push(String::from_utf8_lossy(&line).into_owned());
+                output.news.send_modify(|news| news.lines = lines.len());
+            }
+            output.news.send_modify(|news| news.open_pipes -= 1);
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long the system may take to end a process that was killed.
+const REAP_WITHIN: Duration = Duration::from_secs(5);
+/// Lines of output that a failed test shows.
+const SHOWN: usize = 150;

@@ -1,0 +1,103 @@
+//! The web app, used as people use it.
+
+use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, until};
+
+/// Fills in the form and joins.
+async fn join(page: &Page, name: &str, room: &str) {
+    page.fill("#name", name).await;
+    page.fill("#room", room).await;
+    page.click("#enter").await;
+    page.shows("the meeting", "!document.querySelector('#meeting').hidden").await;
+}
+
+/// Waits until the picture of the other participant has so many frames, and is seen in a tile.
+async fn sees_the_other(page: &Page, frames: u32) -> serde_json::Value {
+    until("the other's picture", async || {
+        let seen = page
+            .run(
+                "const stats = [...(await lockgate.room?.connections.receive?.getStats() ?? new Map()).values()];
+                 const video = stats.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
+                 const audio = stats.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio');
+                 const tile = document.querySelector('.tile.seen:not(.own) video');
+                 return { frames: video?.framesDecoded ?? 0, width: video?.frameWidth, freezes: video?.freezeCount,
+                          samples: audio?.totalSamplesReceived ?? 0, shown: (tile?.videoWidth ?? 0) > 0 }",
+            )
+            .await;
+        let enough = seen["frames"].as_u64() >= Some(frames.into())
+            && seen["shown"] == true
+            && seen["samples"].as_u64() > Some(0);
+        enough.then_some(seen)
+    })
+    .await
+}
+
+const NOTICES: &str = "return [...document.querySelectorAll('.notice')].map((one) => one.textContent)";
+
+#[tokio::test]
+async fn two_people_meet_record_and_leave() {
+    let node = Node::start(Setup { guests: true, ..Setup::default() }).await;
+    let _recorder = Recorder::beside(&node).await;
+    let browser = Browser::start().await;
+    let left = browser.open(&node.url("/")).await;
+    let right = browser.open(&node.url("/")).await;
+    left.screenshot("lobby").await;
+    join(&left, "Ann", "Kitchen table").await;
+    join(&right, "Bob", "Kitchen table").await;
+    let (at_left, at_right) = tokio::join!(sees_the_other(&left, 100), sees_the_other(&right, 100));
+    eprintln!("Ann sees {at_left}, Bob sees {at_right}");
+    left.shows("two people", "document.querySelector('#people').textContent === '2 people'").await;
+
+    right.click("#toggle-microphone").await;
+    left.shows("that Bob is mute", "document.querySelector('.tile:not(.own) .caption.muted')").await;
+    right.click("#toggle-microphone").await;
+    left.shows("that Bob is heard again", "!document.querySelector('.tile:not(.own) .caption.muted')").await;
+
+    left.click("#toggle-recording").await;
+    let recording = "document.querySelector('#recording.live')?.textContent.trim() === 'Recording'";
+    tokio::join!(left.shows("the recording", recording), right.shows("the recording", recording));
+    left.screenshot("meeting").await;
+    let frames = at_right["frames"].as_u64().unwrap_or(0);
+    sees_the_other(&right, u32::try_from(frames).unwrap_or(0) + 90).await;
+    left.click("#toggle-recording").await;
+    right.shows("the end of the recording", "document.querySelector('#recording').hidden").await;
+
+    assert_eq!(left.run(NOTICES).await, serde_json::json!([]));
+    assert_eq!(right.run(NOTICES).await, serde_json::json!([]));
+    right.click("#leave").await;
+    right.shows("the lobby", "!document.querySelector('#lobby').hidden").await;
+    left.shows("one tile", "document.querySelectorAll('.tile').length === 1").await;
+    left.shows("an empty room", "/alone/.test(document.querySelector('#people').textContent)").await;
+
+    let room = node.recordings().join("Kitchen%20table");
+    let sessions: Vec<_> =
+        std::fs::read_dir(&room).expect("the room was recorded").map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    let archive = Archive::of(&node.recordings(), "Kitchen%20table", &sessions[0].to_string_lossy());
+    let files = archive.files(".webm");
+    assert_eq!(files.len(), 2, "{:?}", archive.files(""));
+    for file in files {
+        let file = MediaFile::decode(&file);
+        let (video, audio) = (file.stream("video"), file.stream("audio"));
+        eprintln!("{:.2} s, {} frames, {} packets of sound", file.seconds, video.frames, audio.frames);
+        assert!(video.frames >= 30 && audio.frames >= 50, "{file:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_in_words_and_asked_for_again() {
+    let digest = "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb";
+    let admission = format!("[plugin.settings.rooms.vault]\npassword_sha256 = \"{digest}\"\n");
+    let node = Node::start(Setup { guests: true, admission, ..Setup::default() }).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&node.url("/")).await;
+    page.fill("#name", "Ann").await;
+    page.fill("#room", "vault").await;
+    page.click("#enter").await;
+    page.shows("what is wrong", "/password/.test(document.querySelector('#join-problem:not([hidden])')?.textContent)")
+        .await;
+    page.screenshot("refused").await;
+    page.shows("a field for it", "!document.querySelector('#password-field').hidden").await;
+    page.fill("#password", "open sesame").await;
+    page.click("#enter").await;
+    page.shows("the meeting", "!document.querySelector('#meeting').hidden").await;
+}

@@ -1,0 +1,351 @@
+//! Real calls: one browser publishes, another page of it decodes.
+
+use lockgate_tests::{Browser, Node, Page, Setup, Token};
+use serde_json::Value;
+
+/// A node and two pages on it.
+struct Call {
+    node: Node,
+    left: Page,
+    right: Page,
+    _browser: Browser,
+}
+
+impl Call {
+    async fn begin(setup: Setup) -> Self {
+        let node = Node::start(setup).await;
+        let browser = Browser::start().await;
+        let left = browser.open(&node.url("/health")).await;
+        let right = browser.open(&node.url("/health")).await;
+        Self { node, left, right, _browser: browser }
+    }
+
+    /// Ann on the left page, Bob on the right one, nothing published yet.
+    async fn between_ann_and_bob() -> Self {
+        let call = Self::begin(Setup::default()).await;
+        call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
+        call.right.enter("bob", &call.node, &Token::of(2, "Bob"), "board", "{}").await;
+        call
+    }
+}
+
+/// Publishes one camera, and has Bob decode so many frames of it. Returns his statistics.
+async fn camera(call: &Call, codec: &str, size: &str, frames: u32) -> Value {
+    let publish = format!(
+        "return await ann.publish([{{ track: await devices.camera({size}), source: 'camera', codec: '{codec}' }}])"
+    );
+    let published = call.left.run(&publish).await;
+    assert_eq!(published[0]["accepted"], true, "{published}");
+    let decode = format!(
+        "const {{ publisherId, tracks }} = await bob.publisher();
+         const asked = performance.now();
+         await bob.subscribe(publisherId);
+         const [first] = [await bob.decoded(tracks[0].trackId, 1), performance.now() - asked];
+         const firstFrameMs = performance.now() - asked;
+         return {{ ...await bob.decoded(tracks[0].trackId, {frames}), firstFrameMs, announced: tracks[0] }}"
+    );
+    let seen = call.right.run(&decode).await;
+    eprintln!(
+        "{codec}: {} frames decoded, first {:.0} ms after the request, {} key frames, {} freezes, {} × {}",
+        seen["framesDecoded"],
+        seen["firstFrameMs"].as_f64().unwrap_or_default(),
+        seen["keyFramesDecoded"],
+        seen["freezeCount"],
+        seen["frameWidth"],
+        seen["frameHeight"],
+    );
+    assert_eq!(seen["codec"].as_str().map(str::to_lowercase), Some(format!("video/{codec}")), "{seen}");
+    assert_eq!(seen["freezeCount"], 0, "{seen}");
+    assert_eq!(seen["announced"]["codec"].as_str().map(str::to_lowercase).as_deref(), Some(codec), "{seen}");
+    seen
+}
+
+#[tokio::test]
+async fn both_sides_of_a_call_decode_picture_and_sound() {
+    let call = Call::between_ann_and_bob().await;
+    let publish = |who: &str| {
+        format!(
+            "return await {who}.publish([{{ track: await devices.camera(), source: 'camera', codec: 'vp8' }},
+                                         {{ track: await devices.microphone(), source: 'microphone' }}])"
+        )
+    };
+    let watch = |who: &str| {
+        format!(
+            "const {{ publisherId, tracks }} = await {who}.publisher(2);
+             const offered = await {who}.subscribe(publisherId);
+             const of = (kind) => tracks.find((track) => track.kind === kind).trackId;
+             const video = await {who}.decoded(of('video'), 100);
+             const audio = await {who}.sounded(of('audio'), 48_000);
+             return {{ video, audio, offer: offered.offer, problems: {who}.problems,
+                       sources: tracks.map((track) => track.source).sort() }}"
+        )
+    };
+    for (page, who) in [(&call.left, "ann"), (&call.right, "bob")] {
+        let published = page.run(&publish(who)).await;
+        assert_eq!(published.as_array().map(Vec::len), Some(2), "{published}");
+        assert!(published.as_array().unwrap().iter().all(|track| track["accepted"] == true), "{published}");
+    }
+    let (by_ann, by_bob) = (watch("ann"), watch("bob"));
+    let (at_ann, at_bob) = tokio::join!(call.left.run(&by_ann), call.right.run(&by_bob));
+    for seen in [at_ann, at_bob] {
+        let (video, audio) = (&seen["video"], &seen["audio"]);
+        eprintln!(
+            "vp8: {} frames decoded, {} freezes, {} samples of sound, {} of them made up",
+            video["framesDecoded"], video["freezeCount"], audio["totalSamplesReceived"], audio["concealedSamples"],
+        );
+        assert_eq!(video["freezeCount"], 0, "{video}");
+        assert_eq!((&video["frameWidth"], &video["frameHeight"]), (&640.into(), &480.into()));
+        assert_eq!(seen["sources"], serde_json::json!(["camera", "microphone"]));
+        assert_eq!(seen["problems"], serde_json::json!([]));
+        let offer = seen["offer"].as_str().expect("an offer is a text");
+        for line in [" nack\r\n", " nack pli\r\n", "rtx/90000", "apt=", "a=ice-lite", "a=sendonly"] {
+            assert!(offer.contains(line), "no {line} in {offer}");
+        }
+    }
+    let answer = call.left.run("return ann.sending.remoteDescription.sdp").await;
+    let answer = answer.as_str().expect("an answer is a text");
+    for line in [
+        " nack\r\n",
+        " nack pli\r\n",
+        " transport-cc\r\n",
+        "transport-wide-cc-extensions",
+        "rtx/90000",
+        "a=ice-lite",
+        "a=recvonly",
+    ] {
+        assert!(answer.contains(line), "no {line} in {answer}");
+    }
+}
+
+#[tokio::test]
+async fn vp9_is_forwarded_and_decoded() {
+    let call = Call::between_ann_and_bob().await;
+    camera(&call, "vp9", "320, 240, 15", 30).await;
+}
+
+#[tokio::test]
+async fn h264_is_forwarded_and_decoded() {
+    let call = Call::between_ann_and_bob().await;
+    camera(&call, "h264", "320, 240, 15", 30).await;
+}
+
+#[tokio::test]
+async fn av1_is_forwarded_and_decoded() {
+    let call = Call::between_ann_and_bob().await;
+    camera(&call, "av1", "320, 240, 15", 30).await;
+}
+
+#[tokio::test]
+async fn tracks_come_and_go_many_times_on_one_connection() {
+    let call = Call::between_ann_and_bob().await;
+    camera(&call, "vp8", "320, 240, 15", 10).await;
+    for round in 1..=5 {
+        let published = call
+            .left
+            .run("return await ann.publish([{ track: await devices.camera(160, 120, 15), source: 'screen', codec: 'vp8' }])")
+            .await;
+        let (track, mid) = (&published[0]["trackId"], &published[0]["mid"]);
+        assert_eq!(published[0]["accepted"], true, "round {round}: {published}");
+        call.right
+            .run(&format!(
+                "await until('the track to be offered', () => bob.tracks.has({track}));
+                 await bob.decoded({track}, 5)"
+            ))
+            .await;
+        call.left.run(&format!("await ann.unpublish([{mid}])")).await;
+        call.right.run(&format!("await until('the track to be gone', () => !bob.tracks.has({track}))")).await;
+    }
+    // The first track has played through it all, on the first connection of each side.
+    let seen = call
+        .right
+        .run(
+            "const [trackId] = bob.tracks.keys();
+             const before = (await bob.inbound(trackId)).framesDecoded;
+             const { framesDecoded, freezeCount } = await bob.decoded(trackId, before + 15);
+             return { framesDecoded, freezeCount, tracks: bob.tracks.size, connections: bob.receiving.size, problems: bob.problems }",
+        )
+        .await;
+    eprintln!("after five rounds: {seen}");
+    assert_eq!((&seen["tracks"], &seen["connections"]), (&1.into(), &1.into()), "{seen}");
+    assert_eq!((&seen["problems"], &seen["freezeCount"]), (&serde_json::json!([]), &0.into()), "{seen}");
+}
+
+#[tokio::test]
+async fn a_publisher_restarts_ice_and_the_picture_goes_on() {
+    let call = Call::between_ann_and_bob().await;
+    camera(&call, "vp8", "320, 240, 15", 10).await;
+    let ufrag = "const ufrag = (sdp) => /a=ice-ufrag:(\\S+)/.exec(sdp)[1];";
+    let restarted = call
+        .left
+        .run(&format!(
+            "{ufrag} const before = [ufrag(ann.sending.localDescription.sdp), ufrag(ann.sending.remoteDescription.sdp)];
+             await ann.offer({{ iceRestart: true }});
+             await until('the connection', () => ann.sending.connectionState === 'connected');
+             return {{ before, after: [ufrag(ann.sending.localDescription.sdp), ufrag(ann.sending.remoteDescription.sdp)] }}"
+        ))
+        .await;
+    assert_ne!(restarted["before"][0], restarted["after"][0], "{restarted}");
+    assert_ne!(restarted["before"][1], restarted["after"][1], "{restarted}");
+    let after = call
+        .right
+        .run(
+            "const [trackId] = bob.tracks.keys();
+             const before = (await bob.inbound(trackId)).framesDecoded;
+             return await bob.decoded(trackId, before + 30)",
+        )
+        .await;
+    assert_eq!(after["freezeCount"], 0, "{after}");
+}
+
+#[tokio::test]
+async fn a_subscriber_has_its_connection_restarted() {
+    let call = Call::between_ann_and_bob().await;
+    camera(&call, "vp8", "320, 240, 15", 10).await;
+    let seen = call
+        .right
+        .run(
+            "const [trackId] = bob.tracks.keys();
+             const before = bob.tracks.get(trackId).connection.remoteDescription.sdp;
+             const { offer } = await bob.ask({ type: 'restart-ice' });
+             const ufrag = (sdp) => /a=ice-ufrag:(\\S+)/.exec(sdp)[1];
+             await until('the new credentials', () => ufrag(bob.tracks.get(trackId)?.connection.remoteDescription.sdp) === ufrag(offer));
+             const frames = (await bob.inbound(trackId)).framesDecoded;
+             await bob.decoded(trackId, frames + 30);
+             return { before: ufrag(before), after: ufrag(offer), problems: bob.problems }",
+        )
+        .await;
+    assert_ne!(seen["before"], seen["after"], "{seen}");
+    assert_eq!(seen["problems"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_second_answer_is_refused_and_the_picture_goes_on() {
+    let call = Call::between_ann_and_bob().await;
+    camera(&call, "vp8", "320, 240, 15", 10).await;
+    let reply = call
+        .right
+        .run(
+            "const offered = bob.heard.findLast(({ type }) => type === 'subscribe-offer');
+             const [{ connection }] = bob.tracks.values();
+             return await bob.reply({ type: 'subscribe-answer', publisherId: offered.publisherId, offerId: offered.offerId, answer: connection.localDescription.sdp })",
+        )
+        .await;
+    assert_eq!((&reply["type"], &reply["code"]), (&"error".into(), &"invalid-sdp".into()), "{reply}");
+    call.right
+        .run(
+            "const [trackId] = bob.tracks.keys();
+             await bob.decoded(trackId, (await bob.inbound(trackId)).framesDecoded + 15)",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_publisher_finds_by_itself_that_it_may_send_more() {
+    let call = Call::between_ann_and_bob().await;
+    let reached = call
+        .left
+        .run(
+            "await ann.publish([{ track: devices.noise(640, 360, 20), source: 'camera', codec: 'vp8', encodings: [{ maxBitrate: 4_000_000 }] }]);
+             const begun = performance.now();
+             let last = null;
+             const bitrate = await until('2 Mbit/s', async () => {
+                 const [{ bytesSent, headerBytesSent, timestamp, targetBitrate }] = Object.values(await ann.outbound());
+                 if (!last || timestamp - last.timestamp >= 1000) {
+                     const bits = last ? (bytesSent - last.bytesSent) * 8000 / (timestamp - last.timestamp) : 0;
+                     last = { bytesSent, timestamp };
+                     globalThis.seen = { bits, targetBitrate };
+                     return bits > 2_000_000 && bits;
+                 }
+             }, 25_000).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
+             const pairs = [...(await ann.sending.getStats()).values()].filter(({ type, nominated }) => type === 'candidate-pair' && nominated);
+             return { bitrate, seconds: (performance.now() - begun) / 1000, estimate: pairs[0]?.availableOutgoingBitrate }",
+        )
+        .await;
+    eprintln!("a publisher alone: {reached}");
+    assert!(reached["bitrate"].as_f64().is_some_and(|bitrate| bitrate > 2e6), "{reached}");
+}
+
+#[tokio::test]
+async fn one_connection_for_each_publisher_carries_a_picture_too() {
+    let call = Call::begin(Setup::default()).await;
+    call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
+    call.right
+        .enter("bob", &call.node, &Token::of(2, "Bob"), "board", "{ subscribeConnections: 'per-publisher' }")
+        .await;
+    camera(&call, "vp8", "320, 240, 15", 15).await;
+}
+
+#[tokio::test]
+async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
+    let subscription = "[plugin.settings.roles.viewer]\nmax_spatial = 0\n";
+    let call = Call::begin(Setup { subscription: subscription.into(), ..Setup::default() }).await;
+    call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
+    call.right.enter("capped", &call.node, &Token::of(2, "Vic").role("viewer"), "board", "{}").await;
+    call.right.enter("free", &call.node, &Token::of(3, "Bob"), "board", "{}").await;
+    call.left
+        .run(
+            "await ann.publish([{ track: await devices.camera(1280, 720, 15), source: 'camera', codec: 'vp8', encodings: [
+                 { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 125_000 },
+                 { rid: 'mid', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+                 { rid: 'high', maxBitrate: 2_500_000 }] }])",
+        )
+        .await;
+    let seen = call
+        .right
+        .run(
+            "const widths = new Set();
+             const watch = async (peer, wanted) => {
+                 const { publisherId, tracks: [{ trackId, simulcast }] } = await peer.publisher();
+                 await peer.subscribe(publisherId);
+                 peer.send({ type: 'set-layer', publisherId, trackId, spatial: 2, temporal: 2 });
+                 return { trackId, simulcast };
+             };
+             const [low, high] = [await watch(capped), await watch(free)];
+             const wide = await until('the widest picture without a cap', async () => {
+                 const mine = await capped.inbound(low.trackId);
+                 if (mine?.frameWidth) widths.add(mine.frameWidth);
+                 const theirs = await free.inbound(high.trackId);
+                 globalThis.seen = { theirs: theirs?.frameWidth, mine: mine?.frameWidth };
+                 return theirs?.frameWidth === 1280 && theirs;
+             }, 25_000).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
+             const before = (await capped.inbound(low.trackId)).framesDecoded;
+             const { framesDecoded, frameWidth } = await capped.decoded(low.trackId, before + 15);
+             widths.add(frameWidth);
+             return { simulcast: low.simulcast, widths: [...widths], wide: wide.frameWidth, framesDecoded }",
+        )
+        .await;
+    eprintln!("capped: {seen}");
+    assert_eq!(seen["simulcast"], true);
+    assert_eq!(seen["widths"], serde_json::json!([320]), "{seen}");
+    assert_eq!(seen["wide"], 1280);
+}
+
+#[tokio::test]
+async fn who_may_not_see_somebody_gets_an_error_and_no_packet() {
+    let subscription = "[plugin.settings.roles.viewer]\nsees = [\"host\"]\n";
+    let call = Call::begin(Setup { subscription: subscription.into(), ..Setup::default() }).await;
+    call.left.enter("ann", &call.node, &Token::of(1, "Ann").role("speaker"), "board", "{}").await;
+    call.right.enter("vic", &call.node, &Token::of(2, "Vic").role("viewer"), "board", "{}").await;
+    call.left
+        .run("await ann.publish([{ track: await devices.camera(320, 240, 15), source: 'camera', codec: 'vp8' }])")
+        .await;
+    let publisher = call.left.run("return ann.publisherId").await;
+    let reply = call
+        .right
+        .run(&format!("return await vic.reply({{ type: 'subscribe-request', publisherId: {publisher} }})"))
+        .await;
+    assert_eq!((&reply["type"], &reply["code"]), (&"error".into(), &"forbidden".into()), "{reply}");
+    // Her packets do arrive, and go nowhere.
+    let came = async || (call.node.metric("lockgate_packets_received_total").await > 50.0).then_some(());
+    lockgate_tests::until("packets of the publisher", came).await;
+    assert_eq!(call.node.metric("lockgate_tracks").await, 1.0);
+    assert_eq!(call.node.metric("lockgate_subscriptions").await, 0.0);
+    let heard =
+        call.right.run("return { connections: vic.receiving.size, types: vic.heard.map(({ type }) => type) }").await;
+    assert_eq!(heard["connections"], 0, "{heard}");
+    let told = heard["types"].as_array().unwrap();
+    assert!(
+        !told.iter().any(|kind| ["new-publisher", "user-joined", "subscribe-offer"].contains(&kind.as_str().unwrap())),
+        "{heard}"
+    );
+}

@@ -1,0 +1,142 @@
+//! Recordings of real calls, read by ffmpeg.
+
+use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Token};
+
+/// Publishes VP8 and Opus as `name`.
+async fn publish(page: &Page, name: &str) {
+    page.run(&format!(
+        "await {name}.publish([{{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }},
+                               {{ track: await devices.microphone(), source: 'microphone' }}])"
+    ))
+    .await;
+}
+
+/// Starts a recording and returns its id once it runs.
+async fn record(page: &Page, name: &str) -> String {
+    let state = page
+        .run(&format!(
+            "await {name}.ask({{ type: 'start-recording' }});
+             return await {name}.hear('the recording', ({{ type, state }}) => type === 'recording-state' && state === 'recording')"
+        ))
+        .await;
+    state["sessionId"].as_str().unwrap_or_else(|| panic!("{state}")).to_owned()
+}
+
+/// Waits until `name` has sent so many more frames.
+async fn send(page: &Page, name: &str, frames: u32) {
+    page.run(&format!(
+        "const sent = async () => Object.values(await {name}.outbound())[0].framesSent;
+         const before = await sent();
+         await until('{frames} frames to be sent', async () => await sent() >= before + {frames})"
+    ))
+    .await;
+}
+
+async fn stop(page: &Page, name: &str) {
+    page.run(&format!(
+        "await {name}.ask({{ type: 'stop-recording' }});
+         await {name}.hear('the end of the recording', ({{ type, state }}) => type === 'recording-state' && state === 'stopped')"
+    ))
+    .await;
+}
+
+#[track_caller]
+fn assert_plays(file: &MediaFile, seconds: f64) {
+    let (video, audio) = (file.stream("video"), file.stream("audio"));
+    eprintln!(
+        "{}: {:.2} s, {} frames of {}, {} frames of {}",
+        file.path.file_name().unwrap_or_default().display(),
+        file.seconds,
+        video.frames,
+        video.codec,
+        audio.frames,
+        audio.codec,
+    );
+    assert_eq!((video.codec.as_str(), audio.codec.as_str()), ("vp8", "opus"));
+    assert_eq!(video.width, 320);
+    assert!(video.is_monotonic(), "{:?}", video.times);
+    assert!(audio.is_monotonic(), "{:?}", audio.times);
+    assert!(file.seconds >= seconds, "{} s", file.seconds);
+    // 20 frames a second were asked for; 20 ms of sound are one packet.
+    #[allow(clippy::cast_precision_loss, reason = "these counts are small")]
+    let (frames, packets) = (video.frames as f64, audio.frames as f64);
+    assert!(frames >= seconds * 12.0, "{frames} frames in {} s", file.seconds);
+    assert!(packets >= seconds * 45.0, "{packets} packets of sound in {} s", file.seconds);
+}
+
+#[tokio::test]
+async fn each_participant_of_a_call_is_one_playable_file() {
+    let node = Node::plain().await;
+    let _recorder = Recorder::beside(&node).await;
+    let browser = Browser::start().await;
+    let left = browser.open(&node.url("/health")).await;
+    let right = browser.open(&node.url("/health")).await;
+    left.enter("ann", &node, &Token::of(1, "Ann").can_record(), "board", "{}").await;
+    right.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
+    tokio::join!(publish(&left, "ann"), publish(&right, "bob"));
+    let session = record(&left, "ann").await;
+    tokio::join!(send(&left, "ann", 110), send(&right, "bob", 110));
+    stop(&left, "ann").await;
+    assert_eq!(
+        right.run("return bob.heard.filter(({ type }) => type === 'recording-state').map(({ state }) => state)").await,
+        serde_json::json!(["starting", "recording", "stopping", "stopped"]),
+    );
+
+    let archive = Archive::of(&node.recordings(), "board", &session);
+    let files = archive.files(".webm");
+    assert_eq!(files.len(), 2, "{:?}", archive.files(""));
+    assert!(archive.files(".part").is_empty());
+    for file in files {
+        assert_plays(&MediaFile::decode(&file), 5.0);
+    }
+    let manifest = archive.manifest();
+    assert_eq!(manifest["end"], "stopped", "{manifest}");
+    let mut names: Vec<_> = manifest["files"].as_array().unwrap().iter().map(|file| file["username"].clone()).collect();
+    names.sort_by_key(ToString::to_string);
+    assert_eq!(names, ["Ann", "Bob"], "{manifest}");
+}
+
+#[tokio::test]
+async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_goes_on() {
+    let node = Node::plain().await;
+    let mut recorder = Recorder::beside(&node).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&node.url("/health")).await;
+    page.enter("ann", &node, &Token::of(1, "Ann").can_record(), "board", "{}").await;
+    publish(&page, "ann").await;
+    let session = record(&page, "ann").await;
+    send(&page, "ann", 60).await;
+    recorder.kill().await;
+
+    let archive = Archive::of(&node.recordings(), "board", &session);
+    let torn = archive.files(".part");
+    assert_eq!(torn.len(), 1, "{:?}", archive.files(""));
+    assert_plays(&MediaFile::decode(&torn[0]), 2.0);
+
+    let _second = Recorder::beside(&node).await;
+    send(&page, "ann", 40).await;
+    stop(&page, "ann").await;
+    assert!(archive.files(".part").is_empty(), "{:?}", archive.files(""));
+    let files: Vec<_> = archive.files(".webm").iter().map(|file| MediaFile::decode(file)).collect();
+    let frames: u64 = files.iter().map(|file| file.stream("video").frames).sum();
+    eprintln!("{} files with {frames} frames over a killed recorder", files.len());
+    assert!(frames >= 75, "{frames} frames of 100 in {files:?}");
+}
+
+#[tokio::test]
+async fn a_room_that_is_always_recorded_needs_nobody_to_ask() {
+    let setup = lockgate_tests::Setup { recording: "auto = true".into(), ..Default::default() };
+    let node = Node::start(setup).await;
+    let _recorder = Recorder::beside(&node).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&node.url("/health")).await;
+    page.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
+    publish(&page, "ann").await;
+    let state = "ann.hear('the recording', ({ type, state }) => type === 'recording-state' && state === 'recording')";
+    let session = page.run(&format!("return (await {state}).sessionId")).await;
+    send(&page, "ann", 40).await;
+    page.run("await ann.ask({ type: 'leave-room' })").await;
+    let archive = Archive::of(&node.recordings(), "board", session.as_str().expect("a session has an id"));
+    lockgate_tests::until("the file to be complete", async || (archive.files(".webm").len() == 1).then_some(())).await;
+    assert_plays(&MediaFile::decode(&archive.files(".webm")[0]), 1.5);
+}
