@@ -111,6 +111,7 @@ fn doc() -> Result<()> {
 }
 
 fn unit(counts: &mut Counts) -> Result<()> {
+    tools::for_unit_tests()?;
     let suite = Suite::build(PROFILE)?;
     let mut failed = suite.run(|package| package != SYSTEM_TESTS, counts)?;
     failed.extend(suite::documentation(PROFILE, counts)?);
@@ -123,7 +124,7 @@ fn unit(counts: &mut Counts) -> Result<()> {
 }
 
 fn system(counts: &mut Counts) -> Result<()> {
-    tools::provide()?;
+    tools::for_system_tests()?;
     plugins::build()?;
     let suite = Suite::build(PROFILE)?;
     let failed = suite.run(|package| package == SYSTEM_TESTS, counts)?;

@@ -1,4 +1,4 @@
-//! Programs that the system tests use and cargo cannot bring: installed where we may, named exactly where not.
+//! Programs that the tests use and cargo cannot bring: installed where we may, named exactly where not.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,22 @@ struct Tool {
     purpose: &'static str,
 }
 
+/// What the unit tests use.
+pub(super) fn for_unit_tests() -> Result<()> {
+    provide(MEDIA.iter())
+}
+
+/// What the system tests use.
+pub(super) fn for_system_tests() -> Result<()> {
+    provide(BROWSER.iter().chain(MEDIA))
+}
+
 /// Installs what is missing.
 ///
 /// # Errors
 /// If something is missing and cannot be installed; the message holds the one command to run.
-pub(super) fn provide() -> Result<()> {
-    let missing: Vec<_> = TOOLS.iter().filter(|tool| !on_path(tool.program)).collect();
+fn provide<'a>(tools: impl Iterator<Item = &'a Tool>) -> Result<()> {
+    let missing: Vec<_> = tools.filter(|tool| !on_path(tool.program)).collect();
     for tool in &missing {
         note(format!("{} is missing: {} (Debian package {})", tool.program, tool.purpose, tool.package));
     }
@@ -41,16 +51,13 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// Packages of one program stand together.
-const TOOLS: &[Tool] = &[
-    Tool { program: "chromium", package: "chromium", purpose: "the browser in the calls" },
-    Tool { program: "node", package: "nodejs", purpose: "drives the browser, through playwright-core" },
-    Tool { program: "npm", package: "npm", purpose: "fetches playwright-core" },
+const BROWSER: &[Tool] = &[Tool { program: "chromium", package: "chromium", purpose: "the browser in the calls" }];
+
+/// Programs of one package stand together.
+const MEDIA: &[Tool] = &[
     Tool { program: "ffmpeg", package: "ffmpeg", purpose: "makes test clips and decodes recordings" },
     Tool { program: "ffprobe", package: "ffmpeg", purpose: "counts the frames of recordings" },
     Tool { program: "mkvmerge", package: "mkvtoolnix", purpose: "a second opinion on recorded files" },
-    Tool { program: "ip", package: "iproute2", purpose: "gives a test a network of its own" },
-    Tool { program: "nft", package: "nftables", purpose: "loses packets in that network" },
 ];
 
 #[cfg(test)]
@@ -65,7 +72,7 @@ mod tests {
 
     #[test]
     fn tools_of_one_package_stand_together() {
-        let mut packages: Vec<_> = TOOLS.iter().map(|tool| tool.package).collect();
+        let mut packages: Vec<_> = BROWSER.iter().chain(MEDIA).map(|tool| tool.package).collect();
         packages.dedup();
         let mut sorted = packages.clone();
         sorted.sort_unstable();
