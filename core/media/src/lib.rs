@@ -15,6 +15,7 @@ mod nack;
 mod negotiate;
 mod numbers;
 mod packet;
+mod policer;
 mod publish;
 mod rate;
 mod receive;

@@ -36,7 +36,8 @@ pub(crate) struct Line {
     pub(crate) id: TrackId,
     pub(crate) codec: CodecLine,
     pub(crate) ids: ExtensionMap,
-    pub(crate) rids: Vec<String>,
+    /// Its encodings, the smallest first.
+    rids: Vec<String>,
     named: Vec<(u32, Option<u32>)>,
 }
 
@@ -65,7 +66,7 @@ impl Line {
             id,
             codec,
             ids: section.extensions,
-            rids: section.rids.clone(),
+            rids: by_size(&section.rids),
             named: section.sources.clone(),
         }
     }
@@ -181,5 +182,43 @@ impl Line {
     }
 }
 
+/// The encodings from the smallest. Descriptions do not say which is which: the names that clients use do, and where all of a
+/// line's names are of one such family they count; otherwise the order in the description.
+fn by_size(rids: &[String]) -> Vec<String> {
+    let rank = |family: &[&str], rid: &String| family.iter().position(|name| name.eq_ignore_ascii_case(rid));
+    let family = FAMILIES.iter().find(|family| rids.iter().all(|rid| rank(family, rid).is_some()));
+    let mut sorted = rids.to_vec();
+    if let Some(family) = family {
+        sorted.sort_by_key(|rid| rank(family, rid));
+    }
+    sorted
+}
+
+/// Names of encodings, from the smallest.
+const FAMILIES: &[&[&str]] = &[
+    &["low", "mid", "high"],
+    &["low", "medium", "high"],
+    &["q", "h", "f"],
+    &["l", "m", "h"],
+    &["quarter", "half", "full"],
+    &["0", "1", "2", "3"],
+    &["r0", "r1", "r2", "r3"],
+    &["s0", "s1", "s2", "s3"],
+];
+
 /// Receiver reports (RFC 3550 §6.2 allows more with this little traffic; browsers send them as often).
 pub(crate) const REPORT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_ordered_by_their_names_else_as_described() {
+        let sorted = |rids: &[&str]| by_size(&rids.iter().map(|rid| (*rid).to_owned()).collect::<Vec<_>>()).join(" ");
+        assert_eq!(sorted(&["high", "mid", "low"]), "low mid high");
+        assert_eq!(sorted(&["f", "q", "h"]), "q h f");
+        assert_eq!(sorted(&["h", "l"]), "l h");
+        assert_eq!(sorted(&["b", "a"]), "b a");
+    }
+}

@@ -34,6 +34,10 @@ reasons! {
     NoKeys = "no-keys",
     /// Not authentic.
     Authentication = "srtp-authentication",
+    /// More than the publisher's grant allows.
+    OverBitrate = "over-bitrate",
+    /// Asked for again more often than anybody needs.
+    TooManyRepairs = "too-many-repairs",
     /// Came before.
     Replay = "srtp-replay",
     /// No RTP or RTCP that can be read.

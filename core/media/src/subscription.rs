@@ -1,6 +1,6 @@
 //! One viewer of one track: which encoding it gets, and how the stream's numbers look to it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockgate_model::{Bitrate, Layer, LayerReason};
 use lockgate_rtp::{SenderInfo, Vp8Fields};
@@ -66,6 +66,8 @@ pub(crate) struct Subscription {
     packets: u32,
     octets: u32,
     changed: Option<LayerReason>,
+    /// Since when repairs are counted, and how many there were.
+    repairs: (Instant, u32),
 }
 
 #[derive(Clone, Copy)]
@@ -83,7 +85,15 @@ pub(crate) struct Source<'a> {
 }
 
 impl Subscription {
-    pub(crate) fn new(transport: Key, stream: String, ssrc: u32, random: u32, clock_rate: u32, limits: Limits) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        transport: Key,
+        stream: String,
+        ssrc: u32,
+        random: u32,
+        clock_rate: u32,
+        limits: Limits,
+    ) -> Self {
         Self {
             transport,
             stream,
@@ -103,6 +113,7 @@ impl Subscription {
             packets: 0,
             octets: 0,
             changed: None,
+            repairs: (now, 0),
         }
     }
 
@@ -150,6 +161,11 @@ impl Subscription {
     /// The encoding that a lost picture is to be repaired of.
     pub(crate) fn encoding_to_repair(&self) -> Option<u8> {
         self.sent_encoding().or(self.target)
+    }
+
+    /// Whether [`Self::take_change`] has something.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed.is_some()
     }
 
     /// The layer that the viewer gets, once after each change.
@@ -286,6 +302,15 @@ impl Subscription {
 
     // Feedback.
 
+    /// Whether the viewer may have one more packet again: a second has so many.
+    pub(crate) fn may_repair(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.repairs.0) >= Duration::from_secs(1) {
+            self.repairs = (now, 0);
+        }
+        self.repairs.1 += 1;
+        self.repairs.1 <= MAX_REPAIRS
+    }
+
     /// Finds what the viewer asks for again: the origin and the number there, and our own extended number.
     pub(crate) fn find(&self, sequence: u16) -> Option<(Origin, u64, u64, Segment)> {
         let (number, out, segment) = self.numbers.unmap(sequence)?;
@@ -345,3 +370,6 @@ fn rewrite(payload: &mut [u8], renumbered: Option<(Vp8Fields, u16, u8)>) {
         fields.rewrite(payload, picture, tl0);
     }
 }
+
+/// A viewer of 4 Mbit/s that loses every fourth packet asks for fewer.
+const MAX_REPAIRS: u32 = 500;

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
-use lockgate_model::{LayerReason, MediaKind, TrackId};
+use lockgate_model::{Bitrate, LayerReason, MediaKind, TrackId};
 use lockgate_rtp::{Header, SenderInfo};
 use lockgate_transport::sdp::{CodecLine, ExtensionMap};
 
@@ -13,6 +13,7 @@ use crate::arena::{Arena, Key};
 use crate::egress::Egress;
 use crate::encoding::{Encoding, Reading, Received};
 use crate::packet::Packet;
+use crate::policer::Policer;
 use crate::stats::{Counters, DropReason};
 use crate::subscription::{Limits, Source, Subscription};
 use crate::tap::{Tap, TapBuffer, Tapped};
@@ -28,7 +29,10 @@ pub(crate) struct Track {
     pub(crate) subscriptions: Vec<Subscription>,
     ids: ExtensionMap,
     muted: bool,
+    policer: Option<Policer>,
     tap: Option<Tap>,
+    /// Whether some viewer's layer may have changed.
+    changed: bool,
 }
 
 /// Where packets go: everything that a track does not own.
@@ -59,7 +63,19 @@ impl Track {
         encodings: u8,
     ) -> Self {
         let encodings = (0..encodings.max(1)).map(|index| Encoding::new(now, index)).collect();
-        Self { id, router, publisher, codec, encodings, subscriptions: Vec::new(), ids, muted: false, tap: None }
+        Self {
+            id,
+            router,
+            publisher,
+            codec,
+            encodings,
+            subscriptions: Vec::new(),
+            ids,
+            muted: false,
+            policer: None,
+            tap: None,
+            changed: false,
+        }
     }
 
     pub(crate) fn kind(&self) -> MediaKind {
@@ -75,6 +91,9 @@ impl Track {
         bytes: &[u8],
         repaired: bool,
     ) {
+        if self.policer.as_mut().is_some_and(|policer| !policer.admits(onward.now, bytes.len())) {
+            return onward.counters.drop(DropReason::OverBitrate);
+        }
         let reading = Reading { codec: self.codec.codec, ids: &self.ids, repairs: self.repairs() };
         let Some(encoding) = self.encodings.get_mut(index) else { return };
         let first = !encoding.is_alive(onward.now);
@@ -114,6 +133,7 @@ impl Track {
                 Ok(len) => {
                     onward.counters.packets_out += 1;
                     onward.counters.bytes_out += len as u64;
+                    self.changed |= subscription.has_changed();
                 }
                 Err(reason) => onward.counters.drop(reason),
             }
@@ -221,6 +241,9 @@ impl Track {
         let subscription = &mut self.subscriptions[place];
         let Some(connection) = onward.transports.get_mut(transport).map(Transport::connection_mut) else { return };
         for sequence in missing.iter().take(MAX_RETRANSMISSIONS) {
+            if !subscription.may_repair(onward.now) {
+                return onward.counters.drop(DropReason::TooManyRepairs);
+            }
             let sent = subscription.find(*sequence).and_then(|(origin, number, out, segment)| {
                 let encoding = self.encodings.get(usize::from(origin.encoding)).filter(|one| one.origin() == origin)?;
                 subscription.retransmit(&encoding.ring.get(number)?, out, &segment, connection, onward.egress)
@@ -235,8 +258,14 @@ impl Track {
         }
     }
 
+    /// Whether [`Self::take_changes`] has something.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
     /// What viewers are to be told of their layers.
     pub(crate) fn take_changes(&mut self) -> Vec<LayerChange> {
+        self.changed = false;
         // Sound has no layers.
         if self.kind() == MediaKind::Audio {
             return Vec::new();
@@ -252,6 +281,11 @@ impl Track {
     }
 
     // The publisher.
+
+    /// The most that the publisher may send.
+    pub(crate) fn set_max_bitrate(&mut self, now: Instant, limit: Option<Bitrate>) {
+        self.policer = limit.map(|limit| Policer::new(now, limit));
+    }
 
     pub(crate) fn set_muted(&mut self, muted: bool) {
         if self.muted && !muted {

@@ -96,8 +96,10 @@ impl Engine {
                 track.receive(&mut onward, source.encoding, header, packet, true);
             }
         }
-        let after = track.next_timeout(now);
-        self.stirred.insert(source.track);
+        let (after, changed) = (track.next_timeout(now), track.has_changed());
+        if changed {
+            self.stirred.insert(source.track);
+        }
         if after.is_some() && after != before {
             self.repair_by(key, after);
         }

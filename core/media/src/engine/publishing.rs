@@ -122,6 +122,9 @@ impl Engine {
         if let Some(router) = self.routers.get_mut(router) {
             router.tracks.insert(id.clone(), track);
         }
+        if let Some(track) = self.tracks.get_mut(track) {
+            track.set_max_bitrate(now, plan.admitted.and_then(|admitted| admitted.max_bitrate));
+        }
     }
 
     fn answer(&mut self, key: Key, plans: &[Plan<'_>]) -> Result<Answer, NegotiateError> {

@@ -51,7 +51,7 @@ impl Engine {
         let new = NewLine { track: track_key, id: wanted.track, stream, cause, codec, ssrc, rtx_ssrc };
         if subscribe.add(new).is_some() {
             let clock_rate = track.codec.codec.clock_rate();
-            track.subscriptions.push(Viewer::new(key, wanted.stream, ssrc, random, clock_rate, wanted.limits));
+            track.subscriptions.push(Viewer::new(now, key, wanted.stream, ssrc, random, clock_rate, wanted.limits));
         }
     }
 

@@ -568,6 +568,46 @@ fn the_recorder_gets_the_publishers_own_packets_from_a_key_frame_on() {
 }
 
 #[test]
+fn a_publisher_that_sends_more_than_it_may_is_cut_to_it() {
+    let mut world = World::new();
+    let transport = world.engine.create_publish_transport(world.now, world.router).unwrap();
+    let publisher = world.add_client(transport);
+    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &["camera"], &[]);
+    let mut decided = admitted(&["camera"]);
+    decided[0].max_bitrate = Some(lockgate_model::Bitrate(1600));
+    let answer = world.engine.accept_offer(world.now, transport, &offer, &decided).unwrap();
+    assert!(answer.sdp.contains("b=TIAS:1600"));
+    world.connect(publisher, &answer.sdp);
+    (1..50).for_each(|sequence| world.send(publisher, &Picture::new(9, sequence).bytes()));
+    let taken = world.engine.counters().packets_in;
+    assert!((3..=12).contains(&taken), "{taken}");
+    assert_eq!(world.dropped(DropReason::OverBitrate), 49 - taken);
+}
+
+#[test]
+fn encodings_that_are_described_from_the_largest_are_capped_all_the_same() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &["high", "low"]);
+    let capped = world.viewer("camera", Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
+    world.send(publisher, &Picture::new(30, 1).rid("high").key().bytes());
+    assert_eq!(world.received(capped).len(), 0);
+    world.send(publisher, &Picture::new(20, 1).rid("low").key().bytes());
+    assert_eq!(world.received(capped).len(), 1);
+}
+
+#[test]
+fn a_viewer_cannot_ask_for_a_flood() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    let viewer = world.viewer("camera", Limits::default());
+    world.send(publisher, &Picture::new(9, 1).key().bytes());
+    let got = world.received(viewer);
+    (0..800).for_each(|_| world.send_rtcp(viewer, &write::nack(1, got[0].0.ssrc, &[got[0].0.sequence])));
+    assert_eq!(world.received(viewer).len(), 500);
+    assert_eq!(world.dropped(DropReason::TooManyRepairs), 300);
+}
+
+#[test]
 fn a_muted_track_sends_nothing_until_it_is_unmuted() {
     let mut world = World::new();
     let publisher = world.publisher("camera", &[]);
