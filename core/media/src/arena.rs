@@ -1,5 +1,7 @@
 //! Things by number: looked up by index, and a number that was given back is never good again.
 
+use std::collections::VecDeque;
+
 /// A place in an [`Arena`] and who had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -73,9 +75,60 @@ impl<T> Arena<T> {
     }
 }
 
+/// Keys that something is to be done about, in the order in which they came; each once.
+#[derive(Default)]
+pub(crate) struct KeySet {
+    queue: VecDeque<Key>,
+    /// By index, the serial that is in the queue; 0: none.
+    present: Vec<u32>,
+}
+
+impl KeySet {
+    pub(crate) fn insert(&mut self, key: Key) {
+        let index = key.index as usize;
+        if self.present.len() <= index {
+            self.present.resize(index + 1, 0);
+        }
+        if self.present[index] != key.serial {
+            self.present[index] = key.serial;
+            self.queue.push_back(key);
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<Key> {
+        self.get(0)
+    }
+
+    /// The key before which so many others are.
+    pub(crate) fn get(&self, place: usize) -> Option<Key> {
+        self.queue.get(place).copied()
+    }
+
+    pub(crate) fn pop_first(&mut self) -> Option<Key> {
+        let key = self.queue.pop_front()?;
+        if let Some(serial) = self.present.get_mut(key.index as usize).filter(|serial| **serial == key.serial) {
+            *serial = 0;
+        }
+        Some(key)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_waits_once_and_another_life_of_its_place_waits_too() {
+        let mut arena = Arena::new();
+        let mut set = KeySet::default();
+        let first = arena.insert_with(|_| ());
+        arena.remove(first);
+        let second = arena.insert_with(|_| ());
+        [first, first, second, second].into_iter().for_each(|key| set.insert(key));
+        assert_eq!([set.pop_first(), set.pop_first(), set.pop_first()], [Some(first), Some(second), None]);
+        set.insert(second);
+        assert_eq!(set.first(), Some(second));
+    }
 
     #[test]
     fn a_place_is_used_again_and_its_old_key_is_not() {

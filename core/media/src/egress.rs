@@ -1,111 +1,170 @@
 //! Datagrams that are ready to leave, in one buffer that is used again and again.
+//!
+//! What goes to the same peer one after the other and has the same length is told as one run, which a system that can take runs
+//! (UDP GSO) is given at once.
 
-use lockgate_rtp::{Element, Profile};
+use lockgate_transport::Outlet;
 use lockgate_transport::ice::Path;
-use lockgate_transport::sdp::{Extension, ExtensionMap};
-use lockgate_transport::{Connection, Refused};
+use lockgate_transport::srtp::SrtpError;
 
 use crate::packet::Packet;
+use crate::template::{Head, MAX_HEAD, Template};
 
 /// Sealed datagrams, in the order in which they were made.
 #[derive(Default)]
 pub struct Egress {
     buffer: Vec<u8>,
-    datagrams: Vec<(Path, u32, u32)>,
+    len: usize,
+    runs: Vec<Span>,
+    /// Where RTCP packets are put together.
+    rtcp: Vec<u8>,
 }
 
-/// How a viewer's packet is headed.
-pub(crate) struct Head<'a> {
-    pub(crate) marker: bool,
-    pub(crate) payload_type: u8,
-    pub(crate) sequence: u16,
-    pub(crate) timestamp: u32,
-    pub(crate) ssrc: u32,
-    /// The ids that the viewer takes.
-    pub(crate) ids: ExtensionMap,
-    /// Its m-line.
-    pub(crate) mid: &'a str,
+/// Datagrams to one peer that leave together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// Their way.
+    pub path: Path,
+    /// The length of each of them but the last, which may be shorter; above 0.
+    pub segment: usize,
+    /// One after the other: at most [`Run::MAX_DATAGRAMS`], at most [`Run::MAX_BYTES`] if there are several.
+    pub bytes: &'a [u8],
+}
+
+impl Run<'_> {
+    /// What Linux takes at once (`UDP_MAX_SEGMENTS`).
+    pub const MAX_DATAGRAMS: usize = 64;
+    /// What fits into an IP packet, headers and all.
+    pub const MAX_BYTES: usize = 65_000;
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.bytes.len().div_ceil(self.segment)
+    }
+}
+
+struct Span {
+    path: Path,
+    start: u32,
+    end: u32,
+    segment: u16,
+    count: u8,
+    /// A shorter one was the last.
+    closed: bool,
+}
+
+/// One packet for one viewer.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) packet: &'a Packet<'a>,
+    pub(crate) template: &'a Template,
+    pub(crate) head: Head,
+    /// What is not told but counted: the SRTP index (RFC 3711 §3.3.1).
+    pub(crate) index: u64,
+    /// Stands before the payload: the original number of a retransmission (RFC 4588 §4).
+    pub(crate) before: &'a [u8],
+    /// Bytes of padding behind the payload.
+    pub(crate) padding: u8,
 }
 
 impl Egress {
-    /// How many bytes wait.
-    pub fn len(&self) -> usize {
-        self.buffer.len()
+    /// What waits, run by run.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        self.runs.iter().map(|span| Run {
+            path: span.path,
+            segment: usize::from(span.segment),
+            bytes: &self.buffer[span.start as usize..span.end as usize],
+        })
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.datagrams.is_empty()
+        self.runs.is_empty()
     }
 
-    /// What waits: the way of each datagram, and its bytes.
-    pub fn iter(&self) -> impl Iterator<Item = (Path, &[u8])> {
-        self.datagrams.iter().map(|(path, start, end)| (*path, &self.buffer[*start as usize..*end as usize]))
+    /// Whether it should be sent before there is more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len >= FULL
     }
 
     /// Forgets what waited; the memory stays.
     pub fn clear(&mut self) {
-        self.buffer.clear();
-        self.datagrams.clear();
+        self.len = 0;
+        self.runs.clear();
     }
 
     /// Writes a packet, lets `edit` change the payload's copy, and seals it. How many bytes it became comes back.
-    /// `before` stands before the payload: the original number of a retransmission (RFC 4588 §4).
     pub(crate) fn send(
         &mut self,
-        connection: &mut Connection,
-        head: &Head<'_>,
-        packet: &Packet<'_>,
-        before: &[u8],
+        outlet: &mut Outlet<'_>,
+        outgoing: &Outgoing<'_>,
         edit: impl FnOnce(&mut [u8]),
-    ) -> Result<usize, Refused> {
-        let start = self.buffer.len();
-        self.write_head(head, packet);
-        self.buffer.extend_from_slice(before);
-        let payload = self.buffer.len();
-        self.buffer.extend_from_slice(packet.payload());
-        edit(&mut self.buffer[payload..]);
-        let len = self.buffer.len() - start;
-        self.buffer.resize(start + len + Connection::rtp_overhead(), 0);
-        let sealed = connection.protect_rtp(&mut self.buffer[start..], len);
-        match sealed {
-            Ok((path, len)) => {
-                self.buffer.truncate(start + len);
-                self.datagrams.push((path, start as u32, (start + len) as u32));
-                Ok(len)
-            }
-            Err(refused) => {
-                self.buffer.truncate(start);
-                Err(refused)
-            }
+    ) -> Result<usize, SrtpError> {
+        let Outgoing { packet, template, head, index, before, padding } = outgoing;
+        let (payload, padding) = (packet.payload(), usize::from(*padding));
+        let overhead = outlet.sender.overhead();
+        let out = self.room(MAX_HEAD + before.len() + payload.len() + padding + overhead);
+        let head_len = template.write(head, packet, out);
+        let start = head_len + before.len();
+        let end = start + payload.len() + padding;
+        out[head_len..start].copy_from_slice(before);
+        out[start..start + payload.len()].copy_from_slice(payload);
+        edit(&mut out[start..start + payload.len()]);
+        if padding > 0 {
+            out[end - padding..end].fill(0);
+            out[end - 1] = padding as u8;
         }
+        outlet.sender.seal_rtp(&mut out[..end + overhead], head_len, head.ssrc, *index)?;
+        self.push(outlet.path, end + overhead);
+        Ok(end + overhead)
     }
 
-    fn write_head(&mut self, head: &Head<'_>, packet: &Packet<'_>) {
-        let out = &mut self.buffer;
-        out.extend_from_slice(&[0x80, u8::from(head.marker) << 7 | head.payload_type]);
-        out.extend_from_slice(&head.sequence.to_be_bytes());
-        out.extend_from_slice(&head.timestamp.to_be_bytes());
-        out.extend_from_slice(&head.ssrc.to_be_bytes());
-        let start = out.len();
-        let passed =
-            || packet.passed.iter(packet.bytes).filter_map(|(extension, value)| Some((head.ids.id(extension)?, value)));
-        // A dependency descriptor that brings its structure along is too long for the short form.
-        let long = passed().any(|(_, value)| value.len() > 16) || head.mid.len() > 16;
-        let profile = if long { Profile::TwoByte } else { Profile::OneByte };
-        out.extend_from_slice(&profile.to_u16().to_be_bytes());
-        out.extend_from_slice(&[0, 0]);
-        if let Some(id) = head.ids.id(Extension::Mid) {
-            Element { id, value: head.mid.as_bytes() }.write(profile, out);
+    /// Sends the RTCP packet that `write` appends to a buffer.
+    pub(crate) fn send_rtcp(&mut self, outlet: &mut Outlet<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut packet = std::mem::take(&mut self.rtcp);
+        packet.clear();
+        write(&mut packet);
+        // One that is empty, or whose keys are used up, is left out: feedback is repeated.
+        if !packet.is_empty() && outlet.sender.protect_rtcp(&mut packet).is_ok() {
+            self.room(packet.len())[..packet.len()].copy_from_slice(&packet);
+            self.push(outlet.path, packet.len());
         }
-        passed().for_each(|(id, value)| Element { id, value }.write(profile, out));
-        let length = out.len() - start - 4;
-        if length == 0 {
-            return out.truncate(start);
+        self.rtcp = packet;
+    }
+
+    /// Free bytes behind what waits.
+    fn room(&mut self, wanted: usize) -> &mut [u8] {
+        if self.buffer.len() < self.len + wanted {
+            self.buffer.resize((self.len + wanted).max(FULL + FULL / 4), 0);
         }
-        let words = length.div_ceil(4);
-        out.resize(start + 4 + 4 * words, 0);
-        out[start + 2..start + 4].copy_from_slice(&(words as u16).to_be_bytes());
-        out[start - 12] |= 0x10;
+        &mut self.buffer[self.len..]
+    }
+
+    /// Takes what was written behind as a datagram.
+    fn push(&mut self, path: Path, len: usize) {
+        let (start, end) = (self.len, self.len + len);
+        self.len = end;
+        if let Some(last) = self.runs.last_mut()
+            && last.takes(path, end, len)
+        {
+            last.end = end as u32;
+            last.count += 1;
+            last.closed = len < usize::from(last.segment);
+            return;
+        }
+        let (start, end, segment) = (start as u32, end as u32, len as u16);
+        self.runs.push(Span { path, start, end, segment, count: 1, closed: false });
     }
 }
+
+impl Span {
+    fn takes(&self, path: Path, end: usize, len: usize) -> bool {
+        !self.closed
+            && self.path == path
+            && len <= usize::from(self.segment)
+            && usize::from(self.count) < Run::MAX_DATAGRAMS
+            && end - self.start as usize <= Run::MAX_BYTES
+    }
+}
+
+/// What stays in a processor's cache until it is sent.
+const FULL: usize = 192 << 10;

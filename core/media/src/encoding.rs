@@ -24,6 +24,7 @@ pub(crate) struct Encoding {
     pub(crate) rate: RateMeter,
     /// Highest temporal layer that was seen.
     pub(crate) temporal: u8,
+    keep: Duration,
     origin: Origin,
     receive: Receive,
     missing: Missing,
@@ -49,12 +50,14 @@ pub(crate) enum Received<'a> {
 }
 
 impl Encoding {
-    pub(crate) fn new(now: Instant, index: u8) -> Self {
+    /// `keep`: for how long viewers may ask for its packets again.
+    pub(crate) fn new(now: Instant, index: u8, keep: Duration) -> Self {
         Self {
             ssrc: None,
             rtx_ssrc: None,
             keys: KeyFrames::default(),
-            ring: Ring::new(),
+            ring: Ring::new(keep),
+            keep,
             rate: RateMeter::new(now),
             temporal: 0,
             origin: Origin { encoding: index, life: 0 },
@@ -71,7 +74,7 @@ impl Encoding {
             self.origin.life += 1;
             self.receive = Receive::new();
             self.missing = Missing::default();
-            self.ring = Ring::new();
+            self.ring = Ring::new(self.keep);
             self.rtx_ssrc = None;
             self.keys.want();
         }
@@ -121,9 +124,7 @@ impl Encoding {
         self.note_facts(facts);
         let passed = Passed::find(&header, bytes, reading.ids);
         let packet = Packet { number, header, facts, payload, passed, bytes };
-        if reading.repairs {
-            self.ring.keep(&packet);
-        }
+        self.ring.keep(now, &packet);
         Received::Packet(packet)
     }
 

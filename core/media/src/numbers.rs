@@ -42,7 +42,7 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// A numbering whose first packet will be `first`, which must leave room below.
     pub(crate) fn new(first: u16) -> Self {
-        Self { segments: VecDeque::new(), highest_in: 0, highest_out: (1 << 16) + u64::from(first) - 1 }
+        Self { segments: VecDeque::new(), highest_in: 0, highest_out: FIRST + u64::from(first) - 1 }
     }
 
     /// What is in force now.
@@ -115,6 +115,8 @@ impl Numbers {
     }
 }
 
+/// Numbers given out begin one cycle up, so that there is something below; their SRTP index is counted from 0.
+pub(crate) const FIRST: u64 = 1 << 16;
 /// A picture in two left out at 30 a second: some four seconds back, longer than any packet is kept.
 const MAX_SEGMENTS: usize = 64;
 

@@ -44,15 +44,26 @@ impl Passed {
         passed
     }
 
-    /// The extensions that are there, with their values.
-    pub(crate) fn iter<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = (Extension, &'a [u8])> {
-        let places = PASSED.into_iter().zip(self.0).filter(|(_, (_, length))| *length > 0);
-        places.filter_map(|(extension, (start, length))| {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|(_, length)| *length == 0)
+    }
+
+    /// The extensions that are there, by their places in [`PASSED`], with their values.
+    pub(crate) fn iter<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = (usize, &'a [u8])> {
+        let places = self.0.into_iter().enumerate().filter(|(_, (_, length))| *length > 0);
+        places.filter_map(|(place, (start, length))| {
             let start = usize::from(start);
-            Some((extension, bytes.get(start..start + usize::from(length))?))
+            Some((place, bytes.get(start..start + usize::from(length))?))
         })
+    }
+
+    /// How many bytes they take in a header, about.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().filter(|(_, length)| *length > 0).map(|(_, length)| usize::from(*length) + 1).sum()
     }
 }
 
 /// What a viewer needs of what the publisher says; the rest is of the hop.
-const PASSED: [Extension; 3] = [Extension::AudioLevel, Extension::Orientation, Extension::DependencyDescriptor];
+pub(crate) const PASSED: [Extension; 3] =
+    [Extension::AudioLevel, Extension::Orientation, Extension::DependencyDescriptor];

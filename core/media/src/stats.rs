@@ -104,6 +104,10 @@ impl Counters {
         self.drop_counts[reason as usize] += 1;
     }
 
+    pub(crate) fn drop_all(&mut self, reason: DropReason, count: usize) {
+        self.drop_counts[reason as usize] += count as u64;
+    }
+
     /// How many were dropped for each reason.
     pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
         DropReason::ALL.iter().map(|reason| (*reason, self.drop_counts[*reason as usize]))

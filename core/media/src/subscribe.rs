@@ -17,6 +17,7 @@ use lockgate_transport::sdp::{
 use crate::arena::Key;
 use crate::negotiate::NegotiateError;
 use crate::subscription::Format;
+use crate::template::Template;
 use crate::transport::OfferToMake;
 
 /// A viewer's transport, beside its connection.
@@ -280,11 +281,10 @@ impl Line {
         let used = self.used()?;
         let taken = section.codecs.iter().find(|line| line.codec == self.codec.codec);
         let format = taken.filter(|_| section.receives && !section.rejected).map(|codec| Format {
-            mid: self.mid.clone(),
             // An answer may name its own payload types (RFC 3264 §6.1): they are what the viewer wants to see.
             payload_type: codec.payload_type,
             rtx: used.rtx.zip(codec.rtx),
-            ids: extensions(self.kind).both(&section.extensions),
+            template: Template::new(&self.mid, &extensions(self.kind).both(&section.extensions)),
         });
         Some(Settled { track: used.track, format })
     }

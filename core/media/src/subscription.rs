@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::{Bitrate, Layer, LayerReason};
 use lockgate_rtp::{SenderInfo, Vp8Fields};
-use lockgate_transport::Connection;
-use lockgate_transport::sdp::ExtensionMap;
+use lockgate_transport::Outlet;
 
 use crate::arena::Key;
-use crate::egress::{Egress, Head};
-use crate::numbers::{Numbers, Origin, Segment};
+use crate::egress::{Egress, Outgoing};
+use crate::numbers::{FIRST, Numbers, Origin, Segment};
 use crate::packet::Packet;
 use crate::stats::DropReason;
+use crate::template::{Head, Template};
 
 /// What a viewer may have and wants, already put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +36,9 @@ impl Default for Limits {
 /// How a viewer is sent a track, as negotiated.
 #[derive(Clone, Debug)]
 pub(crate) struct Format {
-    pub(crate) mid: String,
     pub(crate) payload_type: u8,
     pub(crate) rtx: Option<(u32, u8)>,
-    pub(crate) ids: ExtensionMap,
+    pub(crate) template: Template,
 }
 
 /// One viewer of one track.
@@ -47,7 +46,7 @@ pub(crate) struct Subscription {
     /// The viewer's transport.
     pub(crate) transport: Key,
     /// What the viewer brings sound and picture together by.
-    pub(crate) stream: String,
+    pub(crate) stream: Box<str>,
     pub(crate) ssrc: u32,
     pub(crate) limits: Limits,
     clock_rate: u32,
@@ -62,7 +61,8 @@ pub(crate) struct Subscription {
     last: Option<Sent>,
     picture: Option<(u16, u8)>,
     left_out: Option<u16>,
-    rtx_sequence: u16,
+    /// How many retransmissions there were, from a number on that is drawn.
+    repeated: u64,
     packets: u32,
     octets: u32,
     changed: Option<LayerReason>,
@@ -74,6 +74,15 @@ pub(crate) struct Subscription {
 struct Sent {
     timestamp: u32,
     at: Instant,
+}
+
+/// A packet that is a viewer's turn.
+pub(crate) struct Next<'a> {
+    pub(crate) packet: &'a Packet<'a>,
+    /// A decoder may begin with it; every packet of sound is such.
+    pub(crate) key: bool,
+    /// Bytes that make it as long as those that it leaves with.
+    pub(crate) padding: u8,
 }
 
 /// What must be known of an encoding to go on with it.
@@ -96,7 +105,7 @@ impl Subscription {
     ) -> Self {
         Self {
             transport,
-            stream,
+            stream: stream.into(),
             ssrc,
             limits,
             clock_rate,
@@ -109,7 +118,7 @@ impl Subscription {
             last: None,
             picture: None,
             left_out: None,
-            rtx_sequence: (random >> 16) as u16 & 0x7fff,
+            repeated: u64::from(random >> 16 & 0x7fff),
             packets: 0,
             octets: 0,
             changed: None,
@@ -174,32 +183,33 @@ impl Subscription {
         Some((Layer::new(spatial, self.limits.max_layer.temporal.min(highest_temporal)), reason))
     }
 
-    /// Sends a packet of an encoding, or says why not. `key`: a decoder may begin with it (every packet of sound is such).
+    /// Sends a packet of an encoding, or says why not.
     pub(crate) fn forward(
         &mut self,
         now: Instant,
-        packet: &Packet<'_>,
+        next: &Next<'_>,
         source: &Source<'_>,
-        key: bool,
-        connection: &mut Connection,
+        outlet: &mut Outlet<'_>,
         egress: &mut Egress,
     ) -> Result<usize, DropReason> {
-        self.select(now, packet, source, key)?;
+        let packet = next.packet;
+        self.select(now, packet, source, next.key)?;
         let format = self.format.as_ref().ok_or(DropReason::NotConnected)?;
         let (number, segment) = self.numbers.map(packet.number).ok_or(DropReason::Duplicate)?;
         let timestamp = packet.header.timestamp.wrapping_add(segment.timestamp);
         let head = Head {
             marker: packet.header.marker,
+            padded: next.padding > 0,
             payload_type: format.payload_type,
             sequence: number as u16,
             timestamp,
             ssrc: self.ssrc,
-            ids: format.ids,
-            mid: &format.mid,
         };
+        let (template, padding) = (&format.template, next.padding);
+        let outgoing = Outgoing { packet, template, head, index: number - FIRST, before: &[], padding };
         let renumbered = renumber(packet, &segment);
         let edit = |payload: &mut [u8]| rewrite(payload, renumbered);
-        let len = egress.send(connection, &head, packet, &[], edit).map_err(|_| DropReason::NotConnected)?;
+        let len = egress.send(outlet, &outgoing, edit).map_err(|_| DropReason::NotConnected)?;
         if let Some((_, picture, tl0)) = renumbered {
             self.picture = Some((picture, tl0));
         }
@@ -323,24 +333,25 @@ impl Subscription {
         packet: &Packet<'_>,
         out: u64,
         segment: &Segment,
-        connection: &mut Connection,
+        outlet: &mut Outlet<'_>,
         egress: &mut Egress,
     ) -> Option<usize> {
         let format = self.format.as_ref()?;
         let (ssrc, payload_type) = format.rtx?;
         let head = Head {
             marker: packet.header.marker,
+            padded: false,
             payload_type,
-            sequence: self.rtx_sequence,
+            sequence: self.repeated as u16,
             timestamp: packet.header.timestamp.wrapping_add(segment.timestamp),
             ssrc,
-            ids: format.ids,
-            mid: &format.mid,
         };
         let renumbered = renumber(packet, segment);
-        let original = (out as u16).to_be_bytes();
-        let len = egress.send(connection, &head, packet, &original, |payload| rewrite(payload, renumbered)).ok()?;
-        self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+        let before = (out as u16).to_be_bytes();
+        let outgoing =
+            Outgoing { packet, template: &format.template, head, index: self.repeated, before: &before, padding: 0 };
+        let len = egress.send(outlet, &outgoing, |payload| rewrite(payload, renumbered)).ok()?;
+        self.repeated += 1;
         Some(len)
     }
 

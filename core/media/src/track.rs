@@ -2,20 +2,21 @@
 //!
 //! Packets of one publisher come in here and leave for everybody who may have them; what is needed of the publisher is gathered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
 use lockgate_model::{Bitrate, LayerReason, MediaKind, TrackId};
-use lockgate_rtp::{Header, SenderInfo};
+use lockgate_rtp::{Header, Missing, SenderInfo, write};
 use lockgate_transport::sdp::{CodecLine, ExtensionMap};
 
 use crate::arena::{Arena, Key};
 use crate::egress::Egress;
 use crate::encoding::{Encoding, Reading, Received};
 use crate::packet::Packet;
+use crate::pending::{Kind, Pending, Waiting};
 use crate::policer::Policer;
 use crate::stats::{Counters, DropReason};
-use crate::subscription::{Limits, Source, Subscription};
+use crate::subscription::{Limits, Next, Source, Subscription};
 use crate::tap::{Tap, TapBuffer, Tapped};
 use crate::transport::Transport;
 
@@ -31,6 +32,7 @@ pub(crate) struct Track {
     muted: bool,
     policer: Option<Policer>,
     tap: Option<Tap>,
+    pending: Pending,
     /// Whether some viewer's layer may have changed.
     changed: bool,
 }
@@ -62,7 +64,8 @@ impl Track {
         ids: ExtensionMap,
         encodings: u8,
     ) -> Self {
-        let encodings = (0..encodings.max(1)).map(|index| Encoding::new(now, index)).collect();
+        let keep = if codec.codec.kind() == MediaKind::Video { KEEP } else { KEEP_SOUND };
+        let encodings = (0..encodings.max(1)).map(|index| Encoding::new(now, index, keep)).collect();
         Self {
             id,
             router,
@@ -74,6 +77,7 @@ impl Track {
             muted: false,
             policer: None,
             tap: None,
+            pending: Pending::default(),
             changed: false,
         }
     }
@@ -82,7 +86,7 @@ impl Track {
         self.codec.codec.kind()
     }
 
-    /// Takes a packet that is decrypted, and hands it on. `repaired`: the publisher sent it again.
+    /// Takes a packet that is decrypted; viewers get it with [`Self::forward`]. `repaired`: the publisher sent it again.
     pub(crate) fn receive(
         &mut self,
         onward: &mut Onward<'_>,
@@ -91,6 +95,9 @@ impl Track {
         bytes: &[u8],
         repaired: bool,
     ) {
+        if bytes.len() > MAX_PACKET {
+            return onward.counters.drop(DropReason::TooLong);
+        }
         if self.policer.as_mut().is_some_and(|policer| !policer.admits(onward.now, bytes.len())) {
             return onward.counters.drop(DropReason::OverBitrate);
         }
@@ -101,8 +108,7 @@ impl Track {
             Received::Dropped(reason) => onward.counters.drop(reason),
             Received::Padding(number) => {
                 onward.counters.drop(DropReason::Padding);
-                let origin = encoding.origin();
-                self.subscriptions.iter_mut().for_each(|subscription| subscription.skip(origin, number));
+                self.pending.push_nothing(encoding.origin(), number);
             }
             Received::Packet(packet) => {
                 onward.counters.packets_in += 1;
@@ -110,34 +116,38 @@ impl Track {
                 if first {
                     self.aim(onward.now, LayerReason::Source);
                 }
-                self.hand_on(onward, index, &packet);
+                self.take(onward, index, &packet);
             }
         }
     }
 
-    fn hand_on(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>) {
+    fn take(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>) {
         if self.muted {
             return onward.counters.drop(DropReason::Muted);
         }
         let key = self.kind() == MediaKind::Audio || packet.facts.key_frame;
         self.record_packet(onward, index, packet, key);
-        let (encoding, encodings) = (&self.encodings[index], &self.encodings);
-        let sender_of = |other: u8| encodings.get(usize::from(other)).and_then(Encoding::sender);
-        let source = Source { origin: encoding.origin(), sender: encoding.sender(), sender_of: &sender_of };
-        for subscription in &mut self.subscriptions {
-            let Some(connection) = onward.transports.get_mut(subscription.transport).map(Transport::connection_mut)
-            else {
-                continue;
-            };
-            match subscription.forward(onward.now, packet, &source, key, connection, onward.egress) {
-                Ok(len) => {
-                    onward.counters.packets_out += 1;
-                    onward.counters.bytes_out += len as u64;
-                    self.changed |= subscription.has_changed();
-                }
-                Err(reason) => onward.counters.drop(reason),
+        self.pending.push(self.encodings[index].origin(), packet, key);
+    }
+
+    /// Whether [`Self::forward`] has something.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Hands on what came, viewer by viewer. True: there is more to do when the egress was sent.
+    pub(crate) fn forward(&mut self, onward: &mut Onward<'_>) -> bool {
+        loop {
+            if onward.egress.is_full() {
+                return true;
             }
+            let turn = self.pending.next_turn();
+            let Some(subscription) = self.subscriptions.get_mut(turn) else { break };
+            forward_to(subscription, &self.encodings, &self.pending, onward);
+            self.changed |= subscription.has_changed();
         }
+        self.pending.clear();
+        false
     }
 
     fn record_packet(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>, key: bool) {
@@ -159,8 +169,9 @@ impl Track {
         }
         for subscription in &self.subscriptions {
             let Some(report) = subscription.sender_report(origin, info) else { continue };
-            if let Some(transport) = onward.transports.get_mut(subscription.transport) {
-                transport.connection_mut().send_rtcp(&lockgate_rtp::write::sender_report(report, &subscription.stream));
+            let transport = onward.transports.get_mut(subscription.transport);
+            if let Some(mut outlet) = transport.and_then(|transport| transport.connection.outlet()) {
+                onward.egress.send_rtcp(&mut outlet, |out| write::sender_report(out, report, &subscription.stream));
             }
         }
     }
@@ -236,17 +247,18 @@ impl Track {
     }
 
     /// Sends a viewer again what it misses.
-    pub(crate) fn retransmit(&mut self, onward: &mut Onward<'_>, transport: Key, missing: &[u16]) {
+    pub(crate) fn retransmit(&mut self, onward: &mut Onward<'_>, transport: Key, missing: Missing<'_>) {
         let Some(place) = self.place_of(transport) else { return };
         let subscription = &mut self.subscriptions[place];
-        let Some(connection) = onward.transports.get_mut(transport).map(Transport::connection_mut) else { return };
+        let outlet = onward.transports.get_mut(transport).and_then(|transport| transport.connection.outlet());
+        let Some(mut outlet) = outlet else { return };
         for sequence in missing.iter().take(MAX_RETRANSMISSIONS) {
             if !subscription.may_repair(onward.now) {
                 return onward.counters.drop(DropReason::TooManyRepairs);
             }
-            let sent = subscription.find(*sequence).and_then(|(origin, number, out, segment)| {
+            let sent = subscription.find(sequence).and_then(|(origin, number, out, segment)| {
                 let encoding = self.encodings.get(usize::from(origin.encoding)).filter(|one| one.origin() == origin)?;
-                subscription.retransmit(&encoding.ring.get(number)?, out, &segment, connection, onward.egress)
+                subscription.retransmit(&encoding.ring.get(number)?, out, &segment, &mut outlet, onward.egress)
             });
             match sent {
                 Some(len) => {
@@ -348,5 +360,40 @@ impl Track {
     }
 }
 
+/// Gives one viewer its turn with everything that came.
+fn forward_to(subscription: &mut Subscription, encodings: &[Encoding], pending: &Pending, onward: &mut Onward<'_>) {
+    let transport = onward.transports.get_mut(subscription.transport);
+    let Some(mut outlet) = transport.and_then(|transport| transport.connection.outlet()) else {
+        return onward.counters.drop_all(DropReason::NotConnected, pending.len());
+    };
+    for waiting in pending.iter() {
+        let Waiting { origin, number, kind } = *waiting;
+        let Kind::Media { key, padding, .. } = kind else {
+            subscription.skip(origin, number);
+            continue;
+        };
+        let encoding = encodings.get(usize::from(origin.encoding)).filter(|encoding| encoding.origin() == origin);
+        let Some((encoding, packet)) = encoding.and_then(|one| Some((one, one.ring.get(number)?))) else {
+            onward.counters.drop(DropReason::NotInRing);
+            continue;
+        };
+        let sender_of = |other: u8| encodings.get(usize::from(other)).and_then(Encoding::sender);
+        let source = Source { origin, sender: encoding.sender(), sender_of: &sender_of };
+        let next = Next { packet: &packet, key, padding };
+        match subscription.forward(onward.now, &next, &source, &mut outlet, onward.egress) {
+            Ok(len) => {
+                onward.counters.packets_out += 1;
+                onward.counters.bytes_out += len as u64;
+            }
+            Err(reason) => onward.counters.drop(reason),
+        }
+    }
+}
+
+/// A viewer asks again after a round trip or a few; what is older would come too late for its decoder.
+const KEEP: Duration = Duration::from_millis(1500);
+const KEEP_SOUND: Duration = Duration::from_millis(200);
+/// No network carries more in one piece.
+const MAX_PACKET: usize = 1500;
 /// For one request: a viewer that misses more is helped by a key frame, not by a flood.
 const MAX_RETRANSMISSIONS: usize = 128;

@@ -29,10 +29,6 @@ pub(crate) enum Role {
 }
 
 impl Transport {
-    pub(crate) fn connection_mut(&mut self) -> &mut Connection {
-        &mut self.connection
-    }
-
     pub(crate) fn publish_mut(&mut self) -> Option<(&mut Publish, &mut Connection)> {
         match &mut self.role {
             Role::Publish(publish) => Some((publish, &mut self.connection)),

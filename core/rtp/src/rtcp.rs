@@ -1,22 +1,13 @@
-//! RTCP, reduced to what a forwarder acts on. Reading and writing of the formats is `rtc-rtcp`'s.
+//! RTCP, reduced to what a forwarder acts on: read where it lies and written in place, as it comes with the packets of every
+//! viewer (the property tests compare with `rtc-rtcp`).
 //!
 //! Each packet of a compound one is read by itself, so that one that is malformed or unknown costs only itself.
-
-use bytes::{Bytes, BytesMut};
-use rtc_rtcp::goodbye::Goodbye;
-use rtc_rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
-use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc_rtcp::receiver_report::ReceiverReport;
-use rtc_rtcp::reception_report::ReceptionReport;
-use rtc_rtcp::sender_report::SenderReport;
-use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-use rtc_shared::marshal::Unmarshal;
 
 pub mod write;
 
 /// One thing that a peer reports or wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Feedback {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback<'a> {
     /// A sender's two clocks and counts (RFC 3550 §6.4.1).
     Sender(SenderInfo),
     /// How a stream of ours is received; from sender and receiver reports alike.
@@ -25,8 +16,8 @@ pub enum Feedback {
     Nack {
         /// Of which stream.
         ssrc: u32,
-        /// Their sequence numbers, at most 17 for each entry of the packet.
-        missing: Vec<u16>,
+        /// Their sequence numbers.
+        missing: Missing<'a>,
     },
     /// A key frame is wanted (RFC 4585 §6.3.1, RFC 5104 §4.3.1).
     KeyFrameRequest {
@@ -38,6 +29,22 @@ pub enum Feedback {
         /// Which.
         ssrc: u32,
     },
+}
+
+/// Sequence numbers as a packet tells them: a number, and which of the 16 behind it (RFC 4585 §6.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing<'a>(&'a [u8]);
+
+impl Missing<'_> {
+    /// The numbers, at most 17 for each entry of the packet.
+    pub fn iter(&self) -> impl Iterator<Item = u16> {
+        self.0.as_chunks::<4>().0.iter().flat_map(|[high, low, mask_high, mask_low]| {
+            let first = u16::from_be_bytes([*high, *low]);
+            let mask = u16::from_be_bytes([*mask_high, *mask_low]);
+            let behind = (0..16).filter(move |bit| mask >> bit & 1 == 1).map(move |bit| first.wrapping_add(bit + 1));
+            std::iter::once(first).chain(behind)
+        })
+    }
 }
 
 /// The sender's part of a sender report.
@@ -89,77 +96,104 @@ pub fn is_rtcp(datagram: &[u8]) -> bool {
 }
 
 /// Reads a decrypted compound packet; how many packets of it were malformed comes back.
-pub fn parse_rtcp(compound: &[u8], mut take: impl FnMut(Feedback)) -> usize {
-    let (mut rest, mut malformed) = (Bytes::copy_from_slice(compound), 0);
+pub fn parse_rtcp<'a>(compound: &'a [u8], mut take: impl FnMut(Feedback<'a>)) -> usize {
+    let (mut rest, mut malformed) = (compound, 0);
     while !rest.is_empty() {
-        let Some(length) = packet_length(&rest) else { return malformed + 1 };
-        if read(&mut rest.split_to(length), &mut take).is_none() {
+        let Some((packet, behind)) = packet_length(rest).and_then(|length| rest.split_at_checked(length)) else {
+            return malformed + 1;
+        };
+        if read(packet, &mut take).is_none() {
             malformed += 1;
         }
+        rest = behind;
     }
     malformed
 }
 
-/// The first packet's length in bytes, if it is all there.
+/// The first packet's length in bytes, if it can be one.
 fn packet_length(rest: &[u8]) -> Option<usize> {
     let head: &[u8; 4] = rest.first_chunk()?;
-    let length = 4 * (usize::from(u16::from_be_bytes([head[2], head[3]])) + 1);
-    (head[0] >> 6 == 2 && length <= rest.len()).then_some(length)
+    (head[0] >> 6 == 2).then(|| 4 * (usize::from(u16::from_be_bytes([head[2], head[3]])) + 1))
 }
 
-fn read(packet: &mut Bytes, take: &mut impl FnMut(Feedback)) -> Option<()> {
-    match (packet[1], packet[0] & 0x1f) {
-        (SR, _) => read_sender_report(SenderReport::unmarshal(packet).ok()?, take),
-        (RR, _) => ReceiverReport::unmarshal(packet).ok()?.reports.iter().for_each(|block| take(report(block))),
+fn read<'a>(packet: &'a [u8], take: &mut impl FnMut(Feedback<'a>)) -> Option<()> {
+    let (head, body) = packet.split_first_chunk::<4>()?;
+    let (count, body) = (head[0] & 0x1f, without_padding(head, body)?);
+    match (head[1], count) {
+        (SR, _) => read_sender_report(body, count, take),
+        (RR, _) => read_blocks(body.get(4..)?, count, take),
         (RTPFB, NACK) => {
-            let nack = TransportLayerNack::unmarshal(packet).ok()?;
-            let missing = nack.nacks.iter().flat_map(|pair| pair.into_iter()).collect();
-            take(Feedback::Nack { ssrc: nack.media_ssrc, missing });
+            let (ssrc, missing) = (word(body, 1)?, body.get(8..).filter(|entries| !entries.is_empty())?);
+            take(Feedback::Nack { ssrc, missing: Missing(missing) });
+            Some(())
         }
         (PSFB, PLI) => {
-            take(Feedback::KeyFrameRequest { ssrc: PictureLossIndication::unmarshal(packet).ok()?.media_ssrc });
+            take(Feedback::KeyFrameRequest { ssrc: word(body, 1)? });
+            Some(())
         }
         (PSFB, FIR) => {
-            let request = FullIntraRequest::unmarshal(packet).ok()?;
-            request.fir.iter().for_each(|entry| take(Feedback::KeyFrameRequest { ssrc: entry.ssrc }));
+            let entries = body.get(8..).filter(|entries| !entries.is_empty())?.as_chunks::<8>().0;
+            entries.iter().filter_map(|entry| word(entry, 0)).for_each(|ssrc| take(Feedback::KeyFrameRequest { ssrc }));
+            Some(())
         }
-        (BYE, _) => Goodbye::unmarshal(packet).ok()?.sources.iter().for_each(|&ssrc| take(Feedback::Bye { ssrc })),
+        (BYE, _) => (0..count.into()).try_for_each(|place| word(body, place).map(|ssrc| take(Feedback::Bye { ssrc }))),
         // Descriptions and extended reports change nothing here.
-        _ => {}
+        _ => Some(()),
     }
-    Some(())
 }
 
-fn read_sender_report(report_: SenderReport, take: &mut impl FnMut(Feedback)) {
-    take(Feedback::Sender(SenderInfo {
-        ssrc: report_.ssrc,
-        ntp: report_.ntp_time,
-        rtp: report_.rtp_time,
-        packets: report_.packet_count,
-        octets: report_.octet_count,
-    }));
-    report_.reports.iter().for_each(|block| take(report(block)));
+/// RFC 3550 §6.4.1: the last byte counts the padding, itself included, in whole words.
+fn without_padding<'a>(head: &[u8; 4], body: &'a [u8]) -> Option<&'a [u8]> {
+    if head[0] & 0x20 == 0 {
+        return Some(body);
+    }
+    let padding = usize::from(*body.last()?);
+    let len = body.len().checked_sub(padding).filter(|_| padding > 0 && padding % 4 == 0)?;
+    Some(&body[..len])
 }
 
-fn report(block: &ReceptionReport) -> Feedback {
-    Feedback::Report(ReportBlock {
-        ssrc: block.ssrc,
-        fraction_lost: block.fraction_lost,
-        lost: block.total_lost,
-        highest: block.last_sequence_number,
-        jitter: block.jitter,
-        last_sr: block.last_sender_report,
-        delay: block.delay,
+fn read_sender_report<'a>(body: &'a [u8], count: u8, take: &mut impl FnMut(Feedback<'a>)) -> Option<()> {
+    let info = SenderInfo {
+        ssrc: word(body, 0)?,
+        ntp: u64::from(word(body, 1)?) << 32 | u64::from(word(body, 2)?),
+        rtp: word(body, 3)?,
+        packets: word(body, 4)?,
+        octets: word(body, 5)?,
+    };
+    let blocks = body.get(24..)?;
+    take(Feedback::Sender(info));
+    read_blocks(blocks, count, take)
+}
+
+fn read_blocks<'a>(blocks: &'a [u8], count: u8, take: &mut impl FnMut(Feedback<'a>)) -> Option<()> {
+    (0..count.into()).try_for_each(|place| {
+        let block = blocks.get(BLOCK * place..BLOCK * (place + 1))?;
+        let lost = word(block, 1)?;
+        take(Feedback::Report(ReportBlock {
+            ssrc: word(block, 0)?,
+            fraction_lost: (lost >> 24) as u8,
+            lost: lost & 0x00ff_ffff,
+            highest: word(block, 2)?,
+            jitter: word(block, 3)?,
+            last_sr: word(block, 4)?,
+            delay: word(block, 5)?,
+        }));
+        Some(())
     })
 }
 
-fn to_bytes(packets: &[Box<dyn rtc_rtcp::packet::Packet>]) -> BytesMut {
-    // Only a buffer that is too short fails, and the library sizes it.
-    rtc_rtcp::packet::marshal(packets).unwrap_or_default()
+/// The 32-bit word at a place.
+fn word(bytes: &[u8], place: usize) -> Option<u32> {
+    bytes.get(4 * place..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
 }
 
+/// A reception report block's length in bytes.
+const BLOCK: usize = 24;
 const SR: u8 = 200;
 const RR: u8 = 201;
+const SDES: u8 = 202;
+const SDES_CNAME: u8 = 1;
+const ITEMS_END: u8 = 0;
 const BYE: u8 = 203;
 const RTPFB: u8 = 205;
 const PSFB: u8 = 206;
@@ -170,35 +204,101 @@ const FIR: u8 = 4;
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+    use rtc_rtcp::receiver_report::ReceiverReport;
+    use rtc_rtcp::sender_report::SenderReport;
+    use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+    use rtc_shared::marshal::Unmarshal;
 
     use super::*;
 
-    fn parse(compound: &[u8]) -> (Vec<Feedback>, usize) {
+    fn parse(compound: &[u8]) -> (Vec<Feedback<'_>>, usize) {
         let mut all = Vec::new();
         let malformed = parse_rtcp(compound, |feedback| all.push(feedback));
         (all, malformed)
     }
 
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out);
+        out
+    }
+
     #[test]
     fn what_is_written_is_read() {
         let info = SenderInfo { ssrc: 5, ntp: 0x0102_0304_0506_0708, rtp: 99, packets: 3, octets: 4 };
-        assert_eq!(parse(&write::sender_report(info, "name")), (vec![Feedback::Sender(info)], 0));
+        let packet = written(|out| write::sender_report(out, info, "name"));
+        assert_eq!(parse(&packet), (vec![Feedback::Sender(info)], 0));
         let block =
             ReportBlock { ssrc: 7, fraction_lost: 9, lost: 2, highest: 70_000, jitter: 1, last_sr: 8, delay: 6 };
-        assert_eq!(parse(&write::receiver_report(1, &[block])), (vec![Feedback::Report(block)], 0));
-        let nack = Feedback::Nack { ssrc: 7, missing: vec![65_534, 65_535, 3, 40] };
-        assert_eq!(parse(&write::nack(1, 7, &[65_534, 65_535, 3, 40])), (vec![nack], 0));
-        assert_eq!(parse(&write::pli(1, 7)), (vec![Feedback::KeyFrameRequest { ssrc: 7 }], 0));
+        let packet = written(|out| write::receiver_report(out, 1, &[block]));
+        assert_eq!(parse(&packet), (vec![Feedback::Report(block)], 0));
+        let packet = written(|out| write::pli(out, 1, 7));
+        assert_eq!(parse(&packet), (vec![Feedback::KeyFrameRequest { ssrc: 7 }], 0));
+        let packet = written(|out| write::nack(out, 1, 7, &[65_534, 65_535, 3, 40]));
+        let (all, malformed) = parse(&packet);
+        let [Feedback::Nack { ssrc: 7, missing }] = all[..] else { panic!("{all:?}") };
+        assert_eq!((missing.iter().collect::<Vec<_>>(), malformed), (vec![65_534, 65_535, 3, 40], 0));
     }
 
     #[test]
     fn a_malformed_packet_in_a_compound_one_costs_only_itself() {
         let mut compound = vec![0x81, 201, 0, 1, 0, 0, 0, 1];
-        compound.extend_from_slice(&write::pli(1, 7));
+        write::pli(&mut compound, 1, 7);
         assert_eq!(parse(&compound), (vec![Feedback::KeyFrameRequest { ssrc: 7 }], 1));
     }
 
+    /// What the library reads.
+    fn theirs(packet: &[u8]) -> Option<Vec<String>> {
+        let mut bytes = packet;
+        let mut all = Vec::new();
+        let format = packet[0] & 0x1f;
+        match (packet[1], format) {
+            (SR, _) => {
+                let report = SenderReport::unmarshal(&mut bytes).ok()?;
+                all.push(format!("{} {} {}", report.ssrc, report.ntp_time, report.rtp_time));
+                all.extend(report.reports.iter().map(|block| format!("{} {}", block.ssrc, block.last_sequence_number)));
+            }
+            (RR, _) => {
+                let report = ReceiverReport::unmarshal(&mut bytes).ok()?;
+                all.extend(report.reports.iter().map(|block| format!("{} {}", block.ssrc, block.last_sequence_number)));
+            }
+            (RTPFB, NACK) => {
+                let nack = TransportLayerNack::unmarshal(&mut bytes).ok()?;
+                let missing: Vec<u16> = nack.nacks.iter().flat_map(|pair| pair.into_iter()).collect();
+                all.push(format!("{} {missing:?}", nack.media_ssrc));
+            }
+            (PSFB, PLI) => all.push(PictureLossIndication::unmarshal(&mut bytes).ok()?.media_ssrc.to_string()),
+            _ => return None,
+        }
+        Some(all)
+    }
+
+    fn ours(packet: &[u8]) -> Vec<String> {
+        let tell = |feedback: Feedback<'_>| match feedback {
+            Feedback::Sender(info) => format!("{} {} {}", info.ssrc, info.ntp, info.rtp),
+            Feedback::Report(block) => format!("{} {}", block.ssrc, block.highest),
+            Feedback::Nack { ssrc, missing } => format!("{ssrc} {:?}", missing.iter().collect::<Vec<_>>()),
+            Feedback::KeyFrameRequest { ssrc } | Feedback::Bye { ssrc } => ssrc.to_string(),
+        };
+        parse(packet).0.into_iter().map(tell).collect()
+    }
+
     proptest! {
+        /// Whole packets, without padding: what the library takes we take, and alike.
+        #[test]
+        fn packets_are_read_as_the_library_reads_them(
+            kind in prop_oneof![Just((SR, 2_u8)), Just((RR, 3)), Just((RTPFB, NACK)), Just((PSFB, PLI))],
+            words in proptest::collection::vec(any::<u32>(), 1..24),
+        ) {
+            let mut packet = vec![0x80 | kind.1, kind.0];
+            packet.extend_from_slice(&(words.len() as u16).to_be_bytes());
+            packet.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+            if let Some(theirs) = theirs(&packet) {
+                prop_assert_eq!(ours(&packet), theirs);
+            }
+        }
+
         #[test]
         fn no_bytes_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..100),

@@ -102,6 +102,14 @@ enum Handshake {
     Running(Box<Dtls>, Role),
 }
 
+/// A connection's way out for media.
+pub struct Outlet<'a> {
+    /// Where to.
+    pub path: Path,
+    /// What protects it.
+    pub sender: &'a mut Sender,
+}
+
 struct Media {
     receiver: Receiver,
     sender: Sender,
@@ -187,25 +195,10 @@ impl Connection {
         Ok(media.receiver.unprotect_rtcp(packet)?)
     }
 
-    /// Protects an RTP packet in place in a buffer with room behind it; the new length and the path come back.
-    pub fn protect_rtp(&mut self, buffer: &mut [u8], len: usize) -> Result<(Path, usize), Refused> {
-        let media = self.media.as_mut().ok_or(Refused::NoKeys)?;
-        let path = self.ice.path().ok_or(Refused::NoKeys)?;
-        Ok((path, media.sender.protect_rtp(buffer, len)?))
-    }
-
-    /// Protects and sends an RTCP packet; before there are keys it is left out.
-    pub fn send_rtcp(&mut self, packet: &[u8]) {
-        let (Some(media), Some(path)) = (&mut self.media, self.ice.path()) else { return };
-        let mut packet = packet.to_vec();
-        if self.transmits.len() < MAX_TRANSMITS && media.sender.protect_rtcp(&mut packet).is_ok() {
-            self.transmits.push_back((path, packet));
-        }
-    }
-
-    /// Bytes that protection adds to an RTP packet, at most.
-    pub const fn rtp_overhead() -> usize {
-        16
+    /// The way out for media: where to, and what protects it. None before both are there, and after the end.
+    pub fn outlet(&mut self) -> Option<Outlet<'_>> {
+        let media = self.media.as_mut().filter(|_| !self.closed)?;
+        Some(Outlet { path: self.ice.path()?, sender: &mut media.sender })
     }
 
     /// Whether media can flow.

@@ -10,4 +10,4 @@ pub mod srtp;
 pub mod testing;
 pub mod twcc;
 
-pub use connection::{CloseReason, Connection, ConnectionEvent, Kind, Refused};
+pub use connection::{CloseReason, Connection, ConnectionEvent, Kind, Outlet, Refused};

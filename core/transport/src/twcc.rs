@@ -42,20 +42,22 @@ impl TwccReceiver {
         self.due.map(|due| if self.waiting.len() >= MAX_WAITING { self.start } else { due })
     }
 
-    /// The feedback packet, when it is due.
-    pub fn poll(&mut self, now: Instant, sender: u32, media: u32) -> Option<Vec<u8>> {
-        self.next_timeout().filter(|due| *due <= now)?;
+    /// Appends the feedback packet, when it is due; false: it is not.
+    pub fn poll(&mut self, now: Instant, sender: u32, media: u32, out: &mut Vec<u8>) -> bool {
+        if self.next_timeout().is_none_or(|due| due > now) {
+            return false;
+        }
         self.due = None;
-        let first = self.waiting.first()?.number;
-        let last = self.waiting.last()?.number;
+        let (Some(first), Some(last)) = (self.waiting.first(), self.waiting.last()) else { return false };
+        let (first, last) = (first.number, last.number);
         // Late packets reach back behind what was reported; a gap that is too long to be told is left out.
         let base = self.next.map_or(first, |next| next.min(first)).max(last.saturating_sub(MAX_SPAN));
         self.waiting.retain(|packet| packet.number >= base);
-        let packet = write::twcc(sender, media, self.count, base, &self.waiting);
+        let written = write::twcc(out, sender, media, self.count, base, &self.waiting);
         self.waiting.clear();
         self.next = Some(last + 1);
         self.count = self.count.wrapping_add(1);
-        packet
+        written
     }
 }
 
@@ -69,6 +71,11 @@ const MAX_SPAN: u64 = 2000;
 mod tests {
     use super::*;
 
+    fn poll(receiver: &mut TwccReceiver, now: Instant) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        receiver.poll(now, 1, 2, &mut out).then_some(out)
+    }
+
     /// Base and status count of a packet.
     fn span(packet: &[u8]) -> (u16, u16) {
         (u16::from_be_bytes([packet[12], packet[13]]), u16::from_be_bytes([packet[14], packet[15]]))
@@ -79,10 +86,10 @@ mod tests {
         let now = Instant::now();
         let mut receiver = TwccReceiver::new(now);
         receiver.note(now, 10);
-        assert_eq!(receiver.poll(now, 1, 2), None, "not due yet");
-        assert_eq!(span(&receiver.poll(now + INTERVAL, 1, 2).unwrap()), (10, 1));
+        assert_eq!(poll(&mut receiver, now), None, "not due yet");
+        assert_eq!(span(&poll(&mut receiver, now + INTERVAL).unwrap()), (10, 1));
         receiver.note(now + INTERVAL, 14);
-        assert_eq!(span(&receiver.poll(now + 2 * INTERVAL, 1, 2).unwrap()), (11, 4));
+        assert_eq!(span(&poll(&mut receiver, now + 2 * INTERVAL).unwrap()), (11, 4));
         assert_eq!(receiver.next_timeout(), None, "nothing came");
     }
 
@@ -91,10 +98,10 @@ mod tests {
         let now = Instant::now();
         let mut receiver = TwccReceiver::new(now);
         receiver.note(now, 10);
-        receiver.poll(now + INTERVAL, 1, 2).unwrap();
+        poll(&mut receiver, now + INTERVAL).unwrap();
         receiver.note(now + INTERVAL, 9);
         receiver.note(now + INTERVAL, 11);
-        assert_eq!(span(&receiver.poll(now + 2 * INTERVAL, 1, 2).unwrap()), (9, 3));
+        assert_eq!(span(&poll(&mut receiver, now + 2 * INTERVAL).unwrap()), (9, 3));
     }
 
     #[test]
@@ -102,8 +109,8 @@ mod tests {
         let now = Instant::now();
         let mut receiver = TwccReceiver::new(now);
         (0..MAX_WAITING as u16).for_each(|number| receiver.note(now, number));
-        assert!(receiver.poll(now, 1, 2).is_some());
+        assert!(poll(&mut receiver, now).is_some());
         receiver.note(now, 30_000);
-        assert!(receiver.poll(now + INTERVAL, 1, 2).is_some());
+        assert!(poll(&mut receiver, now + INTERVAL).is_some());
     }
 }

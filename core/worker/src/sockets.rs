@@ -59,21 +59,24 @@ impl Sockets {
         self.sockets.iter().any(|bound| bound.readable)
     }
 
-    /// Reads a batch off each socket that has something.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8], mut take: impl FnMut(Path, &mut [u8])) {
-        for (index, bound) in (0..).zip(&mut self.sockets) {
-            let mut left = BATCH;
-            while bound.readable && left > 0 {
-                left -= 1;
-                match bound.socket.recv_from(buffer) {
-                    Ok((length, remote)) => take(Path { socket: index, remote }, &mut buffer[..length]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    // An error that a datagram of ours came back with (a port that is closed) concerns only its peer.
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                    Err(_) => bound.readable = false,
-                }
+    /// How many sockets there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Reads a datagram off a socket, if it has one.
+    pub(crate) fn receive(&mut self, index: usize, buffer: &mut [u8]) -> Option<(Path, usize)> {
+        let bound = self.sockets.get_mut(index)?;
+        while bound.readable {
+            match bound.socket.recv_from(buffer) {
+                Ok((length, remote)) => return Some((Path { socket: index as u8, remote }, length)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // An error that a datagram of ours came back with (a port that is closed) concerns only its peer.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(_) => bound.readable = false,
             }
         }
+        None
     }
 
     /// Sends a datagram; false if the system had no room for it or no way.
@@ -97,5 +100,5 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Datagrams between two looks at commands and time.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 const BUFFER: usize = 4 << 20;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::command::{Command, Inbox};
 use crate::recorder::{self, RecorderLink};
-use crate::sockets::Sockets;
+use crate::sockets::{BATCH, Sockets};
 
 /// Everything that one media thread owns.
 pub(crate) struct Worker {
@@ -134,15 +134,24 @@ impl Worker {
     }
 
     fn receive(&mut self, now: Instant) {
-        let Self { sockets, engine, buffer, .. } = self;
-        let mut egress_full = false;
-        sockets.receive(buffer, |path, datagram| {
-            engine.handle_datagram(now, path, datagram);
-            egress_full |= engine.egress().len() > MAX_EGRESS;
-        });
-        if egress_full {
+        for index in 0..self.sockets.len() {
+            for _ in 0..BATCH {
+                let Some((path, length)) = self.sockets.receive(index, &mut self.buffer) else { break };
+                self.engine.handle_datagram(now, path, &mut self.buffer[..length]);
+                if self.engine.is_full() {
+                    self.forward(now);
+                }
+            }
+        }
+        self.forward(now);
+    }
+
+    /// Hands on what came, and sends it.
+    fn forward(&mut self, now: Instant) {
+        while self.engine.forward(now) {
             self.send_media();
         }
+        self.send_media();
     }
 
     /// Sends everything that the engine has ready.
@@ -155,7 +164,8 @@ impl Worker {
 
     fn send_media(&mut self) {
         let egress = self.engine.egress();
-        let refused = egress.iter().filter(|(path, datagram)| !self.sockets.send(*path, datagram)).count();
+        let datagrams = egress.runs().flat_map(|run| run.bytes.chunks(run.segment).map(move |one| (run.path, one)));
+        let refused = datagrams.filter(|(path, datagram)| !self.sockets.send(*path, datagram)).count();
         self.unsent += refused as u64;
         egress.clear();
     }
@@ -218,5 +228,3 @@ impl Worker {
 pub(crate) const WAKER: Token = Token((1 << 20) + 1);
 /// A UDP datagram is no longer.
 const MAX_DATAGRAM: usize = 65_536;
-/// What may be sealed and wait within one batch of datagrams.
-const MAX_EGRESS: usize = 4 << 20;

@@ -136,7 +136,6 @@ impl Engine {
         }
         self.transports.remove(key);
         self.demux.forget(key);
-        self.touched.remove(&key);
     }
 
     /// A connection ended by itself.

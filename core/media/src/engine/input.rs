@@ -88,7 +88,7 @@ impl Engine {
     ) -> Result<(), DropReason> {
         let (tracks, mut onward) = self.split(now);
         let track = tracks.get_mut(source.track).ok_or(DropReason::UnknownSource)?;
-        let before = track.next_timeout(now);
+        let (before, len) = (track.next_timeout(now), packet.len());
         match source.repairs {
             None => track.receive(&mut onward, source.encoding, header, packet, false),
             Some(_) => {
@@ -96,9 +96,9 @@ impl Engine {
                 track.receive(&mut onward, source.encoding, header, packet, true);
             }
         }
-        let (after, changed) = (track.next_timeout(now), track.has_changed());
-        if changed {
-            self.stirred.insert(source.track);
+        let (after, pending) = (track.next_timeout(now), track.has_pending());
+        if pending {
+            self.wait_for_forward(source.track, len);
         }
         if after.is_some() && after != before {
             self.repair_by(key, after);
@@ -120,27 +120,23 @@ impl Engine {
         let transport = self.transports.get_mut(key).ok_or(DropReason::Stray)?;
         let len = transport.connection.unprotect_rtcp(datagram).map_err(reason)?;
         let publishes = matches!(transport.role, Role::Publish(_));
-        let mut feedback = Vec::new();
-        let malformed = parse_rtcp(&datagram[..len], |one| feedback.push(one));
-        for one in feedback {
+        let malformed = parse_rtcp(&datagram[..len], |one| {
             if publishes { self.take_from_publisher(now, key, one) } else { self.take_from_viewer(now, key, one) }
-        }
+        });
         if malformed > 0 { Err(DropReason::Malformed) } else { Ok(()) }
     }
 
-    fn take_from_publisher(&mut self, now: Instant, key: Key, feedback: Feedback) {
+    fn take_from_publisher(&mut self, now: Instant, key: Key, feedback: Feedback<'_>) {
         let Feedback::Sender(info) = feedback else { return };
         let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
         let Some(source) = publish.source(info.ssrc).filter(|source| source.repairs.is_none()) else { return };
         let (tracks, mut onward) = self.split(now);
         if let Some(track) = tracks.get_mut(source.track) {
             track.receive_report(&mut onward, source.encoding, info);
-            let viewers: Vec<_> = track.subscriptions.iter().map(|subscription| subscription.transport).collect();
-            self.touched.extend(viewers);
         }
     }
 
-    fn take_from_viewer(&mut self, now: Instant, key: Key, feedback: Feedback) {
+    fn take_from_viewer(&mut self, now: Instant, key: Key, feedback: Feedback<'_>) {
         let subscribe = self.transports.get_mut(key).and_then(Transport::subscribe_mut);
         let track_of = |ssrc| subscribe.as_ref().and_then(|(subscribe, _)| subscribe.track_of(ssrc));
         match feedback {
@@ -148,7 +144,7 @@ impl Engine {
                 let Some(track) = track_of(ssrc) else { return };
                 let (tracks, mut onward) = self.split(now);
                 if let Some(track) = tracks.get_mut(track) {
-                    track.retransmit(&mut onward, key, &missing);
+                    track.retransmit(&mut onward, key, missing);
                 }
             }
             Feedback::KeyFrameRequest { ssrc } => {

@@ -1,6 +1,7 @@
 //! The engine: everything that one worker holds, and the doors to it.
 
 mod commands;
+mod forward;
 mod input;
 mod publishing;
 mod subscribing;
@@ -9,17 +10,18 @@ mod tests;
 mod timers;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::{Layer, LayerReason, TrackId};
+use lockgate_rtp::ReportBlock;
 use lockgate_transport::CloseReason;
 use lockgate_transport::dtls::{Certificate, EngineKind};
 use lockgate_transport::ice::{Credentials, Path};
 
-use crate::arena::{Arena, Key};
+use crate::arena::{Arena, Key, KeySet};
 use crate::demux::Demux;
 use crate::egress::Egress;
 use crate::entropy::Entropy;
@@ -109,9 +111,14 @@ pub struct Engine {
     /// When time acts on which transport; entries that were overtaken are passed over.
     due: BinaryHeap<Reverse<(Instant, Key)>>,
     /// Transports that may have something to send or to tell.
-    touched: BTreeSet<Key>,
+    touched: KeySet,
     /// Tracks whose viewers may have another layer.
-    stirred: BTreeSet<Key>,
+    stirred: KeySet,
+    /// Tracks of which something came that was not handed on yet, and how many bytes in all.
+    waiting: VecDeque<Key>,
+    waiting_bytes: usize,
+    /// Where reports are put together.
+    blocks: Vec<ReportBlock>,
     /// What transports that are gone had still to say.
     farewells: VecDeque<(Path, Vec<u8>)>,
 }
@@ -136,8 +143,11 @@ impl Engine {
             counters: Counters::default(),
             events: VecDeque::new(),
             due: BinaryHeap::new(),
-            touched: BTreeSet::new(),
-            stirred: BTreeSet::new(),
+            touched: KeySet::default(),
+            stirred: KeySet::default(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            blocks: Vec::new(),
             farewells: VecDeque::new(),
         }
     }
@@ -152,13 +162,13 @@ impl Engine {
         if let Some(farewell) = self.farewells.pop_front() {
             return Some(farewell);
         }
-        while let Some(key) = self.touched.first().copied() {
+        while let Some(key) = self.touched.first() {
             if let Some(datagram) =
                 self.transports.get_mut(key).and_then(|transport| transport.connection.poll_transmit())
             {
                 return Some(datagram);
             }
-            self.touched.remove(&key);
+            self.touched.pop_first();
             self.settle(key);
         }
         None

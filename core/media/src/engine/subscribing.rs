@@ -131,8 +131,11 @@ impl Engine {
 
     /// Makes the offers that changes since the last call led to: call after a batch of commands, so that it is one for each viewer.
     pub fn make_offers(&mut self, now: Instant) {
-        let changed: Vec<_> = self.touched.iter().copied().collect();
-        changed.into_iter().for_each(|key| self.make_offer(now, key));
+        let mut place = 0;
+        while let Some(key) = self.touched.get(place) {
+            self.make_offer(now, key);
+            place += 1;
+        }
     }
 
     fn make_offer(&mut self, now: Instant, key: Key) {

@@ -144,9 +144,11 @@ impl World {
     fn pump(&mut self) {
         loop {
             self.engine.make_offers(self.now);
-            let mut datagrams: Vec<_> =
-                self.engine.egress().iter().map(|(path, bytes)| (path, bytes.to_vec())).collect();
-            self.engine.egress().clear();
+            let mut datagrams = Vec::new();
+            while self.engine.forward(self.now) {
+                take_egress(&mut self.engine, &mut datagrams);
+            }
+            take_egress(&mut self.engine, &mut datagrams);
             datagrams.extend(std::iter::from_fn(|| self.engine.poll_transmit()));
             self.events.extend(std::iter::from_fn(|| self.engine.poll_event()).map(|event| event.event));
             let mut moved = !datagrams.is_empty();
@@ -192,12 +194,9 @@ impl World {
             .collect()
     }
 
-    fn feedback(&mut self, client: usize) -> Vec<Feedback> {
-        let mut all = Vec::new();
-        for packet in std::mem::take(&mut self.clients[client].peer.rtcp) {
-            parse_rtcp(&packet, |one| all.push(one));
-        }
-        all
+    /// What a client was told since it was last asked.
+    fn feedback(&mut self, client: usize) -> Vec<u8> {
+        std::mem::take(&mut self.clients[client].peer.rtcp).concat()
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {
@@ -205,8 +204,27 @@ impl World {
     }
 
     fn key_frame_requests(&mut self, client: usize) -> usize {
-        self.feedback(client).iter().filter(|one| matches!(one, Feedback::KeyFrameRequest { .. })).count()
+        feedback(&self.feedback(client)).iter().filter(|one| matches!(one, Feedback::KeyFrameRequest { .. })).count()
     }
+}
+
+fn feedback(compound: &[u8]) -> Vec<Feedback<'_>> {
+    let mut all = Vec::new();
+    parse_rtcp(compound, |one| all.push(one));
+    all
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out);
+    out
+}
+
+fn take_egress(engine: &mut Engine, datagrams: &mut Vec<(Path, Vec<u8>)>) {
+    for run in engine.egress().runs() {
+        datagrams.extend(run.bytes.chunks(run.segment).map(|datagram| (run.path, datagram.to_vec())));
+    }
+    engine.egress().clear();
 }
 
 fn admitted(names: &[&str]) -> Vec<AdmittedMedia> {
@@ -335,13 +353,13 @@ fn a_viewer_may_ask_again_for_what_it_lost() {
     world.send(publisher, &Picture::new(9, 1).key().bytes());
     world.send(publisher, &Picture::new(9, 2).bytes());
     let got = world.received(viewer);
-    world.send_rtcp(viewer, &write::nack(1, got[0].0.ssrc, &[got[1].0.sequence]));
+    world.send_rtcp(viewer, &written(|out| write::nack(out, 1, got[0].0.ssrc, &[got[1].0.sequence])));
     let again = world.received(viewer);
     assert_eq!(again.len(), 1);
     assert_ne!((again[0].0.ssrc, again[0].0.payload_type), (got[1].0.ssrc, got[1].0.payload_type));
     assert_eq!(again[0].1[..2], got[1].0.sequence.to_be_bytes(), "the original number comes first (RFC 4588 §4)");
     assert_eq!(again[0].1[2..], got[1].1);
-    world.send_rtcp(viewer, &write::nack(1, got[0].0.ssrc, &[got[1].0.sequence + 50]));
+    world.send_rtcp(viewer, &written(|out| write::nack(out, 1, got[0].0.ssrc, &[got[1].0.sequence + 50])));
     assert_eq!((world.received(viewer).len(), world.dropped(DropReason::NotInRing)), (0, 1));
 }
 
@@ -353,9 +371,10 @@ fn what_the_publisher_lost_is_asked_for_and_goes_on_to_viewers_once() {
     world.send(publisher, &Picture::new(9, 1).key().bytes());
     world.send(publisher, &Picture::new(9, 3).bytes());
     world.advance(Duration::from_millis(20));
-    let wanted: Vec<_> =
-        world.feedback(publisher).into_iter().filter(|one| matches!(one, Feedback::Nack { .. })).collect();
-    assert_eq!(wanted, [Feedback::Nack { ssrc: 9, missing: vec![2] }]);
+    let told = world.feedback(publisher);
+    let wanted: Vec<_> = feedback(&told).into_iter().filter(|one| matches!(one, Feedback::Nack { .. })).collect();
+    let [Feedback::Nack { ssrc: 9, missing }] = wanted[..] else { panic!("{wanted:?}") };
+    assert_eq!(missing.iter().collect::<Vec<_>>(), [2]);
     let mut original = Picture::new(9, 2).bytes();
     let head = Header::parse(&original).unwrap().len;
     original.splice(head..head, [0, 2]);
@@ -521,13 +540,15 @@ fn sender_reports_are_handed_on_in_the_viewers_terms() {
     world.send(publisher, &Picture::new(9, 1).key().bytes());
     let got = world.received(viewer);
     let info = SenderInfo { ssrc: 9, ntp: 77 << 32, rtp: 3000, packets: 5, octets: 6 };
-    world.send_rtcp(publisher, &write::sender_report(info, "x"));
-    let reports = world.feedback(viewer);
+    world.send_rtcp(publisher, &written(|out| write::sender_report(out, info, "x")));
+    let told = world.feedback(viewer);
+    let reports = feedback(&told);
     let Some(Feedback::Sender(report)) = reports.first() else { panic!("{reports:?}") };
     assert_eq!((report.ssrc, report.ntp, report.packets), (got[0].0.ssrc, info.ntp, 1));
     assert_eq!(report.rtp, got[0].0.timestamp);
     world.advance(Duration::from_secs(1));
-    let back = world.feedback(publisher);
+    let told = world.feedback(publisher);
+    let back = feedback(&told);
     let report =
         back.iter().find_map(|one| if let Feedback::Report(block) = one { Some(*block) } else { None }).unwrap();
     assert_eq!((report.ssrc, report.last_sr), (9, 77 << 16));
@@ -602,7 +623,9 @@ fn a_viewer_cannot_ask_for_a_flood() {
     let viewer = world.viewer("camera", Limits::default());
     world.send(publisher, &Picture::new(9, 1).key().bytes());
     let got = world.received(viewer);
-    (0..800).for_each(|_| world.send_rtcp(viewer, &write::nack(1, got[0].0.ssrc, &[got[0].0.sequence])));
+    (0..800).for_each(|_| {
+        world.send_rtcp(viewer, &written(|out| write::nack(out, 1, got[0].0.ssrc, &[got[0].0.sequence])))
+    });
     assert_eq!(world.received(viewer).len(), 500);
     assert_eq!(world.dropped(DropReason::TooManyRepairs), 300);
 }

@@ -50,51 +50,66 @@ impl Engine {
 
     /// Everything that a publisher is told: arrivals, what is missing, key frames that are wanted, reports.
     fn give_feedback(&mut self, now: Instant, key: Key) {
-        let Some((publish, connection)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
-        let tracks: Vec<_> = publish.lines.iter().map(|line| line.track).collect();
-        let media = tracks
-            .iter()
-            .find_map(|track| self.tracks.get(*track)?.encodings.iter().find_map(|encoding| encoding.ssrc));
+        self.tell_arrivals(now, key);
+        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
         let ssrc = publish.ssrc;
-        if let Some(packet) = publish.twcc.poll(now, ssrc, media.unwrap_or(0)) {
-            connection.send_rtcp(&packet);
-        }
         let report = publish.next_report <= now;
         if report {
             publish.next_report = now + REPORT;
         }
         publish.next_repair = None;
         let mut next = None;
-        for track in &tracks {
-            self.repair(now, key, ssrc, *track);
+        for place in 0.. {
+            let Some(track) = self.published(key, place) else { break };
+            self.repair(now, key, ssrc, track);
             if report {
-                self.look_after(now, *track);
+                self.look_after(now, track);
             }
-            next = next.into_iter().chain(self.tracks.get(*track).and_then(|track| track.next_timeout(now))).min();
+            next = next.into_iter().chain(self.tracks.get(track).and_then(|track| track.next_timeout(now))).min();
         }
         if report {
-            self.report(now, key, ssrc, &tracks);
+            self.report(now, key, ssrc);
         }
         if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
             publish.next_repair = next;
         }
     }
 
+    /// The track on one of a publisher's lines.
+    fn published(&self, key: Key, place: usize) -> Option<Key> {
+        match &self.transports.get(key)?.role {
+            Role::Publish(publish) => publish.lines.get(place).map(|line| line.track),
+            Role::Subscribe(_) => None,
+        }
+    }
+
+    fn tell_arrivals(&mut self, now: Instant, key: Key) {
+        let media = (0..)
+            .map_while(|place| self.published(key, place))
+            .find_map(|track| self.tracks.get(track)?.encodings.iter().find_map(|encoding| encoding.ssrc));
+        let Some((publish, connection)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let Some(mut outlet) = connection.outlet() else { return };
+        self.egress.send_rtcp(&mut outlet, |out| {
+            publish.twcc.poll(now, publish.ssrc, media.unwrap_or(0), out);
+        });
+    }
+
     /// Asks for what is missing of a track, and for key frames.
     fn repair(&mut self, now: Instant, key: Key, ssrc: u32, track: Key) {
         let (Some(transport), Some(track)) = (self.transports.get_mut(key), self.tracks.get_mut(track)) else { return };
         let feedback = track.codec.feedback;
+        let Some(mut outlet) = transport.connection.outlet() else { return };
         for index in 0..track.encodings.len() {
             let encoding = &mut track.encodings[index];
             let Some(media) = encoding.ssrc else { continue };
             let due = encoding.poll_missing(now);
             if !due.ask.is_empty() {
                 self.counters.nacks_out += due.ask.len() as u64;
-                transport.connection.send_rtcp(&write::nack(ssrc, media, &due.ask));
+                self.egress.send_rtcp(&mut outlet, |out| write::nack(out, ssrc, media, &due.ask));
             }
             if encoding.keys.poll(now) && feedback.pli {
                 self.counters.key_frame_requests_out += 1;
-                transport.connection.send_rtcp(&write::pli(ssrc, media));
+                self.egress.send_rtcp(&mut outlet, |out| write::pli(out, ssrc, media));
             }
             track.record_losses(&mut self.recorder, index, &due.lost);
         }
@@ -108,15 +123,19 @@ impl Engine {
         }
     }
 
-    fn report(&mut self, now: Instant, key: Key, ssrc: u32, tracks: &[Key]) {
-        let mut blocks = Vec::new();
-        for track in tracks {
-            if let Some(track) = self.tracks.get_mut(*track) {
+    fn report(&mut self, now: Instant, key: Key, ssrc: u32) {
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.clear();
+        for place in 0.. {
+            let Some(track) = self.published(key, place) else { break };
+            if let Some(track) = self.tracks.get_mut(track) {
                 blocks.extend(track.encodings.iter_mut().filter_map(|encoding| encoding.report(now)));
             }
         }
-        if let Some(transport) = self.transports.get_mut(key).filter(|_| !blocks.is_empty()) {
-            transport.connection.send_rtcp(&write::receiver_report(ssrc, &blocks));
+        let outlet = self.transports.get_mut(key).and_then(|transport| transport.connection.outlet());
+        if let Some(mut outlet) = outlet.filter(|_| !blocks.is_empty()) {
+            self.egress.send_rtcp(&mut outlet, |out| write::receiver_report(out, ssrc, &blocks));
         }
+        self.blocks = blocks;
     }
 }

@@ -1,136 +1,139 @@
-//! RTCP packets that a forwarder sends, each a complete datagram before encryption.
+//! RTCP packets that a forwarder sends: each is appended to a buffer, complete before encryption.
 
-use bytes::BytesMut;
-use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc_rtcp::receiver_report::ReceiverReport;
-use rtc_rtcp::reception_report::ReceptionReport;
-use rtc_rtcp::sender_report::SenderReport;
-use rtc_rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
-use rtc_rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
+use super::{ITEMS_END, NACK, PLI, PSFB, RR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TwccPacket};
 
-use super::{ReportBlock, SenderInfo, TwccPacket, to_bytes};
-
-/// A sender report with the canonical name that RFC 3550 §6.1 wants beside it.
-pub fn sender_report(info: SenderInfo, cname: &str) -> BytesMut {
-    let item = SourceDescriptionItem { sdes_type: SdesType::SdesCname, text: cname.to_owned().into() };
-    let chunk = SourceDescriptionChunk { source: info.ssrc, items: vec![item] };
-    to_bytes(&[
-        Box::new(SenderReport {
-            ssrc: info.ssrc,
-            ntp_time: info.ntp,
-            rtp_time: info.rtp,
-            packet_count: info.packets,
-            octet_count: info.octets,
-            ..SenderReport::default()
-        }),
-        Box::new(SourceDescription { chunks: vec![chunk] }),
-    ])
+/// A sender report with the canonical name that RFC 3550 §6.1 wants beside it; of a name above 255 bytes, the first ones.
+pub fn sender_report(out: &mut Vec<u8>, info: SenderInfo, cname: &str) {
+    let start = begin(out, 0, SR);
+    words(out, &[info.ssrc, (info.ntp >> 32) as u32, info.ntp as u32, info.rtp, info.packets, info.octets]);
+    finish(out, start);
+    let start = begin(out, 1, SDES);
+    words(out, &[info.ssrc]);
+    let name = &cname.as_bytes()[..cname.len().min(255)];
+    out.extend_from_slice(&[SDES_CNAME, name.len() as u8]);
+    out.extend_from_slice(name);
+    // At least one zero ends the items; the chunk is filled up to whole words (RFC 3550 §6.5).
+    out.push(ITEMS_END);
+    out.resize(start + (out.len() - start).next_multiple_of(4), ITEMS_END);
+    finish(out, start);
 }
 
 /// A receiver report; blocks above the 31 that one packet holds are left out.
-pub fn receiver_report(sender: u32, blocks: &[ReportBlock]) -> BytesMut {
-    let reports = blocks.iter().take(31).map(|block| ReceptionReport {
-        ssrc: block.ssrc,
-        fraction_lost: block.fraction_lost,
-        total_lost: block.lost & 0x00ff_ffff,
-        last_sequence_number: block.highest,
-        jitter: block.jitter,
-        last_sender_report: block.last_sr,
-        delay: block.delay,
-    });
-    to_bytes(&[Box::new(ReceiverReport { ssrc: sender, reports: reports.collect(), ..ReceiverReport::default() })])
+pub fn receiver_report(out: &mut Vec<u8>, sender: u32, blocks: &[ReportBlock]) {
+    let blocks = &blocks[..blocks.len().min(31)];
+    let start = begin(out, blocks.len() as u8, RR);
+    words(out, &[sender]);
+    for block in blocks {
+        let lost = u32::from(block.fraction_lost) << 24 | block.lost & 0x00ff_ffff;
+        words(out, &[block.ssrc, lost, block.highest, block.jitter, block.last_sr, block.delay]);
+    }
+    finish(out, start);
 }
 
-/// Asks for packets again; `missing` in ascending order packs best.
-pub fn nack(sender: u32, ssrc: u32, missing: &[u16]) -> BytesMut {
-    let mut nacks: Vec<NackPair> = Vec::new();
-    for &sequence in missing {
-        let Some(last) = nacks.last_mut() else {
-            nacks.push(NackPair { packet_id: sequence, lost_packets: 0 });
-            continue;
-        };
-        match sequence.wrapping_sub(last.packet_id) {
-            0 => {}
-            ahead @ 1..=16 => last.lost_packets |= 1 << (ahead - 1),
-            _ => nacks.push(NackPair { packet_id: sequence, lost_packets: 0 }),
+/// Asks for packets again; `missing` in ascending order packs best. As many as a packet holds, 253 times up to 17.
+pub fn nack(out: &mut Vec<u8>, sender: u32, ssrc: u32, missing: &[u16]) {
+    let start = begin(out, NACK, RTPFB);
+    words(out, &[sender, ssrc]);
+    let mut rest = missing.iter().copied().peekable();
+    let mut entries = 0;
+    while let Some(first) = rest.next_if(|_| entries < MAX_NACKS) {
+        let mut mask = 0_u16;
+        while let Some(ahead) = rest.peek().map(|next| next.wrapping_sub(first)).filter(|ahead| *ahead <= 16) {
+            mask |= 1_u16.checked_shl(u32::from(ahead.wrapping_sub(1))).unwrap_or(0);
+            rest.next();
         }
+        words(out, &[u32::from(first) << 16 | u32::from(mask)]);
+        entries += 1;
     }
-    to_bytes(&[Box::new(TransportLayerNack { sender_ssrc: sender, media_ssrc: ssrc, nacks })])
+    finish(out, start);
 }
 
 /// Asks for a key frame.
-pub fn pli(sender: u32, ssrc: u32) -> BytesMut {
-    to_bytes(&[Box::new(PictureLossIndication { sender_ssrc: sender, media_ssrc: ssrc })])
+pub fn pli(out: &mut Vec<u8>, sender: u32, ssrc: u32) {
+    let start = begin(out, PLI, PSFB);
+    words(out, &[sender, ssrc]);
+    finish(out, start);
 }
 
 /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1) of arrivals in ascending order of their numbers.
-/// Of none, or of numbers further apart than the packet can say, there is none.
-pub fn twcc(sender: u32, ssrc: u32, count: u8, base: u64, packets: &[TwccPacket]) -> Option<Vec<u8>> {
+/// Of none, or of numbers or times further apart than the packet can say, nothing is written, and false comes back.
+pub fn twcc(out: &mut Vec<u8>, sender: u32, ssrc: u32, count: u8, base: u64, packets: &[TwccPacket]) -> bool {
+    let start = out.len();
+    let written = write_twcc(out, sender, ssrc, count, base, packets).is_some();
+    if !written {
+        out.truncate(start);
+    }
+    written
+}
+
+fn write_twcc(out: &mut Vec<u8>, sender: u32, ssrc: u32, count: u8, base: u64, packets: &[TwccPacket]) -> Option<()> {
     let (first, last) = (packets.first()?, packets.last()?);
     let statuses = u16::try_from(last.number.checked_sub(base)? + 1).ok().filter(|count| *count <= MAX_STATUSES)?;
     let reference = first.arrival_us / REFERENCE_US;
-    let (symbols, deltas) = statuses_and_deltas(base, statuses, reference * REFERENCE_US, packets)?;
-
-    let mut out = vec![0x80 | TWCC_FORMAT, RTPFB, 0, 0];
-    out.extend_from_slice(&sender.to_be_bytes());
-    out.extend_from_slice(&ssrc.to_be_bytes());
-    out.extend_from_slice(&(base as u16).to_be_bytes());
-    out.extend_from_slice(&statuses.to_be_bytes());
-    out.extend_from_slice(&(((reference as u32) << 8) | u32::from(count)).to_be_bytes());
+    let start = begin(out, TWCC, RTPFB);
+    words(out, &[sender, ssrc, u32::from(base as u16) << 16 | u32::from(statuses)]);
+    words(out, &[(reference as u32) << 8 | u32::from(count)]);
     // Two-bit vectors of seven; the status count says how many of the last one's are real.
-    for seven in symbols.chunks(7) {
-        let vector = (0..7).fold(0b11, |bits: u16, at| bits << 2 | seven.get(at).copied().map_or(0, u16::from));
-        out.extend_from_slice(&vector.to_be_bytes());
-    }
-    out.extend_from_slice(&deltas);
-    pad(&mut out);
-    Some(out)
-}
-
-/// A symbol for each number, and the receive deltas in 250 µs. Rounding errors are carried on, not added up.
-fn statuses_and_deltas(base: u64, statuses: u16, start_us: u64, packets: &[TwccPacket]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let mut symbols = vec![NOT_RECEIVED; usize::from(statuses)];
-    let mut deltas = Vec::with_capacity(packets.len());
-    let mut at = start_us / DELTA_US;
+    let vectors = out.len();
+    out.resize(vectors + 2 * usize::from(statuses).div_ceil(7), 0);
+    out[vectors..].iter_mut().step_by(2).for_each(|byte| *byte = 0b11 << 6);
+    let mut at = reference * REFERENCE_US / DELTA_US;
     for packet in packets {
         let ticks = (packet.arrival_us + DELTA_US / 2) / DELTA_US;
+        // Rounding errors are carried on, not added up.
         let delta = i16::try_from(ticks as i64 - at as i64).ok()?;
         at = ticks;
-        let symbol = symbols.get_mut(usize::try_from(packet.number.checked_sub(base)?).ok()?)?;
-        match u8::try_from(delta) {
+        let place = usize::try_from(packet.number.checked_sub(base)?).ok()?;
+        let symbol = match u8::try_from(delta) {
             Ok(small) => {
-                *symbol = SMALL;
-                deltas.push(small);
+                out.push(small);
+                SMALL
             }
             Err(_) => {
-                *symbol = LARGE;
-                deltas.extend_from_slice(&delta.to_be_bytes());
+                out.extend_from_slice(&delta.to_be_bytes());
+                LARGE
             }
-        }
+        };
+        let (vector, shift) = (vectors + 2 * (place / 7), 12 - 2 * (place % 7));
+        let bits = (u16::from(symbol) << shift).to_be_bytes();
+        out[vector] |= bits[0];
+        out[vector + 1] |= bits[1];
     }
-    Some((symbols, deltas))
+    pad(out, start);
+    finish(out, start);
+    Some(())
 }
 
-/// Fills up to whole words, says so in the header, and sets the length.
-fn pad(out: &mut Vec<u8>) {
-    let padding = out.len().wrapping_neg() % 4;
+/// A packet's head, whose length is written by [`finish`].
+fn begin(out: &mut Vec<u8>, format: u8, kind: u8) -> usize {
+    out.extend_from_slice(&[0x80 | format, kind, 0, 0]);
+    out.len() - 4
+}
+
+fn words(out: &mut Vec<u8>, words: &[u32]) {
+    words.iter().for_each(|word| out.extend_from_slice(&word.to_be_bytes()));
+}
+
+fn finish(out: &mut [u8], start: usize) {
+    let length = ((out.len() - start) / 4 - 1) as u16;
+    out[start + 2..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Fills up to whole words, and says so in the head.
+fn pad(out: &mut Vec<u8>, start: usize) {
+    let padding = (out.len() - start).wrapping_neg() % 4;
     if padding > 0 {
-        out.resize(out.len() + padding, 0);
-        out[0] |= 0x20;
-        if let Some(last) = out.last_mut() {
-            *last = padding as u8;
-        }
+        out.resize(out.len() + padding - 1, 0);
+        out.push(padding as u8);
+        out[start] |= 0x20;
     }
-    let words = (out.len() / 4 - 1) as u16;
-    out[2..4].copy_from_slice(&words.to_be_bytes());
 }
 
-const RTPFB: u8 = 205;
-const TWCC_FORMAT: u8 = 15;
+const TWCC: u8 = 15;
 const REFERENCE_US: u64 = 64_000;
 const DELTA_US: u64 = 250;
 const MAX_STATUSES: u16 = 4096;
-const NOT_RECEIVED: u8 = 0;
+const MAX_NACKS: usize = 253;
 const SMALL: u8 = 1;
 const LARGE: u8 = 2;
 
@@ -155,7 +158,8 @@ mod tests {
                 TwccPacket { number, arrival_us: arrival }
             }).collect();
             let base = packets[0].number - 1;
-            let bytes = twcc(1, 2, 3, base, &packets).unwrap();
+            let mut bytes = Vec::new();
+            prop_assert!(twcc(&mut bytes, 1, 2, 3, base, &packets));
             prop_assert_eq!(bytes.len() % 4, 0);
             let read = TransportLayerCc::unmarshal(&mut &bytes[..]).unwrap();
             prop_assert_eq!(read.base_sequence_number, base as u16);
@@ -174,8 +178,10 @@ mod tests {
 
     #[test]
     fn of_no_arrival_there_is_no_feedback() {
-        assert_eq!(twcc(1, 2, 3, 0, &[]), None);
+        let mut out = vec![1];
+        assert!(!twcc(&mut out, 1, 2, 3, 0, &[]));
         let far = TwccPacket { number: 1 << 20, arrival_us: 0 };
-        assert_eq!(twcc(1, 2, 3, 0, &[far]), None);
+        assert!(!twcc(&mut out, 1, 2, 3, 0, &[far]));
+        assert_eq!(out, [1]);
     }
 }

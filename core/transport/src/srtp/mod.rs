@@ -87,6 +87,13 @@ impl Sender {
         Ok(end)
     }
 
+    /// Protects an RTP packet whose source and 48-bit index (RFC 3711 §3.3.1) the caller knows: for streams that are numbered here,
+    /// so that nothing is looked up. `packet` ends with [`Self::overhead`] bytes of room; its first `header` bytes stay in clear.
+    /// An index must never be given twice for a source.
+    pub fn seal_rtp(&mut self, packet: &mut [u8], header: usize, ssrc: u32, index: u64) -> Result<(), SrtpError> {
+        self.rtp.seal(packet, header, ssrc, index)
+    }
+
     /// Protects a compound RTCP packet; it grows by the tag and the index.
     pub fn protect_rtcp(&mut self, packet: &mut Vec<u8>) -> Result<(), SrtpError> {
         if self.rtcp_index > MAX_RTCP_INDEX {

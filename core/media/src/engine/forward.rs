@@ -1,0 +1,43 @@
+//! Handing on: what publishers sent goes to their viewers.
+
+use std::time::Instant;
+
+use super::Engine;
+use crate::arena::Key;
+
+impl Engine {
+    /// Hands on what was taken in since the last time, viewer by viewer. True: the egress is full; send it, clear it, and call again.
+    pub fn forward(&mut self, now: Instant) -> bool {
+        while let Some(key) = self.waiting.front().copied() {
+            let (tracks, mut onward) = self.split(now);
+            if let Some(track) = tracks.get_mut(key) {
+                let more = track.forward(&mut onward);
+                if track.has_changed() {
+                    self.stirred.insert(key);
+                }
+                if more {
+                    return true;
+                }
+            }
+            self.waiting.pop_front();
+        }
+        self.waiting_bytes = 0;
+        false
+    }
+
+    /// Whether so much was taken in that it should be handed on before there is more.
+    pub fn is_full(&self) -> bool {
+        self.waiting_bytes >= MAX_WAITING
+    }
+
+    /// Something came of a track.
+    pub(super) fn wait_for_forward(&mut self, track: Key, bytes: usize) {
+        self.waiting_bytes += bytes;
+        if !self.waiting.contains(&track) {
+            self.waiting.push_back(track);
+        }
+    }
+}
+
+/// A fraction of what an encoding's ring holds: what waits must not be overwritten there.
+const MAX_WAITING: usize = 256 << 10;
