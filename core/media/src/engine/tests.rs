@@ -327,6 +327,29 @@ fn sequences(packets: &[(Header, Vec<u8>)]) -> Vec<u16> {
 }
 
 #[test]
+fn a_burst_leaves_as_one_run_for_each_viewer() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    let viewers = [world.viewer("camera", Limits::default()), world.viewer("camera", Limits::default())];
+    world.send(publisher, &Picture::new(9, 1).key().bytes());
+    viewers.into_iter().for_each(|viewer| drop(world.received(viewer)));
+    for (sequence, longer) in [(2, 900), (3, 901), (4, 901), (5, 20)] {
+        let mut packet = Picture::new(9, sequence).bytes();
+        packet.resize(packet.len() + longer, 7);
+        let (path, mut sealed) = (world.clients[publisher].path, world.clients[publisher].peer.seal_rtp(&packet));
+        world.engine.handle_datagram(world.now, path, &mut sealed);
+    }
+    assert!(!world.engine.forward(world.now));
+    let runs: Vec<_> = world.engine.egress().runs().map(|run| (run.path, run.count())).collect();
+    assert_eq!(runs, viewers.map(|viewer| (world.clients[viewer].path, 4)));
+    world.pump();
+    for viewer in viewers {
+        let lengths: Vec<_> = world.received(viewer).iter().map(|(_, payload)| payload.len()).collect();
+        assert_eq!(lengths, [908, 909, 909, 28], "padding is not payload");
+    }
+}
+
+#[test]
 fn a_picture_reaches_every_viewer_from_its_key_frame_on() {
     let mut world = World::new();
     let publisher = world.publisher("camera", &[]);
@@ -624,7 +647,7 @@ fn a_viewer_cannot_ask_for_a_flood() {
     world.send(publisher, &Picture::new(9, 1).key().bytes());
     let got = world.received(viewer);
     (0..800).for_each(|_| {
-        world.send_rtcp(viewer, &written(|out| write::nack(out, 1, got[0].0.ssrc, &[got[0].0.sequence])))
+        world.send_rtcp(viewer, &written(|out| write::nack(out, 1, got[0].0.ssrc, &[got[0].0.sequence])));
     });
     assert_eq!(world.received(viewer).len(), 500);
     assert_eq!(world.dropped(DropReason::TooManyRepairs), 300);
