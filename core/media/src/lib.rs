@@ -16,6 +16,7 @@ mod negotiate;
 mod numbers;
 mod packet;
 mod pending;
+mod pipe;
 mod policer;
 mod publish;
 mod rate;
