@@ -27,6 +27,12 @@ pub(crate) struct Arena<T> {
     next_serial: u32,
 }
 
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Arena<T> {
     pub(crate) fn new() -> Self {
         Self { places: Vec::new(), free: Vec::new(), next_serial: 1 }
@@ -68,6 +74,12 @@ impl<T> Arena<T> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.places.iter().flatten().map(|(_, thing)| thing)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+        let places = (0..).zip(&mut self.places);
+        places
+            .filter_map(|(index, place)| place.as_mut().map(|(serial, thing)| (Key { index, serial: *serial }, thing)))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -30,6 +30,8 @@ pub(crate) struct Encoding {
     missing: Missing,
     last_packet: Option<Instant>,
     start: Instant,
+    /// It was not wanted for a while: what did not come then is not missing.
+    resumed: bool,
 }
 
 /// How a track's packets are to be read.
@@ -65,19 +67,39 @@ impl Encoding {
             missing: Missing::default(),
             last_packet: None,
             start: now,
+            resumed: false,
         }
     }
 
     /// The publisher sends it under this source from now on. Another one than before is another count of everything.
     pub(crate) fn bind(&mut self, ssrc: u32) {
         if self.ssrc.replace(ssrc).is_some_and(|before| before != ssrc) {
-            self.origin.life += 1;
-            self.receive = Receive::new();
-            self.missing = Missing::default();
-            self.ring = Ring::new(self.keep);
+            self.begin_anew(self.origin.life + 1);
             self.rtx_ssrc = None;
             self.keys.want();
         }
+    }
+
+    /// It comes over a pipe, where another engine says which life of it this is. False: one that is over.
+    pub(crate) fn go_on(&mut self, life: u32) -> bool {
+        if life > self.origin.life {
+            self.begin_anew(life);
+        }
+        life == self.origin.life
+    }
+
+    /// Nobody here wants it any more, for now.
+    pub(crate) fn rest(&mut self) {
+        self.missing = Missing::default();
+        self.keys.satisfied();
+        self.resumed = true;
+    }
+
+    fn begin_anew(&mut self, life: u32) {
+        self.origin.life = life;
+        self.receive = Receive::new();
+        self.missing = Missing::default();
+        self.ring = Ring::new(self.keep);
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -106,9 +128,25 @@ impl Encoding {
         reading: Reading<'_>,
         repaired: bool,
     ) -> Received<'a> {
+        let number = self.receive.peek(header.sequence);
+        self.receive_as(now, number, header, bytes, reading, repaired)
+    }
+
+    /// Takes a packet whose extended number is known.
+    pub(crate) fn receive_as<'a>(
+        &mut self,
+        now: Instant,
+        number: u64,
+        header: Header,
+        bytes: &'a [u8],
+        reading: Reading<'_>,
+        repaired: bool,
+    ) -> Received<'a> {
         let Ok(payload) = header.payload(bytes) else { return Received::Dropped(DropReason::Malformed) };
-        let highest = self.receive.highest();
-        let Some(number) = self.receive.note(header.sequence) else { return Received::Dropped(DropReason::Duplicate) };
+        let highest = self.receive.highest().filter(|_| !std::mem::take(&mut self.resumed));
+        if !self.receive.note(number) {
+            return Received::Dropped(DropReason::Duplicate);
+        }
         self.last_packet = Some(now);
         self.rate.note(now, bytes.len());
         if !repaired {
@@ -131,6 +169,11 @@ impl Encoding {
     /// Whether a packet that is sent again was missing at all: most are a browser probing the network.
     pub(crate) fn is_missing(&self, sequence: u16) -> bool {
         self.missing.has(self.receive.peek(sequence))
+    }
+
+    /// The extended number that a sequence number would have.
+    pub(crate) fn number(&self, sequence: u16) -> u64 {
+        self.receive.peek(sequence)
     }
 
     /// What is to be asked for again.

@@ -33,7 +33,7 @@ mod transport;
 pub use egress::{Egress, Run};
 pub use engine::{Engine, EngineConfig, Event, RouterEvent, Subscription};
 pub use entropy::Entropy;
-pub use ids::{RouterId, TransportId};
+pub use ids::{PipeId, RouterId, TransportId};
 pub use lockgate_transport::CloseReason;
 pub use lockgate_transport::dtls::{Certificate, EngineKind};
 pub use lockgate_transport::ice::Path;

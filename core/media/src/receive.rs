@@ -34,22 +34,21 @@ impl Receive {
         }
     }
 
-    /// The packet's extended number; none if it came before or is too old to tell.
-    pub(crate) fn note(&mut self, sequence: u16) -> Option<u64> {
-        let number = self.numbers.peek(sequence);
+    /// Takes note of a packet by its extended number; false if it came before or is too old to tell.
+    pub(crate) fn note(&mut self, number: u64) -> bool {
         match self.numbers.highest() {
             None => self.first = Some(number),
-            Some(highest) if number + BITS <= highest => return None,
+            Some(highest) if number + BITS <= highest => return false,
             Some(highest) if number > highest => {
-                (highest + 1..number.min(highest + BITS)).for_each(|gone| self.set(gone, false));
+                (highest + 1..number.min(highest + BITS + 1)).for_each(|gone| self.set(gone, false));
             }
-            Some(_) if self.has(number) => return None,
+            Some(_) if self.has(number) => return false,
             Some(_) => {}
         }
-        self.numbers.extend(sequence);
+        self.numbers.note(number);
         self.set(number, true);
         self.received += 1;
-        Some(number)
+        true
     }
 
     /// The extended number that a sequence number would have.
@@ -128,6 +127,8 @@ mod tests {
 
     use super::*;
 
+    const FIRST: u64 = 1 << 16;
+
     proptest! {
         #[test]
         fn every_number_is_taken_once(steps in proptest::collection::vec(-60_i16..90, 1..300), start in any::<u16>()) {
@@ -135,7 +136,7 @@ mod tests {
             let mut sequence = start;
             for step in steps {
                 let number = receive.peek(sequence);
-                prop_assert_eq!(receive.note(sequence).is_some(), seen.insert(number));
+                prop_assert_eq!(receive.note(number), seen.insert(number));
                 sequence = sequence.wrapping_add_signed(step);
             }
         }
@@ -144,20 +145,21 @@ mod tests {
     #[test]
     fn a_jump_forgets_what_was_a_whole_window_ago() {
         let mut receive = Receive::new();
-        receive.note(5).unwrap();
-        receive.note(5 + 3000).unwrap();
-        assert!(receive.note(5 + 2900).is_some(), "its bit stood for 5 + 852 before");
-        assert_eq!(receive.note(6), None, "too old");
+        assert!(receive.note(FIRST + 5));
+        assert!(receive.note(FIRST + 5 + 3000));
+        assert!(receive.note(FIRST + 5 + 2900), "its bit stood for 852 before");
+        assert!(receive.note(FIRST + 5 + BITS), "its bit stood for the very first one");
+        assert!(!receive.note(FIRST + 6), "too old");
     }
 
     #[test]
     fn the_report_counts_loss_since_the_last_one() {
         let now = Instant::now();
         let mut receive = Receive::new();
-        [0, 1, 3].into_iter().for_each(|sequence| assert!(receive.note(sequence).is_some()));
+        [0, 1, 3].into_iter().for_each(|number| assert!(receive.note(FIRST + number)));
         let report = receive.report(now, 9).unwrap();
         assert_eq!((report.lost, report.fraction_lost, report.highest), (1, 64, 3));
-        receive.note(4);
+        receive.note(FIRST + 4);
         let report = receive.report(now, 9).unwrap();
         assert_eq!((report.lost, report.fraction_lost), (1, 0));
     }

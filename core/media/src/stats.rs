@@ -66,6 +66,12 @@ reasons! {
     TooLong = "too-long",
     /// The recorder does not keep up.
     Recorder = "recorder-overload",
+    /// Another worker does not keep up with what it is piped.
+    PipeOverflow = "pipe-overflow",
+    /// Came over a pipe and is no frame.
+    PipeFrame = "pipe-frame",
+    /// Came over a pipe, about a track that is not there.
+    PipeTrack = "pipe-track",
 }
 
 /// What an engine counted since it began, and what it holds.
@@ -93,6 +99,14 @@ pub struct Counters {
     pub tracks: u64,
     /// Tracks that are sent to somebody.
     pub subscriptions: u64,
+    /// Pipes to other engines that are there.
+    pub pipes: u64,
+    /// RTP packets for which there was a pipe to go out over.
+    pub piped_out: u64,
+    /// RTP packets that came in over pipes.
+    pub piped_in: u64,
+    /// How much longer than the quickest ones those were on their way, summed up, in µs.
+    pub piped_delay: u64,
     /// Datagrams that the system did not take.
     pub unsent: u64,
     /// See [`Self::drops`].
@@ -127,6 +141,10 @@ impl Counters {
             (&mut self.routers, other.routers),
             (&mut self.tracks, other.tracks),
             (&mut self.subscriptions, other.subscriptions),
+            (&mut self.pipes, other.pipes),
+            (&mut self.piped_out, other.piped_out),
+            (&mut self.piped_in, other.piped_in),
+            (&mut self.piped_delay, other.piped_delay),
             (&mut self.unsent, other.unsent),
         ];
         pairs

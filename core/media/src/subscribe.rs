@@ -103,6 +103,11 @@ impl Subscribe {
         self.lines.iter().filter_map(Line::used).map(|used| used.track)
     }
 
+    /// Who caused that a track is sent.
+    pub(crate) fn cause_of(&self, track: Key) -> Option<u64> {
+        self.lines.iter().filter_map(Line::used).find(|used| used.track == track).map(|used| used.cause)
+    }
+
     pub(crate) fn has(&self, track: Key) -> bool {
         self.tracks().any(|own| own == track)
     }

@@ -162,6 +162,11 @@ impl Subscription {
         self.target.filter(|target| current != Some(*target))
     }
 
+    /// The encoding that was chosen.
+    pub(crate) fn target(&self) -> Option<u8> {
+        self.target
+    }
+
     /// The encoding that is being sent.
     pub(crate) fn sent_encoding(&self) -> Option<u8> {
         self.current().filter(|_| self.open).map(|origin| origin.encoding)

@@ -2,6 +2,8 @@
 //!
 //! Packets of one publisher come in here and leave for everybody who may have them; what is needed of the publisher is gathered.
 
+mod piping;
+
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
@@ -14,17 +16,20 @@ use crate::egress::Egress;
 use crate::encoding::{Encoding, Reading, Received};
 use crate::packet::Packet;
 use crate::pending::{Kind, Pending, Waiting};
+use crate::pipe::{Announced, Pipes};
 use crate::policer::Policer;
 use crate::stats::{Counters, DropReason};
 use crate::subscription::{Limits, Next, Source, Subscription};
 use crate::tap::{Tap, TapBuffer, Tapped};
 use crate::transport::Transport;
 
+pub(crate) use piping::Feed;
+
 /// A published track.
 pub(crate) struct Track {
     pub(crate) id: TrackId,
     pub(crate) router: Key,
-    pub(crate) publisher: Key,
+    pub(crate) feed: Feed,
     pub(crate) codec: CodecLine,
     pub(crate) encodings: Vec<Encoding>,
     pub(crate) subscriptions: Vec<Subscription>,
@@ -33,6 +38,9 @@ pub(crate) struct Track {
     policer: Option<Policer>,
     tap: Option<Tap>,
     pending: Pending,
+    /// The engines that were told of it.
+    told: Vec<piping::Told>,
+    remote: piping::Remote,
     /// Whether some viewer's layer may have changed.
     changed: bool,
 }
@@ -45,6 +53,7 @@ pub(crate) struct Onward<'a> {
     pub(crate) egress: &'a mut Egress,
     pub(crate) counters: &'a mut Counters,
     pub(crate) recorder: &'a mut TapBuffer,
+    pub(crate) pipes: &'a mut Pipes,
 }
 
 /// What is to be told of a viewer's layer.
@@ -59,7 +68,7 @@ impl Track {
         now: Instant,
         id: TrackId,
         router: Key,
-        publisher: Key,
+        feed: Feed,
         codec: CodecLine,
         ids: ExtensionMap,
         encodings: u8,
@@ -69,7 +78,7 @@ impl Track {
         Self {
             id,
             router,
-            publisher,
+            feed,
             codec,
             encodings,
             subscriptions: Vec::new(),
@@ -78,8 +87,18 @@ impl Track {
             policer: None,
             tap: None,
             pending: Pending::default(),
+            told: Vec::new(),
+            remote: piping::Remote::default(),
             changed: false,
         }
+    }
+
+    /// A track of another engine.
+    pub(crate) fn announced(now: Instant, router: Key, feed: Feed, announced: &Announced<'_>) -> Self {
+        let (id, codec) = (announced.id.clone(), announced.codec_line());
+        let mut track = Self::new(now, id, router, feed, codec, announced.ids, announced.encodings);
+        track.muted = announced.muted;
+        track
     }
 
     pub(crate) fn kind(&self) -> MediaKind {
@@ -104,27 +123,35 @@ impl Track {
         let reading = Reading { codec: self.codec.codec, ids: &self.ids, repairs: self.repairs() };
         let Some(encoding) = self.encodings.get_mut(index) else { return };
         let first = !encoding.is_alive(onward.now);
-        match encoding.receive(onward.now, header, bytes, reading, repaired) {
+        let received = encoding.receive(onward.now, header, bytes, reading, repaired);
+        if let Received::Packet(_) = &received {
+            onward.counters.packets_in += 1;
+            onward.counters.bytes_in += bytes.len() as u64;
+            if first {
+                self.aim(onward.now, LayerReason::Source);
+                self.tell_rates(onward.now, onward.pipes, onward.counters);
+            }
+        }
+        self.take(onward, index, bytes, received);
+    }
+
+    fn take(&mut self, onward: &mut Onward<'_>, index: usize, bytes: &[u8], received: Received<'_>) {
+        match received {
             Received::Dropped(reason) => onward.counters.drop(reason),
+            _ if self.muted => onward.counters.drop(DropReason::Muted),
             Received::Padding(number) => {
                 onward.counters.drop(DropReason::Padding);
-                self.pending.push_nothing(encoding.origin(), number);
+                self.pipe(onward, index, number, bytes);
+                self.pending.push_nothing(self.encodings[index].origin(), number);
             }
             Received::Packet(packet) => {
-                onward.counters.packets_in += 1;
-                onward.counters.bytes_in += bytes.len() as u64;
-                if first {
-                    self.aim(onward.now, LayerReason::Source);
-                }
-                self.take(onward, index, &packet);
+                self.pipe(onward, index, packet.number, bytes);
+                self.take_packet(onward, index, &packet);
             }
         }
     }
 
-    fn take(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>) {
-        if self.muted {
-            return onward.counters.drop(DropReason::Muted);
-        }
+    fn take_packet(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>) {
         let key = self.kind() == MediaKind::Audio || packet.facts.key_frame;
         self.record_packet(onward, index, packet, key);
         self.pending.push(self.encodings[index].origin(), packet, key);
@@ -167,6 +194,7 @@ impl Track {
         if let Some(tap) = &self.tap {
             tap.take_report(onward.recorder, onward.at, origin, info);
         }
+        self.pipe_report(onward, origin, info);
         for subscription in &self.subscriptions {
             let Some(report) = subscription.sender_report(origin, info) else { continue };
             let transport = onward.transports.get_mut(subscription.transport);
@@ -205,13 +233,14 @@ impl Track {
             return None;
         }
         let top = usize::from(limits.max_layer.spatial).min(self.encodings.len() - 1);
-        let fits = |encoding: &mut Encoding| limits.max_bitrate.is_none_or(|max| encoding.rate.rate(now) <= max);
-        let candidates = self.encodings[..=top].iter_mut().enumerate();
-        let mut fitting =
-            candidates.filter_map(|(index, encoding)| fits(encoding).then(|| (index as u8, encoding.is_alive(now))));
-        let first = fitting.next()?;
-        let best = std::iter::once(first).chain(fitting).filter(|(_, alive)| *alive).last();
-        Some(best.unwrap_or(first).0)
+        let (mut first, mut best) = (None, None);
+        for index in 0..=top {
+            if limits.max_bitrate.is_none_or(|max| self.rate(now, index) <= max.0) {
+                first = first.or(Some(index as u8));
+                best = self.is_alive(now, index).then_some(index as u8).or(best);
+            }
+        }
+        best.or(first)
     }
 
     /// The limits of a viewer; what they forbid ends here.

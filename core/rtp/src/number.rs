@@ -10,11 +10,16 @@ impl Unwrapper {
     /// The extended number. The first one is put one cycle up, so that what was reordered before it still has a place below.
     pub fn extend(&mut self, sequence: u16) -> u64 {
         let extended = self.peek(sequence);
-        self.highest = Some(self.highest.map_or(extended, |highest| highest.max(extended)));
+        self.note(extended);
         extended
     }
 
-    /// The same without taking note of it.
+    /// Takes note of a number that is extended already.
+    pub fn note(&mut self, extended: u64) {
+        self.highest = Some(self.highest.map_or(extended, |highest| highest.max(extended)));
+    }
+
+    /// The extended number that a sequence number would have.
     pub fn peek(&self, sequence: u16) -> u64 {
         let Some(highest) = self.highest else { return (1 << 16) + u64::from(sequence) };
         let ahead = i64::from(sequence.wrapping_sub(highest as u16) as i16);

@@ -67,6 +67,9 @@ pub enum CloseReason {
     /// An offer was not answered, nor was its repetition.
     #[error("an offer was not answered in time")]
     NoAnswer,
+    /// The thread that carried it is gone or stands still.
+    #[error("the media worker is gone")]
+    WorkerGone,
 }
 
 /// Why a datagram was not taken.

@@ -13,6 +13,7 @@ use crate::ids::{RouterId, TransportId};
 use crate::negotiate::NegotiateError;
 use crate::publish::Publish;
 use crate::subscribe::Subscribe;
+use crate::track::Feed;
 use crate::transport::{Role, Transport};
 
 impl Engine {
@@ -25,6 +26,7 @@ impl Engine {
     pub fn close_router(&mut self, now: Instant, router: RouterId) {
         let Some(router) = self.routers.remove(Key::from_u64(router.0)) else { return };
         router.transports.into_iter().for_each(|transport| self.remove_transport(now, transport));
+        router.pipes.into_iter().for_each(|pipe| self.remove_pipe(now, pipe));
     }
 
     /// Makes a transport for a publisher. None if the router is gone.
@@ -71,25 +73,26 @@ impl Engine {
 
     /// Stops or resumes a track for all its viewers.
     pub fn set_muted(&mut self, router: RouterId, track: &TrackId, muted: bool) {
-        if let Some(track) = self.find_track(router, track).and_then(|key| self.tracks.get_mut(key)) {
+        let Some(key) = self.find_own(router, track) else { return };
+        if let Some(track) = self.tracks.get_mut(key) {
             track.set_muted(muted);
-            let publisher = track.publisher;
-            self.hurry(publisher);
+            track.tell_muted(&mut self.pipes, &mut self.counters);
+            self.hurry(key);
         }
     }
 
     /// Sends a track to the recorder, under this number.
     pub fn record(&mut self, now: Instant, router: RouterId, track: &TrackId, number: TrackNumber) {
-        if let Some(track) = self.find_track(router, track).and_then(|key| self.tracks.get_mut(key)) {
+        let Some(key) = self.find_own(router, track) else { return };
+        if let Some(track) = self.tracks.get_mut(key) {
             track.record(now, number);
-            let publisher = track.publisher;
-            self.hurry(publisher);
+            self.hurry(key);
         }
     }
 
     /// Sends a track to the recorder no more.
     pub fn record_no_more(&mut self, now: Instant, router: RouterId, track: &TrackId) {
-        let (key, at) = (self.find_track(router, track), self.at(now));
+        let (key, at) = (self.find_own(router, track), self.at(now));
         if let Some(track) = key.and_then(|key| self.tracks.get_mut(key)) {
             track.record_no_more(&mut self.recorder, at);
         }
@@ -97,22 +100,36 @@ impl Engine {
 
     /// Asks for a key frame for the recorder.
     pub fn request_key_frame(&mut self, now: Instant, router: RouterId, track: &TrackId) {
-        if let Some(track) = self.find_track(router, track).and_then(|key| self.tracks.get_mut(key)) {
+        let Some(key) = self.find_own(router, track) else { return };
+        if let Some(track) = self.tracks.get_mut(key) {
             track.want_key_for_recorder(now);
-            let publisher = track.publisher;
-            self.hurry(publisher);
+            self.hurry(key);
         }
     }
 
-    pub(super) fn find_track(&self, router: RouterId, track: &TrackId) -> Option<Key> {
-        self.routers.get(Key::from_u64(router.0))?.tracks.get(track).copied()
+    /// A track whose publisher is here.
+    fn find_own(&self, router: RouterId, track: &TrackId) -> Option<Key> {
+        let key = self.routers.get(Key::from_u64(router.0))?.tracks.get(track).copied()?;
+        self.tracks.get(key)?.is_home().then_some(key)
     }
 
-    /// A publisher's next repair is due at once: somebody may want a key frame.
-    pub(super) fn hurry(&mut self, publisher: Key) {
-        if let Some((publish, _)) = self.transports.get_mut(publisher).and_then(Transport::publish_mut) {
-            publish.next_repair = Some(self.config.started);
-            self.touched.insert(publisher);
+    /// What a track's publisher is to be told is due at once: somebody may want a key frame.
+    pub(super) fn hurry(&mut self, track: Key) {
+        let (now, feed) = (self.config.started, self.tracks.get(track).map(|track| track.feed));
+        match feed {
+            Some(Feed::Publisher(publisher)) => {
+                if let Some((publish, _)) = self.transports.get_mut(publisher).and_then(Transport::publish_mut) {
+                    publish.next_repair = Some(now);
+                    self.touched.insert(publisher);
+                }
+            }
+            Some(Feed::Pipe(pipe, _)) => {
+                self.wishes.insert(track);
+                if let Some(pipe) = self.pipes.get_mut(pipe) {
+                    pipe.hurry(now);
+                }
+            }
+            None => {}
         }
     }
 
@@ -133,6 +150,7 @@ impl Engine {
         }
         if let Some(router) = self.routers.get_mut(router) {
             router.transports.retain(|own| *own != key);
+            router.forget_awaited_of(key);
         }
         self.transports.remove(key);
         self.demux.forget(key);

@@ -14,6 +14,7 @@ impl Engine {
                 let more = track.forward(&mut onward);
                 if track.has_changed() {
                     self.stirred.insert(key);
+                    self.wishes.insert(key);
                 }
                 if more {
                     return true;

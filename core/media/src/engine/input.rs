@@ -148,10 +148,11 @@ impl Engine {
                 }
             }
             Feedback::KeyFrameRequest { ssrc } => {
-                let Some(track) = track_of(ssrc).and_then(|track| self.tracks.get_mut(track)) else { return };
-                track.want_key_for(key);
-                let publisher = track.publisher;
-                self.hurry(publisher);
+                let Some(track_key) = track_of(ssrc) else { return };
+                if let Some(track) = self.tracks.get_mut(track_key) {
+                    track.want_key_for(key);
+                    self.hurry(track_key);
+                }
             }
             Feedback::Sender(_) | Feedback::Report(_) | Feedback::Bye { .. } => {}
         }

@@ -3,6 +3,7 @@
 mod commands;
 mod forward;
 mod input;
+mod pipes;
 mod publishing;
 mod subscribing;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::demux::Demux;
 use crate::egress::Egress;
 use crate::entropy::Entropy;
 use crate::ids::{RouterId, TransportId};
+use crate::pipe::Pipes;
 use crate::stats::Counters;
 use crate::tap::TapBuffer;
 use crate::track::{Onward, Track};
@@ -117,6 +119,9 @@ pub struct Engine {
     /// Tracks of which something came that was not handed on yet, and how many bytes in all.
     waiting: VecDeque<Key>,
     waiting_bytes: usize,
+    pipes: Pipes,
+    /// Tracks of other engines of which something else may be wanted.
+    wishes: KeySet,
     /// Where reports are put together.
     blocks: Vec<ReportBlock>,
     /// What transports that are gone had still to say.
@@ -127,6 +132,9 @@ pub struct Engine {
 pub(crate) struct Router {
     tracks: HashMap<TrackId, Key>,
     transports: Vec<Key>,
+    pipes: Vec<Key>,
+    awaited: Vec<pipes::Awaited>,
+    deferred: HashMap<TrackId, pipes::Deferred>,
 }
 
 impl Engine {
@@ -147,6 +155,8 @@ impl Engine {
             stirred: KeySet::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            pipes: Pipes::default(),
+            wishes: KeySet::default(),
             blocks: Vec::new(),
             farewells: VecDeque::new(),
         }
@@ -192,7 +202,8 @@ impl Engine {
         Counters {
             transports: self.transports.len() as u64,
             routers: self.routers.len() as u64,
-            tracks: self.tracks.len() as u64,
+            tracks: self.tracks.iter().filter(|track| track.is_home()).count() as u64,
+            pipes: self.pipes.len() as u64,
             subscriptions: self.tracks.iter().map(|track| track.subscriptions.len() as u64).sum(),
             ..self.counters.clone()
         }
@@ -208,6 +219,7 @@ impl Engine {
             egress: &mut self.egress,
             counters: &mut self.counters,
             recorder: &mut self.recorder,
+            pipes: &mut self.pipes,
         };
         (&mut self.tracks, onward)
     }

@@ -13,7 +13,7 @@ use crate::ids::TransportId;
 use crate::negotiate::{AcceptedTrack, AdmittedMedia, Answer, NegotiateError};
 use crate::publish::Line;
 use crate::subscribe::local;
-use crate::track::Track;
+use crate::track::{Feed, Track};
 use crate::transport::Transport;
 
 /// What becomes of an offered line.
@@ -69,7 +69,9 @@ impl Engine {
             let twice =
                 plans.iter().filter_map(|plan| plan.track.as_ref()).filter(|(other, _)| other == id).count() > 1;
             let own = publish.lines.iter().any(|line| line.id == *id);
-            if twice || (taken.contains_key(id) && !own) {
+            // One of another engine is about to end: its publisher has come here.
+            let here = taken.get(id).is_some_and(|track| self.tracks.get(*track).is_some_and(Track::is_home));
+            if twice || (here && !own) {
                 return Err(NegotiateError::TrackTaken(id.clone()));
             }
         }
@@ -111,20 +113,38 @@ impl Engine {
         let router = transport.router;
         let Some((publish, _)) = transport.publish_mut() else { return };
         let known = publish.lines.iter().find(|line| line.id == *id).map(|line| line.track);
-        let track = known.unwrap_or_else(|| {
-            let section = plan.section;
-            let make =
-                |_| Track::new(now, id.clone(), router, key, codec.clone(), section.extensions, section.encodings());
-            let track = self.tracks.insert_with(make);
-            publish.lines.push(Line::new(section, codec.clone(), track, id.clone()));
-            track
-        });
-        if let Some(router) = self.routers.get_mut(router) {
-            router.tracks.insert(id.clone(), track);
-        }
+        let track = match known {
+            Some(track) => track,
+            None => self.begin_track(now, key, router, plan.section, id, codec),
+        };
         if let Some(track) = self.tracks.get_mut(track) {
             track.set_max_bitrate(now, plan.admitted.and_then(|admitted| admitted.max_bitrate));
         }
+    }
+
+    fn begin_track(
+        &mut self,
+        now: Instant,
+        key: Key,
+        router_key: Key,
+        section: &Section,
+        id: &TrackId,
+        codec: &CodecLine,
+    ) -> Key {
+        if let Some(other) = self.routers.get(router_key).and_then(|router| router.tracks.get(id).copied()) {
+            self.end_remote(now, other);
+        }
+        let (feed, encodings) = (Feed::Publisher(key), section.encodings());
+        let make = |_| Track::new(now, id.clone(), router_key, feed, codec.clone(), section.extensions, encodings);
+        let track = self.tracks.insert_with(make);
+        if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
+            publish.lines.push(Line::new(section, codec.clone(), track, id.clone()));
+        }
+        if let Some(router) = self.routers.get_mut(router_key) {
+            router.tracks.insert(id.clone(), track);
+        }
+        self.announce(now, router_key, track);
+        track
     }
 
     fn answer(&mut self, key: Key, plans: &[Plan<'_>]) -> Result<Answer, NegotiateError> {
@@ -146,12 +166,21 @@ impl Engine {
     }
 
     fn end_track(&mut self, now: Instant, key: Key, track: Key) {
-        let at = self.at(now);
         if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
             publish.forget(track);
         }
+        let place = self.tracks.get(track).map(|track| (track.router, track.id.clone()));
+        self.remove_track(now, track);
+        if let Some((router, id)) = place {
+            self.install_deferred(now, router, &id);
+        }
+    }
+
+    pub(super) fn remove_track(&mut self, now: Instant, track: Key) {
+        let at = self.at(now);
         let Some(mut gone) = self.tracks.remove(track) else { return };
         gone.record_no_more(&mut self.recorder, at);
+        gone.tell_end(&mut self.pipes, &mut self.counters);
         if let Some(router) = self.routers.get_mut(gone.router) {
             router.tracks.remove(&gone.id);
         }

@@ -28,16 +28,15 @@ pub struct Subscription {
 
 impl Engine {
     /// Sends a track to a viewer. One that it gets already is offered again, with these limits. A track that is gone is passed over:
-    /// its end was told.
+    /// its end was told. With pipes to other engines it is waited for some seconds: it may not have been announced yet.
     pub fn subscribe(&mut self, now: Instant, transport: TransportId, wanted: Subscription) {
         let key = Key::from_u64(transport.0);
         let (ssrc, rtx_ssrc, random) =
             (self.config.entropy.ssrc(), self.config.entropy.ssrc(), self.config.entropy.u32());
         let Some(transport) = self.transports.get_mut(key) else { return };
-        let Some(track_key) =
-            self.routers.get(transport.router).and_then(|router| router.tracks.get(&wanted.track).copied())
-        else {
-            return;
+        let Some(router) = self.routers.get_mut(transport.router) else { return };
+        let Some(track_key) = router.tracks.get(&wanted.track).copied() else {
+            return router.await_track(now, key, wanted);
         };
         let (Some((subscribe, _)), Some(track)) = (transport.subscribe_mut(), self.tracks.get_mut(track_key)) else {
             return;
@@ -45,7 +44,8 @@ impl Engine {
         self.touched.insert(key);
         if subscribe.has(track_key) {
             subscribe.change(wanted.cause);
-            return track.set_limits(now, key, wanted.limits, LayerReason::Requested);
+            track.set_limits(now, key, wanted.limits, LayerReason::Requested);
+            return self.hurry(track_key);
         }
         let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
         let new = NewLine { track: track_key, id: wanted.track, stream, cause, codec, ssrc, rtx_ssrc };
@@ -59,12 +59,12 @@ impl Engine {
     pub fn unsubscribe(&mut self, transport: TransportId, track: &TrackId, cause: u64) {
         let key = Key::from_u64(transport.0);
         let Some(transport) = self.transports.get_mut(key) else { return };
-        let Some(track_key) = self.routers.get(transport.router).and_then(|router| router.tracks.get(track).copied())
-        else {
-            return;
-        };
+        let Some(router) = self.routers.get_mut(transport.router) else { return };
+        router.await_no_more(key, track);
+        let Some(track_key) = router.tracks.get(track).copied() else { return };
         if let Some(track) = self.tracks.get_mut(track_key) {
             track.unsubscribe(key);
+            self.wishes.insert(track_key);
         }
         if let Some((subscribe, _)) = transport.subscribe_mut() {
             subscribe.remove(track_key, Some(cause));
@@ -75,15 +75,15 @@ impl Engine {
     /// Sends more or less of a track.
     pub fn set_limits(&mut self, now: Instant, transport: TransportId, track: &TrackId, limits: Limits) {
         let key = Key::from_u64(transport.0);
-        let Some(router) = self.transports.get(key).and_then(|transport| self.routers.get(transport.router)) else {
-            return;
+        let Some(transport) = self.transports.get(key) else { return };
+        let Some(router) = self.routers.get_mut(transport.router) else { return };
+        let Some(track_key) = router.tracks.get(track).copied() else {
+            return router.await_within(key, track, limits);
         };
-        let Some(track_key) = router.tracks.get(track).copied() else { return };
         if let Some(track) = self.tracks.get_mut(track_key) {
             track.set_limits(now, key, limits, LayerReason::Requested);
-            let publisher = track.publisher;
             self.stirred.insert(track_key);
-            self.hurry(publisher);
+            self.hurry(track_key);
         }
     }
 
@@ -107,6 +107,7 @@ impl Engine {
             };
             let first = !subscription.is_agreed();
             subscription.set_format(one.format);
+            self.wishes.insert(one.track);
             if connected && first {
                 self.start_subscription(now, key, one.track);
             }
@@ -165,17 +166,18 @@ impl Engine {
     fn start_subscription(&mut self, now: Instant, key: Key, track_key: Key) {
         if let Some(track) = self.tracks.get_mut(track_key) {
             track.start_for(now, key);
-            let publisher = track.publisher;
-            self.hurry(publisher);
+            self.hurry(track_key);
         }
     }
 
     pub(super) fn end_subscriptions_of(&mut self, key: Key) {
         let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };
         let tracks: Vec<_> = subscribe.tracks().collect();
-        tracks
-            .into_iter()
-            .filter_map(|track| self.tracks.get_mut(track).map(|track| track.unsubscribe(key)))
-            .for_each(drop);
+        for track_key in tracks {
+            if let Some(track) = self.tracks.get_mut(track_key) {
+                track.unsubscribe(key);
+                self.wishes.insert(track_key);
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 
+mod pipes;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

@@ -15,7 +15,7 @@ use crate::transport::{Role, Transport};
 impl Engine {
     /// When [`Self::handle_timeout`] is to be called next; earlier does no harm. To be asked after draining.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.due.peek().map(|Reverse((due, _))| *due)
+        self.due.peek().map(|Reverse((due, _))| *due).into_iter().chain(self.pipes.next_timeout()).min()
     }
 
     /// Lets time act.
@@ -31,6 +31,7 @@ impl Engine {
             transport.scheduled = None;
             self.act_on(now, key);
         }
+        self.handle_pipes_timeout(now);
     }
 
     fn act_on(&mut self, now: Instant, key: Key) {
@@ -119,6 +120,7 @@ impl Engine {
     fn look_after(&mut self, now: Instant, track_key: Key) {
         if let Some(track) = self.tracks.get_mut(track_key) {
             track.aim(now, LayerReason::Source);
+            track.tell_rates(now, &mut self.pipes, &mut self.counters);
             self.stirred.insert(track_key);
         }
     }

@@ -4,6 +4,8 @@
 //! big-endian. A frame stands for itself: it needs none before it to be read. `docs/pipes.md` says what each means and when it
 //! is sent. Writing appends to a buffer and allocates only when that must grow; reading borrows.
 
+use std::borrow::Cow;
+
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::{Codec, TrackId};
 use lockgate_rtp::SenderInfo;
@@ -83,7 +85,7 @@ pub(crate) struct Announced<'a> {
     /// The ids of the header extensions that viewers get.
     pub(crate) ids: ExtensionMap,
     /// The codec's parameters, as in `a=fmtp`.
-    pub(crate) fmtp: &'a str,
+    pub(crate) fmtp: Cow<'a, str>,
 }
 
 /// A packet on a pipe.
@@ -129,6 +131,11 @@ pub(crate) struct Frames<'a>(&'a [u8]);
 impl<'a> Frames<'a> {
     pub(crate) fn new(batch: &'a [u8]) -> Self {
         Self(batch)
+    }
+
+    /// How many bytes were not read yet.
+    pub(crate) fn left(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -226,7 +233,7 @@ impl<'a> Announced<'a> {
         out.extend_from_slice(&[self.encodings, u8::from(self.muted)]);
         PASSED.iter().for_each(|extension| out.push(self.ids.id(*extension).unwrap_or(0)));
         put_text(out, self.id.as_str());
-        put_text(out, self.fmtp);
+        put_text(out, &self.fmtp);
     }
 
     fn read(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
@@ -257,14 +264,19 @@ impl<'a> Announced<'a> {
             encodings,
             muted,
             ids,
-            fmtp: fields.text(MAX_FMTP)?,
+            fmtp: Cow::Borrowed(fields.text(MAX_FMTP)?),
         })
     }
 
     /// The codec as a publisher's offer names it.
     pub(crate) fn codec_line(&self) -> CodecLine {
         let Self { payload_type, codec, rtx, feedback, .. } = *self;
-        CodecLine { payload_type, codec, fmtp: self.fmtp.to_owned(), rtx, feedback }
+        CodecLine { payload_type, codec, fmtp: self.fmtp.clone().into_owned(), rtx, feedback }
+    }
+
+    /// A copy that stays when the batch is gone.
+    pub(crate) fn into_owned(self) -> Announced<'static> {
+        Announced { fmtp: Cow::Owned(self.fmtp.into_owned()), ..self }
     }
 }
 
@@ -366,20 +378,22 @@ mod tests {
         let text = prop::sample::select(vec!["", "minptime=10;useinbandfec=1", "profile-id=2;x=\u{fc}"]);
         let numbers = (any::<u32>(), 0_u8..128, prop::option::of(0_u8..128), 1..=MAX_RIDS as u8);
         let parts = (numbers, codec, any::<[bool; 5]>(), ids(), "[a-z0-9!#-]{1,64}", text);
-        parts.prop_map(|((track, payload_type, rtx, encodings), codec, [nack, pli, fir, twcc, muted], ids, id, fmtp)| {
-            Frame::Announced(Announced {
-                track: PipedTrack(track),
-                id: TrackId::new(&id).unwrap(),
-                codec,
-                payload_type,
-                rtx,
-                feedback: Feedback { nack, pli, fir, twcc },
-                encodings,
-                muted,
-                ids,
-                fmtp,
-            })
-        })
+        parts.prop_map(
+            |((track, payload_type, rtx, encodings), codec, [nack, pli, fir, twcc, muted], ids, id, fmtp)| {
+                Frame::Announced(Announced {
+                    track: PipedTrack(track),
+                    id: TrackId::new(&id).unwrap(),
+                    codec,
+                    payload_type,
+                    rtx,
+                    feedback: Feedback { nack, pli, fir, twcc },
+                    encodings,
+                    muted,
+                    ids,
+                    fmtp: Cow::Borrowed(fmtp),
+                })
+            },
+        )
     }
 
     fn others(packet: &'static [u8]) -> impl Strategy<Value = Frame<'static>> {
@@ -429,7 +443,7 @@ mod tests {
         #[test]
         fn a_batch_that_is_cut_or_changed_costs_only_what_was_hit(frames in frames(), at in any::<prop::sample::Index>(), with in any::<u8>()) {
             let mut batch = Vec::new();
-            frames.iter().for_each(|frame| drop(frame.write(&mut batch)));
+            frames.iter().for_each(|frame| assert!(frame.write(&mut batch)));
             prop_assume!(!batch.is_empty());
             let at = at.index(batch.len());
             let before = Frames::new(&batch[..at]).filter(Result::is_ok).count();
@@ -455,8 +469,7 @@ mod tests {
     fn what_no_frame_can_hold_is_not_written() {
         let origin = Origin { encoding: 0, life: 0 };
         let packet = vec![0; 65_536];
-        let too_long =
-            Piped { track: PipedTrack(1), origin, number: 1 << 16, arrival: NodeTime(0), packet: &packet };
+        let too_long = Piped { track: PipedTrack(1), origin, number: 1 << 16, arrival: NodeTime(0), packet: &packet };
         let mut batch = Vec::new();
         assert!(!Frame::Packet(too_long).write(&mut batch));
         assert!(batch.is_empty());

@@ -1,0 +1,452 @@
+//! Two engines with a part of one room each, joined by a pipe.
+
+use super::*;
+use crate::ids::PipeId;
+use crate::pipe::{Encodings, Frame as PipeFrame, Frames, Piped, PipedTrack};
+
+/// Two engines and the pipe between them. What goes over it is counted.
+struct Pair {
+    home: World,
+    away: World,
+    ends: [PipeId; 2],
+    carried: [usize; 2],
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (mut home, mut away) = (World::new(), World::new());
+        // One timeline, like the workers of a process.
+        home.now = home.now.max(away.now);
+        away.now = home.now;
+        let ends = [home, away].map(|mut world| {
+            let pipe = world.engine.open_pipe(world.now, world.router).unwrap();
+            (world, pipe)
+        });
+        let [(home, first), (away, second)] = ends;
+        let mut pair = Self { home, away, ends: [first, second], carried: [0, 0] };
+        pair.carry();
+        pair
+    }
+
+    /// Takes what waits for one direction.
+    fn take(&mut self, from: usize) -> Vec<u8> {
+        let (ends, worlds) = (self.ends, [&mut self.home, &mut self.away]);
+        let world = &mut *worlds.into_iter().nth(from).unwrap();
+        while world.engine.poll_pipe().is_some() {}
+        world.engine.pipe_bytes(ends[from]).map(std::mem::take).unwrap_or_default()
+    }
+
+    fn give(&mut self, to: usize, batch: &[u8]) {
+        let (ends, worlds) = (self.ends, [&mut self.home, &mut self.away]);
+        let world = &mut *worlds.into_iter().nth(to).unwrap();
+        let mut taken = 0;
+        while taken < batch.len() {
+            taken += world.engine.handle_pipe(world.now, ends[to], &batch[taken..]);
+            world.pump();
+        }
+        world.engine.handle_timeout(world.now);
+        world.pump();
+    }
+
+    /// Carries everything to where it belongs until nothing moves.
+    fn carry(&mut self) {
+        loop {
+            self.home.pump();
+            self.away.pump();
+            let batches = [self.take(0), self.take(1)];
+            if batches.iter().all(Vec::is_empty) {
+                return;
+            }
+            for (from, batch) in batches.iter().enumerate() {
+                self.carried[from] += batch.len();
+                self.give(1 - from, batch);
+            }
+        }
+    }
+
+    fn advance(&mut self, time: Duration) {
+        self.home.advance(time);
+        self.away.advance(time);
+        self.carry();
+    }
+
+    fn publisher(&mut self, rids: &[&str]) -> usize {
+        let publisher = self.home.publisher("camera", rids);
+        self.away.now = self.home.now;
+        self.carry();
+        publisher
+    }
+
+    /// A viewer away from the publisher.
+    fn viewer(&mut self, limits: Limits) -> usize {
+        let viewer = self.away.viewer("camera", limits);
+        self.home.now = self.away.now;
+        self.home.engine.handle_timeout(self.home.now);
+        self.carry();
+        viewer
+    }
+
+    fn send(&mut self, publisher: usize, picture: &Picture) {
+        self.home.send(publisher, &picture.bytes());
+        self.carry();
+    }
+
+    /// What went from home to the other engine since this was last asked.
+    fn carried(&mut self) -> usize {
+        std::mem::take(&mut self.carried[0])
+    }
+}
+
+/// Answers offers until there are no more.
+fn answer_all(world: &mut World, client: usize) {
+    let own = world.clients[client].transport;
+    let is_own = |event: &RouterEvent| matches!(event, RouterEvent::Offer { transport, .. } if *transport == own);
+    world.pump();
+    while world.events.iter().any(is_own) {
+        let offer = world.take_offer(client);
+        world.answer(client, &offer);
+    }
+}
+
+fn payloads(got: &[(Header, Vec<u8>)]) -> Vec<Vec<u8>> {
+    got.iter().map(|(_, payload)| payload.clone()).collect()
+}
+
+#[test]
+fn a_viewer_of_another_engine_gets_every_packet_as_the_publisher_sent_it() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let (here, there) = (pair.home.viewer("camera", Limits::default()), pair.viewer(Limits::default()));
+    pair.send(publisher, &Picture::new(9, 65_534).key());
+    for sequence in [65_535, 0, 1, 2] {
+        pair.send(publisher, &Picture::new(9, sequence));
+    }
+    let (here, there) = (pair.home.received(here), pair.away.received(there));
+    assert_eq!(there.len(), 5);
+    assert_eq!(payloads(&there), payloads(&here));
+    assert!(there.windows(2).all(|two| two[1].0.sequence == two[0].0.sequence.wrapping_add(1)));
+    let (home, away) = (pair.home.engine.counters(), pair.away.engine.counters());
+    assert_eq!((home.piped_out, away.piped_in, away.packets_in), (5, 5, 0));
+    assert_eq!((home.tracks, away.tracks, home.pipes, away.pipes), (1, 0, 1, 1));
+}
+
+#[test]
+fn a_track_costs_nothing_over_the_pipe_until_somebody_there_wants_it_and_when_nobody_does_any_more() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    pair.send(publisher, &Picture::new(9, 1).key());
+    pair.carried();
+    (2..50).for_each(|sequence| pair.send(publisher, &Picture::new(9, sequence)));
+    pair.advance(Duration::from_millis(1100));
+    assert_eq!(pair.carried(), 0, "nobody watches");
+    let viewer = pair.viewer(Limits::default());
+    pair.send(publisher, &Picture::new(9, 50).key());
+    assert_eq!(pair.away.received(viewer).len(), 1);
+    let transport = pair.away.clients[viewer].transport;
+    pair.away.engine.unsubscribe(transport, &track("camera"), 1);
+    pair.carry();
+    pair.carried();
+    (51..60).for_each(|sequence| pair.send(publisher, &Picture::new(9, sequence)));
+    assert_eq!(pair.carried(), 0, "the only viewer left");
+    pair.away.subscribe(viewer, "camera", Limits::default());
+    answer_all(&mut pair.away, viewer);
+    pair.carry();
+    pair.send(publisher, &Picture::new(9, 60).key());
+    assert_eq!(pair.away.received(viewer).len(), 1);
+    pair.away.engine.close_transport(pair.away.now, transport);
+    pair.carry();
+    pair.carried();
+    pair.send(publisher, &Picture::new(9, 61));
+    assert_eq!(pair.carried(), 0, "its connection is closed");
+}
+
+#[test]
+fn only_the_encodings_that_viewers_get_go_over_the_pipe() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&["low", "high"]);
+    let both = |pair: &mut Pair, sequence: u16, key: bool| {
+        for (ssrc, rid) in [(20, "low"), (30, "high")] {
+            let picture = Picture::new(ssrc, sequence).rid(rid);
+            pair.send(publisher, &if key { picture.key() } else { picture });
+        }
+    };
+    both(&mut pair, 1, true);
+    let capped = pair.viewer(Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
+    both(&mut pair, 2, true);
+    both(&mut pair, 3, false);
+    assert_eq!((pair.away.received(capped).len(), pair.away.engine.counters().piped_in), (2, 2), "the small one only");
+    let free = pair.viewer(Limits::default());
+    both(&mut pair, 4, true);
+    both(&mut pair, 5, false);
+    assert_eq!((pair.away.received(free).len(), pair.away.received(capped).len()), (2, 2));
+    assert_eq!(pair.away.engine.counters().piped_in, 6, "both now");
+    let transport = pair.away.clients[capped].transport;
+    pair.away.engine.set_limits(
+        pair.away.now,
+        transport,
+        &track("camera"),
+        Limits { paused: true, ..Limits::default() },
+    );
+    pair.carry();
+    both(&mut pair, 6, false);
+    assert_eq!((pair.away.received(free).len(), pair.away.engine.counters().piped_in), (1, 7), "the large one only");
+}
+
+#[test]
+fn a_viewer_over_a_pipe_changes_encodings_without_a_break() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&["low", "high"]);
+    let low = |sequence| Picture::new(20, sequence).rid("low");
+    pair.send(publisher, &low(1).key());
+    let viewer = pair.viewer(Limits::default());
+    pair.send(publisher, &low(2).key());
+    pair.send(publisher, &Picture::new(30, 1).rid("high").key());
+    pair.home.key_frame_requests(publisher);
+    pair.send(publisher, &low(3));
+    pair.advance(Duration::from_millis(500));
+    assert!(pair.home.key_frame_requests(publisher) > 0, "the large one began and is wanted");
+    pair.send(publisher, &Picture::new(30, 2).rid("high").key());
+    pair.send(publisher, &low(4));
+    pair.send(publisher, &Picture::new(30, 3).rid("high"));
+    let got = pair.away.received(viewer);
+    assert_eq!(got.len(), 4, "2 and 3 of the small one, 2 and 3 of the large one");
+    assert!(got.windows(2).all(|two| two[1].0.sequence == two[0].0.sequence.wrapping_add(1)));
+    let layers: Vec<_> =
+        pair.away.events.iter().filter(|event| matches!(event, RouterEvent::LayerChanged { .. })).collect();
+    assert!(!layers.is_empty());
+}
+
+#[test]
+fn packets_that_are_asked_for_again_come_from_the_engine_of_the_viewer() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let viewer = pair.viewer(Limits::default());
+    pair.send(publisher, &Picture::new(9, 1).key());
+    pair.send(publisher, &Picture::new(9, 2));
+    let got = pair.away.received(viewer);
+    let before = pair.carried;
+    pair.away.send_rtcp(viewer, &written(|out| write::nack(out, 1, got[0].0.ssrc, &[got[1].0.sequence])));
+    pair.carry();
+    let again = pair.away.received(viewer);
+    assert_eq!((again.len(), &again[0].1[2..]), (1, &got[1].1[..]));
+    assert_eq!(pair.carried, before, "nobody else was asked");
+}
+
+#[test]
+fn wishes_for_key_frames_from_both_engines_are_one_request_to_the_publisher() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    pair.send(publisher, &Picture::new(9, 1).key());
+    let (near, far) = (pair.home.viewer("camera", Limits::default()), [(); 2].map(|()| pair.viewer(Limits::default())));
+    pair.send(publisher, &Picture::new(9, 2).key());
+    pair.advance(Duration::from_secs(1));
+    pair.home.key_frame_requests(publisher);
+    let ssrc = pair.home.received(near)[0].0.ssrc;
+    pair.home.send_rtcp(near, &written(|out| write::pli(out, 1, ssrc)));
+    for viewer in far {
+        let ssrc = pair.away.received(viewer)[0].0.ssrc;
+        pair.away.send_rtcp(viewer, &written(|out| write::pli(out, 1, ssrc)));
+    }
+    pair.advance(Duration::from_millis(1));
+    pair.advance(Duration::from_millis(1));
+    assert_eq!(pair.home.key_frame_requests(publisher), 1);
+    pair.advance(Duration::from_secs(2));
+    assert!(pair.home.key_frame_requests(publisher) > 0, "none came: it is asked for again");
+}
+
+#[test]
+fn what_is_lost_on_the_way_is_asked_for_over_the_pipe() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let viewer = pair.viewer(Limits::default());
+    pair.send(publisher, &Picture::new(9, 1).key());
+    (2..5).for_each(|sequence| pair.home.send(publisher, &Picture::new(9, sequence).bytes()));
+    assert!(!pair.take(0).is_empty(), "this batch is lost");
+    pair.send(publisher, &Picture::new(9, 5));
+    assert_eq!(pair.away.received(viewer).len(), 2);
+    pair.advance(Duration::from_millis(10));
+    let got = pair.away.received(viewer);
+    assert_eq!(got.len(), 3);
+    assert_eq!(
+        payloads(&got),
+        [2, 3, 4].map(|sequence| {
+            let bytes = Picture::new(9, sequence).bytes();
+            let header = Header::parse(&bytes).unwrap();
+            bytes[header.payload(&bytes).unwrap()].to_vec()
+        })
+    );
+    assert_eq!(pair.home.engine.counters().nacks_out, 0, "the publisher was not asked");
+}
+
+#[test]
+fn a_publisher_that_begins_anew_under_another_source_is_followed() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let viewer = pair.viewer(Limits::default());
+    pair.send(publisher, &Picture::new(9, 40_000).key());
+    pair.send(publisher, &Picture::new(10, 7).key());
+    pair.send(publisher, &Picture::new(10, 8));
+    let got = pair.away.received(viewer);
+    assert_eq!(got.len(), 3);
+    assert!(got.windows(2).all(|two| two[1].0.sequence == two[0].0.sequence.wrapping_add(1)));
+}
+
+#[test]
+fn sender_reports_and_mutes_go_over_the_pipe() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let viewer = pair.viewer(Limits::default());
+    pair.send(publisher, &Picture::new(9, 1).key());
+    let got = pair.away.received(viewer);
+    let info = SenderInfo { ssrc: 9, ntp: 77 << 32, rtp: 3000, packets: 5, octets: 6 };
+    pair.home.send_rtcp(publisher, &written(|out| write::sender_report(out, info, "x")));
+    pair.carry();
+    let told = pair.away.feedback(viewer);
+    let reports = feedback(&told);
+    let Some(Feedback::Sender(report)) = reports.first() else { panic!("{reports:?}") };
+    assert_eq!((report.ssrc, report.ntp, report.rtp), (got[0].0.ssrc, info.ntp, got[0].0.timestamp));
+    pair.home.engine.set_muted(pair.home.router, &track("camera"), true);
+    pair.send(publisher, &Picture::new(9, 2));
+    assert_eq!(pair.away.received(viewer).len(), 0);
+    pair.home.engine.set_muted(pair.home.router, &track("camera"), false);
+    pair.send(publisher, &Picture::new(9, 3));
+    assert_eq!(pair.away.received(viewer).len(), 1);
+}
+
+#[test]
+fn a_track_that_ends_at_home_ends_for_viewers_everywhere() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let viewer = pair.viewer(Limits::default());
+    pair.home.engine.close_transport(pair.home.now, pair.home.clients[publisher].transport);
+    pair.carry();
+    assert!(pair.away.take_offer(viewer).contains("a=inactive"));
+    assert_eq!(pair.away.engine.counters().subscriptions, 0);
+}
+
+#[test]
+fn the_end_of_a_pipe_ends_what_came_out_of_it_and_nothing_else() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let (here, there) = (pair.home.viewer("camera", Limits::default()), pair.viewer(Limits::default()));
+    pair.away.engine.close_pipe(pair.away.now, pair.ends[1]);
+    pair.home.engine.close_pipe(pair.home.now, pair.ends[0]);
+    pair.carry();
+    assert!(pair.away.take_offer(there).contains("a=inactive"));
+    pair.send(publisher, &Picture::new(9, 1).key());
+    assert_eq!(pair.home.received(here).len(), 1);
+    assert_eq!((pair.home.engine.counters().pipes, pair.away.engine.counters().pipes), (0, 0));
+}
+
+#[test]
+fn a_viewer_may_be_subscribed_before_the_track_is_announced_and_only_until_it_is_told_otherwise() {
+    let mut pair = Pair::new();
+    let transport = pair.away.engine.create_subscribe_transport(pair.away.now, pair.away.router).unwrap();
+    let viewer = pair.away.add_client(transport);
+    pair.away.subscribe(viewer, "camera", Limits::default());
+    let publisher = pair.publisher(&[]);
+    let offer = pair.away.take_offer(viewer);
+    assert_eq!(pair.away.clients[viewer].tracks, ["camera"]);
+    pair.away.answer(viewer, &offer);
+    pair.away.connect(viewer, &offer);
+    pair.home.now = pair.away.now;
+    pair.carry();
+    pair.send(publisher, &Picture::new(9, 1).key());
+    assert_eq!(pair.away.received(viewer).len(), 1);
+
+    pair.away.subscribe(viewer, "screen", Limits::default());
+    pair.away.engine.unsubscribe(transport, &track("screen"), 1);
+    pair.home.publisher("screen", &[]);
+    pair.away.now = pair.home.now;
+    pair.carry();
+    assert_eq!(pair.away.engine.counters().subscriptions, 1, "it was told not to wait");
+
+    pair.away.subscribe(viewer, "slides", Limits::default());
+    pair.advance(Duration::from_secs(6));
+    pair.home.publisher("slides", &[]);
+    pair.away.now = pair.home.now;
+    pair.carry();
+    assert_eq!(pair.away.engine.counters().subscriptions, 1, "that was too late");
+}
+
+#[test]
+fn a_publisher_that_goes_over_to_the_other_engine_takes_its_track_along() {
+    let mut pair = Pair::new();
+    let old = pair.publisher(&[]);
+    let viewer = pair.viewer(Limits::default());
+    let own = pair.home.viewer("camera", Limits::default());
+    // The new connection is there before the end of the old one has gone over the pipe.
+    let new = pair.away.publisher("camera", &[]);
+    pair.home.now = pair.away.now;
+    pair.carry();
+    pair.home.engine.close_transport(pair.home.now, pair.home.clients[old].transport);
+    pair.carry();
+    for (world, client) in [(&mut pair.away, viewer), (&mut pair.home, own)] {
+        world.subscribe(client, "camera", Limits::default());
+        answer_all(world, client);
+    }
+    pair.carry();
+    pair.away.send(new, &Picture::new(50, 1).key().bytes());
+    pair.carry();
+    assert_eq!(pair.away.received(viewer).len(), 1);
+    assert_eq!(pair.home.received(own).len(), 1);
+    assert_eq!((pair.home.engine.counters().tracks, pair.away.engine.counters().tracks), (0, 1));
+}
+
+#[test]
+fn frames_that_make_no_sense_are_dropped_and_counted() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let viewer = pair.viewer(Limits::default());
+    let origin = crate::numbers::Origin { encoding: 0, life: 0 };
+    let number = PipedTrack(1);
+    let packet = Picture::new(9, 1).key().bytes();
+    let arrival = NodeTime(0);
+    let mut batch = vec![1, 77, 0, 0, 9, 1, 0, 0];
+    let senseless = [
+        PipeFrame::Gone { track: PipedTrack(99) },
+        PipeFrame::Wanted { track: number, encodings: Encodings(1) },
+        PipeFrame::Packet(Piped { track: PipedTrack(99), origin, number: 65_537, arrival, packet: &packet }),
+        PipeFrame::Packet(Piped { track: number, origin, number: 65_538, arrival, packet: &packet }),
+        PipeFrame::Packet(Piped { track: number, origin, number: 65_537, arrival, packet: &[7; 5] }),
+    ];
+    senseless.iter().for_each(|frame| assert!(frame.write(&mut batch)));
+    batch.push(1);
+    pair.give(1, &batch);
+    let dropped = [DropReason::PipeFrame, DropReason::PipeTrack, DropReason::Malformed];
+    assert_eq!(dropped.map(|reason| pair.away.dropped(reason)), [3, 2, 2]);
+    pair.send(publisher, &Picture::new(9, 1).key());
+    assert_eq!(pair.away.received(viewer).len(), 1);
+}
+
+#[test]
+fn nothing_is_taken_before_the_greeting_and_another_greeting_begins_anew() {
+    let mut world = World::new();
+    let pipe = world.engine.open_pipe(world.now, world.router).unwrap();
+    let mut other = Pair::new();
+    other.home.publisher("camera", &[]);
+    let announced = other.take(0);
+    world.engine.handle_pipe(world.now, pipe, &announced);
+    assert_eq!(world.dropped(DropReason::PipeFrame), Frames::new(&announced).count() as u64);
+    let mut hello = Vec::new();
+    PipeFrame::Hello { time: NodeTime(0) }.write(&mut hello);
+    world.engine.handle_pipe(world.now, pipe, &[&hello[..], &announced].concat());
+    let viewer = world.viewer("camera", Limits::default());
+    assert_eq!(world.engine.counters().subscriptions, 1);
+    world.engine.handle_pipe(world.now, pipe, &hello);
+    assert_eq!(world.engine.counters().subscriptions, 0);
+    assert!(world.take_offer(viewer).contains("a=inactive"));
+}
+
+#[test]
+fn the_recorder_is_fed_where_the_publisher_is() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    for world in [&mut pair.home, &mut pair.away] {
+        world.engine.record(world.now, world.router, &track("camera"), TrackNumber(5));
+    }
+    let viewer = pair.viewer(Limits::default());
+    pair.send(publisher, &Picture::new(9, 1).key());
+    assert_eq!(pair.away.received(viewer).len(), 1);
+    assert!(!pair.home.engine.recorder_bytes().is_empty() && pair.away.engine.recorder_bytes().is_empty());
+}
