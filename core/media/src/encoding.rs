@@ -95,6 +95,11 @@ impl Encoding {
         self.resumed = true;
     }
 
+    /// There is nobody left who could ask for its packets again.
+    pub(crate) fn forget(&mut self) {
+        self.ring = Ring::new(self.keep);
+    }
+
     fn begin_anew(&mut self, life: u32) {
         self.origin.life = life;
         self.receive = Receive::new();

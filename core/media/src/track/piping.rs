@@ -244,6 +244,9 @@ impl Track {
             if before.has(index) && !wanted.has(index) {
                 encoding.rest();
             }
+            if wanted.is_empty() {
+                encoding.forget();
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Two engines with a part of one room each, joined by a pipe.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::ids::PipeId;
 use crate::pipe::{Encodings, Frame as PipeFrame, Frames, Piped, PipedTrack};
@@ -449,4 +451,57 @@ fn the_recorder_is_fed_where_the_publisher_is() {
     pair.send(publisher, &Picture::new(9, 1).key());
     assert_eq!(pair.away.received(viewer).len(), 1);
     assert!(!pair.home.engine.recorder_bytes().is_empty() && pair.away.engine.recorder_bytes().is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever comes out of a pipe: both ends stay whole, and a pipe that begins anew works again.
+    #[test]
+    fn no_bytes_from_a_pipe_break_an_engine(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..2), 1..40),
+        noise in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let mut pair = Pair::new();
+        let publisher = pair.publisher(&[]);
+        let viewer = pair.viewer(Limits::default());
+        let pipe = pair.home.engine.open_pipe(pair.home.now, pair.home.router).unwrap();
+        pair.send(publisher, &Picture::new(9, 1).key());
+        pair.home.engine.poll_pipe();
+        let mut batch = pair.home.engine.pipe_bytes(pipe).unwrap().clone();
+        let track = PipedTrack(1);
+        let origin = crate::numbers::Origin { encoding: 0, life: 0 };
+        let packet = Picture::new(9, 2).bytes();
+        let frames = [
+            PipeFrame::Packet(Piped { track, origin, number: 65_538, arrival: NodeTime(5), packet: &packet }),
+            PipeFrame::Rates { track, rates: [5, 0, 0, 0] },
+            PipeFrame::Wanted { track, encodings: Encodings(1) },
+            PipeFrame::KeyFrames { track, encodings: Encodings(1) },
+            PipeFrame::Missing { track, origin, first: 65_537, more: u64::MAX },
+            PipeFrame::Muted { track, muted: true },
+        ];
+        prop_assert!(frames.iter().all(|frame| frame.write(&mut batch)));
+        for (at, with, end) in changes {
+            let at = at.index(batch.len());
+            batch[at] = with;
+            pair.give(end, &batch);
+            pair.give(end, &noise);
+            pair.advance(Duration::from_millis(30));
+        }
+        for (world, end) in [(&mut pair.home, pair.ends[0]), (&mut pair.away, pair.ends[1])] {
+            world.engine.close_pipe(world.now, end);
+        }
+        let (home, away) = (&mut pair.home, &mut pair.away);
+        pair.ends = [
+            home.engine.open_pipe(home.now, home.router).unwrap(),
+            away.engine.open_pipe(away.now, away.router).unwrap(),
+        ];
+        pair.carry();
+        pair.away.subscribe(viewer, "camera", Limits::default());
+        answer_all(&mut pair.away, viewer);
+        pair.carry();
+        pair.away.received(viewer);
+        pair.send(publisher, &Picture::new(9, 20).key());
+        prop_assert_eq!(pair.away.received(viewer).len(), 1);
+    }
 }
