@@ -113,6 +113,7 @@ impl App {
             bind: config.media.bind.clone(),
             port: config.media.port,
             announce: announced(&config.media).map_err(RunError::Interfaces)?,
+            room_spread: config.media.room_spread,
             started,
         })?;
         let door = RecorderDoor::open(&config.recorder.socket).map_err(told)?;
@@ -120,6 +121,7 @@ impl App {
         let node = Node::new(config, policy, workers, recorders.clone(), started);
 
         let mut shutdown = Shutdown::new();
+        shutdown.watching.spawn(node.workers.clone().watch());
         shutdown.recording.spawn(Hub::new(node.clone(), recorders.clone(), hub_inbox).run(shutdown.watch()));
         shutdown.recording.spawn(door.serve(recorders, shutdown.watch()));
         if node.config.recorder.spawn {
@@ -157,6 +159,7 @@ impl App {
         self.node.rooms.ended().await;
         self.shutdown.recording_ended().await;
         self.node.workers.stop().await;
+        self.shutdown.watching.shutdown().await;
         self.shutdown.http_ended(&mut self.http).await;
     }
 }

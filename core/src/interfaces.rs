@@ -42,7 +42,13 @@ mod tests {
     use crate::config::Announce;
 
     fn media(bind: &[&str], announce: Vec<Announce>) -> Media {
-        Media { workers: 1, port: 0, bind: bind.iter().map(|ip| ip.parse().unwrap()).collect(), announce }
+        Media {
+            workers: 1,
+            room_spread: 64,
+            port: 0,
+            bind: bind.iter().map(|ip| ip.parse().unwrap()).collect(),
+            announce,
+        }
     }
 
     #[test]

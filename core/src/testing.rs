@@ -20,7 +20,9 @@ pub(crate) fn node() -> (Arc<Node>, mpsc::Receiver<ToHub>) {
     let ip = Ipv4Addr::LOCALHOST.into();
     let started = Instant::now();
     let announce = vec![Announced { ip, port: None }];
-    let workers = Workers::spawn(WorkersConfig { count: 1, bind: vec![ip], port: 0, announce, started }).unwrap();
+    let workers =
+        Workers::spawn(WorkersConfig { count: 1, bind: vec![ip], port: 0, announce, room_spread: 64, started })
+            .unwrap();
     let policy = Policy::load(PolicyConfig::default()).unwrap();
     let (recorders, inbox) = Recorders::new();
     (Node::new(config, policy, workers, recorders, started), inbox)

@@ -17,6 +17,8 @@ pub(super) struct Shutdown {
     recorder: watch::Sender<bool>,
     /// Hub and door.
     pub(super) recording: JoinSet<()>,
+    /// Who looks after the media threads.
+    pub(super) watching: JoinSet<()>,
     /// The recorder's process, if the node started it.
     pub(super) supervised: JoinSet<()>,
 }
@@ -24,7 +26,7 @@ pub(super) struct Shutdown {
 impl Shutdown {
     pub(super) fn new() -> Self {
         let (node, recorder) = (watch::Sender::new(false), watch::Sender::new(false));
-        Self { node, recorder, recording: JoinSet::new(), supervised: JoinSet::new() }
+        Self { node, recorder, recording: JoinSet::new(), watching: JoinSet::new(), supervised: JoinSet::new() }
     }
 
     /// Tells that the node ends.

@@ -37,6 +37,8 @@ impl Http {
 pub struct Media {
     /// How many media threads; 0: one for each core.
     pub workers: usize,
+    /// How many of a room's connections one worker carries before the next one is used.
+    pub room_spread: usize,
     /// The UDP port of the first worker; each further one has the next. 0 takes free ones.
     pub port: u16,
     /// The addresses that are bound to.
@@ -49,6 +51,7 @@ impl Media {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let media = Self {
             workers: section.within("workers", 0, 0, 256),
+            room_spread: section.within("room_spread", 64, 1, 1_000_000),
             port: section.get("port", 40000),
             bind: section.get("bind", vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
             announce: section.get("announce", Vec::new()),

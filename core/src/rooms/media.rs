@@ -1,4 +1,4 @@
-//! A room's media: its router on one worker, and everybody's transports there.
+//! A room's media: its router, and everybody's transports.
 //!
 //! Translates between the room's words and the worker's. What the worker reports becomes an input of the room.
 
@@ -13,16 +13,15 @@ use lockgate_room::{
 };
 use lockgate_worker::{
     AdmittedMedia, CloseReason, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent,
-    SubscribeTransport, Subscription, TransportId, WorkerGone, check_candidate,
+    RouterEvents, SubscribeTransport, Subscription, TransportId, WorkerGone, check_candidate,
 };
-use tokio::sync::mpsc;
 
 use crate::recording::Recordable;
 
 /// The media of one room.
 pub(super) struct RoomMedia {
     router: Router,
-    events: mpsc::Receiver<RouterEvent>,
+    events: RouterEvents,
     publish: HashMap<PublisherId, PublishTransport>,
     subscribe: HashMap<Connection, SubscribeTransport>,
     owners: HashMap<TransportId, Owner>,
@@ -108,16 +107,16 @@ impl RoomMedia {
             match self.events.recv().await {
                 Some(event) => self.on_event(event),
                 None if self.owners.is_empty() => pending().await,
-                None => self.on_worker_gone(),
+                None => self.on_router_gone(),
             }
         }
     }
 
     /// What the recorder must know of a track; none when it is not received any more.
     pub(super) fn recordable(&self, track: &TrackId, source: Source) -> Option<Recordable> {
-        let accepted = &self.tracks.get(track)?.accepted;
+        let Published { publisher, accepted } = self.tracks.get(track)?;
         Some(Recordable {
-            worker: self.router.worker(),
+            worker: self.publish.get(publisher)?.worker(),
             kind: accepted.kind,
             source,
             codec: accepted.codec,
@@ -312,11 +311,10 @@ impl RoomMedia {
         }
     }
 
-    fn on_worker_gone(&mut self) {
-        tracing::error!("a media worker is gone, and with it what it carried");
+    fn on_router_gone(&mut self) {
         let transports: HashSet<_> = self.owners.keys().copied().collect();
         for transport in transports {
-            let input = self.on_closed(transport, false, "the media worker is gone".into());
+            let input = self.on_closed(transport, false, "the room's media was closed".into());
             self.backlog.extend(input);
         }
     }

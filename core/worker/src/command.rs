@@ -3,15 +3,17 @@
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use lockgate_media::{
-    AdmittedMedia, Answer, Counters, Limits, NegotiateError, RouterEvent, RouterId, Subscription, TransportId,
-};
+use lockgate_media::{AdmittedMedia, Answer, Counters, Limits, NegotiateError, RouterId, Subscription, TransportId};
 use lockgate_model::TrackId;
 use lockgate_model::carrier::TrackNumber;
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
+use crate::carrier::{PipeEnd, PipeNumber};
+use crate::events::Owner;
 use crate::handle::WorkerGone;
 
 /// The end of an answer's way; whoever waited may be gone.
@@ -19,8 +21,10 @@ pub(crate) type Reply<T> = oneshot::Sender<T>;
 
 /// One thing that a worker is told.
 pub(crate) enum Command {
-    CreateRouter(mpsc::Sender<RouterEvent>, Reply<RouterId>),
+    CreateRouter(Owner, Reply<RouterId>),
     CloseRouter(RouterId),
+    OpenPipe(RouterId, PipeEnd),
+    ClosePipe(PipeNumber),
     CreatePublish(RouterId, Reply<Option<TransportId>>),
     CreateSubscribe(RouterId, Reply<Option<TransportId>>),
     CloseTransport(TransportId),
@@ -38,6 +42,8 @@ pub(crate) enum Command {
     AttachRecorder(UnixStream),
     Stats(Reply<Counters>),
     Stop,
+    #[cfg(test)]
+    Fail(crate::testing::Failure),
 }
 
 /// The way to a worker.
@@ -54,10 +60,10 @@ pub(crate) struct Inbox {
     waiting: Arc<AtomicUsize>,
 }
 
-pub(crate) fn channel(waker: Waker) -> (Commands, Inbox) {
+pub(crate) fn channel(waker: Arc<Waker>) -> (Commands, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    (Commands { queue: sender, waiting: waiting.clone(), waker: Arc::new(waker) }, Inbox { queue: receiver, waiting })
+    (Commands { queue: sender, waiting: waiting.clone(), waker }, Inbox { queue: receiver, waiting })
 }
 
 impl Commands {
@@ -72,11 +78,11 @@ impl Commands {
         self.waker.wake().map_err(|_| WorkerGone)
     }
 
-    /// Tells the worker and waits for what it says.
+    /// Tells the worker and waits for what it says. One that says nothing for so long stands still, and counts as gone.
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, WorkerGone> {
         let (reply, answer) = oneshot::channel();
         self.tell(command(reply))?;
-        answer.await.map_err(|_| WorkerGone)
+        timeout(ANSWER_WITHIN, answer).await.map_err(|_| WorkerGone)?.map_err(|_| WorkerGone)
     }
 }
 
@@ -89,3 +95,5 @@ impl Inbox {
 }
 
 const MAX_WAITING: usize = 1 << 16;
+/// A turn takes milliseconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);

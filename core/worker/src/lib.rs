@@ -1,18 +1,32 @@
 //! Threads and sockets around the engine, and the async handles that the binary and library users share.
 //!
-//! One worker is one thread with its sockets, all on one UDP port, and its engine. Nothing is shared between workers; commands
-//! reach one in a queue that it drains once per turn, and everything else is the thread's own.
+//! One worker is one thread with its sockets, all on one UDP port, and its engine. Commands reach it in a queue that it drains
+//! once per turn, and what other workers pipe to it in buffers that change hands once per batch; everything else is its own.
 
+mod carrier;
 mod command;
+mod events;
 mod handle;
+mod pipes;
+mod place;
 mod recorder;
+mod router;
 mod sockets;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod thread;
+mod vitals;
+mod watch;
 mod workers;
 
-pub use handle::{NewRouter, PublishTransport, RequestError, Router, SubscribeTransport, WorkerGone};
+pub use events::RouterEvents;
+pub use handle::{PublishTransport, RequestError, SubscribeTransport, WorkerGone};
 pub use lockgate_media::{
     AcceptedTrack, AdmittedMedia, Answer, CloseReason, Counters as Stats, DropReason, Limits, NegotiateError,
     OfferedMedia, RouterEvent, Subscription, TransportId, check_candidate, inspect_offer,
 };
+pub use router::{NewRouter, Router};
+pub use vitals::{WorkerHealth, WorkerState};
 pub use workers::{Announced, SpawnError, Workers, WorkersConfig};

@@ -4,13 +4,22 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use lockgate_media::{Counters, Engine, Event, RouterEvent, RouterId};
+use lockgate_media::{Counters, Engine, Event, RouterId};
 use mio::{Events, Poll, Token};
-use tokio::sync::mpsc;
 
-use crate::command::{Command, Inbox};
+use crate::command::{Command, Inbox, Reply};
+use crate::events::{Owner, Told};
+use crate::pipes::Pipes;
 use crate::recorder::{self, RecorderLink};
 use crate::sockets::{BATCH, Sockets};
+use crate::vitals::{BEAT, Pulse};
+
+/// What a thread shows of itself, and its ways to the others.
+pub(crate) struct Own {
+    pub(crate) number: u32,
+    pub(crate) pipes: Pipes,
+    pub(crate) pulse: Pulse,
+}
 
 /// Everything that one media thread owns.
 pub(crate) struct Worker {
@@ -18,16 +27,17 @@ pub(crate) struct Worker {
     engine: Engine,
     sockets: Sockets,
     inbox: Inbox,
-    routers: HashMap<RouterId, mpsc::Sender<RouterEvent>>,
+    routers: HashMap<RouterId, Owner>,
+    own: Own,
     recorder: Option<RecorderLink>,
     buffer: Vec<u8>,
     unsent: u64,
 }
 
 impl Worker {
-    pub(crate) fn new(poll: Poll, engine: Engine, sockets: Sockets, inbox: Inbox) -> Self {
+    pub(crate) fn new(poll: Poll, engine: Engine, sockets: Sockets, inbox: Inbox, own: Own) -> Self {
         let (routers, buffer) = (HashMap::new(), vec![0; MAX_DATAGRAM]);
-        Self { poll, engine, sockets, inbox, routers, recorder: None, buffer, unsent: 0 }
+        Self { poll, engine, sockets, inbox, routers, own, recorder: None, buffer, unsent: 0 }
     }
 
     /// Runs until it is told to stop.
@@ -39,21 +49,28 @@ impl Worker {
                 return;
             }
             let now = Instant::now();
+            self.own.pulse.wakes(now);
             if !self.obey(now) {
+                self.own.pulse.stops();
                 return self.drain();
             }
+            self.receive_piped(now);
             self.receive(now);
             self.engine.handle_timeout(now);
+            self.hand_over(now);
             self.engine.make_offers(now);
             self.drain();
             self.tell();
+            self.hand_over(now);
             self.write_recording();
         }
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let idle = || self.engine.next_timeout().map(|due| due.saturating_duration_since(Instant::now()));
-        let timeout = if self.sockets.any_readable() { Some(Duration::ZERO) } else { idle() };
+        let now = Instant::now();
+        self.own.pulse.sleeps(now);
+        let idle = || self.engine.next_timeout().map_or(BEAT, |due| due.saturating_duration_since(now).min(BEAT));
+        let timeout = Some(if self.sockets.any_readable() { Duration::ZERO } else { idle() });
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
@@ -86,6 +103,8 @@ impl Worker {
         match command {
             Command::CreateRouter(events, reply) => self.create_router(events, reply),
             Command::CloseRouter(router) => self.close_router(now, router),
+            Command::OpenPipe(router, end) => self.own.pipes.open(now, engine, router, end),
+            Command::ClosePipe(pipe) => self.own.pipes.close(now, engine, pipe),
             Command::CreatePublish(router, reply) => drop(reply.send(engine.create_publish_transport(now, router))),
             Command::CreateSubscribe(router, reply) => drop(reply.send(engine.create_subscribe_transport(now, router))),
             Command::CloseTransport(transport) => engine.close_transport(now, transport),
@@ -110,13 +129,15 @@ impl Worker {
             Command::AttachRecorder(stream) => self.attach_recorder(stream),
             Command::Stats(reply) => drop(reply.send(self.counters())),
             Command::Stop => {}
+            #[cfg(test)]
+            Command::Fail(failure) => failure.happen(),
         }
     }
 
-    fn create_router(&mut self, events: mpsc::Sender<RouterEvent>, reply: tokio::sync::oneshot::Sender<RouterId>) {
+    fn create_router(&mut self, owner: Owner, reply: Reply<RouterId>) {
         let router = self.engine.create_router();
         if reply.send(router).is_ok() {
-            self.routers.insert(router, events);
+            self.routers.insert(router, owner);
         } else {
             self.engine.close_router(Instant::now(), router);
         }
@@ -124,6 +145,7 @@ impl Worker {
 
     fn close_router(&mut self, now: Instant, router: RouterId) {
         self.engine.close_router(now, router);
+        self.own.pipes.forget(router);
         self.routers.remove(&router);
     }
 
@@ -143,7 +165,39 @@ impl Worker {
                 }
             }
         }
+        // The others begin with it while it is sent from here.
+        self.hand_over(now);
         self.forward(now);
+    }
+
+    /// Takes in what the other workers piped here.
+    fn receive_piped(&mut self, now: Instant) {
+        self.own.pipes.look();
+        while let Some(batch) = self.own.pipes.next_batch(now, &mut self.engine) {
+            let mut rest = &batch.frames[..];
+            while !rest.is_empty() {
+                let taken = self.engine.handle_pipe(now, batch.pipe, rest);
+                rest = &rest[taken..];
+                if self.engine.is_full() {
+                    self.forward(now);
+                }
+            }
+            self.own.pipes.done(&mut self.engine, batch);
+        }
+    }
+
+    /// Hands over to the other workers what is for them.
+    fn hand_over(&mut self, now: Instant) {
+        if let Some(router) = self.own.pipes.hand_over(&mut self.engine) {
+            tracing::error!(
+                worker = self.own.number,
+                "a pipe to another media worker is full; a room loses what is here of it"
+            );
+            if let Some(owner) = self.routers.get(&router) {
+                owner.tell(Told::Lost(self.own.number));
+            }
+            self.close_router(now, router);
+        }
     }
 
     /// Hands on what came, and sends it.
@@ -174,10 +228,7 @@ impl Worker {
     fn tell(&mut self) {
         while let Some(Event { router, event }) = self.engine.poll_event() {
             let Some(owner) = self.routers.get(&router) else { continue };
-            if let Err(error) = owner.try_send(event) {
-                if matches!(error, mpsc::error::TrySendError::Full(_)) {
-                    tracing::error!("a room does not keep up with its media events and is closed");
-                }
+            if !owner.tell(Told::Event(self.own.number, event)) {
                 self.close_router(Instant::now(), router);
             }
         }

@@ -3,19 +3,24 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use lockgate_media::{Certificate, Counters, Engine, EngineConfig, EngineKind, Entropy};
 use mio::{Poll, Waker};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
+use crate::carrier::{Dock, PipeNumber};
 use crate::command::{Command, Commands, channel};
-use crate::handle::{NewRouter, Router, WorkerGone};
+use crate::handle::WorkerGone;
+use crate::pipes::Pipes;
+use crate::place::Standing;
+use crate::router::{NewRouter, Router, Shared};
 use crate::sockets::Sockets;
-use crate::thread::{WAKER, Worker};
+use crate::thread::{Own, WAKER, Worker};
+use crate::vitals::{Pulse, Vitals, WorkerHealth, WorkerState};
 
 /// How workers are made.
 #[derive(Clone, Debug)]
@@ -28,6 +33,8 @@ pub struct WorkersConfig {
     pub port: u16,
     /// What clients are told, best first.
     pub announce: Vec<Announced>,
+    /// How many of a room's transports one worker carries before the next one is used, at least 1.
+    pub room_spread: usize,
     /// Zero of the workers' timeline.
     pub started: Instant,
 }
@@ -69,12 +76,24 @@ pub enum SpawnError {
 /// All workers. Cheap to clone; they end with [`Workers::stop`].
 #[derive(Clone)]
 pub struct Workers {
-    all: Arc<[One]>,
+    all: Arc<All>,
 }
 
-struct One {
-    commands: Commands,
-    routers: Arc<AtomicUsize>,
+/// What the handles of this process share.
+pub(crate) struct All {
+    each: Vec<One>,
+    spread: usize,
+    next_pipe: AtomicU64,
+    /// Whom to tell when a worker is gone.
+    routers: Mutex<Vec<Weak<Shared>>>,
+    news: Arc<Notify>,
+}
+
+pub(crate) struct One {
+    pub(crate) commands: Commands,
+    pub(crate) dock: Arc<Dock>,
+    pub(crate) vitals: Arc<Vitals>,
+    transports: AtomicIsize,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -86,28 +105,39 @@ impl Workers {
     pub fn spawn(config: WorkersConfig) -> Result<Self, SpawnError> {
         let certificate = Certificate::generate().map_err(|error| SpawnError::Certificate(error.to_string()))?;
         let addresses = bound(&config.bind)?;
+        let (count, news) = (config.count.clamp(1, MAX_WORKERS), Arc::new(Notify::new()));
         // All ports are taken before the first thread runs.
-        let sockets =
-            (0..config.count.max(1)).map(|index| sockets(&config, &addresses, index)).collect::<Result<Vec<_>, _>>()?;
-        let all = (0..).zip(sockets).map(|(index, sockets)| start(&config, certificate.clone(), index, sockets));
-        Ok(Self { all: all.collect::<Result<_, SpawnError>>()? })
+        let sockets = (0..count).map(|index| sockets(&config, &addresses, index)).collect::<Result<Vec<_>, _>>()?;
+        let each =
+            (0..).zip(sockets).map(|(index, sockets)| start(&config, certificate.clone(), index, sockets, &news));
+        let (next_pipe, routers) = (AtomicU64::new(1), Mutex::default());
+        let spread = config.room_spread.max(1);
+        Ok(Self {
+            all: Arc::new(All { each: each.collect::<Result<_, SpawnError>>()?, spread, next_pipe, routers, news }),
+        })
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.all.len()
+        self.all.each.len()
     }
 
-    /// A router on the worker that has the fewest.
+    /// A router on the worker that is the least loaded.
     ///
     /// # Errors
-    /// When the worker is gone.
+    /// When no worker can take it.
     pub async fn new_router(&self) -> Result<NewRouter, WorkerGone> {
-        let load = |one: &One| one.routers.load(Ordering::Relaxed);
-        let (index, one) = (0..).zip(self.all.iter()).min_by_key(|(_, one)| load(one)).ok_or(WorkerGone)?;
-        let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let id = one.commands.ask(|reply| Command::CreateRouter(sender, reply)).await?;
-        Ok(NewRouter { router: Router::new(one.commands.clone(), index, id, one.routers.clone()), events })
+        Router::open(self.all.clone()).await
+    }
+
+    /// How they are. It is kept up to date by [`Self::watch`].
+    pub fn health(&self) -> Vec<WorkerHealth> {
+        let health = |(worker, one): (u32, &One)| WorkerHealth {
+            worker,
+            state: one.vitals.state(),
+            load: one.vitals.measured_load(),
+        };
+        (0..).zip(&self.all.each).map(health).collect()
     }
 
     /// Gives a worker the recorder's data connection, in place of the one before.
@@ -115,13 +145,13 @@ impl Workers {
     /// # Errors
     /// When there is no such worker or it is gone.
     pub async fn attach_recorder(&self, worker: u32, stream: UnixStream) -> Result<(), WorkerGone> {
-        self.all.get(worker as usize).ok_or(WorkerGone)?.commands.tell(Command::AttachRecorder(stream))
+        self.all.get(worker).ok_or(WorkerGone)?.commands.tell(Command::AttachRecorder(stream))
     }
 
-    /// What all workers counted, summed up; one that is gone counts nothing.
+    /// What all workers counted, summed up; one that is gone or stands still counts nothing.
     pub async fn stats(&self) -> Counters {
         let mut sum = Counters::default();
-        for one in self.all.iter() {
+        for one in self.all.each.iter().filter(|one| one.vitals.state() == WorkerState::Turns) {
             if let Ok(counters) = one.commands.ask(Command::Stats).await {
                 sum.add(&counters);
             }
@@ -131,17 +161,92 @@ impl Workers {
 
     /// Ends the threads: peers are told, and what is sealed is sent.
     pub async fn stop(&self) {
-        for one in self.all.iter() {
+        for one in &self.all.each {
             // One that is gone needs not be told.
             let _ = one.commands.tell(Command::Stop);
         }
         let threads: Vec<_> = self
             .all
+            .each
             .iter()
             .filter_map(|one| one.thread.lock().unwrap_or_else(PoisonError::into_inner).take())
             .collect();
         // A panic of a thread was reported when it happened.
         let _ = tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join()))).await;
+    }
+}
+
+impl Workers {
+    pub(crate) fn all(&self) -> &All {
+        &self.all
+    }
+}
+
+impl All {
+    pub(crate) fn get(&self, worker: u32) -> Option<&One> {
+        self.each.get(worker as usize)
+    }
+
+    pub(crate) fn each(&self) -> impl Iterator<Item = &One> {
+        self.each.iter()
+    }
+
+    /// Told when a thread ends.
+    pub(crate) fn news(&self) -> &Notify {
+        &self.news
+    }
+
+    /// How many of a room's transports one worker carries before the next one is used.
+    pub(crate) fn spread(&self) -> usize {
+        self.spread
+    }
+
+    pub(crate) fn next_pipe(&self) -> PipeNumber {
+        PipeNumber(self.next_pipe.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tells a worker. Whatever one that is gone should change is gone with it.
+    pub(crate) fn tell(&self, worker: u32, command: Command) {
+        if let Some(one) = self.get(worker) {
+            let _ = one.commands.tell(command);
+        }
+    }
+
+    /// A worker carries so many more transports.
+    pub(crate) fn count(&self, worker: u32, more: isize) {
+        if let Some(one) = self.get(worker) {
+            one.transports.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// How all stand towards a room, of which a worker carries as much as `own` says.
+    pub(crate) fn standings(&self, own: impl Fn(u32) -> Option<usize>) -> Vec<Standing> {
+        let standing = |(worker, one): (u32, &One)| Standing {
+            worker,
+            usable: one.vitals.state() == WorkerState::Turns,
+            load: one.vitals.load(),
+            carried: usize::try_from(one.transports.load(Ordering::Relaxed)).unwrap_or(0),
+            own: own(worker),
+        };
+        (0..).zip(&self.each).map(standing).collect()
+    }
+
+    /// A router's owner is to be told when a worker of it is gone.
+    pub(crate) fn add_router(&self, router: &Arc<Shared>) {
+        let mut routers = self.routers.lock().unwrap_or_else(PoisonError::into_inner);
+        if routers.len() == routers.capacity() {
+            routers.retain(|router| router.strong_count() > 0);
+        }
+        routers.push(Arc::downgrade(router));
+    }
+
+    /// A worker is gone or stands still: owners of routers there are told.
+    pub(crate) fn tell_lost(&self, worker: u32) {
+        let routers: Vec<_> = {
+            let routers = self.routers.lock().unwrap_or_else(PoisonError::into_inner);
+            routers.iter().filter_map(Weak::upgrade).collect()
+        };
+        routers.iter().for_each(|router| router.tell_lost(worker));
     }
 }
 
@@ -177,10 +282,13 @@ fn start(
     certificate: Certificate,
     index: usize,
     mut sockets: Sockets,
+    news: &Arc<Notify>,
 ) -> Result<One, SpawnError> {
     let poll = Poll::new()?;
     sockets.register(poll.registry())?;
-    let (commands, inbox) = channel(Waker::new(poll.registry(), WAKER)?);
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+    let (commands, inbox) = channel(waker.clone());
+    let (dock, vitals) = (Dock::new(waker), Vitals::new(news.clone()));
     let port = sockets.port();
     let candidates = config.announce.iter().map(|one| SocketAddr::new(one.ip, one.port.unwrap_or(port))).collect();
     let entropy = Entropy::new(|bytes| {
@@ -194,12 +302,14 @@ fn start(
         entropy,
         started: config.started,
     });
-    let worker = Worker::new(poll, engine, sockets, inbox);
+    let number = u32::try_from(index).unwrap_or(u32::MAX);
+    let shared = Own { number, pipes: Pipes::new(dock.clone()), pulse: Pulse::new(vitals.clone(), Instant::now()) };
+    let worker = Worker::new(poll, engine, sockets, inbox, shared);
     let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(|| worker.run())?;
-    Ok(One { commands, routers: Arc::default(), thread: Mutex::new(Some(thread)) })
+    Ok(One { commands, dock, vitals, transports: AtomicIsize::new(0), thread: Mutex::new(Some(thread)) })
 }
 
-/// Events that a router's owner may leave unread.
-const MAX_EVENTS: usize = 4096;
+/// Transports' names have a byte for the worker.
+pub(crate) const MAX_WORKERS: usize = 256;
 /// Sockets of a worker: paths name them by a byte.
 const MAX_ADDRESSES: usize = 64;
