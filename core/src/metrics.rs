@@ -5,8 +5,10 @@
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lockgate_policy::{HookMetrics, LATENCY_BOUNDS};
+use lockgate_worker::{WorkerHealth, WorkerState};
 
 use crate::node::Node;
 
@@ -43,7 +45,8 @@ pub(crate) async fn render(node: Arc<Node>) -> String {
 async fn media(page: &mut Page, node: &Node) {
     let stats = node.workers.stats().await;
     page.gauge("lockgate_workers", "Media workers.", u64::try_from(node.workers.count()).unwrap_or(u64::MAX));
-    page.gauge("lockgate_routers", "Routers of rooms.", stats.routers);
+    workers(page, &node.workers.health());
+    page.gauge("lockgate_routers", "Routers of rooms, one for each worker that a room is on.", stats.routers);
     page.gauge("lockgate_transports", "Connections that carry media.", stats.transports);
     page.gauge("lockgate_tracks", "Published tracks.", stats.tracks);
     page.gauge("lockgate_subscriptions", "Tracks on their way to a participant.", stats.subscriptions);
@@ -57,9 +60,30 @@ async fn media(page: &mut Page, node: &Node) {
     let requests = stats.key_frame_requests_out;
     page.counter("lockgate_key_frame_requests_total", "Key frames that publishers were asked for.", requests);
     page.counter("lockgate_unsent_total", "Datagrams that the system did not take.", stats.unsent);
+    page.gauge("lockgate_pipes", "Ends of pipes between workers that share a room.", stats.pipes);
+    page.counter("lockgate_piped_packets_sent_total", "Packets for which there was a pipe.", stats.piped_out);
+    page.counter("lockgate_piped_packets_received_total", "Packets that came over pipes.", stats.piped_in);
+    page.head(
+        "lockgate_piped_delay_seconds_total",
+        "How much longer than the quickest ones packets were on their way over pipes.",
+        "counter",
+    );
+    page.sample("lockgate_piped_delay_seconds_total", "", Duration::from_micros(stats.piped_delay).as_secs_f64());
     page.head("lockgate_dropped_total", "Packets that were not forwarded, by reason.", "counter");
     for (reason, count) in stats.drops() {
         page.sample("lockgate_dropped_total", &format!("reason=\"{}\"", reason.as_str()), count);
+    }
+}
+
+fn workers(page: &mut Page, health: &[WorkerHealth]) {
+    let label = |health: &WorkerHealth| format!("worker=\"{}\"", health.worker);
+    page.head("lockgate_worker_up", "Whether a media worker turns (1), or stands still or is gone (0).", "gauge");
+    for one in health {
+        page.sample("lockgate_worker_up", &label(one), u8::from(one.state == WorkerState::Turns));
+    }
+    page.head("lockgate_worker_busy_ratio", "The busy share of a media worker's last second.", "gauge");
+    for one in health {
+        page.sample("lockgate_worker_busy_ratio", &label(one), one.load);
     }
 }
 

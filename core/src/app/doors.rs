@@ -7,6 +7,7 @@ use std::time::Duration;
 use lockgate_model::Secret;
 use lockgate_model::policy::Hook;
 use lockgate_signal::{Arrival, CloseCode, Doors, GuestRequest, MintGuest, Outgoing, Pages};
+use lockgate_worker::WorkerState;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -28,7 +29,7 @@ pub(super) fn doors(
 ) -> Doors {
     let (of_ready, of_metrics) = (node.clone(), node.clone());
     let pages = Pages {
-        ready: Arc::new(move || what_is_missing(&of_ready.config, ending.has_come())),
+        ready: Arc::new(move || what_is_missing(&of_ready, ending.has_come())),
         metrics: Arc::new(move || Box::pin(metrics::render(of_metrics.clone()))),
         metrics_token: node.config.metrics.token.clone(),
         assets: ASSETS,
@@ -37,8 +38,18 @@ pub(super) fn doors(
     Doors { pages, arrivals }
 }
 
-/// Once the doors are open, everything is there: the plugins were loaded and the workers bound before.
-fn what_is_missing(config: &Config, is_ending: bool) -> Vec<String> {
+/// Once the doors are open, everything is there: the plugins were loaded and the workers bound before. What may fail later is said.
+fn what_is_missing(node: &Node, is_ending: bool) -> Vec<String> {
+    let mut missing = misconfigured(&node.config, is_ending);
+    missing.extend(node.workers.health().into_iter().filter_map(|health| match health.state {
+        WorkerState::Turns | WorkerState::Stopped => None,
+        WorkerState::Stalled => Some(format!("media worker {} stands still", health.worker)),
+        WorkerState::Gone => Some(format!("media worker {} is gone: restart the node", health.worker)),
+    }));
+    missing
+}
+
+fn misconfigured(config: &Config, is_ending: bool) -> Vec<String> {
     let is_asked = |plugin: &Plugin| plugin.hooks.as_ref().is_none_or(|hooks| hooks.contains(&Hook::Auth));
     let problems = [
         (is_ending, "the node is ending"),
