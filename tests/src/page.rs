@@ -1,6 +1,6 @@
 //! A page in the browser: it runs what it is told and shows what it looks like.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -79,6 +79,27 @@ impl Page {
         }
         let (url, token) = (format!("ws://{}/ws", node.address()), token.text());
         self.run(&format!("globalThis.{name} = await Peer.enter({url:?}, {token:?}, {room:?}, {options})")).await;
+    }
+
+    /// Plays a file from its beginning to its end, and returns how many frames were shown.
+    ///
+    /// # Panics
+    /// When the browser cannot play it.
+    pub async fn play(&self, file: &Path) -> u64 {
+        let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let play = format!(
+            "const bytes = await (await fetch('data:video/webm;base64,{}')).blob();
+             const video = Object.assign(document.createElement('video'), {{ muted: true, src: URL.createObjectURL(bytes) }});
+             video.playbackRate = 4;
+             await new Promise((resolve, reject) => {{
+                 video.onended = resolve;
+                 video.onerror = () => reject(new Error(video.error.message));
+                 video.play().catch(reject);
+             }});
+             return video.getVideoPlaybackQuality().totalVideoFrames",
+            BASE64_STANDARD.encode(bytes),
+        );
+        self.run(&play).await.as_u64().unwrap_or(0)
     }
 
     /// Types into a field of a form.

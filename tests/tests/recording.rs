@@ -4,8 +4,13 @@ use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Token};
 
 /// Publishes VP8 and Opus as `name`.
 async fn publish(page: &Page, name: &str) {
+    publish_as(page, name, "vp8").await;
+}
+
+/// Publishes a camera with this codec, and Opus, as `name`.
+async fn publish_as(page: &Page, name: &str, codec: &str) {
     page.run(&format!(
-        "await {name}.publish([{{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }},
+        "await {name}.publish([{{ track: await devices.camera(320, 240, 20), source: 'camera', codec: '{codec}' }},
                                {{ track: await devices.microphone(), source: 'microphone' }}])"
     ))
     .await;
@@ -42,6 +47,11 @@ async fn stop(page: &Page, name: &str) {
 
 #[track_caller]
 fn assert_plays(file: &MediaFile, seconds: f64) {
+    assert_plays_as(file, "vp8", seconds);
+}
+
+#[track_caller]
+fn assert_plays_as(file: &MediaFile, codec: &str, seconds: f64) {
     let (video, audio) = (file.stream("video"), file.stream("audio"));
     eprintln!(
         "{}: {:.2} s, {} frames of {}, {} frames of {}",
@@ -52,7 +62,7 @@ fn assert_plays(file: &MediaFile, seconds: f64) {
         audio.frames,
         audio.codec,
     );
-    assert_eq!((video.codec.as_str(), audio.codec.as_str()), ("vp8", "opus"));
+    assert_eq!((video.codec.as_str(), audio.codec.as_str()), (codec, "opus"));
     assert_eq!(video.width, 320);
     assert!(video.is_monotonic(), "{:?}", video.times);
     assert!(audio.is_monotonic(), "{:?}", audio.times);
@@ -112,6 +122,8 @@ async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_g
     let torn = archive.files(".part");
     assert_eq!(torn.len(), 1, "{:?}", archive.files(""));
     assert_plays(&MediaFile::decode(&torn[0]), 2.0);
+    let played = page.play(&torn[0]).await;
+    assert!(played >= 40, "the browser shows {played} frames of it");
 
     let _second = Recorder::beside(&node).await;
     send(&page, "ann", 40).await;
@@ -121,6 +133,26 @@ async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_g
     let frames: u64 = files.iter().map(|file| file.stream("video").frames).sum();
     eprintln!("{} files with {frames} frames over a killed recorder", files.len());
     assert!(frames >= 75, "{frames} frames of 100 in {files:?}");
+}
+
+/// A file of each codec; H.264 is not for WebM.
+#[tokio::test]
+async fn vp9_av1_and_h264_are_recorded_too() {
+    let node = Node::plain().await;
+    let _recorder = Recorder::beside(&node).await;
+    let browser = Browser::start().await;
+    let page = browser.open(&node.url("/health")).await;
+    for (codec, ending) in [("vp9", ".webm"), ("av1", ".webm"), ("h264", ".mkv")] {
+        page.enter("ann", &node, &Token::of(1, "Ann").can_record(), codec, "{}").await;
+        publish_as(&page, "ann", codec).await;
+        let session = record(&page, "ann").await;
+        send(&page, "ann", 40).await;
+        stop(&page, "ann").await;
+        page.run("await ann.ask({ type: 'leave-room' }); ann.sending.close(); ann.socket.close()").await;
+        let files = Archive::of(&node.recordings(), codec, &session).files(ending);
+        assert_eq!(files.len(), 1, "{codec}: {files:?}");
+        assert_plays_as(&MediaFile::decode(&files[0]), codec, 1.5);
+    }
 }
 
 #[tokio::test]
