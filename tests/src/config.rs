@@ -19,14 +19,20 @@ pub struct Setup {
     pub recording: String,
     /// Whether pages get guest tokens.
     pub guests: bool,
+    /// The port that media is received on, and the port that clients are told: what a relay between them needs.
+    pub media_ports: Option<(u16, u16)>,
 }
 
 impl Setup {
     /// The whole file. The node listens on free ports of loopback only.
     pub(crate) fn text(&self) -> String {
+        let (port, announced) = match self.media_ports {
+            Some((port, told)) => (port, format!("127.0.0.1:{told}")),
+            None => (0, "127.0.0.1".to_owned()),
+        };
         let mut text = format!(
             "[http]\nport = 0\n\
-             [media]\nworkers = 1\nport = 0\nbind = [\"127.0.0.1\"]\nannounce = [\"127.0.0.1\"]\n\
+             [media]\nworkers = 1\nport = {port}\nbind = [\"127.0.0.1\"]\nannounce = [\"{announced}\"]\n\
              [auth]\nsecret = {{ file = \"{SECRET_FILE}\" }}\n\
              [rooms]\n{}\n\
              [policy]\nchain_deadline = \"2s\"\n\

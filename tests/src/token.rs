@@ -49,6 +49,12 @@ impl Token {
         self.claim("exp", json!(now().as_secs() - 60))
     }
 
+    /// That is good for so many seconds only.
+    #[must_use]
+    pub fn expiring_in(self, seconds: u64) -> Self {
+        self.claim("exp", json!(now().as_secs() + seconds))
+    }
+
     /// Signed with a secret that is not the node's.
     #[must_use]
     pub fn forged(mut self) -> Self {

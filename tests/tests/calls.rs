@@ -1,6 +1,6 @@
 //! Real calls: one browser publishes, another page of it decodes.
 
-use lockgate_tests::{Browser, Node, Page, Setup, Token};
+use lockgate_tests::{Browser, LossyNetwork, Node, Page, Setup, Token};
 use serde_json::Value;
 
 /// A node and two pages on it.
@@ -263,6 +263,65 @@ async fn a_publisher_finds_by_itself_that_it_may_send_more() {
         .await;
     eprintln!("a publisher alone: {reached}");
     assert!(reached["bitrate"].as_f64().is_some_and(|bitrate| bitrate > 2e6), "{reached}");
+}
+
+/// One packet in 30 is lost on each of the two ways, each direction: what is seen was sent again.
+#[tokio::test]
+async fn lost_packets_are_sent_again_on_both_ways() {
+    let network = LossyNetwork::begin(30).await;
+    let ports = Some((network.node_port(), network.port()));
+    let call = Call::begin(Setup { media_ports: ports, ..Setup::default() }).await;
+    call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
+    call.right.enter("bob", &call.node, &Token::of(2, "Bob"), "board", "{}").await;
+    // Small enough that the encoder can send all 15 frames of a second: with loss, the browser stays near 500 kbit/s.
+    call.left.run("await ann.publish([{ track: devices.noise(160, 120, 15), source: 'camera', codec: 'vp8' }])").await;
+    let seen = call
+        .right
+        .run(
+            "const { publisherId, tracks: [{ trackId }] } = await bob.publisher();
+             await bob.subscribe(publisherId);
+             return await bob.decoded(trackId, 150)",
+        )
+        .await;
+    let sent = call.left.run("return Object.values(await ann.outbound())[0]").await;
+    eprintln!(
+        "{} datagrams lost: {} frames decoded, {} dropped, {} freezes, {} NACKs and {} packets again; \
+         the publisher got {} NACKs and {} key frame requests, and sent {} packets again",
+        network.lost(),
+        seen["framesDecoded"],
+        seen["framesDropped"],
+        seen["freezeCount"],
+        seen["nackCount"],
+        seen["retransmittedPacketsReceived"],
+        sent["nackCount"],
+        sent["pliCount"],
+        sent["retransmittedPacketsSent"],
+    );
+    assert!(network.lost() > 20, "the network is not that bad");
+    assert!(seen["nackCount"].as_u64() > Some(0) && seen["retransmittedPacketsReceived"].as_u64() > Some(0), "{seen}");
+    assert!(sent["nackCount"].as_u64() > Some(0) && sent["retransmittedPacketsSent"].as_u64() > Some(0), "{sent}");
+    assert!(seen["keyFramesDecoded"].as_u64() < Some(8), "it was mended by key frames: {seen}");
+}
+
+#[tokio::test]
+async fn who_unsubscribes_gets_no_more_frames_and_may_come_back() {
+    let call = Call::between_ann_and_bob().await;
+    let seen = camera(&call, "vp8", "320, 240, 15", 10).await;
+    let track = &seen["announced"]["trackId"];
+    let after = call
+        .right
+        .run(&format!(
+            "const {{ publisherId }} = bob.tracks.get({track});
+             const {{ tracks, offer }} = await bob.ask({{ type: 'unsubscribe', publisherId }});
+             await until('the track to be gone', () => !bob.tracks.has({track}));
+             const inactive = /a=inactive/.test(offer);
+             await bob.subscribe(publisherId);
+             await until('the track to be back', () => bob.tracks.has({track}));
+             await bob.decoded({track}, 15);
+             return {{ left: tracks.length, inactive, problems: bob.problems }}"
+        ))
+        .await;
+    assert_eq!(after, serde_json::json!({ "left": 0, "inactive": true, "problems": [] }));
 }
 
 #[tokio::test]

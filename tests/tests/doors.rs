@@ -241,6 +241,71 @@ async fn a_bad_description_or_candidate_is_refused_and_the_room_goes_on() {
 }
 
 #[tokio::test]
+async fn a_candidate_that_is_none_is_refused_and_the_end_of_them_is_not() {
+    let node = Node::plain().await;
+    let mut client = member(&node).await;
+    let candidate =
+        |candidate: Value| json!({ "type": "publish-ice-candidate", "roomName": "board", "candidate": candidate });
+    let reply = client.ask(candidate(json!("candidate:no candidate at all"))).await;
+    assert_eq!((&reply["type"], &reply["of"]), (&json!("error"), &json!("publish-ice-candidate")), "{reply}");
+    for end in [json!(null), json!(""), json!({ "candidate": "" })] {
+        client.send(candidate(end)).await;
+    }
+    assert_eq!(client.ask(json!({ "type": "ping" })).await["type"], "pong");
+    assert!(!client.has_heard(|message| message["type"] == "error"));
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_the_socket() {
+    let node = Node::plain().await;
+    let mut client = node.connect().await;
+    client.authenticate(&Token::of(1, "Ann").expiring_in(2)).await;
+    assert!(client.hear_type("token-expiring").await["expiresAt"].is_u64());
+    assert_eq!(client.hear_type("error").await["code"], "token-expired");
+    assert_eq!(client.closed().await, 4401);
+}
+
+#[tokio::test]
+async fn a_lost_socket_is_resumed_once_and_nobody_else_notices() {
+    let node = Node::plain().await;
+    let (mut ann, _) = node.enter(&Token::of(1, "Ann"), "board").await;
+    let mut bob = node.connect().await;
+    let token = Token::of(2, "Bob");
+    let resume = bob.authenticate(&token).await["resumeToken"].clone();
+    let joined = bob.ask(json!({ "type": "join-room", "roomName": "board" })).await;
+    // No farewell: the connection is just gone.
+    drop(bob);
+    let mut bob = node.connect().await;
+    bob.send(json!({ "type": "auth", "token": token.text(), "resume": resume })).await;
+    let again = bob.hear_type("authenticated").await;
+    assert_ne!(again["resumeToken"], resume, "{again}");
+    assert_eq!(bob.hear_type("room-joined").await["publisherId"], joined["publisherId"]);
+    bob.send(json!({ "type": "chat", "roomName": "board", "text": "back" })).await;
+    assert_eq!(ann.hear_type("chat").await["publisherId"], joined["publisherId"]);
+    assert!(!ann.has_heard(|message| message["type"] == "user-left"));
+
+    let mut thief = node.connect().await;
+    thief.send(json!({ "type": "auth", "token": token.text(), "resume": resume })).await;
+    thief.hear_type("authenticated").await;
+    let reply = thief.ask(json!({ "type": "chat", "roomName": "board", "text": "mine" })).await;
+    assert_refused(&reply, "not-found", "chat");
+}
+
+#[tokio::test]
+async fn an_admin_puts_somebody_out_and_others_may_not() {
+    let node = Node::plain().await;
+    let (mut ann, joined) = node.enter(&Token::of(1, "Ann"), "board").await;
+    let (mut bob, _) = node.enter(&Token::of(2, "Bob"), "board").await;
+    let (mut host, _) = node.enter(&Token::of(3, "Eve").claim("admin", json!(true)), "board").await;
+    let kick = json!({ "type": "kick", "roomName": "board", "publisherId": joined["publisherId"] });
+    assert_refused(&bob.ask(kick.clone()).await, "forbidden", "kick");
+    host.send(kick).await;
+    assert_eq!(ann.hear_type("revoked").await["what"], "stay");
+    assert_eq!(bob.hear_type("user-left").await["publisherId"], joined["publisherId"]);
+    assert_refused(&ann.ask(json!({ "type": "chat", "roomName": "board", "text": "?" })).await, "not-found", "chat");
+}
+
+#[tokio::test]
 async fn recording_needs_leave_and_a_recorder() {
     let node = Node::plain().await;
     let mut guest = member(&node).await;
