@@ -29,6 +29,14 @@ impl Call {
     }
 }
 
+/// Every packet came, at the first try. Freezes prove less: the browser counts those of its own busy encoder, too.
+#[track_caller]
+fn assert_unbroken(video: &Value) {
+    for broken in ["packetsLost", "nackCount", "framesDropped"] {
+        assert_eq!(video[broken], 0, "{broken}: {video}");
+    }
+}
+
 /// Publishes one camera, and has Bob decode so many frames of it. Returns his statistics.
 async fn camera(call: &Call, codec: &str, size: &str, frames: u32) -> Value {
     let publish = format!(
@@ -55,7 +63,7 @@ async fn camera(call: &Call, codec: &str, size: &str, frames: u32) -> Value {
         seen["frameHeight"],
     );
     assert_eq!(seen["codec"].as_str().map(str::to_lowercase), Some(format!("video/{codec}")), "{seen}");
-    assert_eq!(seen["freezeCount"], 0, "{seen}");
+    assert_unbroken(&seen);
     assert_eq!(seen["announced"]["codec"].as_str().map(str::to_lowercase).as_deref(), Some(codec), "{seen}");
     seen
 }
@@ -93,7 +101,7 @@ async fn both_sides_of_a_call_decode_picture_and_sound() {
             "vp8: {} frames decoded, {} freezes, {} samples of sound, {} of them made up",
             video["framesDecoded"], video["freezeCount"], audio["totalSamplesReceived"], audio["concealedSamples"],
         );
-        assert_eq!(video["freezeCount"], 0, "{video}");
+        assert_unbroken(video);
         assert_eq!((&video["frameWidth"], &video["frameHeight"]), (&640.into(), &480.into()));
         assert_eq!(seen["sources"], serde_json::json!(["camera", "microphone"]));
         assert_eq!(seen["problems"], serde_json::json!([]));
@@ -161,13 +169,14 @@ async fn tracks_come_and_go_many_times_on_one_connection() {
         .run(
             "const [trackId] = bob.tracks.keys();
              const before = (await bob.inbound(trackId)).framesDecoded;
-             const { framesDecoded, freezeCount } = await bob.decoded(trackId, before + 15);
-             return { framesDecoded, freezeCount, tracks: bob.tracks.size, connections: bob.receiving.size, problems: bob.problems }",
+             const video = await bob.decoded(trackId, before + 15);
+             return { video, tracks: bob.tracks.size, connections: bob.receiving.size, problems: bob.problems }",
         )
         .await;
     eprintln!("after five rounds: {seen}");
     assert_eq!((&seen["tracks"], &seen["connections"]), (&1.into(), &1.into()), "{seen}");
-    assert_eq!((&seen["problems"], &seen["freezeCount"]), (&serde_json::json!([]), &0.into()), "{seen}");
+    assert_eq!(seen["problems"], serde_json::json!([]), "{seen}");
+    assert_unbroken(&seen["video"]);
 }
 
 #[tokio::test]
@@ -194,7 +203,7 @@ async fn a_publisher_restarts_ice_and_the_picture_goes_on() {
              return await bob.decoded(trackId, before + 30)",
         )
         .await;
-    assert_eq!(after["freezeCount"], 0, "{after}");
+    assert_unbroken(&after);
 }
 
 #[tokio::test]
