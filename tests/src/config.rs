@@ -17,6 +17,8 @@ pub struct Setup {
     pub rooms: String,
     /// Below `[recording]`.
     pub recording: String,
+    /// How many connections of a room each of two media workers carries first; absent: there is one worker.
+    pub room_spread: Option<usize>,
     /// Whether pages get guest tokens.
     pub guests: bool,
     /// The port that media is received on, and the port that clients are told: what a relay between them needs.
@@ -30,9 +32,11 @@ impl Setup {
             Some((port, told)) => (port, format!("127.0.0.1:{told}")),
             None => (0, "127.0.0.1".to_owned()),
         };
+        let spread = |most| format!("workers = 2\nroom_spread = {most}");
+        let workers = self.room_spread.map_or("workers = 1".to_owned(), spread);
         let mut text = format!(
             "[http]\nport = 0\n\
-             [media]\nworkers = 1\nport = {port}\nbind = [\"127.0.0.1\"]\nannounce = [\"{announced}\"]\n\
+             [media]\n{workers}\nport = {port}\nbind = [\"127.0.0.1\"]\nannounce = [\"{announced}\"]\n\
              [auth]\nsecret = {{ file = \"{SECRET_FILE}\" }}\n\
              [rooms]\n{}\n\
              [policy]\nchain_deadline = \"2s\"\n\

@@ -1,0 +1,43 @@
+//! A room on several media workers: every connection on another one than the last.
+
+use lockgate_tests::{Browser, Node, Setup, Token};
+
+#[tokio::test]
+async fn a_room_that_is_spread_over_workers_is_one_call() {
+    let node = Node::start(Setup { room_spread: Some(1), ..Setup::default() }).await;
+    let browser = Browser::start().await;
+    let (left, right) = (browser.open(&node.url("/health")).await, browser.open(&node.url("/health")).await);
+    left.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
+    right.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
+    for (page, who) in [(&left, "ann"), (&right, "bob")] {
+        let publish = format!(
+            "return await {who}.publish([{{ track: await devices.camera(), source: 'camera', codec: 'vp8' }},
+                                         {{ track: await devices.microphone(), source: 'microphone' }}])"
+        );
+        let published = page.run(&publish).await;
+        assert!(published.as_array().unwrap().iter().all(|track| track["accepted"] == true), "{published}");
+    }
+    let watch = |who: &str| {
+        format!(
+            "const {{ publisherId, tracks }} = await {who}.publisher(2);
+             await {who}.subscribe(publisherId);
+             const of = (kind) => tracks.find((track) => track.kind === kind).trackId;
+             const video = await {who}.decoded(of('video'), 60);
+             const audio = await {who}.sounded(of('audio'), 48_000);
+             return {{ video, audio, problems: {who}.problems }}"
+        )
+    };
+    let (by_ann, by_bob) = (watch("ann"), watch("bob"));
+    let (at_ann, at_bob) = tokio::join!(left.run(&by_ann), right.run(&by_bob));
+    for seen in [at_ann, at_bob] {
+        for broken in ["packetsLost", "nackCount", "framesDropped"] {
+            assert_eq!(seen["video"][broken], 0, "{broken}: {seen}");
+        }
+        assert_eq!(seen["problems"], serde_json::json!([]));
+    }
+    assert_eq!(node.metric("lockgate_pipes").await, 2.0, "both ends of one");
+    assert_eq!(node.metric("lockgate_tracks").await, 4.0);
+    assert!(node.metric("lockgate_piped_packets_received_total").await > 60.0);
+    assert_eq!(node.metric("lockgate_dropped_total{reason=\"pipe-frame\"}").await, 0.0);
+    assert_eq!(node.metric("lockgate_worker_up{worker=\"1\"}").await, 1.0);
+}
