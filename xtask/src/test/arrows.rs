@@ -53,6 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lockgate-rtp", &["lockgate-model"]),
     ("lockgate-model", &[]),
     ("lockgate-recorder", &["lockgate-rtp", "lockgate-model"]),
+    ("lockgate-load", &["lockgate-transport", "lockgate-rtp", "lockgate-model"]),
     ("lockgate-tests", &[ANY]),
     ("xtask", &[]),
 ];
@@ -62,7 +63,7 @@ const ANY: &str = "*";
 /// Foreign crates that only some of ours may use, so that each can be replaced in one place.
 const OWNED: &[(&str, &[&str])] = &[
     ("wasmtime*", &["lockgate-policy", "lockgate-tests"]),
-    ("rtc-*", &["lockgate-rtp", "lockgate-transport", "lockgate-recorder", "lockgate-tests"]),
+    ("rtc-*", &["lockgate-rtp", "lockgate-transport", "lockgate-recorder", "lockgate-load", "lockgate-tests"]),
     ("dimpl", &["lockgate-transport", "lockgate-tests"]),
     ("webrtc", &["lockgate-tests"]),
     ("webm-iterable", &["lockgate-recorder", "lockgate-tests"]),

@@ -1,0 +1,261 @@
+//! A run: publishers join, then subscribers, then it goes on for a while with some of them coming and going.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use lockgate_load::Snapshot;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::client::{News, Plan, Ticket, live};
+use crate::ledger::Ledger;
+use crate::summary::{Measured, Span};
+use crate::tokens::Who;
+
+/// How many join where, and for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Course {
+    pub(crate) rooms: Vec<String>,
+    pub(crate) publishers: u32,
+    pub(crate) subscribers: u32,
+    pub(crate) join_rate: f64,
+    pub(crate) churn: Option<f64>,
+    pub(crate) duration: Duration,
+    pub(crate) quiet: bool,
+}
+
+/// A run under way.
+pub(crate) struct Run {
+    plan: Arc<Plan>,
+    course: Course,
+    ledger: Arc<Ledger>,
+    tasks: JoinSet<()>,
+    members: Vec<Member>,
+    next_number: u64,
+    begun: Instant,
+    latency: lockgate_load::Histogram,
+    last: (Instant, Snapshot, Duration),
+}
+
+/// A client, seen from outside.
+struct Member {
+    room: String,
+    publishes: bool,
+    is_in: Arc<AtomicBool>,
+    leave: oneshot::Sender<()>,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    AsPlanned,
+    Interrupted,
+}
+
+impl Run {
+    pub(crate) fn new(plan: Arc<Plan>, course: Course) -> Self {
+        let now = Instant::now();
+        Self {
+            plan,
+            course,
+            ledger: Arc::default(),
+            tasks: JoinSet::new(),
+            members: Vec::new(),
+            next_number: 1,
+            begun: now,
+            latency: lockgate_load::Histogram::default(),
+            last: (now, Snapshot::default(), cpu()),
+        }
+    }
+
+    /// Goes through with it. What was measured comes back; the caller says whether it is well.
+    pub(crate) async fn finish(mut self, threads: usize, decrypted: bool, max_loss: Option<f64>) -> Measured {
+        let mut ended = self.join(true).await;
+        let has_publishers = self.course.publishers == 0 || self.ledger.entries().publishers.joined > 0;
+        if ended == Ended::AsPlanned && has_publishers {
+            ended = self.join(false).await;
+        }
+        let (from, before) = (Instant::now(), self.count());
+        let cpu_before = cpu();
+        let entries = self.ledger.entries();
+        if ended == Ended::AsPlanned && entries.publishers.joined + entries.subscribers.joined > 0 {
+            ended = self.go_on().await;
+        }
+        let (took, cpu_then) = (from.elapsed(), cpu());
+        let then = self.count();
+        let all = self.end().await;
+        let steady = Span {
+            took,
+            cpu: cpu_then.saturating_sub(cpu_before),
+            busiest: then.busiest.saturating_sub(before.busiest),
+            delivered: then.delivery.delivered.saturating_sub(before.delivery.delivered),
+            bytes: then.delivery.bytes.saturating_sub(before.delivery.bytes),
+        };
+        let interrupted = ended == Ended::Interrupted;
+        let entries = self.ledger.entries();
+        Measured { entries, all, steady, took: self.begun.elapsed(), interrupted, threads, decrypted, max_loss }
+    }
+
+    /// Lets all publishers or all subscribers join, at the rate that was asked for, and waits until it is known of each how it went.
+    async fn join(&mut self, publishes: bool) -> Ended {
+        let each = if publishes { self.course.publishers } else { self.course.subscribers };
+        // Room by room in turn, so that all rooms fill at the same pace.
+        let rooms = self.course.rooms.clone();
+        let mut waiting = (0..each).flat_map(|_| rooms.iter()).cloned();
+        let mut pace = every(1.0 / self.course.join_rate);
+        let mut second = every(1.0);
+        let mut all_asked = false;
+        loop {
+            let entries = self.ledger.entries();
+            let side = if publishes { &entries.publishers } else { &entries.subscribers };
+            if all_asked && side.is_settled() {
+                return Ended::AsPlanned;
+            }
+            tokio::select! {
+                _ = pace.tick(), if !all_asked => match waiting.next() {
+                    Some(room) => self.admit(room, publishes),
+                    None => all_asked = true,
+                },
+                () = self.ledger.changed() => {}
+                _ = second.tick() => self.progress(),
+                _ = tokio::signal::ctrl_c() => return Ended::Interrupted,
+            }
+        }
+    }
+
+    async fn go_on(&mut self) -> Ended {
+        let mut second = every(1.0);
+        second.tick().await;
+        let mut churn = self.course.churn.map(|rate| every(1.0 / rate));
+        let end = tokio::time::sleep(self.course.duration);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return Ended::AsPlanned,
+                _ = second.tick() => self.progress(),
+                () = tick(&mut churn) => self.replace_one(),
+                _ = tokio::signal::ctrl_c() => return Ended::Interrupted,
+            }
+        }
+    }
+
+    /// Waits for what is under way, counts for the last time, and lets all leave.
+    async fn end(&mut self) -> Snapshot {
+        self.plan.driver.finish_viewers();
+        if self.ledger.entries().subscribers.joined > 0 {
+            tokio::time::sleep(UNDER_WAY).await;
+        }
+        let mut all = self.count();
+        self.latency.add(&all.latency);
+        all.latency = self.latency.clone();
+        for member in self.members.drain(..) {
+            // One that is gone needs not be told.
+            let _ = member.leave.send(());
+        }
+        let leave = async { while self.tasks.join_next().await.is_some() {} };
+        // A server that does not answer a goodbye is not waited for.
+        let _ = tokio::time::timeout(GOODBYE, leave).await;
+        all
+    }
+
+    fn admit(&mut self, room: String, publishes: bool) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let kind = if publishes { "publisher" } else { "subscriber" };
+        let who = Who { number, name: format!("load {kind} {number}") };
+        let (leave, left) = oneshot::channel();
+        let is_in = Arc::new(AtomicBool::new(false));
+        let ticket = Ticket { who, room: room.clone(), publishes };
+        self.ledger.ask(publishes);
+        let (plan, ledger, joined) = (Arc::clone(&self.plan), Arc::clone(&self.ledger), Arc::clone(&is_in));
+        let tell = move |news: News| {
+            match news {
+                News::Joined { .. } => joined.store(true, Ordering::Relaxed),
+                News::Refused(_) | News::Lost(_) => joined.store(false, Ordering::Relaxed),
+                News::Trouble(_) => {}
+            }
+            ledger.note(publishes, news);
+        };
+        self.tasks.spawn(live(plan, ticket, left, tell));
+        self.members.push(Member { room, publishes, is_in, leave });
+    }
+
+    /// Lets one subscriber go, chosen at random, and another one come.
+    fn replace_one(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        self.members.retain(|member| !member.leave.is_closed());
+        let is_candidate = |member: &Member| !member.publishes && member.is_in.load(Ordering::Relaxed);
+        let candidates: Vec<_> =
+            (0..self.members.len()).filter(|member| is_candidate(&self.members[*member])).collect();
+        let Some(&chosen) = candidates.get(fastrand::usize(..candidates.len().max(1))) else { return };
+        let Member { room, leave, .. } = self.members.swap_remove(chosen);
+        // It may have been put out just now.
+        let _ = leave.send(());
+        self.admit(room, false);
+    }
+
+    /// Counts, and keeps the latencies since the last time.
+    fn count(&self) -> Snapshot {
+        self.plan.driver.snapshot(true)
+    }
+
+    fn progress(&mut self) {
+        let (now, own) = (Instant::now(), cpu());
+        let new = self.count();
+        self.latency.add(&new.latency);
+        let (then, old, own_before) = std::mem::replace(&mut self.last, (now, new.clone(), own));
+        let seconds = now.saturating_duration_since(then).as_secs_f64();
+        if self.course.quiet || seconds < 0.1 {
+            return;
+        }
+        let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
+        let entries = self.ledger.entries();
+        let latency = if new.latency.count() == 0 {
+            String::new()
+        } else {
+            let ms = |quantile| new.latency.quantile_us(quantile) as f64 / 1000.0;
+            format!(", latency p50 {:.2} p99 {:.2} ms", ms(0.5), ms(0.99))
+        };
+        eprintln!(
+            "{:4.0} s: {} + {} joined, {} errors; sent {:.0}/s, received {:.0}/s ({:.1} Mbit/s), lost {} ({:.3} %){latency}; own cpu {:.0} %",
+            self.begun.elapsed().as_secs_f64(),
+            entries.publishers.joined,
+            entries.subscribers.joined,
+            entries.errors.count(),
+            rate(new.uplink.packets, old.uplink.packets),
+            rate(new.delivery.delivered, old.delivery.delivered),
+            8.0 * rate(new.delivery.bytes, old.delivery.bytes) / 1e6,
+            new.delivery.lost(),
+            100.0 * new.delivery.loss(),
+            100.0 * own.saturating_sub(own_before).as_secs_f64() / seconds,
+        );
+    }
+}
+
+async fn tick(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn every(seconds: f64) -> Interval {
+    let mut interval = interval(Duration::from_secs_f64(seconds));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Processor time of this process.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// How long packets may be under way at the end, a request for them again included.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_secs(3);

@@ -1,0 +1,69 @@
+//! The load generator and a node: what one sends the other forwards.
+
+use lockgate_tests::{Load, Node};
+
+#[tokio::test]
+async fn two_publishers_reach_six_subscribers_and_nothing_is_lost() {
+    let node = Node::plain().await;
+    let arguments = ["--publishers", "2", "--subscribers", "6", "--duration", "3s", "--max-loss", "0"];
+    let Load { status, result, said } = Load::run(&node, &arguments).await;
+    assert!(status.success(), "{said}");
+    assert_eq!((&result["ok"], &result["problems"]), (&true.into(), &serde_json::json!([])), "{said}");
+    assert_eq!((&result["publishers"]["joined"], &result["subscribers"]["joined"]), (&2.into(), &6.into()), "{said}");
+    let received = &result["received"];
+    // 2 publishers of 170 packets a second to 6 subscribers for 3 s.
+    assert!(received["delivered"].as_u64().unwrap() > 6000, "{said}");
+    assert_eq!((&received["delivered"], &received["lost"]), (&received["expected"], &0.into()), "{said}");
+    assert_eq!(received["duplicates"], 0, "{said}");
+    let latency = &result["latency_us"];
+    assert_eq!(latency["count"], received["delivered"], "{said}");
+    assert!(latency["p50"].as_u64() > Some(0) && latency["p50"].as_u64() <= latency["max"].as_u64(), "{said}");
+    assert_eq!(result["subscribers"]["join_us"]["count"], 6, "{said}");
+    assert!(said.contains("received/s") || said.contains("received "), "progress and result are told: {said}");
+}
+
+#[tokio::test]
+async fn simulcast_arrives_in_the_encoding_that_was_asked_for_while_people_come_and_go() {
+    let node = Node::plain().await;
+    let arguments = [
+        "--subscribers",
+        "4",
+        "--simulcast",
+        "--max-layer",
+        "mid",
+        "--bitrate",
+        "900 kbps",
+        "--media",
+        "video",
+        "--churn",
+        "2",
+        "--duration",
+        "3s",
+        "--max-loss",
+        "0",
+    ];
+    let Load { status, result, said } = Load::run(&node, &arguments).await;
+    assert!(status.success(), "{said}");
+    assert!(result["subscribers"]["joined"].as_u64() > Some(6), "{said}");
+    // Four times 300 kbit/s, not 900; the headers of packets come on top.
+    let bits = result["received"]["bits_per_second"].as_f64().unwrap();
+    assert!((700_000.0..2_000_000.0).contains(&bits), "{bits}: {said}");
+}
+
+#[tokio::test]
+async fn counting_without_decryption_agrees() {
+    let node = Node::plain().await;
+    let arguments = ["--subscribers", "3", "--duration", "1s", "--no-decrypt", "--max-loss", "0", "--quiet"];
+    let Load { status, result, said } = Load::run(&node, &arguments).await;
+    assert!(status.success(), "{said}");
+    assert!(result["received"]["delivered"].as_u64().unwrap() > 400 && result["latency_us"].is_null(), "{said}");
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_a_clear_error_and_fails_the_run() {
+    let node = Node::plain().await;
+    let Load { status, result, said } = Load::run(&node, &["--token", "wrong", "--duration", "1s"]).await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(result["errors"]["unauthenticated"]["count"], 1, "{said}");
+    assert!(said.contains("unauthenticated: ") && said.contains("1 publisher did not join"), "{said}");
+}
