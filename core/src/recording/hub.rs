@@ -11,7 +11,7 @@ use lockgate_model::carrier::{
 use lockgate_model::{RecordingId, RoomName, TrackId};
 use lockgate_room::{Input, RecorderReport};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -47,6 +47,8 @@ struct Session {
     inbox: mpsc::Sender<ToRoom>,
     tracks: HashMap<TrackId, AddTrack>,
     stopping: bool,
+    /// Ends what watches over the room.
+    _over: oneshot::Sender<()>,
 }
 
 impl Hub {
@@ -122,7 +124,9 @@ impl Hub {
             started: self.node.time(),
             epoch: 0,
         };
-        let fresh = Session { start: start.clone(), inbox, tracks: HashMap::new(), stopping: false };
+        let (over, is_over) = oneshot::channel();
+        self.conversations.spawn(stop_with_room(self.recorders.clone(), session.clone(), inbox.clone(), is_over));
+        let fresh = Session { start: start.clone(), inbox, tracks: HashMap::new(), stopping: false, _over: over };
         self.sessions.insert(session, fresh);
         self.say(ToRecorder::StartSession(start));
         Ok(())
@@ -158,7 +162,7 @@ impl Hub {
     }
 
     fn on_stop(&mut self, id: &RecordingId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(id).filter(|session| !session.stopping) else { return };
         session.stopping = true;
         session.tracks.clear();
         self.say(ToRecorder::StopSession { session: id.clone() });
@@ -314,6 +318,19 @@ impl Hub {
         if attached.to.try_send(message).is_err() {
             self.on_ended();
         }
+    }
+}
+
+/// Stops a session whose room ended without doing so: a room that failed.
+async fn stop_with_room(
+    recorders: Recorders,
+    session: RecordingId,
+    room: mpsc::Sender<ToRoom>,
+    is_over: oneshot::Receiver<()>,
+) {
+    tokio::select! {
+        () = room.closed() => recorders.stop(&session).await,
+        _ = is_over => {}
     }
 }
 

@@ -141,6 +141,16 @@ async fn a_session_goes_to_the_recorder_and_its_states_come_back() {
 }
 
 #[tokio::test]
+async fn a_room_that_is_gone_stops_its_session() {
+    let house = House::open();
+    let (mut recorder, _) = house.attach().await;
+    let outbox = house.start().await.unwrap();
+    assert!(matches!(recorder.hear().await, ToRecorder::StartSession(_)));
+    drop(outbox);
+    assert!(matches!(recorder.hear().await, ToRecorder::StopSession { session: stopped } if stopped == session()));
+}
+
+#[tokio::test]
 async fn a_recorder_that_comes_back_hears_everything_again_under_new_numbers() {
     let house = House::open();
     let (recorder, _) = house.attach().await;

@@ -109,6 +109,12 @@ impl Rooms {
         while tasks.join_next().await.is_some() {}
     }
 
+    /// Ends all tasks in the middle of what they do, as a panic would.
+    #[cfg(test)]
+    pub(super) fn fail_all(&self) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+
     fn find(&self, name: &RoomName) -> Option<RoomHandle> {
         self.lock().get(name).cloned()
     }

@@ -47,6 +47,28 @@ pub(crate) struct RoomTask {
     questions: Questions,
 }
 
+/// A room that ends by itself has no seats left. One whose task fails lets go of its members, those at the door included: they
+/// may join the next one.
+impl Drop for RoomTask {
+    fn drop(&mut self) {
+        self.node.rooms.forget_if(&self.name, &self.inbox, || true);
+        self.outbox.close();
+        while let Ok(message) = self.outbox.try_recv() {
+            if let ToRoom::Join(join, news) = message {
+                self.seats.insert(join.member, news);
+            }
+        }
+        if self.seats.is_empty() {
+            return;
+        }
+        tracing::error!(room = %self.name, participants = self.seats.len(), "the room failed; its participants are out");
+        for (member, seat) in self.seats.drain() {
+            // A session that is stuck or gone is ended by others.
+            let _ = seat.try_send(RoomNews { room: self.name.clone(), member, event: RoomEvent::Failed });
+        }
+    }
+}
+
 impl RoomTask {
     pub(crate) fn new(
         node: Arc<Node>,
@@ -173,5 +195,76 @@ impl RoomTask {
         if let Some(number) = self.node.recorders.add(session, new).await {
             self.media.record(&track, number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use lockgate_model::policy::{Door, Grant, Identity, Participant};
+    use lockgate_model::{SubscribeConnections, UserId};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::testing;
+
+    fn join(member: PublisherId) -> Join {
+        let identity = Identity {
+            subject: "7".into(),
+            user_id: UserId(7),
+            username: "Ann".into(),
+            claims: Vec::new(),
+            expires_at_ms: None,
+            grant: Grant::default(),
+        };
+        let peer = Ipv4Addr::LOCALHOST.into();
+        let participant = Participant { identity, publisher_id: Some(member), door: Door::Ws, peer };
+        Join {
+            member,
+            participant,
+            id: None,
+            password: None,
+            metadata: None,
+            connections: SubscribeConnections::Shared,
+        }
+    }
+
+    /// Whom a room tells that it failed, of those who joined.
+    async fn who_is_out(news: &mut mpsc::Receiver<RoomNews>) -> PublisherId {
+        loop {
+            let RoomNews { member, event, .. } = hear(news).await;
+            match event {
+                RoomEvent::Failed => return member,
+                RoomEvent::Tell(_) => {}
+                RoomEvent::Gone => panic!("{member} left"),
+            }
+        }
+    }
+
+    async fn hear(news: &mut mpsc::Receiver<RoomNews>) -> RoomNews {
+        timeout(Duration::from_secs(30), news.recv()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_is_in_a_room_that_fails_is_told_and_the_next_one_is_new() {
+        let (node, _hub) = testing::node();
+        let (seat, mut news) = mpsc::channel(16);
+        let name = RoomName::new("board").unwrap();
+        let [inside, at_the_door, later] = [(); 3].map(|()| node.allot_publisher());
+        node.rooms.join(&node, &name, join(inside), seat.clone()).await.unwrap();
+        assert!(matches!(hear(&mut news).await.event, RoomEvent::Tell(_)));
+        node.rooms.fail_all();
+        assert_eq!(who_is_out(&mut news).await, inside);
+        assert_eq!(node.rooms.count(), 0);
+
+        node.rooms.join(&node, &name, join(at_the_door), seat.clone()).await.unwrap();
+        node.rooms.fail_all();
+        assert_eq!(who_is_out(&mut news).await, at_the_door);
+
+        node.rooms.join(&node, &name, join(later), seat).await.unwrap();
+        let entered = hear(&mut news).await;
+        assert!(matches!(entered.event, RoomEvent::Tell(_)) && entered.member == later, "{entered:?}");
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use lockgate_model::policy::{AuthQuestion, Denial, Identity, Participant};
 use lockgate_model::{
-    Command, ErrorCode, Event, PublisherId, Reply, Request, RequestId, RoomName, Secret, SubscribeConnections,
+    Command, ErrorCode, Event, PublisherId, Reply, Request, RequestId, RevokedWhat, RoomName, Secret,
+    SubscribeConnections,
 };
 use lockgate_room::{Input, Join, LeaveReason};
 use lockgate_signal::{CloseCode, Incoming};
@@ -306,7 +307,11 @@ impl Session {
                 self.seats.remove(&news.room);
                 Flow::On
             }
-            RoomEvent::Gone => Flow::On,
+            RoomEvent::Failed if current => {
+                self.seats.remove(&news.room);
+                self.tell_client(put_out(news.room).into())
+            }
+            RoomEvent::Gone | RoomEvent::Failed => Flow::On,
             RoomEvent::Tell(reply) => self.tell_client(*reply),
         }
     }
@@ -367,6 +372,18 @@ impl Session {
             *room_name = command.room().cloned();
         }
         self.reply(id, event);
+    }
+}
+
+/// What the members of a room hear that failed.
+fn put_out(room: RoomName) -> Event {
+    Event::Revoked {
+        room_name: room,
+        what: RevokedWhat::Stay,
+        reason: "the room failed; join it again".to_owned(),
+        publisher_id: None,
+        track_id: None,
+        decision_id: None,
     }
 }
 

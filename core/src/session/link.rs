@@ -31,6 +31,8 @@ pub(crate) enum RoomEvent {
     Tell(Box<Reply>),
     /// The client is not in the room any more.
     Gone,
+    /// The room's task failed: nobody is in it any more.
+    Failed,
 }
 
 impl From<Arrival> for Link {
