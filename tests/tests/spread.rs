@@ -1,6 +1,6 @@
 //! A room on several media workers: every connection on another one than the last.
 
-use lockgate_tests::{Browser, Node, Setup, Token};
+use lockgate_tests::{Archive, Browser, MediaFile, Node, Recorder, Setup, Token};
 
 #[tokio::test]
 async fn a_room_that_is_spread_over_workers_is_one_call() {
@@ -40,4 +40,49 @@ async fn a_room_that_is_spread_over_workers_is_one_call() {
     assert!(node.metric("lockgate_piped_packets_received_total").await > 60.0);
     assert_eq!(node.metric("lockgate_dropped_total{reason=\"pipe-frame\"}").await, 0.0);
     assert_eq!(node.metric("lockgate_worker_up{worker=\"1\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_recording_has_everybody_whichever_worker_they_publish_on() {
+    let node = Node::start(Setup { room_spread: Some(1), ..Setup::default() }).await;
+    let _recorder = Recorder::beside(&node).await;
+    let browser = Browser::start().await;
+    let (left, right) = (browser.open(&node.url("/health")).await, browser.open(&node.url("/health")).await);
+    left.enter("ann", &node, &Token::of(1, "Ann").can_record(), "board", "{}").await;
+    right.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
+    for (page, who) in [(&left, "ann"), (&right, "bob")] {
+        page.run(&format!(
+            "await {who}.publish([{{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }},
+                                  {{ track: await devices.microphone(), source: 'microphone' }}])"
+        ))
+        .await;
+    }
+    assert_eq!(node.metric("lockgate_pipes").await, 2.0, "the room is on both workers");
+    let recorded = left
+        .run(
+            "await ann.ask({ type: 'start-recording' });
+             const { sessionId } = await ann.hear('the recording', ({ type, state }) => type === 'recording-state' && state === 'recording');
+             return sessionId",
+        )
+        .await;
+    let session = recorded.as_str().unwrap_or_else(|| panic!("{recorded}")).to_owned();
+    for (page, who) in [(&left, "ann"), (&right, "bob")] {
+        page.run(&format!(
+            "const sent = async () => Object.values(await {who}.outbound())[0].framesSent;
+             const before = await sent();
+             await until('60 frames to be sent', async () => await sent() >= before + 60)"
+        ))
+        .await;
+    }
+    left.run(
+        "await ann.ask({ type: 'stop-recording' });
+         await ann.hear('the end of the recording', ({ type, state }) => type === 'recording-state' && state === 'stopped')",
+    )
+    .await;
+    let files = Archive::of(&node.recordings(), "board", &session).files(".webm");
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let file = MediaFile::decode(&file);
+        assert!(file.stream("video").frames > 20 && file.stream("audio").frames > 50, "{}", file.path.display());
+    }
 }
