@@ -31,6 +31,8 @@ pub(crate) struct Hub {
     next_number: u32,
     attachments: u64,
     conversations: JoinSet<()>,
+    /// Data connections of workers that are gone: a recorder that lost one would take the node for gone, and the other workers' media.
+    idle: Vec<UnixStream>,
     /// Sessions fail when no recorder is back by then.
     give_up: Option<Instant>,
 }
@@ -63,6 +65,7 @@ impl Hub {
             next_number: 0,
             attachments: 0,
             conversations,
+            idle: Vec::new(),
             give_up: None,
         }
     }
@@ -200,11 +203,12 @@ impl Hub {
         let conversation = Conversation { number: self.attachments, recorders: self.recorders.clone() };
         self.conversations.spawn(conversation.carry(stream, messages, to_recorder));
         self.attached = Some(Attached { number: self.attachments, to, token });
+        self.idle.clear();
         self.give_up = None;
         self.resume_sessions();
     }
 
-    async fn attach_data(&self, mut stream: UnixStream, worker: u32, token: &BindingToken) {
+    async fn attach_data(&mut self, mut stream: UnixStream, worker: u32, token: &BindingToken) {
         if !self.attached.as_ref().is_some_and(|attached| attached.token == *token) {
             return refuse(
                 &mut stream,
@@ -215,6 +219,10 @@ impl Hub {
         }
         let handed_over = async {
             write(&mut stream, &accepted(0, None)).await?;
+            if self.node.workers.is_gone(worker) {
+                self.idle.push(stream);
+                return Ok(());
+            }
             self.node.workers.attach_recorder(worker, stream.into_std()?).await.map_err(std::io::Error::other)
         };
         if let Err(error) = handed_over.await {

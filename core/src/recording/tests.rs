@@ -26,7 +26,7 @@ struct House {
     socket: PathBuf,
     ending: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    _node: Arc<Node>,
+    node: Arc<Node>,
     _folder: TempDir,
 }
 
@@ -41,7 +41,7 @@ impl House {
         let mut tasks = JoinSet::new();
         tasks.spawn(Hub::new(node.clone(), recorders.clone(), inbox).run(Ending(ends.clone())));
         tasks.spawn(door.serve(recorders.clone(), Ending(ends)));
-        Self { recorders, socket, ending, tasks, _node: node, _folder: folder }
+        Self { recorders, socket, ending, tasks, node, _folder: folder }
     }
 
     async fn connect(&self) -> Recorder {
@@ -234,4 +234,19 @@ async fn the_hub_ends_when_its_last_session_is_over() {
     let ended = async { while house.tasks.join_next().await.is_some() {} };
     tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
     assert!(!house.socket.exists());
+}
+
+#[tokio::test]
+async fn the_data_connection_of_a_worker_that_is_gone_stays_open() {
+    let house = House::open();
+    let (_control, token) = house.attach().await;
+    house.node.workers.stop().await;
+    let mut data = [house.connect().await, house.connect().await];
+    for recorder in &mut data {
+        let role = Role::Data { worker: 0, token: token.clone() };
+        assert!(matches!(recorder.hello(PROTOCOL, role).await, Welcome::Accepted { .. }));
+    }
+    // When the second one is welcome, the first one was dealt with.
+    let read = data[0].stream.try_read(&mut [0; 8]).map_err(|error| error.kind());
+    assert_eq!(read, Err(std::io::ErrorKind::WouldBlock));
 }

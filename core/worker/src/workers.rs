@@ -140,6 +140,11 @@ impl Workers {
         (0..).zip(&self.all.each).map(health).collect()
     }
 
+    /// Whether a worker's thread has ended.
+    pub fn is_gone(&self, worker: u32) -> bool {
+        self.all.get(worker).is_none_or(|one| matches!(one.vitals.state(), WorkerState::Gone | WorkerState::Stopped))
+    }
+
     /// Gives a worker the recorder's data connection, in place of the one before.
     ///
     /// # Errors
