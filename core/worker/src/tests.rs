@@ -44,7 +44,7 @@ impl Stage {
         Self { workers, router: new.router, events: new.events }
     }
 
-    async fn publisher(&mut self) -> (PublishTransport, Client) {
+    async fn publisher(&self) -> (PublishTransport, Client) {
         let transport = self.router.create_publish_transport().await.unwrap();
         let peer = Peer::default();
         let admitted = AdmittedMedia { mid: "0".into(), track: Some(track()), max_bitrate: None };
@@ -272,7 +272,7 @@ async fn viewers_learn_that_a_track_is_gone_with_its_publishers_worker() {
         match stage.next().await {
             RouterEvent::Closed { transport, reason: CloseReason::WorkerGone } => closed |= transport == from.id(),
             RouterEvent::Offer { transport, sdp, .. } => {
-                inactive |= transport == far.id() && sdp.contains("a=inactive")
+                inactive |= transport == far.id() && sdp.contains("a=inactive");
             }
             _ => {}
         }
