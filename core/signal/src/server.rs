@@ -11,6 +11,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use lockgate_model::Secret;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -63,6 +64,12 @@ pub async fn serve(listener: TcpListener, doors: Doors, mut ending: watch::Recei
         // An error means that the sender is gone: the node ends.
         let _ = ending.wait_for(|ending| *ending).await;
     };
+    // Messages are small and often come in pairs: held back until the first one is acknowledged, the second would come 40 ms late.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection delays small messages");
+        }
+    });
     axum::serve(listener, app).with_graceful_shutdown(ended).await
 }
 
