@@ -183,6 +183,9 @@ impl Viewer {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        if !self.peer.is_connected() {
+            return None;
+        }
         let twcc = self.twcc.as_ref().and_then(TwccReceiver::next_timeout);
         let missing = self.streams.iter().filter_map(|stream| stream.missing.next_timeout());
         missing.chain(twcc).chain(self.next_report).min()

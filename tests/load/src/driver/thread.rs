@@ -38,6 +38,8 @@ struct Carried {
     by_id: HashMap<u64, usize>,
     /// When a slot wants to be woken; entries that are no longer its time are passed over.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Room for those that are due, kept from turn to turn.
+    due_now: Vec<(Instant, usize)>,
     /// Slots whose sockets may hold more.
     readable: Vec<usize>,
     registry: Registry,
@@ -71,6 +73,7 @@ impl Thread {
             free: Vec::new(),
             by_id: HashMap::new(),
             timers: BinaryHeap::new(),
+            due_now: Vec::new(),
             readable: Vec::new(),
             registry,
             latency: Histogram::default(),
@@ -316,10 +319,14 @@ impl Carried {
         self.readable = again;
     }
 
-    /// Lets time act on those whose time has come.
+    /// Lets time act on those whose time has come: once each, so that one that is due at once again does not hold up the others.
     fn wake(&mut self, now: Instant) {
+        let mut due_now = std::mem::take(&mut self.due_now);
         while let Some(Reverse((due, at))) = self.timers.peek().copied().filter(|Reverse((due, _))| *due <= now) {
             self.timers.pop();
+            due_now.push((due, at));
+        }
+        for (due, at) in due_now.drain(..) {
             let Some(slot) = self.slots[at].as_mut().filter(|slot| slot.wake_at == Some(due)) else { continue };
             slot.wake_at = None;
             slot.peer().handle_timeout(now);
@@ -328,6 +335,7 @@ impl Carried {
             }
             self.after(now, at);
         }
+        self.due_now = due_now;
     }
 
     fn after(&mut self, now: Instant, at: usize) {

@@ -2,7 +2,8 @@
 
 mod server;
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -52,6 +53,28 @@ fn a_publisher_reaches_viewers_over_http_and_all_sessions_are_ended() {
     assert_eq!(received["delivered"], received["expected"], "{said}");
     assert!(result["latency_us"]["count"].as_u64().unwrap() > 800, "{said}");
     assert_eq!(server.sessions(), (4, 4));
+}
+
+#[test]
+fn an_interrupt_ends_the_run_with_its_result() {
+    let server = Server::start();
+    let (whip, whep) = (server.url("/whip/{room}"), server.url("/whep/{room}"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate-load"));
+    let command = command.args(["--json", "-", "--token", TOKEN, "--duration", "1h", "--subscribers", "1"]);
+    let command = command.args(["--whip", &whip, "--whep", &whep]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = command.spawn().expect("the program can be started");
+    let mut said = BufReader::new(program.stderr.take().expect("it is piped")).lines();
+    let joined = said.find(|line| line.as_ref().is_ok_and(|line| line.contains("1 + 1 joined")));
+    assert!(joined.is_some(), "the program tells each second how it goes");
+    let process = rustix::process::Pid::from_child(&program);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).expect("it runs");
+    // Whatever else it says must have a reader.
+    let rest: Vec<_> = said.map_while(Result::ok).collect();
+    let output = program.wait_with_output().expect("it ends");
+    let result: Value = serde_json::from_slice(&output.stdout).expect("the result is JSON");
+    assert!(output.status.success(), "{rest:?}");
+    assert_eq!((&result["interrupted"], &result["ok"]), (&true.into(), &true.into()), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("interrupted")), "{rest:?}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use anyhow::Context;
 use clap::Parser;
 use lockgate_load::{Driver, Options, PublisherSpec, Traffic, VideoSpec, ViewerSpec};
 use lockgate_model::MediaKind;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::{Args, Media};
 use crate::client::Plan;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<Summary> {
+    raise_file_limit();
     let threads = match args.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -49,7 +51,10 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
     let plan = Arc::new(plan(args, driver)?);
     // Signalling is little work; the threads that carry media need the cores.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let measured = runtime.block_on(Run::new(plan, course(args)).finish(threads, !args.no_decrypt, args.max_loss));
+    let measured = runtime.block_on(async {
+        let run = Run::new(plan, course(args))?;
+        anyhow::Ok(run.finish(threads, !args.no_decrypt, args.max_loss).await)
+    })?;
     let summary = Summary::new(measured);
     let to_stdout = args.json.as_deref() == Some(Path::new("-"));
     if to_stdout {
@@ -61,6 +66,13 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
         write_json(file, &summary)?;
     }
     Ok(summary)
+}
+
+/// Each client has two sockets or more, and the usual limit of 1024 files is for programs that know no better. What cannot be had
+/// shows as clients that cannot connect.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn plan(args: &Args, driver: Driver) -> anyhow::Result<Plan> {

@@ -1,11 +1,13 @@
 //! A run: publishers join, then subscribers, then it goes on for a while with some of them coming and going.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lockgate_load::Snapshot;
 use rustix::time::{ClockId, clock_gettime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -37,6 +39,7 @@ pub(crate) struct Run {
     next_number: u64,
     begun: Instant,
     latency: lockgate_load::Histogram,
+    signals: Signals,
     last: (Instant, Snapshot, Duration),
 }
 
@@ -48,6 +51,12 @@ struct Member {
     leave: oneshot::Sender<()>,
 }
 
+/// The signals that end a run.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -56,9 +65,12 @@ enum Ended {
 }
 
 impl Run {
-    pub(crate) fn new(plan: Arc<Plan>, course: Course) -> Self {
+    /// Within a runtime: from here on Ctrl-C ends the run and not the program.
+    pub(crate) fn new(plan: Arc<Plan>, course: Course) -> io::Result<Self> {
         let now = Instant::now();
-        Self {
+        let signals =
+            Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        Ok(Self {
             plan,
             course,
             ledger: Arc::default(),
@@ -67,8 +79,9 @@ impl Run {
             next_number: 1,
             begun: now,
             latency: lockgate_load::Histogram::default(),
+            signals,
             last: (now, Snapshot::default(), cpu()),
-        }
+        })
     }
 
     /// Goes through with it. What was measured comes back; the caller says whether it is well.
@@ -121,7 +134,7 @@ impl Run {
                 },
                 () = self.ledger.changed() => {}
                 _ = second.tick() => self.progress(),
-                _ = tokio::signal::ctrl_c() => return Ended::Interrupted,
+                () = self.signals.any() => return Ended::Interrupted,
             }
         }
     }
@@ -137,7 +150,7 @@ impl Run {
                 () = &mut end => return Ended::AsPlanned,
                 _ = second.tick() => self.progress(),
                 () = tick(&mut churn) => self.replace_one(),
-                _ = tokio::signal::ctrl_c() => return Ended::Interrupted,
+                () = self.signals.any() => return Ended::Interrupted,
             }
         }
     }
@@ -232,6 +245,15 @@ impl Run {
             100.0 * new.delivery.loss(),
             100.0 * own.saturating_sub(own_before).as_secs_f64() / seconds,
         );
+    }
+}
+
+impl Signals {
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

@@ -129,7 +129,9 @@ impl Summary {
                 threads,
                 busiest_thread_percent,
                 decrypted,
-                saturated: busiest_thread_percent > SATURATED || all.uplink.frames_left_out > 0,
+                saturated: busiest_thread_percent > SATURATED
+                    || all.uplink.frames_left_out > 0
+                    || all.uplink.not_sent > 0,
             },
         }
     }
@@ -240,7 +242,11 @@ impl fmt::Display for Summary {
             own.cpu_percent, own.threads, own.busiest_thread_percent
         )?;
         if own.saturated {
-            writeln!(f, "  warning      the generator was at its limit: give it more cores or --no-decrypt")?;
+            writeln!(
+                f,
+                "  warning      the generator was at its limit ({} frames were left out, {} datagrams not sent): give it more cores",
+                sent.frames_left_out, sent.not_sent
+            )?;
         }
         match self.problems.as_slice() {
             [] => write!(f, "All is well."),
