@@ -60,7 +60,8 @@ fn an_interrupt_ends_the_run_with_its_result() {
     let server = Server::start();
     let (whip, whep) = (server.url("/whip/{room}"), server.url("/whep/{room}"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate-load"));
-    let command = command.args(["--json", "-", "--token", TOKEN, "--duration", "1h", "--subscribers", "1"]);
+    let command =
+        command.args(["--json", "-", "--token", TOKEN, "--duration", "1h", "--subscribers", "1", "--room", "room one"]);
     let command = command.args(["--whip", &whip, "--whep", &whep]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut program = command.spawn().expect("the program can be started");
     let mut said = BufReader::new(program.stderr.take().expect("it is piped")).lines();

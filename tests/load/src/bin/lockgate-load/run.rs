@@ -162,7 +162,6 @@ impl Run {
             tokio::time::sleep(UNDER_WAY).await;
         }
         let mut all = self.count();
-        self.latency.add(&all.latency);
         all.latency = self.latency.clone();
         for member in self.members.drain(..) {
             // One that is gone needs not be told.
@@ -210,15 +209,16 @@ impl Run {
         self.admit(room, false);
     }
 
-    /// Counts, and keeps the latencies since the last time.
-    fn count(&self) -> Snapshot {
-        self.plan.driver.snapshot(true)
+    /// Counts. The latencies are those since the last time; all together are kept here.
+    fn count(&mut self) -> Snapshot {
+        let snapshot = self.plan.driver.snapshot(true);
+        self.latency.add(&snapshot.latency);
+        snapshot
     }
 
     fn progress(&mut self) {
         let (now, own) = (Instant::now(), cpu());
         let new = self.count();
-        self.latency.add(&new.latency);
         let (then, old, own_before) = std::mem::replace(&mut self.last, (now, new.clone(), own));
         let seconds = now.saturating_duration_since(then).as_secs_f64();
         if self.course.quiet || seconds < 0.1 {
