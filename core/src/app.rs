@@ -114,6 +114,7 @@ impl App {
             port: config.media.port,
             announce: announced(&config.media).map_err(RunError::Interfaces)?,
             room_spread: config.media.room_spread,
+            sending: config.media.sending,
             started,
         })?;
         let door = RecorderDoor::open(&config.recorder.socket).map_err(told)?;

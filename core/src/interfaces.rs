@@ -38,6 +38,8 @@ const MAX_ANNOUNCED: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use lockgate_worker::Sending;
+
     use super::*;
     use crate::config::Announce;
 
@@ -48,6 +50,7 @@ mod tests {
             port: 0,
             bind: bind.iter().map(|ip| ip.parse().unwrap()).collect(),
             announce,
+            sending: Sending::Gso,
         }
     }
 

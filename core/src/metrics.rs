@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockgate_policy::{HookMetrics, LATENCY_BOUNDS};
-use lockgate_worker::{WorkerHealth, WorkerState};
+use lockgate_worker::{NetworkCounters, Stats, WorkerHealth, WorkerState};
 
 use crate::node::Node;
 
@@ -43,9 +43,10 @@ pub(crate) async fn render(node: Arc<Node>) -> String {
 }
 
 async fn media(page: &mut Page, node: &Node) {
-    let stats = node.workers.stats().await;
+    let Stats { engine: stats, network, turns } = node.workers.stats().await;
     page.gauge("lockgate_workers", "Media workers.", u64::try_from(node.workers.count()).unwrap_or(u64::MAX));
     workers(page, &node.workers.health());
+    page.counter("lockgate_worker_turns_total", "Times that workers looked for something to do.", turns);
     page.gauge("lockgate_routers", "Routers of rooms, one for each worker that a room is on.", stats.routers);
     page.gauge("lockgate_transports", "Connections that carry media.", stats.transports);
     page.gauge("lockgate_tracks", "Published tracks.", stats.tracks);
@@ -59,7 +60,6 @@ async fn media(page: &mut Page, node: &Node) {
     page.counter("lockgate_nacks_sent_total", "Packets that publishers were asked to send again.", stats.nacks_out);
     let requests = stats.key_frame_requests_out;
     page.counter("lockgate_key_frame_requests_total", "Key frames that publishers were asked for.", requests);
-    page.counter("lockgate_unsent_total", "Datagrams that the system did not take.", stats.unsent);
     page.gauge("lockgate_pipes", "Ends of pipes between workers that share a room.", stats.pipes);
     page.counter("lockgate_piped_packets_sent_total", "Packets for which there was a pipe.", stats.piped_out);
     page.counter("lockgate_piped_packets_received_total", "Packets that came over pipes.", stats.piped_in);
@@ -72,6 +72,34 @@ async fn media(page: &mut Page, node: &Node) {
     page.head("lockgate_dropped_total", "Packets that were not forwarded, by reason.", "counter");
     for (reason, count) in stats.drops() {
         page.sample("lockgate_dropped_total", &format!("reason=\"{}\"", reason.as_str()), count);
+    }
+    sockets(page, &network);
+}
+
+fn sockets(page: &mut Page, network: &NetworkCounters) {
+    let all = [
+        ("lockgate_datagrams_received_total", "Datagrams that came in, of any kind.", network.datagrams_in),
+        ("lockgate_receive_calls_total", "System calls that received them.", network.receive_calls),
+        (
+            "lockgate_receive_joined_total",
+            "Messages of several datagrams that the system had joined.",
+            network.joined_in,
+        ),
+        ("lockgate_receive_joined_datagrams_total", "Datagrams in them.", network.joined_datagrams_in),
+        ("lockgate_receive_truncated_total", "Messages that were too long to be received.", network.truncated),
+        ("lockgate_receive_overflow_total", "Datagrams that no worker received in time.", network.overflowed),
+        ("lockgate_datagrams_sent_total", "Datagrams that went out, of any kind.", network.datagrams_out),
+        ("lockgate_send_calls_total", "System calls that sent them.", network.send_calls),
+        ("lockgate_send_runs_total", "Messages that the system cut into several datagrams.", network.runs_out),
+        ("lockgate_send_run_datagrams_total", "Datagrams in them.", network.run_datagrams_out),
+        ("lockgate_send_runs_refused_total", "Messages that it would not cut.", network.runs_refused),
+        ("lockgate_send_held_total", "Datagrams that waited for room in the system.", network.held),
+    ];
+    all.into_iter().for_each(|(name, help, value)| page.counter(name, help, value));
+    page.gauge("lockgate_send_held_bytes", "Bytes that wait for room in the system.", network.held_bytes);
+    page.head("lockgate_send_failed_total", "Datagrams that were not sent, by reason.", "counter");
+    for (failure, count) in network.failures() {
+        page.sample("lockgate_send_failed_total", &format!("reason=\"{}\"", failure.as_str()), count);
     }
 }
 
@@ -197,5 +225,6 @@ mod tests {
         }
         assert!(text.contains("lockgate_recorder_attached 1"), "{text}");
         assert!(text.contains("lockgate_dropped_total{reason=\"srtp-replay\"} 0"), "{text}");
+        assert!(text.contains("lockgate_send_failed_total{reason=\"no-room\"} 0"), "{text}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockgate_policy::{Policy, PolicyConfig};
-use lockgate_worker::{Announced, Workers, WorkersConfig};
+use lockgate_worker::{Announced, Sending, Workers, WorkersConfig};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
@@ -20,9 +20,17 @@ pub(crate) fn node() -> (Arc<Node>, mpsc::Receiver<ToHub>) {
     let ip = Ipv4Addr::LOCALHOST.into();
     let started = Instant::now();
     let announce = vec![Announced { ip, port: None }];
-    let workers =
-        Workers::spawn(WorkersConfig { count: 1, bind: vec![ip], port: 0, announce, room_spread: 64, started })
-            .unwrap();
+    let sending = Sending::default();
+    let workers = Workers::spawn(WorkersConfig {
+        count: 1,
+        bind: vec![ip],
+        port: 0,
+        announce,
+        room_spread: 64,
+        sending,
+        started,
+    })
+    .unwrap();
     let policy = Policy::load(PolicyConfig { default_allow: true, ..PolicyConfig::default() }).unwrap();
     let (recorders, inbox) = Recorders::new();
     (Node::new(config, policy, workers, recorders, started), inbox)

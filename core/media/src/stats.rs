@@ -107,8 +107,6 @@ pub struct Counters {
     pub piped_in: u64,
     /// How much longer than the quickest ones those were on their way, summed up, in µs.
     pub piped_delay: u64,
-    /// Datagrams that the system did not take.
-    pub unsent: u64,
     /// See [`Self::drops`].
     pub drop_counts: [u64; DropReason::ALL.len()],
 }
@@ -145,7 +143,6 @@ impl Counters {
             (&mut self.piped_out, other.piped_out),
             (&mut self.piped_in, other.piped_in),
             (&mut self.piped_delay, other.piped_delay),
-            (&mut self.unsent, other.unsent),
         ];
         pairs
             .into_iter()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockgate_model::Secret;
+use lockgate_worker::Sending;
 
 use super::section::{Announce, FromValue, Section};
 use super::tree::Value;
@@ -45,6 +46,20 @@ pub struct Media {
     pub bind: Vec<IpAddr>,
     /// The addresses that clients are told; none: loopback and every interface's.
     pub announce: Vec<Announce>,
+    /// How datagrams are handed to the system.
+    pub sending: Sending,
+}
+
+impl FromValue for Sending {
+    const REMEDY: &'static str = "write \"gso\", \"batched\" or \"single\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) if text == "gso" => Ok(Self::Gso),
+            Value::Text(text) if text == "batched" => Ok(Self::Batched),
+            Value::Text(text) if text == "single" => Ok(Self::Single),
+            _ => Err("is no way to send".into()),
+        }
+    }
 }
 
 impl Media {
@@ -55,6 +70,7 @@ impl Media {
             port: section.get("port", 40000),
             bind: section.get("bind", vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
             announce: section.get("announce", Vec::new()),
+            sending: section.get("sending", Sending::Gso),
         };
         section.finish();
         media

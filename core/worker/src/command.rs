@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lockgate_media::{AdmittedMedia, Answer, Counters, Limits, NegotiateError, RouterId, Subscription, TransportId};
+use lockgate_media::{AdmittedMedia, Answer, Limits, NegotiateError, RouterId, Subscription, TransportId};
 use lockgate_model::TrackId;
 use lockgate_model::carrier::TrackNumber;
 use mio::Waker;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::carrier::{PipeEnd, PipeNumber};
 use crate::events::Owner;
 use crate::handle::WorkerGone;
+use crate::stats::Stats;
 
 /// The end of an answer's way; whoever waited may be gone.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
@@ -40,7 +41,7 @@ pub(crate) enum Command {
     RecordNoMore(RouterId, TrackId),
     RequestKeyFrame(RouterId, TrackId),
     AttachRecorder(UnixStream),
-    Stats(Reply<Counters>),
+    Stats(Reply<Stats>),
     Stop,
     #[cfg(test)]
     Fail(crate::testing::Failure),
@@ -91,6 +92,11 @@ impl Inbox {
         let command = self.queue.try_recv().ok()?;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         Some(command)
+    }
+
+    /// Whether something waits, or will within moments.
+    pub(crate) fn has_more(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 

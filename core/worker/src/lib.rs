@@ -3,15 +3,19 @@
 //! One worker is one thread with its sockets, all on one UDP port, and its engine. Commands reach it in a queue that it drains
 //! once per turn, and what other workers pipe to it in buffers that change hands once per batch; everything else is its own.
 
+mod backlog;
+mod batch;
 mod carrier;
 mod command;
 mod events;
 mod handle;
+mod outlet;
 mod pipes;
 mod place;
 mod recorder;
 mod router;
 mod sockets;
+mod stats;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -24,9 +28,11 @@ mod workers;
 pub use events::RouterEvents;
 pub use handle::{PublishTransport, RequestError, SubscribeTransport, WorkerGone};
 pub use lockgate_media::{
-    AcceptedTrack, AdmittedMedia, Answer, CloseReason, Counters as Stats, DropReason, Limits, NegotiateError,
-    OfferedMedia, RouterEvent, Subscription, TransportId, check_candidate, inspect_offer,
+    AcceptedTrack, AdmittedMedia, Answer, CloseReason, Counters, DropReason, Limits, NegotiateError, OfferedMedia,
+    RouterEvent, Subscription, TransportId, check_candidate, inspect_offer,
 };
+pub use outlet::Sending;
 pub use router::{NewRouter, Router};
+pub use stats::{NetworkCounters, SendFailure, Stats};
 pub use vitals::{WorkerHealth, WorkerState};
 pub use workers::{Announced, SpawnError, Workers, WorkersConfig};

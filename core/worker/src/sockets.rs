@@ -5,27 +5,43 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
-use lockgate_media::Path;
+use lockgate_media::Run;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::batch::{Arena, Calls, Kernel, Message};
+use crate::outlet::{Outlet, Sending, Wire};
+use crate::stats::NetworkCounters;
+
 /// All sockets of a worker.
-pub(crate) struct Sockets {
+pub(crate) struct Sockets<C = Kernel> {
     sockets: Vec<Bound>,
     port: u16,
+    calls: C,
+    counters: NetworkCounters,
 }
 
 struct Bound {
     socket: UdpSocket,
     /// The system said that there is something to read, and it was not all read.
     readable: bool,
+    receives_many: bool,
+    outlet: Outlet,
+    /// What the system is to tell of.
+    interest: Interest,
 }
 
-impl Sockets {
+impl<C: Calls> Sockets<C> {
     /// Binds to each address on the same port; port 0 takes one that is free for the first address and tries it on the others.
-    pub(crate) fn bind(addresses: &[IpAddr], port: u16) -> Result<Self, (SocketAddr, io::Error)> {
+    pub(crate) fn bind(
+        addresses: &[IpAddr],
+        port: u16,
+        sending: Sending,
+        mut calls: C,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut sockets = Vec::with_capacity(addresses.len());
         let mut own = port;
         for ip in addresses {
@@ -34,9 +50,12 @@ impl Sockets {
             if own == 0 {
                 own = socket.local_addr().map_err(|error| (address, error))?.port();
             }
-            sockets.push(Bound { socket, readable: true });
+            let abilities = calls.prepare(&socket);
+            let outlet = Outlet::new(sending, abilities);
+            let (receives_many, interest) = (abilities.receive_many, Interest::READABLE);
+            sockets.push(Bound { socket, readable: true, receives_many, outlet, interest });
         }
-        Ok(Self { sockets, port: own })
+        Ok(Self { sockets, port: own, calls, counters: NetworkCounters::default() })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -46,43 +65,91 @@ impl Sockets {
     pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
         (0..)
             .zip(&mut self.sockets)
-            .try_for_each(|(token, bound)| registry.register(&mut bound.socket, Token(token), Interest::READABLE))
+            .try_for_each(|(token, bound)| registry.register(&mut bound.socket, Token(token), bound.interest))
     }
 
-    pub(crate) fn set_readable(&mut self, token: Token) {
-        if let Some(bound) = self.sockets.get_mut(token.0) {
-            bound.readable = true;
+    /// Takes what the system said about a socket.
+    pub(crate) fn on_ready(&mut self, now: Instant, token: Token, readable: bool, writable: bool) {
+        let Self { sockets, calls, counters, .. } = self;
+        let Some(Bound { socket, readable: is_readable, outlet, .. }) = sockets.get_mut(token.0) else { return };
+        *is_readable |= readable;
+        if writable && outlet.awaits_room() {
+            outlet.resume(&mut Wire { calls, socket, counters, now });
         }
+    }
+
+    /// Receives a batch off a socket.
+    pub(crate) fn receive(&mut self, index: u8, arena: &mut Arena) {
+        let Self { sockets, calls, counters, .. } = self;
+        let Some(bound) = sockets.get_mut(usize::from(index)) else { return };
+        let Bound { socket, receives_many, .. } = bound;
+        counters.receive_calls += 1;
+        let received =
+            if *receives_many { calls.receive_many(socket, arena) } else { calls.receive_single(socket, arena) };
+        // A slot was left over: the system said itself that there is no more.
+        bound.readable = match received {
+            Ok(()) => arena.is_full(),
+            Err(error) => {
+                arena.clear();
+                // What a datagram of ours came back with (a port that is closed) concerns only its own receiver.
+                matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused)
+            }
+        };
+        counters.receive(arena.tally());
+    }
+
+    /// Sends runs, which `runs` lists anew each time it is asked.
+    pub(crate) fn send<'a, I: Iterator<Item = Run<'a>>>(&mut self, now: Instant, runs: impl Fn() -> I) {
+        let Self { sockets, calls, counters, .. } = self;
+        let used = runs().fold(0_u64, |used, run| used | 1_u64.unbounded_shl(run.path.socket.into()));
+        for (index, bound) in sockets.iter_mut().enumerate().filter(|(index, _)| used & (1 << index) != 0) {
+            let wire = &mut Wire { calls, socket: &bound.socket, counters, now };
+            let own = runs().filter(|run| usize::from(run.path.socket) == index);
+            bound
+                .outlet
+                .send(wire, own.map(|run| Message { remote: run.path.remote, segment: run.segment, bytes: run.bytes }));
+        }
+    }
+
+    /// Has the system say when there is room again where there is none, and tries those of which it will not say.
+    pub(crate) fn settle(&mut self, now: Instant, registry: &Registry) -> io::Result<()> {
+        let Self { sockets, calls, counters, .. } = self;
+        for (token, bound) in (0..).zip(sockets) {
+            let Bound { socket, outlet, interest, .. } = bound;
+            if outlet.retry_at().is_some_and(|at| at <= now) {
+                outlet.resume(&mut Wire { calls, socket, counters, now });
+            }
+            let wanted =
+                if outlet.awaits_room() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            if *interest != wanted {
+                registry.reregister(socket, Token(token), wanted)?;
+                *interest = wanted;
+            }
+        }
+        Ok(())
+    }
+
+    /// When [`Self::settle`] has something to try.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.sockets.iter().filter_map(|bound| bound.outlet.retry_at()).min()
+    }
+
+    pub(crate) fn count(&self) -> u8 {
+        self.sockets.len() as u8
+    }
+
+    /// Whether a socket may have something to read.
+    pub(crate) fn is_readable(&self, index: u8) -> bool {
+        self.sockets.get(usize::from(index)).is_some_and(|bound| bound.readable)
     }
 
     pub(crate) fn any_readable(&self) -> bool {
         self.sockets.iter().any(|bound| bound.readable)
     }
 
-    /// How many sockets there are.
-    pub(crate) fn len(&self) -> usize {
-        self.sockets.len()
-    }
-
-    /// Reads a datagram off a socket, if it has one.
-    pub(crate) fn receive(&mut self, index: usize, buffer: &mut [u8]) -> Option<(Path, usize)> {
-        let bound = self.sockets.get_mut(index)?;
-        while bound.readable {
-            match bound.socket.recv_from(buffer) {
-                Ok((length, remote)) => return Some((Path { socket: index as u8, remote }, length)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // An error that a datagram of ours came back with (a port that is closed) concerns only its peer.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(_) => bound.readable = false,
-            }
-        }
-        None
-    }
-
-    /// Sends a datagram; false if the system had no room for it or no way.
-    pub(crate) fn send(&self, path: Path, datagram: &[u8]) -> bool {
-        let bound = self.sockets.get(usize::from(path.socket));
-        bound.is_some_and(|bound| bound.socket.send_to(datagram, path.remote).is_ok())
+    pub(crate) fn counters(&self) -> NetworkCounters {
+        let overflowed = self.sockets.iter().map(|bound| self.calls.overflowed(&bound.socket)).sum();
+        NetworkCounters { overflowed, ..self.counters.clone() }
     }
 }
 
@@ -99,6 +166,7 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(UdpSocket::from_std(socket.into()))
 }
 
-/// Datagrams between two looks at commands and time.
-pub(crate) const BATCH: usize = 64;
 const BUFFER: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::command::Command;
 use crate::testing::Failure;
 use crate::{
-    Announced, PublishTransport, Router, RouterEvents, SubscribeTransport, WorkerState, Workers, WorkersConfig,
+    Announced, PublishTransport, Router, RouterEvents, Sending, SubscribeTransport, WorkerState, Workers, WorkersConfig,
 };
 
 /// Two workers and a room.
@@ -36,8 +36,15 @@ impl Stage {
     async fn new(room_spread: usize) -> Self {
         let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
         let announce = vec![Announced { ip, port: None }];
-        let config =
-            WorkersConfig { count: 2, bind: vec![ip], port: 0, announce, room_spread, started: Instant::now() };
+        let config = WorkersConfig {
+            count: 2,
+            bind: vec![ip],
+            port: 0,
+            announce,
+            room_spread,
+            sending: Sending::Gso,
+            started: Instant::now(),
+        };
         let workers = Workers::spawn(config).unwrap();
         tokio::spawn(workers.clone().watch());
         let new = workers.new_router().await.unwrap();
@@ -233,7 +240,7 @@ async fn viewers_on_every_worker_get_every_packet_of_a_room_that_is_larger_than_
             viewer.has_all(numbers.clone()).await;
         }
     }
-    let stats = stage.workers.stats().await;
+    let stats = stage.workers.stats().await.engine;
     assert_eq!((stats.pipes, stats.tracks), (2, 1));
     stage.workers.stop().await;
 }

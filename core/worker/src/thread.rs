@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use lockgate_media::{Counters, Engine, Event, RouterId};
+use lockgate_media::{Engine, Event, Path, RouterId, Run};
 use mio::{Events, Poll, Token};
 
+use crate::batch::{Arena, MAX_MESSAGES};
 use crate::command::{Command, Inbox, Reply};
 use crate::events::{Owner, Told};
 use crate::pipes::Pipes;
 use crate::recorder::{self, RecorderLink};
-use crate::sockets::{BATCH, Sockets};
+use crate::sockets::Sockets;
+use crate::stats::Stats;
 use crate::vitals::{BEAT, Pulse};
 
 /// What a thread shows of itself, and its ways to the others.
@@ -30,14 +32,16 @@ pub(crate) struct Worker {
     routers: HashMap<RouterId, Owner>,
     own: Own,
     recorder: Option<RecorderLink>,
-    buffer: Vec<u8>,
-    unsent: u64,
+    arena: Arena,
+    /// Control datagrams on their way out.
+    control: Vec<(Path, Vec<u8>)>,
+    turns: u64,
 }
 
 impl Worker {
     pub(crate) fn new(poll: Poll, engine: Engine, sockets: Sockets, inbox: Inbox, own: Own) -> Self {
-        let (routers, buffer) = (HashMap::new(), vec![0; MAX_DATAGRAM]);
-        Self { poll, engine, sockets, inbox, routers, own, recorder: None, buffer, unsent: 0 }
+        let (routers, arena, control) = (HashMap::new(), Arena::new(), Vec::with_capacity(MAX_MESSAGES));
+        Self { poll, engine, sockets, inbox, routers, own, recorder: None, arena, control, turns: 0 }
     }
 
     /// Runs until it is told to stop.
@@ -50,44 +54,59 @@ impl Worker {
             }
             let now = Instant::now();
             self.own.pulse.wakes(now);
+            self.turns += 1;
+            self.look(now, &events);
             if !self.obey(now) {
                 self.own.pulse.stops();
-                return self.drain();
+                return self.drain(now);
             }
             self.receive_piped(now);
             self.receive(now);
             self.engine.handle_timeout(now);
             self.hand_over(now);
             self.engine.make_offers(now);
-            self.drain();
+            self.drain(now);
             self.tell();
             self.hand_over(now);
             self.write_recording();
         }
     }
 
+    /// Waits until there is something to do.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now = Instant::now();
+        self.sockets.settle(now, self.poll.registry())?;
         self.own.pulse.sleeps(now);
-        let idle = || self.engine.next_timeout().map_or(BEAT, |due| due.saturating_duration_since(now).min(BEAT));
-        let timeout = Some(if self.sockets.any_readable() { Duration::ZERO } else { idle() });
-        match self.poll.poll(events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => other?,
+        let timeout =
+            if self.sockets.any_readable() || self.inbox.has_more() { Duration::ZERO } else { self.idle(now) };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            other => other,
         }
-        for event in events.iter() {
+    }
+
+    /// How long there is nothing to do unless something comes.
+    fn idle(&self, now: Instant) -> Duration {
+        let until = |due: Instant| due.saturating_duration_since(now);
+        let due = self.engine.next_timeout().map(|due| until(due).max(REST));
+        let retry = self.sockets.retry_at().map(until);
+        due.into_iter().chain(retry).fold(BEAT, Duration::min)
+    }
+
+    fn look(&mut self, now: Instant, events: &Events) {
+        for event in events {
             match event.token() {
                 recorder::TOKEN => self.read_recorder(),
                 WAKER => {}
-                token => self.sockets.set_readable(token),
+                token => self.sockets.on_ready(now, token, event.is_readable(), event.is_writable()),
             }
         }
-        Ok(())
     }
 
     /// Carries out what waits. False: stop.
     fn obey(&mut self, now: Instant) -> bool {
-        while let Some(command) = self.inbox.next() {
+        for _ in 0..MAX_COMMANDS {
+            let Some(command) = self.inbox.next() else { return true };
             if matches!(command, Command::Stop) {
                 self.close_all(now);
                 return false;
@@ -127,7 +146,7 @@ impl Worker {
             Command::RecordNoMore(router, track) => engine.record_no_more(now, router, &track),
             Command::RequestKeyFrame(router, track) => engine.request_key_frame(now, router, &track),
             Command::AttachRecorder(stream) => self.attach_recorder(stream),
-            Command::Stats(reply) => drop(reply.send(self.counters())),
+            Command::Stats(reply) => drop(reply.send(self.stats())),
             Command::Stop => {}
             #[cfg(test)]
             Command::Fail(failure) => failure.happen(),
@@ -155,11 +174,15 @@ impl Worker {
         self.write_recording();
     }
 
+    /// Takes in a batch off each socket that has something, and sends what became of it.
     fn receive(&mut self, now: Instant) {
-        for index in 0..self.sockets.len() {
-            for _ in 0..BATCH {
-                let Some((path, length)) = self.sockets.receive(index, &mut self.buffer) else { break };
-                self.engine.handle_datagram(now, path, &mut self.buffer[..length]);
+        for socket in 0..self.sockets.count() {
+            if !self.sockets.is_readable(socket) {
+                continue;
+            }
+            self.sockets.receive(socket, &mut self.arena);
+            while let Some((remote, datagram)) = self.arena.next() {
+                self.engine.handle_datagram(now, Path { socket, remote }, datagram);
                 if self.engine.is_full() {
                     self.forward(now);
                 }
@@ -203,24 +226,29 @@ impl Worker {
     /// Hands on what came, and sends it.
     fn forward(&mut self, now: Instant) {
         while self.engine.forward(now) {
-            self.send_media();
+            self.send_media(now);
         }
-        self.send_media();
+        self.send_media(now);
     }
 
     /// Sends everything that the engine has ready.
-    fn drain(&mut self) {
-        self.send_media();
-        while let Some((path, datagram)) = self.engine.poll_transmit() {
-            self.unsent += u64::from(!self.sockets.send(path, &datagram));
+    fn drain(&mut self, now: Instant) {
+        self.send_media(now);
+        loop {
+            self.control.extend(std::iter::from_fn(|| self.engine.poll_transmit()).take(MAX_MESSAGES));
+            if self.control.is_empty() {
+                return;
+            }
+            self.sockets.send(now, || {
+                self.control.iter().map(|(path, bytes)| Run { path: *path, segment: bytes.len(), bytes })
+            });
+            self.control.clear();
         }
     }
 
-    fn send_media(&mut self) {
+    fn send_media(&mut self, now: Instant) {
         let egress = self.engine.egress();
-        let datagrams = egress.runs().flat_map(|run| run.bytes.chunks(run.segment).map(move |one| (run.path, one)));
-        let refused = datagrams.filter(|(path, datagram)| !self.sockets.send(*path, datagram)).count();
-        self.unsent += refused as u64;
+        self.sockets.send(now, || egress.runs());
         egress.clear();
     }
 
@@ -270,12 +298,14 @@ impl Worker {
         }
     }
 
-    fn counters(&self) -> Counters {
-        Counters { unsent: self.unsent, ..self.engine.counters() }
+    fn stats(&self) -> Stats {
+        Stats { engine: self.engine.counters(), network: self.sockets.counters(), turns: self.turns }
     }
 }
 
 /// The waker's token.
 pub(crate) const WAKER: Token = Token((1 << 20) + 1);
-/// A UDP datagram is no longer.
-const MAX_DATAGRAM: usize = 65_536;
+/// Commands of one turn, so that media does not wait for many.
+const MAX_COMMANDS: usize = 64;
+/// The engine's timers are not looked at more often while nothing comes: hundreds of them would each wake the thread.
+const REST: Duration = Duration::from_millis(2);

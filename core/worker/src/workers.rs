@@ -8,17 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use lockgate_media::{Certificate, Counters, Engine, EngineConfig, EngineKind, Entropy};
+use lockgate_media::{Certificate, Engine, EngineConfig, EngineKind, Entropy};
 use mio::{Poll, Waker};
 use tokio::sync::Notify;
 
+use crate::batch::Kernel;
 use crate::carrier::{Dock, PipeNumber};
 use crate::command::{Command, Commands, channel};
 use crate::handle::WorkerGone;
+use crate::outlet::Sending;
 use crate::pipes::Pipes;
 use crate::place::Standing;
 use crate::router::{NewRouter, Router, Shared};
 use crate::sockets::Sockets;
+use crate::stats::Stats;
 use crate::thread::{Own, WAKER, Worker};
 use crate::vitals::{Pulse, Vitals, WorkerHealth, WorkerState};
 
@@ -35,6 +38,8 @@ pub struct WorkersConfig {
     pub announce: Vec<Announced>,
     /// How many of a room's transports one worker carries before the next one is used, at least 1.
     pub room_spread: usize,
+    /// How datagrams are sent.
+    pub sending: Sending,
     /// Zero of the workers' timeline.
     pub started: Instant,
 }
@@ -154,11 +159,11 @@ impl Workers {
     }
 
     /// What all workers counted, summed up; one that is gone or stands still counts nothing.
-    pub async fn stats(&self) -> Counters {
-        let mut sum = Counters::default();
+    pub async fn stats(&self) -> Stats {
+        let mut sum = Stats::default();
         for one in self.all.each.iter().filter(|one| one.vitals.state() == WorkerState::Turns) {
-            if let Ok(counters) = one.commands.ask(Command::Stats).await {
-                sum.add(&counters);
+            if let Ok(stats) = one.commands.ask(Command::Stats).await {
+                sum.add(&stats);
             }
         }
         sum
@@ -279,7 +284,8 @@ fn sockets(config: &WorkersConfig, addresses: &[IpAddr], index: usize) -> Result
         (first, Ok(index)) => first.checked_add(index).ok_or(SpawnError::NoPort(index.into()))?,
         _ => return Err(SpawnError::NoPort(index)),
     };
-    Sockets::bind(addresses, port).map_err(|(address, source)| SpawnError::Bind { address, source })
+    Sockets::bind(addresses, port, config.sending, Kernel)
+        .map_err(|(address, source)| SpawnError::Bind { address, source })
 }
 
 fn start(
