@@ -345,6 +345,12 @@ impl Track {
         self.encodings.iter().filter_map(|encoding| encoding.next_timeout(now)).min()
     }
 
+    /// When its publisher is to be asked for something next. An encoding that it does not send, or not yet, cannot be asked for.
+    pub(crate) fn next_repair(&self, now: Instant) -> Option<Instant> {
+        let sent = self.encodings.iter().filter(|encoding| encoding.ssrc.is_some());
+        sent.filter_map(|encoding| encoding.next_timeout(now)).min()
+    }
+
     /// The packets that the recorder need not wait for.
     pub(crate) fn record_losses(&self, out: &mut TapBuffer, index: usize, lost: &[u64]) {
         if let (Some(tap), Some(encoding)) = (&self.tap, self.encodings.get(index)) {

@@ -64,6 +64,8 @@ impl Engine {
         }
         if bound.new {
             self.bind_source(bound.source, header.ssrc);
+            let due = self.tracks.get(bound.source.track).and_then(|track| track.next_repair(now));
+            self.repair_by(key, due);
         }
         self.hand_to_track(now, key, bound.source, header, packet)
     }
@@ -88,7 +90,7 @@ impl Engine {
     ) -> Result<(), DropReason> {
         let (tracks, mut onward) = self.split(now);
         let track = tracks.get_mut(source.track).ok_or(DropReason::UnknownSource)?;
-        let (before, len) = (track.next_timeout(now), packet.len());
+        let (before, len) = (track.next_repair(now), packet.len());
         match source.repairs {
             None => track.receive(&mut onward, source.encoding, header, packet, false),
             Some(_) => {
@@ -96,7 +98,7 @@ impl Engine {
                 track.receive(&mut onward, source.encoding, header, packet, true);
             }
         }
-        let (after, pending) = (track.next_timeout(now), track.has_pending());
+        let (after, pending) = (track.next_repair(now), track.has_pending());
         if pending {
             self.wait_for_forward(source.track, len);
         }

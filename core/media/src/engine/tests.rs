@@ -642,6 +642,23 @@ fn encodings_that_are_described_from_the_largest_are_capped_all_the_same() {
 }
 
 #[test]
+fn an_encoding_that_is_not_sent_keeps_nobody_awake() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &["low", "high"]);
+    world.viewer("camera", Limits::default());
+    let mut turns = 0;
+    let end = world.now + Duration::from_secs(1);
+    while let Some(due) = world.engine.next_timeout().filter(|due| *due < end) {
+        world.advance(due.saturating_duration_since(world.now));
+        turns += 1;
+        assert!(turns < 100, "the engine is never done");
+    }
+    world.send(publisher, &Picture::new(30, 1).rid("low").bytes());
+    world.advance(Duration::from_millis(50));
+    assert_eq!(world.key_frame_requests(publisher), 1, "and it is asked for as soon as it comes");
+}
+
+#[test]
 fn a_viewer_cannot_ask_for_a_flood() {
     let mut world = World::new();
     let publisher = world.publisher("camera", &[]);

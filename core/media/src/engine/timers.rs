@@ -66,7 +66,7 @@ impl Engine {
             if report {
                 self.look_after(now, track);
             }
-            next = next.into_iter().chain(self.tracks.get(track).and_then(|track| track.next_timeout(now))).min();
+            next = next.into_iter().chain(self.tracks.get(track).and_then(|track| track.next_repair(now))).min();
         }
         if report {
             self.report(now, key, ssrc);
