@@ -31,7 +31,7 @@ pub use lossy::LossyNetwork;
 pub use node::Node;
 pub use page::Page;
 pub use process::Process;
-pub use programs::screenshots;
+pub use programs::{program, screenshots};
 pub use recorder::Recorder;
 pub use token::Token;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Panics
 /// When it is not there; the message says what makes it.
-pub(crate) fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     // <target>/<profile>/deps/<test>
     let folder = test.parent().and_then(Path::parent).expect("tests lie in deps");

@@ -24,6 +24,11 @@ pub(crate) enum Task {
     /// Goes on after a failed step, and ends with a summary; the exit code is 0 only if every step passed. As root on
     /// Debian, missing packages are installed; elsewhere the one command to run is printed.
     Test(TestOptions),
+    /// Measure what forwarding costs on this machine, beside the floor of what it must cost
+    ///
+    /// Prints a table and writes bench/forward.json in the build folder. Nothing is judged by time: a missed budget is
+    /// printed, and the exit code is 0. See docs/performance.md.
+    Bench(BenchOptions),
     /// Compile the guests in plugins/ to components in plugins/dist/
     ///
     /// Uses the active toolchain's wasm32-unknown-unknown target when it is installed; otherwise Debian's rustc-web
@@ -91,6 +96,43 @@ pub(crate) enum Step {
     Unit,
     /// The real binaries with a real browser
     System,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    /// The cargo profile to build with; `ci` reuses what `cargo xtask test` has built, and is a little slower
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    pub(crate) profile: Profile,
+    #[command(subcommand)]
+    pub(crate) bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// What a forwarded packet costs, in time, memory and latency: takes about six minutes
+    Forward(ForwardOptions),
+    /// Let viewers join and leave, and watch the worker's memory
+    Soak {
+        /// How many come and go
+        #[arg(long, default_value_t = 10_000)]
+        joins: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForwardOptions {
+    /// A few seconds instead of minutes: shows that everything works, and measures nothing well
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only what attacks cost those who do nothing wrong
+    #[arg(long)]
+    pub(crate) hostile: bool,
+    /// Only this load: audio-opus, video-burst8 or video-real (may be repeated)
+    #[arg(long)]
+    pub(crate) scenario: Vec<String>,
+    /// Only so many viewers (may be repeated)
+    #[arg(long)]
+    pub(crate) viewers: Vec<u16>,
 }
 
 #[derive(Debug, Args)]

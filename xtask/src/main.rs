@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask run`, `test` and `plugins`.
+//! The project's own commands: `cargo xtask run`, `test`, `bench` and `plugins`.
 //!
 //! Each is complete in itself: it builds what it needs, installs what it can, and otherwise says exactly what is
 //! missing and how to get it. Nothing here is part of the product.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user")]
 
 mod apt;
+mod bench;
 mod cargo;
 mod cli;
 mod console;
@@ -20,6 +21,7 @@ use crate::cli::{Cli, Task};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::Bench(options) => bench::bench(&options),
         Task::Plugins(options) => plugins::plugins(&options),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),

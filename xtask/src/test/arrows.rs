@@ -55,6 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lockgate-recorder", &["lockgate-rtp", "lockgate-model"]),
     ("lockgate-load", &["lockgate-transport", "lockgate-rtp", "lockgate-model"]),
     ("lockgate-tests", &[ANY]),
+    ("lockgate-bench", &["lockgate-worker", "lockgate-transport", "lockgate-rtp", "lockgate-model"]),
     ("xtask", &[]),
 ];
 
@@ -63,7 +64,17 @@ const ANY: &str = "*";
 /// Foreign crates that only some of ours may use, so that each can be replaced in one place.
 const OWNED: &[(&str, &[&str])] = &[
     ("wasmtime*", &["lockgate-policy", "lockgate-tests"]),
-    ("rtc-*", &["lockgate-rtp", "lockgate-transport", "lockgate-recorder", "lockgate-load", "lockgate-tests"]),
+    (
+        "rtc-*",
+        &[
+            "lockgate-rtp",
+            "lockgate-transport",
+            "lockgate-recorder",
+            "lockgate-bench",
+            "lockgate-load",
+            "lockgate-tests",
+        ],
+    ),
     ("dimpl", &["lockgate-transport", "lockgate-tests"]),
     ("webrtc", &["lockgate-tests"]),
     ("webm-iterable", &["lockgate-recorder", "lockgate-tests"]),

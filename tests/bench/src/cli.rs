@@ -1,0 +1,128 @@
+//! The command line, and nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::scenario::Scenario;
+
+/// What forwarding costs, measured beside the floor on the same machine.
+#[derive(Debug, Parser)]
+#[command(name = "lockgate-bench", arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Measure what a forwarded packet costs, beside the floor and beside poorer ways to send
+    Forward(ForwardOptions),
+    /// Let viewers join and leave, and watch the worker's memory
+    Soak(SoakOptions),
+    /// The worker's process, which the others start: JSON lines in and out
+    #[command(hide = true)]
+    Worker,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForwardOptions {
+    /// Only this load (may be repeated)
+    #[arg(long, value_enum)]
+    scenario: Vec<Scenario>,
+    /// Only so many viewers (may be repeated)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    viewers: Vec<u16>,
+    /// A few seconds instead of minutes: shows that everything works, and measures nothing well
+    #[arg(long)]
+    quick: bool,
+    /// Only what attacks cost those who do nothing wrong
+    #[arg(long, conflicts_with_all = ["scenario", "viewers"])]
+    hostile: bool,
+    /// Where the figures are written; otherwise bench/forward.json in the build folder
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl ForwardOptions {
+    pub(crate) fn scenarios(&self) -> Vec<Scenario> {
+        let chosen = |one: &Scenario| !self.hostile && (self.scenario.is_empty() || self.scenario.contains(one));
+        Scenario::ALL.into_iter().filter(chosen).collect()
+    }
+
+    /// Whether attacks are measured: unless something else was chosen.
+    pub(crate) fn attacks(&self) -> bool {
+        self.hostile || self.scenario.is_empty() && self.viewers.is_empty()
+    }
+
+    /// How many watch while a worker is attacked, and how long.
+    pub(crate) fn attacked(&self) -> (usize, Duration) {
+        if self.quick { (3, Duration::from_millis(300)) } else { (50, Duration::from_secs(4)) }
+    }
+
+    /// In ascending order: viewers only come.
+    pub(crate) fn viewers(&self) -> Vec<usize> {
+        let mut viewers: Vec<usize> = match (self.viewers.as_slice(), self.quick) {
+            ([], false) => VIEWERS.into(),
+            ([], true) => QUICK_VIEWERS.into(),
+            (chosen, _) => chosen.iter().map(|count| usize::from(*count)).collect(),
+        };
+        viewers.sort_unstable();
+        viewers.dedup();
+        viewers
+    }
+
+    /// How often everything is measured in a row, and how long each time.
+    pub(crate) fn turns(&self) -> (u32, Duration) {
+        if self.quick { (1, Duration::from_millis(150)) } else { (5, Duration::from_millis(800)) }
+    }
+
+    pub(crate) fn output(&self) -> Result<PathBuf> {
+        if let Some(out) = &self.out {
+            return Ok(out.clone());
+        }
+        // <target>/<profile>/lockgate-bench
+        let own = std::env::current_exe().context("a running program has a path")?;
+        Ok(own.ancestors().nth(2).context("the program lies in the build folder")?.join("bench/forward.json"))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SoakOptions {
+    /// How many viewers come and go
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) joins: usize,
+}
+
+const VIEWERS: [usize; 5] = [1, 10, 50, 100, 500];
+const QUICK_VIEWERS: [usize; 2] = [1, 5];
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn forward(arguments: &[&str]) -> ForwardOptions {
+        let cli = Cli::try_parse_from(["lockgate-bench", "forward"].iter().chain(arguments)).unwrap();
+        let Task::Forward(options) = cli.task else { panic!("not forward") };
+        options
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_is_measured_unless_something_is_chosen() {
+        assert_eq!(forward(&[]).scenarios(), Scenario::ALL);
+        assert_eq!(forward(&[]).viewers(), VIEWERS);
+        assert_eq!(forward(&["--scenario", "video-real"]).scenarios(), [Scenario::VideoReal]);
+        assert!(forward(&["--hostile"]).scenarios().is_empty());
+        assert!(forward(&[]).attacks() && !forward(&["--viewers", "3"]).attacks());
+        assert_eq!(forward(&["--viewers", "100", "--viewers", "3"]).viewers(), [3, 100]);
+    }
+}

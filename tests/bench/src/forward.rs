@@ -1,0 +1,255 @@
+//! `lockgate-bench forward`: all rows, one after the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::cli::ForwardOptions;
+use crate::host::Host;
+use crate::machine::{self, Machine};
+use crate::protocol::{Sending, Usage};
+use crate::report::{self, Report};
+use crate::room::{Flow, Room};
+use crate::row::{Cost, Latency, Row, Turn, floor_for, median};
+use crate::scenario::{BURST, Outgoing, Scenario, drops, flood};
+use crate::sinks::Sinks;
+use crate::trace::Trace;
+use crate::{CLIENTS_CORE, hostile, progress};
+
+/// Runs what was asked for, prints it and writes it.
+pub(crate) fn run(options: &ForwardOptions) -> Result<()> {
+    let pinned = machine::pin(CLIENTS_CORE);
+    let mut report = Report::new(Machine::here(pinned));
+    if !options.scenarios().is_empty() {
+        rows(options, &mut report)?;
+    }
+    if options.attacks() {
+        let (viewers, length) = options.attacked();
+        progress(format!("{viewers} viewers while the worker is attacked"));
+        report.hostile = hostile::measure(viewers, length)?;
+    }
+    report.finish(&options.output()?)
+}
+
+fn rows(options: &ForwardOptions, report: &mut Report) -> Result<()> {
+    let mut bench = Bench::begin(options)?;
+    for viewers in options.viewers() {
+        bench.fill(viewers)?;
+        for scenario in options.scenarios() {
+            let row = bench.row(scenario, viewers)?;
+            progress(report::line(&row));
+            report.scenarios.push(row);
+        }
+        if viewers == SATURATED {
+            progress("as much as a core does");
+            report.saturated = Some(bench.saturate(viewers)?);
+        }
+    }
+    Ok(())
+}
+
+/// One core of work: how much it is, and what a packet costs then.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Saturated {
+    pub(crate) viewers: usize,
+    pub(crate) ours_ns: f64,
+    pub(crate) ours_packets_per_second: f64,
+    pub(crate) floor_ns: f64,
+    pub(crate) floor_packets_per_second: f64,
+    pub(crate) gso_run_mean: f64,
+    pub(crate) lost: u64,
+}
+
+struct Bench {
+    host: Host,
+    rooms: BTreeMap<Sending, Room>,
+    sinks: Sinks,
+    trace: Trace,
+    rounds: u32,
+    length: Duration,
+    /// Questions about usage cost allocations themselves.
+    own_allocations: u64,
+    /// What the viewers of the room that sends runs brought the heap.
+    heap: u64,
+}
+
+impl Bench {
+    fn begin(options: &ForwardOptions) -> Result<Self> {
+        let mut host = Host::start()?;
+        let mut rooms = BTreeMap::new();
+        for sending in [Sending::Runs, Sending::Batched, Sending::Single] {
+            rooms.insert(sending, Room::open(&mut host, sending)?);
+        }
+        let (rounds, length) = options.turns();
+        let (sinks, trace) = (Sinks::new()?, Trace::recorded()?);
+        let mut bench = Self { host, rooms, sinks, trace, rounds, length, own_allocations: 0, heap: 0 };
+        let asked: Vec<_> = (0..5).map(|_| bench.usage(Sending::Runs)).collect::<Result<_>>()?;
+        let between = asked.windows(2).map(|pair| pair[1].allocations - pair[0].allocations);
+        bench.own_allocations = between.min().unwrap_or(0);
+        Ok(bench)
+    }
+
+    fn room(&mut self, sending: Sending) -> Result<&mut Room> {
+        self.rooms.get_mut(&sending).context("there is a room for every way")
+    }
+
+    fn usage(&mut self, sending: Sending) -> Result<Usage> {
+        let worker = self.rooms.get(&sending).context("there is a room for every way")?.worker;
+        self.host.usage(worker)
+    }
+
+    /// Viewers join every room.
+    fn fill(&mut self, viewers: usize) -> Result<()> {
+        progress(format!("{viewers} viewers join"));
+        let schedule = Scenario::VideoReal.schedule(viewers, 0, self.length * 2, &self.trace);
+        for sending in [Sending::Runs, Sending::Batched, Sending::Single] {
+            // What a publisher's packets are kept in is the room's, not the viewers': it is full before and after.
+            self.room(sending)?.run(&schedule)?;
+            let before = self.usage(sending)?.heap;
+            let room = self.rooms.get_mut(&sending).context("there is a room for every way")?;
+            room.fill(&mut self.host, viewers)?;
+            if let Err(error) = room.warm_up(&schedule) {
+                return Err(error.context(format!("the worker counted {:?}", self.usage(sending)?)));
+            }
+            room.check(viewers - 1)?;
+            if sending == Sending::Runs {
+                self.heap += self.usage(sending)?.heap.saturating_sub(before);
+            }
+            self.keep_all()?;
+        }
+        self.sinks.fill(viewers)
+    }
+
+    fn keep_all(&mut self) -> Result<()> {
+        self.rooms.values_mut().try_for_each(Room::keep)
+    }
+
+    fn row(&mut self, scenario: Scenario, viewers: usize) -> Result<Row> {
+        let schedule = scenario.schedule(viewers, 0, self.length / 4, &self.trace);
+        for room in self.rooms.values_mut() {
+            room.warm_up(&schedule)?;
+        }
+        let turns: Vec<_> = (0..self.rounds).map(|round| self.turn(scenario, viewers, round)).collect::<Result<_>>()?;
+        let schedule = scenario.schedule(viewers, 0, self.length, &self.trace);
+        let heap = self.heap / viewers as u64;
+        let silent = self.silent_cost(&schedule)?;
+        let ours = self.room(Sending::Runs)?;
+        let alone = ours.run_timed(&drops(scenario, viewers, Duration::from_secs(1)))?;
+        let loaded = ours.run_timed(&schedule)?;
+        let rate = loaded.received as f64 / loaded.lasted.as_secs_f64();
+        let row = summed(scenario, viewers, &turns, &[alone, loaded], rate);
+        // A question about usage does not cost quite the same allocations each time.
+        let allocs_per_packet = (silent.allocations * 1000.0).round() / 1000.0;
+        Ok(Row { heap_per_viewer_bytes: heap, allocs_per_packet, ..row })
+    }
+
+    /// Everything once, with the same packets.
+    fn turn(&mut self, scenario: Scenario, viewers: usize, round: u32) -> Result<Turn> {
+        let schedule = scenario.schedule(viewers, round, self.length, &self.trace);
+        let ours = self.cost(Sending::Runs, &schedule)?;
+        let bursts = floor_for(scenario, &schedule, ours.run);
+        let (floor, _) = self.floor(viewers, bursts)?;
+        let batched = self.cost(Sending::Batched, &schedule)?;
+        let single = self.cost(Sending::Single, &schedule)?;
+        self.keep_all()?;
+        Ok(Turn { floor, ours, batched, single })
+    }
+
+    fn cost(&mut self, sending: Sending, schedule: &[Outgoing]) -> Result<Cost> {
+        let before = self.usage(sending)?;
+        let flow = self.room(sending)?.run(schedule)?;
+        let after = self.usage(sending)?;
+        Ok(self.cost_of(&before, &after, &flow))
+    }
+
+    /// What the packets alone cost: the clients report nothing meanwhile.
+    fn silent_cost(&mut self, schedule: &[Outgoing]) -> Result<Cost> {
+        let before = self.usage(Sending::Runs)?;
+        let flow = self.room(Sending::Runs)?.run_silent(schedule)?;
+        let after = self.usage(Sending::Runs)?;
+        Ok(self.cost_of(&before, &after, &flow))
+    }
+
+    fn cost_of(&self, before: &Usage, after: &Usage, flow: &Flow) -> Cost {
+        let packets = flow.received.max(1) as f64;
+        let allocations = after.allocations.saturating_sub(before.allocations + self.own_allocations);
+        let messages = after.messages - before.messages;
+        Cost {
+            nanos: (after.thread - before.thread).as_nanos() as f64 / packets,
+            expected: flow.expected,
+            lost: flow.lost(),
+            allocations: allocations as f64 / packets,
+            run: (after.datagrams - before.datagrams) as f64 / messages.max(1) as f64,
+        }
+    }
+
+    fn floor(&mut self, viewers: usize, bursts: Vec<crate::floor::Burst>) -> Result<(Cost, Duration)> {
+        let packets: usize = bursts.iter().flat_map(|burst| &burst.runs).map(|run| run.packets).sum();
+        let expected = (packets * viewers) as u64;
+        self.host.start_floor(self.sinks.ports(viewers)?, bursts)?;
+        let (received, lasted) = self.sinks.count(expected)?;
+        let used = self.host.floor_used()?;
+        let nanos = used.as_nanos() as f64 / received.max(1) as f64;
+        Ok((Cost { nanos, expected, lost: expected - received, ..Cost::default() }, lasted))
+    }
+
+    /// As much as one core does.
+    fn saturate(&mut self, viewers: usize) -> Result<Saturated> {
+        let schedule = flood(BURSTS);
+        let (mut ours, mut floors) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let before = self.usage(Sending::Runs)?;
+            let flow = self.room(Sending::Runs)?.run_flat_out(&schedule, UNDER_WAY)?;
+            let after = self.usage(Sending::Runs)?;
+            ours.push((self.cost_of(&before, &after, &flow), flow.received as f64 / flow.lasted.as_secs_f64()));
+            let bursts = floor_for(Scenario::VideoBurst8, &schedule, 0.0);
+            let (cost, lasted) = self.floor(viewers, bursts)?;
+            floors.push((cost, (cost.expected - cost.lost) as f64 / lasted.as_secs_f64()));
+            self.keep_all()?;
+        }
+        Ok(Saturated {
+            viewers,
+            ours_ns: median(ours.iter().map(|(cost, _)| cost.nanos)),
+            ours_packets_per_second: median(ours.iter().map(|(_, rate)| *rate)),
+            floor_ns: median(floors.iter().map(|(cost, _)| cost.nanos)),
+            floor_packets_per_second: median(floors.iter().map(|(_, rate)| *rate)),
+            gso_run_mean: median(ours.iter().map(|(cost, _)| cost.run)),
+            lost: ours.iter().map(|(cost, _)| cost.lost).sum(),
+        })
+    }
+}
+
+fn summed(scenario: Scenario, viewers: usize, turns: &[Turn], flows: &[Flow; 2], rate: f64) -> Row {
+    let of = |value: fn(&Turn) -> f64| median(turns.iter().map(value));
+    let [alone, loaded] = flows.each_ref().map(|flow| Latency::of(flow.delays.clone()));
+    Row {
+        scenario: scenario.name(),
+        viewers,
+        floor_ns: of(|turn| turn.floor.nanos),
+        ours_ns: of(|turn| turn.ours.nanos),
+        ours_nogso_ns: of(|turn| turn.batched.nanos),
+        sendto_ns: of(|turn| turn.single.nanos),
+        ratio_to_floor: of(|turn| turn.ours.nanos / turn.floor.nanos),
+        ratios_to_floor: turns.iter().map(|turn| turn.ours.nanos / turn.floor.nanos).collect(),
+        ratio_to_sendto: of(|turn| turn.ours.nanos / turn.single.nanos),
+        allocs_per_packet: 0.0,
+        allocs_with_feedback: of(|turn| turn.ours.allocations),
+        latency_p50_us: alone.p50,
+        latency_p99_us: alone.p99,
+        loaded_latency_p50_us: loaded.p50,
+        loaded_latency_p99_us: loaded.p99,
+        heap_per_viewer_bytes: 0,
+        gso_run_mean: of(|turn| turn.ours.run),
+        packets_per_second: rate,
+        packets: turns.iter().map(|turn| turn.ours.expected).sum(),
+        lost: turns.iter().map(|turn| turn.ours.lost + turn.batched.lost + turn.single.lost + turn.floor.lost).sum(),
+    }
+}
+
+/// The row that is also measured with a core's worth of packets.
+const SATURATED: usize = 100;
+const BURSTS: usize = 200;
+/// A burst is sent, one waits, one is received.
+const UNDER_WAY: usize = 3 * BURST;

@@ -1,0 +1,51 @@
+//! Where the floor's packets go: as many sockets as there are viewers, read by the same thread in the same way.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::receive::Receiver;
+
+/// Sockets that count.
+pub(crate) struct Sinks {
+    sockets: Vec<UdpSocket>,
+    receiver: Receiver,
+}
+
+impl Sinks {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { sockets: Vec::new(), receiver: Receiver::new()? })
+    }
+
+    /// More of them, until there are so many.
+    pub(crate) fn fill(&mut self, count: usize) -> Result<()> {
+        while self.sockets.len() < count {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            self.receiver.add(&socket)?;
+            self.sockets.push(socket);
+        }
+        Ok(())
+    }
+
+    /// The ports of the first so many.
+    pub(crate) fn ports(&self, count: usize) -> Result<Vec<u16>> {
+        self.sockets.iter().take(count).map(|socket| Ok(socket.local_addr()?.port())).collect()
+    }
+
+    /// Waits until so many packets have come; how many did, and how long that took, comes back.
+    pub(crate) fn count(&mut self, expected: u64) -> Result<(u64, Duration)> {
+        let (begun, mut heard, mut received) = (Instant::now(), Instant::now(), 0);
+        while received < expected && heard.elapsed() < PATIENCE {
+            let came = self.receiver.poll(Duration::from_millis(5), |_| {})?;
+            received += came as u64;
+            if came > 0 {
+                heard = Instant::now();
+            }
+        }
+        Ok((received, begun.elapsed()))
+    }
+}
+
+/// What has not come by then is lost. Bursts may be further apart than a tenth of a second.
+const PATIENCE: Duration = Duration::from_secs(2);

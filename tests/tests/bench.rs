@@ -1,0 +1,79 @@
+//! The benchmark runs and says everything it should. What it measures here means nothing: the machine is busy with tests.
+
+use std::process::Command;
+
+use lockgate_tests::program;
+use serde_json::Value;
+
+fn forward(arguments: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("forward.json");
+    let mut command = Command::new(program("lockgate-bench"));
+    let output = command.arg("forward").args(arguments).arg("--out").arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+#[test]
+fn the_benchmark_reports_every_row_with_every_figure() {
+    let report = forward(&["--quick"]);
+    let rows = report["scenarios"].as_array().unwrap();
+    let names = ["audio-opus", "video-burst8", "video-real"];
+    let expected: Vec<_> = [1, 5].iter().flat_map(|viewers| names.map(|name| (name, *viewers))).collect();
+    let reported: Vec<_> =
+        rows.iter().map(|row| (row["scenario"].as_str().unwrap(), row["viewers"].as_u64().unwrap())).collect();
+    assert_eq!(reported, expected);
+    let positive = [
+        "floor_ns",
+        "ours_ns",
+        "ours_nogso_ns",
+        "sendto_ns",
+        "ratio_to_floor",
+        "latency_p50_us",
+        "latency_p99_us",
+        "heap_per_viewer_bytes",
+        "gso_run_mean",
+    ];
+    for row in rows {
+        for key in positive {
+            assert!(row[key].as_f64().is_some_and(|value| value > 0.0), "{key} of {row}");
+        }
+        assert!(row["allocs_per_packet"].is_number(), "{row}");
+    }
+    assert!(!report["gates"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn the_benchmark_attacks_in_every_way_and_counts_what_is_dropped() {
+    let report = forward(&["--quick", "--hostile"]);
+    let rows = report["hostile"].as_array().unwrap();
+    let dropped = |attack: &str, reason: &str| {
+        let row = rows.iter().find(|row| row["attack"] == attack).unwrap();
+        let drops = row["drops"].as_array().unwrap();
+        drops.iter().any(|drop| drop[0] == reason && drop[1].as_u64().unwrap() > 10)
+    };
+    assert!(dropped("spoofed-sources", "stray"), "{report:#}");
+    assert!(dropped("unknown-ufrags", "ice-check"), "{report:#}");
+    assert!(dropped("odd-lengths", "malformed"), "{report:#}");
+    assert!(dropped("odd-lengths", "srtp-authentication"), "{report:#}");
+    assert!(dropped("replay", "srtp-replay"), "{report:#}");
+    assert!(dropped("many-sources", "unknown-source"), "{report:#}");
+}
+
+/// Ten thousand viewers come and go, ten at a time. The first tenth fills what the allocator keeps for itself.
+#[test]
+#[ignore = "takes minutes"]
+fn memory_stays_flat_while_viewers_come_and_go() {
+    let output = Command::new(program("lockgate-bench")).args(["soak", "--joins", "10000"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let levels: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(levels.len() >= 10, "{text}");
+    let (first, last) = (&levels[0], &levels[levels.len() - 1]);
+    eprintln!("after {}: {first}\nafter {}: {last}", first["joins"], last["joins"]);
+    assert_eq!(last["transports"], first["transports"], "nobody is left behind");
+    for key in ["heap", "resident"] {
+        let (before, after) = (first[key].as_f64().unwrap(), last[key].as_f64().unwrap());
+        assert!(after < before * 1.05 + 256.0 * 1024.0, "{key}: {before} to {after}");
+    }
+}
