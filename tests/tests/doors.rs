@@ -1,6 +1,8 @@
 //! Who is let in and what is refused, over a raw socket.
 
-use lockgate_tests::{Client, Node, Setup, Token};
+use std::net::UdpSocket;
+
+use lockgate_tests::{Client, Node, Setup, Token, until};
 use serde_json::{Value, json};
 
 /// A member of room `board` on a plain node.
@@ -313,4 +315,36 @@ async fn recording_needs_leave_and_a_recorder() {
     assert_refused(&guest.ask(start.clone()).await, "forbidden", "start-recording");
     let (mut host, _) = node.enter(&Token::of(2, "Bob").can_record(), "board").await;
     assert_refused(&host.ask(start).await, "recording-unavailable", "start-recording");
+}
+
+#[tokio::test]
+async fn datagrams_that_are_nobodys_are_counted_and_change_nothing() {
+    let free = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+    let port = free.local_addr().expect("it is bound").port();
+    drop(free);
+    let node = Node::start(Setup { media_ports: Some((port, port)), ..Setup::default() }).await;
+    let mut client = member(&node).await;
+    let stranger = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+    // A check for nobody (RFC 8489 §5), and the first bytes of STUN, DTLS, RTP, RTCP and of nothing (RFC 7983 §7).
+    let mut check = [0; 20];
+    check[..8].copy_from_slice(&[0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xa4, 0x42]);
+    let media = [0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
+    let report = [0x80, 200, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
+    let datagrams: [(&[u8], &str); 6] = [
+        (&check, "ice-check"),
+        (&[0x00, 0x01, 0xff], "ice-check"),
+        (&[0x16, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1], "stray"),
+        (&media, "stray"),
+        (&report, "stray"),
+        (&[0xff; 64], "unknown"),
+    ];
+    for (datagram, reason) in datagrams {
+        let counter = format!("lockgate_dropped_total{{reason=\"{reason}\"}}");
+        let before = node.metric(&counter).await;
+        stranger.send_to(datagram, ("127.0.0.1", port)).expect("loopback takes it");
+        until(&format!("{datagram:x?} to be counted"), async || (node.metric(&counter).await > before).then_some(()))
+            .await;
+    }
+    assert_eq!(client.ask(json!({ "type": "ping" })).await["type"], "pong");
+    assert_eq!(node.get("/ready").await.status, 200);
 }
