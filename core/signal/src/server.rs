@@ -119,7 +119,12 @@ async fn socket_door(
 fn open_socket(upgrade: WebSocketUpgrade, peer: SocketAddr, doors: &Doors) -> Response {
     let arrivals = doors.arrivals.clone();
     upgrade
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
         .on_upgrade(move |socket| socket::carry(socket, peer, arrivals))
 }
+
+/// What a socket holds for reading, and clears before each attempt to read: most messages are smaller, larger ones make it grow. The
+/// library's 128 KiB would be the most that a member of a room costs, in memory and, as every announcement wakes a socket, in time.
+const READ_BUFFER: usize = 4 << 10;

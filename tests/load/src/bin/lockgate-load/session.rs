@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use url::Url;
 
@@ -26,7 +26,10 @@ impl Session {
     pub(crate) async fn enter(url: &Url, tokens: &Arc<Tokens>, who: Who, room: &str) -> Result<Self, Failure> {
         let token = tokens.token(&who).await?;
         let stream = net::connect(url).await?;
-        let (socket, _) = tokio_tungstenite::client_async(url.as_str(), stream).await.map_err(upgrade_failure)?;
+        // The buffer is cleared before each attempt to read: the usual 128 KiB would cost hundreds of clients more than their media.
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let opened = tokio_tungstenite::client_async_with_config(url.as_str(), stream, Some(config)).await;
+        let (socket, _) = opened.map_err(upgrade_failure)?;
         let mut session = Self { socket, tokens: Arc::clone(tokens), who };
         session.send(json!({ "type": "auth", "token": token })).await?;
         session.expect("authenticated").await?;
@@ -113,3 +116,5 @@ fn upgrade_failure(error: Error) -> Failure {
         other => Failure::connect(other),
     }
 }
+
+const READ_BUFFER: usize = 8 << 10;
