@@ -108,8 +108,8 @@ impl Bench {
             // What a publisher's packets are kept in is the room's, not the viewers': it is full before and after.
             self.room(sending)?.run(&schedule)?;
             let before = self.usage(sending)?.heap;
-            let room = self.rooms.get_mut(&sending).context("there is a room for every way")?;
-            room.fill(&mut self.host, viewers)?;
+            self.join(sending, viewers)?;
+            let room = self.room(sending)?;
             if let Err(error) = room.warm_up(&schedule) {
                 return Err(error.context(format!("the worker counted {:?}", self.usage(sending)?)));
             }
@@ -120,6 +120,18 @@ impl Bench {
             self.keep_all()?;
         }
         self.sinks.fill(viewers)
+    }
+
+    /// Some at a time, so that nobody in another room is forgotten meanwhile.
+    fn join(&mut self, sending: Sending, viewers: usize) -> Result<()> {
+        let mut there = self.room(sending)?.viewers();
+        while there < viewers {
+            there = (there + TOGETHER).min(viewers);
+            let room = self.rooms.get_mut(&sending).context("there is a room for every way")?;
+            room.fill(&mut self.host, there)?;
+            self.keep_all()?;
+        }
+        Ok(())
     }
 
     fn keep_all(&mut self) -> Result<()> {
@@ -166,6 +178,8 @@ impl Bench {
 
     /// What the packets alone cost: the clients report nothing meanwhile.
     fn silent_cost(&mut self, schedule: &[Outgoing]) -> Result<Cost> {
+        // What the clients said before is done with.
+        std::thread::sleep(SETTLED);
         let before = self.usage(Sending::Runs)?;
         let flow = self.room(Sending::Runs)?.run_silent(schedule)?;
         let after = self.usage(Sending::Runs)?;
@@ -251,5 +265,9 @@ fn summed(scenario: Scenario, viewers: usize, turns: &[Turn], flows: &[Flow; 2],
 /// The row that is also measured with a core's worth of packets.
 const SATURATED: usize = 100;
 const BURSTS: usize = 200;
+/// Viewers that join one after the other.
+const TOGETHER: usize = 50;
+/// Longer than the worker takes for a check of every viewer.
+const SETTLED: Duration = Duration::from_millis(100);
 /// A burst is sent, one waits, one is received.
 const UNDER_WAY: usize = 3 * BURST;
