@@ -30,18 +30,18 @@ impl Client {
         let begun = Instant::now();
         self.peer.start(begun, server.fingerprint.clone());
         let mut datagram = vec![0; 2048];
-        while !self.peer.is_connected() {
-            ensure!(begun.elapsed() < PATIENCE, "a client could not connect");
+        loop {
+            // The keys are there when the last flight is, which is sent all the same.
             for flight in self.peer.poll(Instant::now()) {
                 self.socket.send(&flight)?;
             }
+            if self.peer.is_connected() {
+                break;
+            }
+            ensure!(begun.elapsed() < PATIENCE, "a client could not connect");
             if let Ok(length) = self.socket.recv(&mut datagram) {
                 self.peer.handle(Instant::now(), &datagram[..length]);
             }
-        }
-        // The last flight is sent when the keys are there already.
-        for flight in self.peer.poll(Instant::now()) {
-            self.socket.send(&flight)?;
         }
         self.socket.set_nonblocking(true)?;
         Ok(())
