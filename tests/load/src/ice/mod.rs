@@ -24,6 +24,8 @@ pub struct Agent {
     /// When the selected pair last answered.
     heard: Option<Instant>,
     next_consent: Option<Instant>,
+    /// Consent checks that an answer may still come to, the oldest first.
+    asked: VecDeque<[u8; 12]>,
     random: Rng,
     transmits: VecDeque<(SocketAddr, Vec<u8>)>,
 }
@@ -41,8 +43,8 @@ struct Running {
     id: [u8; 12],
     nominates: bool,
     first_sent: Instant,
-    /// When it is sent again; consent checks are not (RFC 7675 §5.1).
-    again: Option<(Instant, Duration)>,
+    /// When it is sent again, and how long after that once more.
+    again: (Instant, Duration),
 }
 
 impl Agent {
@@ -58,6 +60,7 @@ impl Agent {
             selected: None,
             heard: None,
             next_consent: None,
+            asked: VecDeque::new(),
             random,
             transmits: VecDeque::new(),
         }
@@ -71,7 +74,7 @@ impl Agent {
         self.remote = Some(remote);
         self.controlling = controlling;
         addresses.iter().for_each(|address| self.add(*address));
-        (0..self.pairs.len()).for_each(|pair| self.check(now, pair, false));
+        (0..self.pairs.len()).for_each(|pair| self.check(now, pair));
     }
 
     /// Takes a STUN message; what is not authentic is ignored, as is what answers no check.
@@ -92,7 +95,7 @@ impl Agent {
         if let (Some(pair), Some(due)) = (self.selected, self.next_consent)
             && due <= now
         {
-            self.check(now, pair, true);
+            self.ask_consent(pair);
             // Between 0.8 and 1.2 of the interval, so that a thousand clients do not check at once (RFC 7675 §5.1).
             self.next_consent = Some(now + CONSENT_EVERY.mul_f64(0.8 + 0.4 * self.random.f64()));
         }
@@ -121,7 +124,7 @@ impl Agent {
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let checks = self.pairs.iter().filter_map(|pair| Some(pair.running.as_ref()?.again?.0));
+        let checks = self.pairs.iter().filter_map(|pair| Some(pair.running.as_ref()?.again.0));
         checks.chain(self.next_consent).min()
     }
 
@@ -131,43 +134,49 @@ impl Agent {
         }
     }
 
-    fn check(&mut self, now: Instant, pair: usize, consent: bool) {
-        let pair_is_valid = self.pairs[pair].valid;
+    fn check(&mut self, now: Instant, pair: usize) {
         let running = Running {
             id: std::array::from_fn(|_| self.random.u8(..)),
-            nominates: self.controlling && pair_is_valid,
+            nominates: self.controlling && self.pairs[pair].valid,
             first_sent: now,
-            again: (!consent).then_some((now + FIRST_REPEAT, FIRST_REPEAT)),
+            again: (now + FIRST_REPEAT, FIRST_REPEAT),
         };
+        self.send(pair, running.id, running.nominates);
         self.pairs[pair].running = Some(running);
-        self.send(pair);
     }
 
-    fn send(&mut self, pair: usize) {
-        let (Some(remote), Pair { remote: to, running: Some(running), .. }) = (&self.remote, &self.pairs[pair]) else {
-            return;
-        };
-        let check = Check {
-            id: running.id,
-            nominates: running.nominates,
-            controlling: self.controlling,
-            tie_breaker: self.tie_breaker,
-        };
+    /// Asks whether more may be sent. Each check is a new one (RFC 7675 §5.1), and an answer to any of the last is an answer.
+    fn ask_consent(&mut self, pair: usize) {
+        let id = std::array::from_fn(|_| self.random.u8(..));
+        if self.asked.len() >= MAX_ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(id);
+        self.send(pair, id, self.controlling);
+    }
+
+    fn send(&mut self, pair: usize, id: [u8; 12], nominates: bool) {
+        let Some(remote) = &self.remote else { return };
+        let check = Check { id, nominates, controlling: self.controlling, tie_breaker: self.tie_breaker };
         if let Some(message) = check.write(&self.local, remote) {
-            self.transmits.push_back((*to, message));
+            self.transmits.push_back((self.pairs[pair].remote, message));
         }
     }
 
     fn repeat(&mut self, now: Instant, pair: usize) {
         let Some(running) = &mut self.pairs[pair].running else { return };
-        let Some((due, interval)) = running.again.filter(|(due, _)| *due <= now) else { return };
+        let (due, interval) = running.again;
+        if due > now {
+            return;
+        }
         if running.first_sent + GIVE_UP_AFTER <= now {
             self.pairs[pair].running = None;
             return;
         }
         let interval = (interval * 2).min(LONGEST_REPEAT);
-        running.again = Some((due.max(now) + interval, interval));
-        self.send(pair);
+        running.again = (now + interval, interval);
+        let (id, nominates) = (running.id, running.nominates);
+        self.send(pair, id, nominates);
     }
 
     fn on_request(&mut self, now: Instant, from: SocketAddr, id: [u8; 12], nominates: bool) {
@@ -177,7 +186,7 @@ impl Agent {
         self.add(from);
         let Some(pair) = self.pairs.iter().position(|pair| pair.remote == from) else { return };
         if self.remote.is_some() && !self.pairs[pair].valid && self.pairs[pair].running.is_none() {
-            self.check(now, pair, false);
+            self.check(now, pair);
         }
         if nominates && !self.controlling {
             self.pairs[pair].nominated = true;
@@ -186,6 +195,11 @@ impl Agent {
     }
 
     fn on_success(&mut self, now: Instant, id: [u8; 12]) {
+        if let Some(at) = self.asked.iter().position(|asked| *asked == id) {
+            self.asked.drain(..=at);
+            self.heard = Some(now);
+            return;
+        }
         let answers = |pair: &Pair| pair.running.as_ref().is_some_and(|running| running.id == id);
         let Some(at) = self.pairs.iter().position(answers) else { return };
         let Some(running) = self.pairs[at].running.take() else { return };
@@ -197,7 +211,7 @@ impl Agent {
             // The first that answers is nominated; what else answers stays spare.
             let another = self.pairs.iter().any(|pair| pair.running.as_ref().is_some_and(|running| running.nominates));
             if !another {
-                self.check(now, at, false);
+                self.check(now, at);
             }
         }
         self.select_nominated(now, at);
@@ -207,7 +221,7 @@ impl Agent {
         let answers = |pair: &Pair| pair.running.as_ref().is_some_and(|running| running.id == id);
         let Some(at) = self.pairs.iter().position(answers) else { return };
         self.controlling = !self.controlling;
-        self.check(now, at, false);
+        self.check(now, at);
     }
 
     fn select_nominated(&mut self, now: Instant, pair: usize) {
@@ -219,6 +233,8 @@ impl Agent {
 }
 
 const MAX_PAIRS: usize = 32;
+/// As many as are sent while consent lasts.
+const MAX_ASKED: usize = 16;
 const FIRST_REPEAT: Duration = Duration::from_millis(100);
 const LONGEST_REPEAT: Duration = Duration::from_millis(1600);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
@@ -270,6 +286,25 @@ mod tests {
         agent.handle_timeout(due);
         assert_eq!(exchange(due, &mut agent, &mut server), 1);
         assert!(!agent.is_lost(due + Duration::from_secs(29)) && agent.is_lost(due + CONSENT_LASTS));
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_is_one() {
+        let mut now = Instant::now();
+        let (mut agent, mut server, address) = started(now);
+        exchange(now, &mut agent, &mut server);
+        let mut checks = Vec::new();
+        for _ in 0..4 {
+            now = agent.next_timeout().unwrap();
+            agent.handle_timeout(now);
+            checks.push(agent.poll_transmit().unwrap().1);
+        }
+        let path = Path { socket: 0, remote: "127.0.0.1:5000".parse().unwrap() };
+        let answer = server.handle(now, path, &checks[1]).unwrap().response;
+        agent.handle(now, address, &answer);
+        assert_eq!(agent.heard, Some(now));
+        agent.handle(now + CONSENT_LASTS, address, &answer);
+        assert_eq!(agent.heard, Some(now), "one answer to one check");
     }
 
     #[test]
