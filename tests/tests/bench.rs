@@ -6,12 +6,13 @@ use lockgate_tests::program;
 use serde_json::Value;
 
 fn forward(arguments: &[&str]) -> Value {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("forward.json");
     let mut command = Command::new(program("lockgate-bench"));
-    let output = command.arg("forward").args(arguments).arg("--out").arg(&file).output().unwrap();
+    let output = command.arg("forward").args(arguments).arg("--out").arg(&file).output().expect("the benchmark starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+    let report = std::fs::read(file).expect("it writes its report");
+    serde_json::from_slice(&report).expect("the report is JSON")
 }
 
 #[test]
@@ -64,7 +65,10 @@ fn the_benchmark_attacks_in_every_way_and_counts_what_is_dropped() {
 #[test]
 #[ignore = "takes minutes"]
 fn memory_stays_flat_while_viewers_come_and_go() {
-    let output = Command::new(program("lockgate-bench")).args(["soak", "--joins", "10000"]).output().unwrap();
+    let output = Command::new(program("lockgate-bench"))
+        .args(["soak", "--joins", "10000"])
+        .output()
+        .expect("the benchmark starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let levels: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

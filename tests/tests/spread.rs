@@ -35,6 +35,21 @@ async fn a_room_that_is_spread_over_workers_is_one_call() {
         }
         assert_eq!(seen["problems"], serde_json::json!([]));
     }
+    // The two publish on different workers: wherever somebody sits who watches both, one of them comes through a pipe.
+    let third = browser.open(&node.url("/health")).await;
+    third.enter("eve", &node, &Token::of(3, "Eve"), "board", "{}").await;
+    let seen = third
+        .run(
+            "const video = [];
+             for (const name of ['Ann', 'Bob']) {
+                 const { publisherId, tracks } = await eve.publisher(2, name);
+                 await eve.subscribe(publisherId);
+                 video.push(await eve.decoded(tracks.find((track) => track.kind === 'video').trackId, 60));
+             }
+             return { video, problems: eve.problems }",
+        )
+        .await;
+    assert_eq!(seen["problems"], serde_json::json!([]));
     assert_eq!(node.metric("lockgate_pipes").await, 2.0, "both ends of one");
     assert_eq!(node.metric("lockgate_tracks").await, 4.0);
     assert!(node.metric("lockgate_piped_packets_received_total").await > 60.0);
