@@ -3,6 +3,8 @@
 //! Not a test of the product, and run by hand only, as its outcome is a file that is checked in:
 //! `cargo test --profile ci -p lockgate-tests --test trace -- --ignored`, after `cargo build --profile ci --workspace`.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
