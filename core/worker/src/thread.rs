@@ -190,6 +190,8 @@ impl Worker {
         }
         // The others begin with it while it is sent from here.
         self.hand_over(now);
+        // The end of a handshake leaves before the media that it lets through: nobody can open what comes before the keys.
+        self.send_control(now);
         self.forward(now);
     }
 
@@ -234,6 +236,11 @@ impl Worker {
     /// Sends everything that the engine has ready.
     fn drain(&mut self, now: Instant) {
         self.send_media(now);
+        self.send_control(now);
+    }
+
+    /// Sends what is not media: checks' answers, handshakes, farewells.
+    fn send_control(&mut self, now: Instant) {
         loop {
             self.control.extend(std::iter::from_fn(|| self.engine.poll_transmit()).take(MAX_MESSAGES));
             if self.control.is_empty() {

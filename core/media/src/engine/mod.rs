@@ -114,6 +114,8 @@ pub struct Engine {
     due: BinaryHeap<Reverse<(Instant, Key)>>,
     /// Transports that may have something to send or to tell.
     touched: KeySet,
+    /// Those of them that were drained, and may still have an offer to make.
+    drained: KeySet,
     /// Tracks whose viewers may have another layer.
     stirred: KeySet,
     /// Tracks of which something came that was not handed on yet, and how many bytes in all.
@@ -152,6 +154,7 @@ impl Engine {
             events: VecDeque::new(),
             due: BinaryHeap::new(),
             touched: KeySet::default(),
+            drained: KeySet::default(),
             stirred: KeySet::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -179,6 +182,7 @@ impl Engine {
                 return Some(datagram);
             }
             self.touched.pop_first();
+            self.drained.insert(key);
             self.settle(key);
         }
         None

@@ -137,6 +137,9 @@ impl Engine {
             self.make_offer(now, key);
             place += 1;
         }
+        while let Some(key) = self.drained.pop_first() {
+            self.make_offer(now, key);
+        }
     }
 
     fn make_offer(&mut self, now: Instant, key: Key) {

@@ -499,6 +499,18 @@ fn an_unsubscribed_track_sends_nothing_and_its_line_goes_inactive() {
 }
 
 #[test]
+fn what_was_drained_before_still_makes_its_offer() {
+    let mut world = World::new();
+    world.publisher("camera", &[]);
+    let transport = world.engine.create_subscribe_transport(world.now, world.router).unwrap();
+    let viewer = world.add_client(transport);
+    let wanted = Subscription { track: track("camera"), stream: "1".into(), cause: 1, limits: Limits::default() };
+    world.engine.subscribe(world.now, transport, wanted);
+    while world.engine.poll_transmit().is_some() {}
+    assert!(world.take_offer(viewer).contains("a=msid:1 camera"));
+}
+
+#[test]
 fn one_offer_is_open_at_a_time_and_is_repeated_once() {
     let mut world = World::new();
     world.publisher("camera", &[]);
