@@ -1,6 +1,6 @@
 //! What is negotiated with clients, in the engine's terms.
 
-use lockgate_model::{Bitrate, Codec, ErrorCode, MediaKind, TrackId};
+use lockgate_model::{Codec, ErrorCode, MediaKind, OfferedMedia, TrackId};
 use lockgate_transport::sdp::{CandidateError, Description, SdpError, Section, read_offer};
 
 /// Why a description is not taken. Nothing has changed then.
@@ -38,34 +38,6 @@ impl NegotiateError {
             _ => ErrorCode::INVALID_SDP,
         }
     }
-}
-
-/// A line of an offer, before anything is decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfferedMedia {
-    /// Its m-line.
-    pub mid: String,
-    /// Audio or video.
-    pub kind: MediaKind,
-    /// Second part of the m-line's `a=msid`.
-    pub track_id: Option<String>,
-    /// The codec that would be taken; none when none of the offered ones is forwarded.
-    pub codec: Option<Codec>,
-    /// How many encodings it has.
-    pub encodings: u8,
-    /// Whether the client sends on it.
-    pub sending: bool,
-}
-
-/// What became of an offered line.
-#[derive(Clone, Debug)]
-pub struct AdmittedMedia {
-    /// The m-line.
-    pub mid: String,
-    /// The track's name; none: refused.
-    pub track: Option<TrackId>,
-    /// Highest bitrate that the publisher should send.
-    pub max_bitrate: Option<Bitrate>,
 }
 
 /// The answer to an offer.

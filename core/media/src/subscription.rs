@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lockgate_model::{Bitrate, Layer, LayerReason};
+use lockgate_model::{Layer, LayerReason, Limits};
 use lockgate_rtp::{SenderInfo, Vp8Fields};
 use lockgate_transport::Outlet;
 
@@ -12,26 +12,6 @@ use crate::numbers::{FIRST, Numbers, Origin, Segment};
 use crate::packet::Packet;
 use crate::stats::DropReason;
 use crate::template::{Head, Template};
-
-/// What a viewer may have and wants, already put together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Highest layer.
-    pub max_layer: Layer,
-    /// Highest bitrate; encodings above it are not sent.
-    pub max_bitrate: Option<Bitrate>,
-    /// Nothing for now.
-    pub paused: bool,
-    /// Weight when bandwidth is short, 0…255.
-    pub priority: u8,
-}
-
-impl Default for Limits {
-    /// No limit.
-    fn default() -> Self {
-        Self { max_layer: Layer::MAX, max_bitrate: None, paused: false, priority: 128 }
-    }
-}
 
 /// How a viewer is sent a track, as negotiated.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ mod piping;
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
-use lockgate_model::{Bitrate, LayerReason, MediaKind, TrackId};
+use lockgate_model::{Bitrate, LayerReason, Limits, MediaKind, TrackId};
 use lockgate_rtp::{Header, Missing, SenderInfo, write};
 use lockgate_transport::sdp::{CodecLine, ExtensionMap};
 
@@ -19,7 +19,7 @@ use crate::pending::{Kind, Pending, Waiting};
 use crate::pipe::{Announced, Pipes};
 use crate::policer::Policer;
 use crate::stats::{Counters, DropReason};
-use crate::subscription::{Limits, Next, Source, Subscription};
+use crate::subscription::{Next, Source, Subscription};
 use crate::tap::{Tap, TapBuffer, Tapped};
 use crate::transport::Transport;
 

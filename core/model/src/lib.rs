@@ -7,6 +7,7 @@ pub mod carrier;
 mod command;
 mod error_code;
 mod event;
+mod forwarding;
 mod ids;
 mod media;
 pub mod policy;
@@ -19,6 +20,7 @@ pub use event::{
     ActiveLevel, Event, LayerReason, MemberInfo, OfferedTrack, PublishedTrack, PublisherInfo, RecordingState, Reply,
     RevokedWhat, TrackInfo,
 };
+pub use forwarding::{AdmittedMedia, Limits, OfferedMedia};
 pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
 pub use media::{Bitrate, Codec, InvalidBitrate, Layer, MediaKind, Source};
 pub use secret::Secret;

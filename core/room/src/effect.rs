@@ -1,9 +1,7 @@
 //! What a room wants done.
 
-use lockgate_model::policy::{
-    AdmissionQuestion, CommandQuestion, Grant, PublishQuestion, RecordQuestion, SubscribeQuestion,
-};
-use lockgate_model::{Bitrate, Layer, MaxLayer, PublisherId, RecordingId, Reply, RequestId, Source, TrackId};
+use lockgate_model::policy::{AdmissionQuestion, CommandQuestion, PublishQuestion, RecordQuestion, SubscribeQuestion};
+use lockgate_model::{AdmittedMedia, Limits, PublisherId, RecordingId, Reply, RequestId, Source, TrackId};
 
 use crate::pending::Ticket;
 
@@ -59,44 +57,6 @@ pub struct Connection {
     pub publisher: Option<PublisherId>,
 }
 
-/// What the forwarder enforces for one subscription: policy and the client's wish together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Highest layer.
-    pub max_layer: Layer,
-    /// Highest bitrate.
-    pub max_bitrate: Option<Bitrate>,
-    /// Nothing at all for now.
-    pub paused: bool,
-    /// Weight when bandwidth is short.
-    pub priority: u8,
-}
-
-impl Limits {
-    /// The stricter of what policy allows and what the client wants.
-    pub(crate) fn new(grant: &Grant, wish: MaxLayer, paused: bool, priority: Option<u8>) -> Self {
-        let wish_layer = Layer::new(wish.spatial.unwrap_or(u8::MAX), wish.temporal.unwrap_or(u8::MAX));
-        let weights = [grant.priority, priority];
-        Self {
-            max_layer: grant.max_layer().min(wish_layer),
-            max_bitrate: grant.max_bitrate,
-            paused,
-            priority: weights.into_iter().flatten().min().unwrap_or(DEFAULT_PRIORITY),
-        }
-    }
-}
-
-/// An offered m-line and what policy made of it.
-#[derive(Clone, Debug)]
-pub struct Admitted {
-    /// The m-line.
-    pub mid: String,
-    /// The track's name; none: refused.
-    pub track: Option<TrackId>,
-    /// Highest bitrate that the publisher should send.
-    pub max_bitrate: Option<Bitrate>,
-}
-
 /// What the media side does.
 #[derive(Debug)]
 pub enum MediaAction {
@@ -109,7 +69,7 @@ pub enum MediaAction {
         /// The session description.
         offer: String,
         /// What became of its m-lines.
-        admitted: Vec<Admitted>,
+        admitted: Vec<AdmittedMedia>,
     },
     /// Take a candidate of a member's publish connection.
     PublishCandidate {
@@ -234,6 +194,3 @@ pub enum RecordAction {
         session: RecordingId,
     },
 }
-
-/// The middle: neither client nor policy prefers this track over another.
-const DEFAULT_PRIORITY: u8 = 128;

@@ -2,7 +2,7 @@
 
 use lockgate_model::policy::{CommandAnswer, Decision, Denial, Identity, Participant};
 use lockgate_model::{
-    Codec, ErrorCode, Layer, LayerReason, MediaKind, PublisherId, RecordingId, Request, RequestId, Secret,
+    Codec, ErrorCode, Layer, LayerReason, OfferedMedia, PublisherId, RecordingId, Request, RequestId, Secret,
     SubscribeConnections, TrackId,
 };
 
@@ -168,23 +168,6 @@ impl Answer {
             other => CommandAnswer { decision: other.into_one(), reply: String::new(), effects: Vec::new() },
         }
     }
-}
-
-/// A track in a client's offer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OfferedMedia {
-    /// Its m-line.
-    pub mid: String,
-    /// Audio or video.
-    pub kind: MediaKind,
-    /// The second part of the m-line's `a=msid`, if it has one.
-    pub track_id: Option<String>,
-    /// The codec that would be chosen; none when none is forwarded here.
-    pub codec: Option<Codec>,
-    /// How many encodings it has.
-    pub encodings: u8,
-    /// Whether the client sends on it; false takes the track back.
-    pub sending: bool,
 }
 
 /// The answer to a client's offer.

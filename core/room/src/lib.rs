@@ -15,10 +15,9 @@ mod room;
 mod subscribing;
 mod visibility;
 
-pub use effect::{Admitted, Connection, Effect, Limits, MediaAction, Question, RecordAction};
+pub use effect::{Connection, Effect, MediaAction, Question, RecordAction};
 pub use input::{
-    AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, OfferedMedia, RecorderReport,
-    SubscribeOffer,
+    AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, RecorderReport, SubscribeOffer,
 };
 pub use pending::Ticket;
 pub use room::{Room, RoomConfig};

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use lockgate_model::policy::{Decision, Grant, Identity, Participant, TrackFacts};
 use lockgate_model::{
-    Codec, Layer, MaxLayer, MemberInfo, PublisherId, Reply, Request, RequestId, SubscribeConnections, TrackId,
-    TrackInfo,
+    Codec, Layer, Limits, MaxLayer, MemberInfo, OfferedMedia, PublisherId, Reply, Request, RequestId,
+    SubscribeConnections, TrackId, TrackInfo,
 };
 
-use crate::effect::{Connection, Limits};
-use crate::input::{MediaProblem, OfferedMedia};
+use crate::effect::Connection;
+use crate::input::MediaProblem;
 use crate::pending::Ticket;
 
 /// A participant, from the first question about them until they are gone.
@@ -231,8 +231,16 @@ impl AfterOffer {
 }
 
 impl Reception {
+    /// The stricter of what policy allows and what the client wants.
     pub(crate) fn limits(&self) -> Limits {
-        Limits::new(&self.grant, self.wish, self.paused, self.priority)
+        let wish = Layer::new(self.wish.spatial.unwrap_or(u8::MAX), self.wish.temporal.unwrap_or(u8::MAX));
+        let weights = [self.grant.priority, self.priority];
+        Limits {
+            max_layer: self.grant.max_layer().min(wish),
+            max_bitrate: self.grant.max_bitrate,
+            paused: self.paused,
+            priority: weights.into_iter().flatten().min().unwrap_or(Limits::DEFAULT_PRIORITY),
+        }
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use lockgate_model::policy::{Decision, Denial, Grant, PublishQuestion, TrackFacts, Why};
 use lockgate_model::{
-    Candidate, ErrorCode, Event, Layer, PublishedTrack, PublisherId, RequestId, RevokedWhat, Source, TrackHint,
-    TrackId, TrackInfo,
+    AdmittedMedia, Candidate, ErrorCode, Event, Layer, OfferedMedia, PublishedTrack, PublisherId, RequestId,
+    RevokedWhat, Source, TrackHint, TrackId, TrackInfo,
 };
 
-use crate::effect::{Admitted, MediaAction, Question};
-use crate::input::{AcceptedTrack, Answered, MediaProblem, OfferedMedia};
+use crate::effect::{MediaAction, Question};
+use crate::input::{AcceptedTrack, Answered, MediaProblem};
 use crate::member::{Member, Track, top_layer};
 use crate::pending::{Pending, Ticket};
 use crate::room::Room;
@@ -244,9 +244,9 @@ impl Offered {
         self.verdict.is_ok() && self.facts.id == *track
     }
 
-    fn admitted(&self) -> Admitted {
+    fn admitted(&self) -> AdmittedMedia {
         let grant = self.verdict.as_ref().ok();
-        Admitted {
+        AdmittedMedia {
             mid: self.mid.clone(),
             track: grant.map(|_| self.facts.id.clone()),
             max_bitrate: grant.and_then(|grant| grant.max_bitrate),

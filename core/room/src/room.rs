@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use lockgate_model::policy::{Denial, Identity, Publication, RoomFacts};
-use lockgate_model::{Command, ErrorCode, Event, PublisherId, Reply, Request, RequestId, RoomName, TrackId};
+use lockgate_model::{
+    Command, ErrorCode, Event, OfferedMedia, PublisherId, Reply, Request, RequestId, RoomName, TrackId,
+};
 
 use crate::effect::{Effect, MediaAction, Question};
-use crate::input::{Answer, Input, MediaProblem, OfferedMedia};
+use crate::input::{Answer, Input, MediaProblem};
 use crate::member::{Held, Member, Stage, Track};
 use crate::pending::{Pending, Ticket};
 use crate::recording::Recording;

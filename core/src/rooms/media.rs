@@ -6,14 +6,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
 
 use lockgate_model::carrier::TrackNumber;
-use lockgate_model::{ErrorCode, PublisherId, RequestId, Source, TrackId};
-use lockgate_room::{
-    AcceptedTrack, Admitted, Answered, Connection, Input, Limits, MediaAction, MediaProblem, OfferedMedia,
-    SubscribeOffer, Ticket,
-};
+use lockgate_model::{AdmittedMedia, ErrorCode, Limits, OfferedMedia, PublisherId, RequestId, Source, TrackId};
+use lockgate_room::{AcceptedTrack, Answered, Connection, Input, MediaAction, MediaProblem, SubscribeOffer, Ticket};
 use lockgate_worker::{
-    AdmittedMedia, CloseReason, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent,
-    RouterEvents, SubscribeTransport, Subscription, TransportId, WorkerGone, check_candidate,
+    CloseReason, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent, RouterEvents,
+    SubscribeTransport, Subscription, TransportId, WorkerGone, check_candidate,
 };
 
 use crate::recording::Recordable;
@@ -44,16 +41,7 @@ struct Published {
 
 /// Reads the tracks of an offer, for the questions that come before the answer.
 pub(crate) fn inspect_offer(sdp: &str) -> Result<Vec<OfferedMedia>, MediaProblem> {
-    let offered = lockgate_worker::inspect_offer(sdp).map_err(problem)?;
-    let read = |media: lockgate_worker::OfferedMedia| OfferedMedia {
-        mid: media.mid,
-        kind: media.kind,
-        track_id: media.track_id,
-        codec: media.codec,
-        encodings: media.encodings,
-        sending: media.sending,
-    };
-    Ok(offered.into_iter().map(read).collect())
+    lockgate_worker::inspect_offer(sdp).map_err(problem)
 }
 
 impl RoomMedia {
@@ -148,7 +136,7 @@ impl RoomMedia {
         ticket: Ticket,
         member: PublisherId,
         offer: String,
-        admitted: Vec<Admitted>,
+        admitted: Vec<AdmittedMedia>,
     ) -> Input {
         let result = match self.answer_offer(member, offer, admitted).await {
             Ok(answer) => Ok(self.note_accepted(member, answer)),
@@ -161,7 +149,7 @@ impl RoomMedia {
         &mut self,
         member: PublisherId,
         offer: String,
-        admitted: Vec<Admitted>,
+        admitted: Vec<AdmittedMedia>,
     ) -> Result<lockgate_worker::Answer, RequestError> {
         if !self.publish.contains_key(&member) {
             let transport = self.router.create_publish_transport().await.map_err(RequestError::Gone)?;
@@ -169,9 +157,7 @@ impl RoomMedia {
             self.publish.insert(member, transport);
         }
         let transport = self.publish.get(&member).ok_or(RequestError::Gone(WorkerGone))?;
-        let admitted =
-            admitted.into_iter().map(|Admitted { mid, track, max_bitrate }| AdmittedMedia { mid, track, max_bitrate });
-        transport.accept_offer(offer, admitted.collect()).await
+        transport.accept_offer(offer, admitted).await
     }
 
     fn note_accepted(&mut self, member: PublisherId, answer: lockgate_worker::Answer) -> Answered {
@@ -232,7 +218,7 @@ impl RoomMedia {
             }
         }
         let (stream, cause) = (publisher.to_string(), publisher.0);
-        let subscription = Subscription { track, stream, cause, limits: to_worker(limits) };
+        let subscription = Subscription { track, stream, cause, limits };
         self.subscribe.get(&connection)?.subscribe(subscription);
         None
     }
@@ -243,7 +229,7 @@ impl RoomMedia {
     }
 
     fn limit(&self, connection: Connection, track: &TrackId, limits: Limits) -> Option<Input> {
-        self.subscribe.get(&connection)?.set_limits(track, to_worker(limits));
+        self.subscribe.get(&connection)?.set_limits(track, limits);
         None
     }
 
@@ -331,11 +317,6 @@ impl RoomMedia {
 fn look_at_candidate(id: Option<RequestId>, member: PublisherId, of: &'static str, line: &str) -> Option<Input> {
     let error = check_candidate(line).err()?;
     Some(Input::CandidateRefused { member, id, of, problem: problem(error.into()) })
-}
-
-fn to_worker(limits: Limits) -> lockgate_worker::Limits {
-    let Limits { max_layer, max_bitrate, paused, priority } = limits;
-    lockgate_worker::Limits { max_layer, max_bitrate, paused, priority }
 }
 
 fn problem(error: NegotiateError) -> MediaProblem {

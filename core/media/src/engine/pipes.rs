@@ -5,14 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use lockgate_model::{LayerReason, TrackId};
+use lockgate_model::{LayerReason, Limits, TrackId};
 
 use super::{Engine, Router, Subscription, transport_id};
 use crate::arena::Key;
 use crate::ids::{PipeId, RouterId};
 use crate::pipe::{Announced, Frame, Frames, Pipe, PipedTrack};
 use crate::stats::DropReason;
-use crate::subscription::Limits;
 use crate::track::{Feed, Track};
 
 /// A subscription to a track that is not there yet.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lockgate_model::TrackId;
+use lockgate_model::{AdmittedMedia, TrackId};
 use lockgate_transport::sdp::{
     AnswerLine, CodecLine, Description, Extension, Section, Setup, read_offer, write_answer,
 };
@@ -10,7 +10,7 @@ use lockgate_transport::sdp::{
 use super::Engine;
 use crate::arena::Key;
 use crate::ids::TransportId;
-use crate::negotiate::{AcceptedTrack, AdmittedMedia, Answer, NegotiateError};
+use crate::negotiate::{AcceptedTrack, Answer, NegotiateError};
 use crate::publish::Line;
 use crate::subscribe::local;
 use crate::track::{Feed, Track};

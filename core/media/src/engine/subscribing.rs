@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lockgate_model::{LayerReason, TrackId};
+use lockgate_model::{LayerReason, Limits, TrackId};
 use lockgate_transport::sdp::Setup;
 
 use super::{Engine, RouterEvent, transport_id};
@@ -10,7 +10,7 @@ use crate::arena::Key;
 use crate::ids::TransportId;
 use crate::negotiate::NegotiateError;
 use crate::subscribe::{NewLine, local};
-use crate::subscription::{Limits, Subscription as Viewer};
+use crate::subscription::Subscription as Viewer;
 use crate::transport::{OfferToMake, Transport};
 
 /// What a viewer is to be sent.

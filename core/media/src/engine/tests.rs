@@ -8,16 +8,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{Deframer, Frame, MAX_FRAME, TrackNumber};
-use lockgate_model::{Layer, TrackId};
+use lockgate_model::{AdmittedMedia, Layer, Limits, TrackId};
 use lockgate_rtp::{Feedback, Header, SenderInfo, inspect, parse_rtcp, write};
 use lockgate_transport::ice::Path;
 use lockgate_transport::sdp::read_offer;
 use lockgate_transport::testing::{Peer, check};
 
 use super::*;
-use crate::negotiate::{AdmittedMedia, NegotiateError};
+use crate::negotiate::NegotiateError;
 use crate::stats::DropReason;
-use crate::subscription::Limits;
 
 /// An engine, its clients and their time.
 struct World {

@@ -15,7 +15,7 @@ use lockgate_model::policy::{
     Attribute, CommandAnswer, Decision, Denial, Door, Grant, Identity, Participant, Publication, TrackFacts,
 };
 use lockgate_model::{
-    Codec, ErrorCode, MediaKind, PublisherId, Request, RoomName, SubscribeConnections, TrackId, UserId,
+    Codec, ErrorCode, MediaKind, OfferedMedia, PublisherId, Request, RoomName, SubscribeConnections, TrackId, UserId,
 };
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 use lockgate_model::SubscribeConnections::PerPublisher;
 use lockgate_model::policy::Grant;
-use lockgate_model::{Bitrate, Layer, LayerReason};
+use lockgate_model::{Bitrate, Layer, LayerReason, Limits};
 use serde_json::json;
 
 use super::{Call, Rules, all, no, track};
-use crate::{Connection, Input, Limits, MediaAction};
+use crate::{Connection, Input, MediaAction};
 
 fn limits(call: &Call) -> Vec<Limits> {
     let of = |action: &MediaAction| match action {

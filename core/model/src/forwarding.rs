@@ -1,0 +1,56 @@
+//! What the room and the forwarder say to each other of media: what is offered, what may be sent, how much of it.
+
+use crate::{Bitrate, Codec, Layer, MediaKind, TrackId};
+
+/// A line of a publisher's offer, before anything is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedMedia {
+    /// Its m-line.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Second part of the m-line's `a=msid`, if it has one.
+    pub track_id: Option<String>,
+    /// The codec that would be taken; none when none of the offered ones is forwarded.
+    pub codec: Option<Codec>,
+    /// How many encodings it has.
+    pub encodings: u8,
+    /// Whether the client sends on it; false takes the track back.
+    pub sending: bool,
+}
+
+/// What policy made of an offered line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmittedMedia {
+    /// The m-line.
+    pub mid: String,
+    /// The track's name; none: refused.
+    pub track: Option<TrackId>,
+    /// Highest bitrate that the publisher should send.
+    pub max_bitrate: Option<Bitrate>,
+}
+
+/// What a viewer may have of a track and wants, already put together; the forwarder enforces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Highest layer.
+    pub max_layer: Layer,
+    /// Highest bitrate; encodings above it are not sent.
+    pub max_bitrate: Option<Bitrate>,
+    /// Whether nothing is to be sent until this changes.
+    pub paused: bool,
+    /// Weight when bandwidth is short, 0…255.
+    pub priority: u8,
+}
+
+impl Limits {
+    /// The middle: neither client nor policy prefers a track over another.
+    pub const DEFAULT_PRIORITY: u8 = 128;
+}
+
+impl Default for Limits {
+    /// No limit.
+    fn default() -> Self {
+        Self { max_layer: Layer::MAX, max_bitrate: None, paused: false, priority: Self::DEFAULT_PRIORITY }
+    }
+}
