@@ -12,4 +12,4 @@ pub use codec::{PacketFacts, Vp8Fields, inspect};
 pub use extension::{Element, Extensions, Profile};
 pub use header::{Header, HeaderError};
 pub use number::{Unwrapper, ntp_middle};
-pub use rtcp::{Feedback, Missing, ReportBlock, SenderInfo, TwccPacket, is_rtcp, parse_rtcp, write};
+pub use rtcp::{Feedback, Missing, ReportBlock, SenderInfo, TwccFeedback, TwccPacket, is_rtcp, parse_rtcp, write};

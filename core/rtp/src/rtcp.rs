@@ -3,7 +3,10 @@
 //!
 //! Each packet of a compound one is read by itself, so that one that is malformed or unknown costs only itself.
 
+mod twcc;
 pub mod write;
+
+pub use twcc::TwccFeedback;
 
 /// One thing that a peer reports or wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,14 @@ pub enum Feedback<'a> {
     KeyFrameRequest {
         /// Of which stream.
         ssrc: u32,
+    },
+    /// Which packets of the whole transport came, and when.
+    Twcc(TwccFeedback<'a>),
+    /// The most that a receiver believes its link to carry (draft-alvestrand-rmcat-remb-03 §2.2). The streams that it lists
+    /// are left out: receivers list all of a transport.
+    Remb {
+        /// In bits per second.
+        bitrate: u64,
     },
     /// A stream is over (RFC 3550 §6.6).
     Bye {
@@ -127,6 +138,11 @@ fn read<'a>(packet: &'a [u8], take: &mut impl FnMut(Feedback<'a>)) -> Option<()>
             take(Feedback::Nack { ssrc, missing: Missing(missing) });
             Some(())
         }
+        (RTPFB, TWCC) => {
+            take(Feedback::Twcc(TwccFeedback::read(body.get(8..)?)?));
+            Some(())
+        }
+        (PSFB, AFB) => read_application_layer(body, take),
         (PSFB, PLI) => {
             take(Feedback::KeyFrameRequest { ssrc: word(body, 1)? });
             Some(())
@@ -142,13 +158,14 @@ fn read<'a>(packet: &'a [u8], take: &mut impl FnMut(Feedback<'a>)) -> Option<()>
     }
 }
 
-/// RFC 3550 §6.4.1: the last byte counts the padding, itself included, in whole words.
+/// RFC 3550 §6.4.1: the last byte counts the padding, itself included. Not in whole words only, as it says there: browsers fill
+/// transport-wide feedback up with one to three bytes and say so.
 fn without_padding<'a>(head: &[u8; 4], body: &'a [u8]) -> Option<&'a [u8]> {
     if head[0] & 0x20 == 0 {
         return Some(body);
     }
     let padding = usize::from(*body.last()?);
-    let len = body.len().checked_sub(padding).filter(|_| padding > 0 && padding % 4 == 0)?;
+    let len = body.len().checked_sub(padding).filter(|_| padding > 0)?;
     Some(&body[..len])
 }
 
@@ -182,6 +199,19 @@ fn read_blocks<'a>(blocks: &'a [u8], count: u8, take: &mut impl FnMut(Feedback<'
     })
 }
 
+/// Of the feedback that applications define for themselves (RFC 4585 §6.4) one kind is known: a bitrate as a mantissa of 18
+/// bits and an exponent of 6 (draft-alvestrand-rmcat-remb-03 §2.2). What does not fit 64 bits is as good as no limit.
+fn read_application_layer<'a>(body: &'a [u8], take: &mut impl FnMut(Feedback<'a>)) -> Option<()> {
+    if word(body, 2) != Some(REMB) {
+        return Some(());
+    }
+    let value = word(body, 3)?;
+    let (exponent, mantissa) = (value >> 18 & 0x3f, u64::from(value & 0x3_ffff));
+    let bitrate = if mantissa.leading_zeros() >= exponent { mantissa << exponent } else { u64::MAX };
+    take(Feedback::Remb { bitrate });
+    Some(())
+}
+
 /// The 32-bit word at a place.
 fn word(bytes: &[u8], place: usize) -> Option<u32> {
     bytes.get(4 * place..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
@@ -198,17 +228,21 @@ const BYE: u8 = 203;
 const RTPFB: u8 = 205;
 const PSFB: u8 = 206;
 const NACK: u8 = 1;
+const TWCC: u8 = 15;
 const PLI: u8 = 1;
 const FIR: u8 = 4;
+const AFB: u8 = 15;
+const REMB: u32 = u32::from_be_bytes(*b"REMB");
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+    use rtc_rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
     use rtc_rtcp::receiver_report::ReceiverReport;
     use rtc_rtcp::sender_report::SenderReport;
     use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-    use rtc_shared::marshal::Unmarshal;
+    use rtc_shared::marshal::{Marshal, Unmarshal};
 
     use super::*;
 
@@ -248,6 +282,22 @@ mod tests {
         assert_eq!(parse(&compound), (vec![Feedback::KeyFrameRequest { ssrc: 7 }], 1));
     }
 
+    #[test]
+    fn an_unknown_application_layer_feedback_is_passed_over() {
+        let alien = [0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, b'G', b'O', b'O', b'G'];
+        assert_eq!(parse(&alien), (vec![], 0));
+    }
+
+    #[test]
+    fn an_endless_bitrate_is_no_limit() {
+        let mut packet = vec![0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B'];
+        packet.extend_from_slice(&[0, 0xff, 0xff, 0xff]);
+        assert_eq!(parse(&packet), (vec![Feedback::Remb { bitrate: u64::MAX }], 0));
+        packet[17] = 0xfc;
+        packet[18..].fill(0);
+        assert_eq!(parse(&packet), (vec![Feedback::Remb { bitrate: 0 }], 0));
+    }
+
     /// What the library reads.
     fn theirs(packet: &[u8]) -> Option<Vec<String>> {
         let mut bytes = packet;
@@ -280,6 +330,7 @@ mod tests {
             Feedback::Report(block) => format!("{} {}", block.ssrc, block.highest),
             Feedback::Nack { ssrc, missing } => format!("{ssrc} {:?}", missing.iter().collect::<Vec<_>>()),
             Feedback::KeyFrameRequest { ssrc } | Feedback::Bye { ssrc } => ssrc.to_string(),
+            Feedback::Twcc(_) | Feedback::Remb { .. } => format!("{feedback:?}"),
         };
         parse(packet).0.into_iter().map(tell).collect()
     }
@@ -297,6 +348,18 @@ mod tests {
             if let Some(theirs) = theirs(&packet) {
                 prop_assert_eq!(ours(&packet), theirs);
             }
+        }
+
+        #[test]
+        fn a_receivers_limit_is_read(bitrate in 0_u32..10_000_000, shift in 0_u32..30, ssrcs in 0_usize..4) {
+            // Exactly what a float holds, so that the library's rounding does not matter.
+            let bitrate = u64::from(bitrate) << shift;
+            let remb = ReceiverEstimatedMaximumBitrate { sender_ssrc: 1, bitrate: bitrate as f32, ssrcs: vec![7; ssrcs] };
+            let packet = remb.marshal().unwrap();
+            let (all, malformed) = parse(&packet);
+            let [Feedback::Remb { bitrate: read }] = all[..] else { panic!("{all:?}") };
+            prop_assert_eq!(malformed, 0);
+            prop_assert!(read <= bitrate && read as f64 >= bitrate as f64 * (1.0 - 1.0 / 131_072.0), "{read} of {bitrate}");
         }
 
         #[test]

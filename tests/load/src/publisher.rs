@@ -206,7 +206,7 @@ impl Publisher {
                     streams[at].uplink_lost = block.lost;
                 }
             }
-            Feedback::Sender(_) | Feedback::Bye { .. } => {}
+            Feedback::Sender(_) | Feedback::Twcc(_) | Feedback::Remb { .. } | Feedback::Bye { .. } => {}
         });
     }
 

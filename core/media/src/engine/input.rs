@@ -156,7 +156,11 @@ impl Engine {
                     self.hurry(track_key);
                 }
             }
-            Feedback::Sender(_) | Feedback::Report(_) | Feedback::Bye { .. } => {}
+            Feedback::Sender(_)
+            | Feedback::Report(_)
+            | Feedback::Twcc(_)
+            | Feedback::Remb { .. }
+            | Feedback::Bye { .. } => {}
         }
     }
 

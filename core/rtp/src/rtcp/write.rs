@@ -1,6 +1,6 @@
 //! RTCP packets that a forwarder sends: each is appended to a buffer, complete before encryption.
 
-use super::{ITEMS_END, NACK, PLI, PSFB, RR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TwccPacket};
+use super::{ITEMS_END, NACK, PLI, PSFB, RR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TWCC, TwccPacket};
 
 /// A sender report with the canonical name that RFC 3550 §6.1 wants beside it; of a name above 255 bytes, the first ones.
 pub fn sender_report(out: &mut Vec<u8>, info: SenderInfo, cname: &str) {
@@ -129,7 +129,6 @@ fn pad(out: &mut Vec<u8>, start: usize) {
     }
 }
 
-const TWCC: u8 = 15;
 const REFERENCE_US: u64 = 64_000;
 const DELTA_US: u64 = 250;
 const MAX_STATUSES: u16 = 4096;
