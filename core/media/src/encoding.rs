@@ -41,6 +41,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) ids: &'a ExtensionMap,
     /// Whether the publisher repeats packets on request.
     pub(crate) repairs: bool,
+    /// Whether nobody may have them: they only count.
+    pub(crate) muted: bool,
 }
 
 /// What came of a packet.
@@ -88,7 +90,7 @@ impl Encoding {
         life == self.origin.life
     }
 
-    /// Nobody here wants it any more, for now.
+    /// Nobody here wants it any more, or may have it, for now.
     pub(crate) fn rest(&mut self) {
         self.missing = Missing::default();
         self.keys.satisfied();
@@ -157,7 +159,7 @@ impl Encoding {
         if !repaired {
             self.receive.note_time(now.duration_since(self.start), header.timestamp, reading.codec.clock_rate());
         }
-        if reading.repairs && self.missing.note(now, number, highest) {
+        if reading.repairs && !reading.muted && self.missing.note(now, number, highest) {
             self.keys.want();
         }
         if payload.is_empty() {
@@ -167,7 +169,9 @@ impl Encoding {
         self.note_facts(facts);
         let passed = Passed::find(&header, bytes, reading.ids);
         let packet = Packet { number, header, facts, payload, passed, bytes };
-        self.ring.keep(now, &packet);
+        if !reading.muted {
+            self.ring.keep(now, &packet);
+        }
         Received::Packet(packet)
     }
 

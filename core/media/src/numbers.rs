@@ -33,7 +33,7 @@ pub(crate) struct Origin {
 #[derive(Debug)]
 pub(crate) struct Numbers {
     segments: VecDeque<Segment>,
-    /// The first number of the last switch.
+    /// Where the last switch was: nothing below has a place.
     since: u64,
     /// Highest number taken from the current origin.
     highest_in: u64,

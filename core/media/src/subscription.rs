@@ -108,7 +108,15 @@ impl Subscription {
 
     /// The viewer agreed, or (with none) refused.
     pub(crate) fn set_format(&mut self, format: Option<Format>) {
+        if format.is_none() {
+            self.close();
+        }
         self.format = format;
+    }
+
+    /// Nothing is sent until a decoder can begin: what is left out meanwhile has no place in the viewer's numbers.
+    pub(crate) fn close(&mut self) {
+        self.open = false;
     }
 
     pub(crate) fn is_agreed(&self) -> bool {
@@ -131,7 +139,7 @@ impl Subscription {
         self.target = target;
         let current = self.current().filter(|_| self.open);
         if target.is_none() || current.is_some_and(|origin| !allowed(origin.encoding)) {
-            self.open = false;
+            self.close();
         }
         self.wanted().is_some()
     }

@@ -14,6 +14,10 @@ pub(crate) struct Tap {
     number: TrackNumber,
     /// What is being sent, and its source.
     current: Option<(Origin, u32)>,
+    /// The highest number of it that was taken.
+    last: u64,
+    /// Nothing is sent until a decoder can go on.
+    paused: bool,
     /// First and last number that had no room, and their source.
     lost: Option<(u32, u64, u64)>,
 }
@@ -47,7 +51,7 @@ impl TapBuffer {
 
 impl Tap {
     pub(crate) fn new(number: TrackNumber) -> Self {
-        Self { number, current: None, lost: None }
+        Self { number, current: None, last: 0, paused: false, lost: None }
     }
 
     /// Takes a packet if it is of the encoding that is recorded; goes over to the target where that can begin.
@@ -61,6 +65,10 @@ impl Tap {
             }
             self.switch(out, encoding, ssrc, packet.number, encodings);
         }
+        if self.paused && !self.go_on(out, ssrc, tapped) {
+            return Ok(());
+        }
+        self.last = self.last.max(packet.number);
         if !out.has_room() {
             let first = self.lost.map_or(packet.number, |(_, first, _)| first);
             self.lost = Some((ssrc, first, packet.number));
@@ -71,6 +79,11 @@ impl Tap {
         }
         encode_rtp(&mut out.0, self.number, packet.number, at, &[packet.bytes]);
         Ok(())
+    }
+
+    /// The publisher is muted: what follows is not recorded up to where a decoder can go on.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
     }
 
     /// Hands a sender report on, of the encoding that is recorded.
@@ -116,7 +129,20 @@ impl Tap {
             frame.encode(&mut out.0);
         }
         self.current = Some((encoding.origin(), ssrc));
-        self.lost = None;
+        (self.last, self.paused, self.lost) = (first, false, None);
+    }
+
+    /// Ends a pause if a packet is the place for it, and says what is left out. False: it is not.
+    fn go_on(&mut self, out: &mut TapBuffer, ssrc: u32, tapped: &Tapped<'_>) -> bool {
+        let number = tapped.packet.number;
+        if !tapped.key || number <= self.last {
+            return false;
+        }
+        self.paused = false;
+        if number > self.last + 1 {
+            self.gap(out, ssrc, self.last + 1, number - 1, GapReason::Paused);
+        }
+        true
     }
 
     fn gap(&self, out: &mut TapBuffer, ssrc: u32, from: u64, to: u64, reason: GapReason) {

@@ -120,7 +120,7 @@ impl Track {
         if self.policer.as_mut().is_some_and(|policer| !policer.admits(onward.now, bytes.len())) {
             return onward.counters.drop(DropReason::OverBitrate);
         }
-        let reading = Reading { codec: self.codec.codec, ids: &self.ids, repairs: self.repairs() };
+        let reading = Reading { codec: self.codec.codec, ids: &self.ids, repairs: self.repairs(), muted: self.muted };
         let Some(encoding) = self.encodings.get_mut(index) else { return };
         let first = !encoding.is_alive(onward.now);
         let received = encoding.receive(onward.now, header, bytes, reading, repaired);
@@ -328,11 +328,20 @@ impl Track {
         self.policer = limit.map(|limit| Policer::new(now, limit));
     }
 
+    /// Nobody is sent what comes while it is muted, nor can ask for it later. Viewers and recorder go on where a decoder can.
     pub(crate) fn set_muted(&mut self, muted: bool) {
-        if self.muted && !muted {
-            self.encodings.iter_mut().for_each(|encoding| encoding.keys.want());
+        match (std::mem::replace(&mut self.muted, muted), muted) {
+            (false, true) => {
+                self.subscriptions.iter_mut().for_each(Subscription::close);
+                self.tap.iter_mut().for_each(Tap::pause);
+                for encoding in &mut self.encodings {
+                    encoding.rest();
+                    encoding.forget();
+                }
+            }
+            (true, false) => self.encodings.iter_mut().for_each(|encoding| encoding.keys.want()),
+            _ => {}
         }
-        self.muted = muted;
     }
 
     /// Whether the publisher repeats packets on request.

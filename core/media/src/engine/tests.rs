@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 
 mod pipes;
+mod publishers;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -195,7 +195,7 @@ impl Track {
             return Err(DropReason::Malformed);
         }
         let index = usize::from(piped.origin.encoding);
-        let reading = Reading { codec: self.codec.codec, ids: &self.ids, repairs: self.repairs() };
+        let reading = Reading { codec: self.codec.codec, ids: &self.ids, repairs: self.repairs(), muted: self.muted };
         let encoding = self.encodings.get_mut(index).ok_or(DropReason::PipeTrack)?;
         if !encoding.go_on(piped.origin.life) {
             return Err(DropReason::Duplicate);

@@ -310,9 +310,14 @@ fn sender_reports_and_mutes_go_over_the_pipe() {
     pair.home.engine.set_muted(pair.home.router, &track("camera"), true);
     pair.send(publisher, &Picture::new(9, 2));
     assert_eq!(pair.away.received(viewer).len(), 0);
+    pair.home.key_frame_requests(publisher);
     pair.home.engine.set_muted(pair.home.router, &track("camera"), false);
     pair.send(publisher, &Picture::new(9, 3));
-    assert_eq!(pair.away.received(viewer).len(), 1);
+    assert_eq!(pair.away.received(viewer).len(), 0, "a decoder cannot go on with it");
+    pair.advance(Duration::from_millis(400));
+    assert!(pair.home.key_frame_requests(publisher) > 0);
+    pair.send(publisher, &Picture::new(9, 4).key());
+    assert_eq!(pair.away.received(viewer)[0].0.sequence, got[0].0.sequence.wrapping_add(1));
 }
 
 #[test]

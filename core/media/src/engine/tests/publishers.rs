@@ -1,0 +1,132 @@
+//! What publishers do beside sending pictures: they mute, describe anew, take tracks back, and send too much.
+
+use super::*;
+
+impl World {
+    /// Whether a publisher was asked for something again.
+    fn is_asked_again(&mut self, client: usize) -> bool {
+        feedback(&self.feedback(client)).iter().any(|one| matches!(one, Feedback::Nack { .. }))
+    }
+
+    fn set_muted(&mut self, muted: bool) {
+        self.engine.set_muted(self.router, &track("camera"), muted);
+        self.pump();
+    }
+
+    /// A publisher of sound, on one line for each name.
+    fn sound_publisher(&mut self, names: &[&str]) -> usize {
+        let transport = self.engine.create_publish_transport(self.now, self.router).unwrap();
+        let client = self.add_client(transport);
+        let offer = sound_offer(&self.clients[client].peer.fingerprint(), names);
+        let answer = self.engine.accept_offer(self.now, transport, &offer, &admitted(names)).unwrap();
+        self.connect(client, &answer.sdp);
+        client
+    }
+}
+
+fn sound_offer(fingerprint: &str, names: &[&str]) -> String {
+    let offer = publish_offer(fingerprint, names, &[])
+        .replace("m=video 9 UDP/TLS/RTP/SAVPF 96 97", "m=audio 9 UDP/TLS/RTP/SAVPF 96");
+    let kept = offer.lines().filter(|line| !line.contains(":97 ") && !line.contains("nack") && !line.contains("fir"));
+    kept.map(|line| line.replace("VP8/90000", "opus/48000/2") + "\r\n").collect()
+}
+
+/// A packet of sound that names its line, or not.
+fn sound(ssrc: u32, sequence: u16, mid: Option<u8>) -> Vec<u8> {
+    let mut packet = vec![if mid.is_some() { 0x90 } else { 0x80 }, 96];
+    packet.extend_from_slice(&sequence.to_be_bytes());
+    packet.extend_from_slice(&(u32::from(sequence) * 960).to_be_bytes());
+    packet.extend_from_slice(&ssrc.to_be_bytes());
+    if let Some(mid) = mid {
+        packet.extend_from_slice(&[0xbe, 0xde, 0, 1, 0x40, mid, 0, 0]);
+    }
+    packet.extend_from_slice(&[7; 40]);
+    packet
+}
+
+#[test]
+fn what_is_sent_while_muted_leaves_no_hole_and_cannot_be_asked_for() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    let viewer = world.viewer("camera", Limits::default());
+    world.send(publisher, &Picture::new(9, 1).key().bytes());
+    world.set_muted(true);
+    world.send(publisher, &Picture::new(9, 2).key().bytes());
+    (3..40).for_each(|sequence| world.send(publisher, &Picture::new(9, sequence).bytes()));
+    world.send(publisher, &Picture::new(9, 42).bytes());
+    world.advance(Duration::from_millis(50));
+    assert!(!world.is_asked_again(publisher), "what is muted is not missed");
+    world.set_muted(false);
+    world.send(publisher, &Picture::new(9, 43).bytes());
+    assert_eq!(world.received(viewer).len(), 1, "a decoder cannot go on with it");
+    world.advance(Duration::from_millis(50));
+    assert_eq!(world.key_frame_requests(publisher), 1);
+    world.send(publisher, &Picture::new(9, 44).key().bytes());
+    world.send(publisher, &Picture::new(9, 41).bytes());
+    world.send(publisher, &Picture::new(9, 45).bytes());
+    let got = world.received(viewer);
+    assert_eq!(sequences(&got), [0, 1]);
+    let (ssrc, first) = (got[0].0.ssrc, got[0].0.sequence);
+    let around: Vec<_> = (0..60).map(|back| first.wrapping_sub(50).wrapping_add(back)).collect();
+    world.send_rtcp(viewer, &written(|out| write::nack(out, 1, ssrc, &around)));
+    assert_eq!(world.received(viewer).len(), 2, "only what was sent since");
+}
+
+#[test]
+fn sound_goes_on_with_the_next_packet_after_it_was_muted() {
+    let mut world = World::new();
+    let publisher = world.sound_publisher(&["camera"]);
+    let viewer = world.viewer("camera", Limits::default());
+    world.send(publisher, &sound(9, 1, None));
+    world.set_muted(true);
+    (2..30).for_each(|sequence| world.send(publisher, &sound(9, sequence, None)));
+    world.set_muted(false);
+    world.send(publisher, &sound(9, 30, None));
+    assert_eq!(sequences(&world.received(viewer)), [0, 1]);
+}
+
+#[test]
+fn a_viewer_that_refuses_a_track_and_takes_it_again_goes_on_without_a_hole() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    let viewer = world.viewer("camera", Limits::default());
+    world.send(publisher, &Picture::new(9, 1).key().bytes());
+    let transport = world.clients[viewer].transport;
+    world.subscribe(viewer, "camera", Limits::default());
+    let offer = world.take_offer(viewer);
+    let refusal = answer_to(&offer, &world.clients[viewer].peer.fingerprint()).replace("a=recvonly", "a=inactive");
+    world.engine.accept_answer(world.now, transport, None, &refusal).unwrap();
+    (2..40).for_each(|sequence| world.send(publisher, &Picture::new(9, sequence).bytes()));
+    world.subscribe(viewer, "camera", Limits::default());
+    let offer = world.take_offer(viewer);
+    world.answer(viewer, &offer);
+    world.send(publisher, &Picture::new(9, 40).bytes());
+    world.send(publisher, &Picture::new(9, 41).key().bytes());
+    assert_eq!(sequences(&world.received(viewer)), [0, 1]);
+}
+
+#[test]
+fn the_recorder_goes_on_at_a_key_frame_after_a_mute_and_is_told_of_the_pause() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    world.engine.record(world.now, world.router, &track("camera"), TrackNumber(5));
+    world.send(publisher, &Picture::new(9, 1).key().bytes());
+    world.set_muted(true);
+    world.send(publisher, &Picture::new(9, 2).key().bytes());
+    world.set_muted(false);
+    world.send(publisher, &Picture::new(9, 3).bytes());
+    world.send(publisher, &Picture::new(9, 4).key().bytes());
+    let mut deframer = Deframer::new(MAX_FRAME);
+    deframer.extend(world.engine.recorder_bytes());
+    let mut seen = Vec::new();
+    while let Some(bytes) = deframer.next_frame().unwrap() {
+        match Frame::decode(bytes).unwrap() {
+            Frame::Rtp { seq, .. } => seen.push(format!("{}", seq as u16)),
+            Frame::Gap { from, to, reason, .. } => {
+                seen.push(format!("{}-{} {}", from as u16, to as u16, reason.as_str()))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen, ["1", "2-3 paused", "4"]);
+}
