@@ -74,7 +74,7 @@ impl Line {
     /// Whether a section goes on with the same track in the same shape.
     pub(crate) fn goes_on(&self, id: &TrackId, codec: &CodecLine, section: &Section) -> bool {
         self.id == *id
-            && self.rids == section.rids
+            && self.rids == by_size(&section.rids)
             && self.codec.payload_type == codec.payload_type
             && self.codec.is_compatible(codec)
     }

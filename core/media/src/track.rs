@@ -328,6 +328,10 @@ impl Track {
         self.policer = limit.map(|limit| Policer::new(now, limit));
     }
 
+    pub(crate) fn is_muted(&self) -> bool {
+        self.muted
+    }
+
     /// Nobody is sent what comes while it is muted, nor can ask for it later. Viewers and recorder go on where a decoder can.
     pub(crate) fn set_muted(&mut self, muted: bool) {
         match (std::mem::replace(&mut self.muted, muted), muted) {

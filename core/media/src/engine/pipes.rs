@@ -236,14 +236,8 @@ impl Engine {
         if let Some(pipe) = self.pipes.get_mut(pipe) {
             pipe.theirs.remove(&number);
         }
-        let mut awaited = Vec::new();
-        for one in &track.subscriptions {
-            let subscribe = self.transports.get_mut(one.transport).and_then(crate::transport::Transport::subscribe_mut);
-            let Some(cause) = subscribe.and_then(|(subscribe, _)| subscribe.cause_of(key)) else { continue };
-            let (track, stream, limits) = (track.id.clone(), one.stream.to_string(), one.limits);
-            awaited.push((one.transport, Subscription { track, stream, cause, limits }));
-        }
         let router = track.router;
+        let awaited = self.viewers_of(key);
         self.remove_track(now, key);
         for (transport, wanted) in awaited {
             if let Some(router) = self.routers.get_mut(router) {

@@ -7,9 +7,9 @@ use lockgate_transport::sdp::{
     AnswerLine, CodecLine, Description, Extension, Section, Setup, read_offer, write_answer,
 };
 
-use super::Engine;
+use super::{Engine, Subscription, transport_id};
 use crate::arena::Key;
-use crate::ids::TransportId;
+use crate::ids::{RouterId, TransportId};
 use crate::negotiate::{AcceptedTrack, Answer, NegotiateError};
 use crate::publish::Line;
 use crate::subscribe::local;
@@ -23,6 +23,13 @@ struct Plan<'a> {
     /// The track that is received on it from now on.
     track: Option<(TrackId, CodecLine)>,
     codec: Option<&'a CodecLine>,
+}
+
+/// A track that ends and begins anew by one offer: with other encodings, another codec, on another line.
+struct Reshaped {
+    id: TrackId,
+    muted: bool,
+    viewers: Vec<(Key, Subscription)>,
 }
 
 impl Engine {
@@ -39,10 +46,11 @@ impl Engine {
         let plans: Vec<_> = offer.sections.iter().map(|section| plan(section, admitted)).collect();
         self.check_plans(key, &offer, &plans)?;
         self.take_peer(now, key, &offer)?;
-        self.end_missing(now, key, &plans);
+        let reshaped = self.end_missing(now, key, &plans);
         for plan in &plans {
             self.carry_out(now, key, plan);
         }
+        reshaped.into_iter().for_each(|track| self.go_on(now, key, track));
         self.touched.insert(key);
         self.take_connection_events(now, key);
         self.answer(key, &plans)
@@ -94,17 +102,37 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends tracks whose line is not offered any more, or in another shape.
-    fn end_missing(&mut self, now: Instant, key: Key, plans: &[Plan<'_>]) {
-        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+    /// Ends tracks whose line is not offered any more, or in another shape; those come back.
+    fn end_missing(&mut self, now: Instant, key: Key, plans: &[Plan<'_>]) -> Vec<Reshaped> {
+        let mut reshaped = Vec::new();
+        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return reshaped };
         let goes_on = |line: &Line| {
             let plan = plans.iter().find(|plan| plan.section.mid == line.mid);
             plan.is_some_and(|plan| {
                 plan.track.as_ref().is_some_and(|(id, codec)| line.goes_on(id, codec, plan.section))
             })
         };
-        let ended: Vec<_> = publish.lines.iter().filter(|line| !goes_on(line)).map(|line| line.track).collect();
-        ended.into_iter().for_each(|track| self.end_track(now, key, track));
+        let ended = publish.lines.iter().filter(|line| !goes_on(line));
+        let ended: Vec<_> = ended.map(|line| (line.track, line.id.clone())).collect();
+        for (track, id) in ended {
+            if plans.iter().any(|plan| plan.track.as_ref().is_some_and(|(own, _)| *own == id)) {
+                let muted = self.tracks.get(track).is_some_and(Track::is_muted);
+                reshaped.push(Reshaped { id, muted, viewers: self.viewers_of(track) });
+            }
+            self.end_track(now, key, track);
+        }
+        reshaped
+    }
+
+    /// A track has begun in another shape: it is what it was to everybody else.
+    fn go_on(&mut self, now: Instant, key: Key, track: Reshaped) {
+        let Some(router) = self.transports.get(key).map(|transport| transport.router) else { return };
+        if track.muted {
+            self.set_muted(RouterId(router.to_u64()), &track.id, true);
+        }
+        for (viewer, wanted) in track.viewers {
+            self.subscribe(now, transport_id(viewer), wanted);
+        }
     }
 
     fn carry_out(&mut self, now: Instant, key: Key, plan: &Plan<'_>) {

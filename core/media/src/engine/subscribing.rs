@@ -159,6 +159,19 @@ impl Engine {
         self.tell(router, RouterEvent::Offer { transport: transport_id(key), offer_id, cause, sdp, tracks });
     }
 
+    /// Whom a track is sent, and how: so that they can go on with another one of its name.
+    pub(super) fn viewers_of(&mut self, key: Key) -> Vec<(Key, Subscription)> {
+        let Some(track) = self.tracks.get(key) else { return Vec::new() };
+        let mut viewers = Vec::new();
+        for one in &track.subscriptions {
+            let subscribe = self.transports.get_mut(one.transport).and_then(Transport::subscribe_mut);
+            let Some(cause) = subscribe.and_then(|(subscribe, _)| subscribe.cause_of(key)) else { continue };
+            let (track, stream, limits) = (track.id.clone(), one.stream.to_string(), one.limits);
+            viewers.push((one.transport, Subscription { track, stream, cause, limits }));
+        }
+        viewers
+    }
+
     /// A viewer's connection has come up.
     pub(super) fn start_subscriptions_of(&mut self, now: Instant, key: Key) {
         let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };

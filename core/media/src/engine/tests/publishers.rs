@@ -3,6 +3,12 @@
 use super::*;
 
 impl World {
+    /// A publisher's next offer.
+    fn offer_again(&mut self, client: usize, offer: &str, decided: &[AdmittedMedia]) {
+        self.engine.accept_offer(self.now, self.clients[client].transport, offer, decided).unwrap();
+        self.pump();
+    }
+
     /// Whether a publisher was asked for something again.
     fn is_asked_again(&mut self, client: usize) -> bool {
         feedback(&self.feedback(client)).iter().any(|one| matches!(one, Feedback::Nack { .. }))
@@ -123,10 +129,46 @@ fn the_recorder_goes_on_at_a_key_frame_after_a_mute_and_is_told_of_the_pause() {
         match Frame::decode(bytes).unwrap() {
             Frame::Rtp { seq, .. } => seen.push(format!("{}", seq as u16)),
             Frame::Gap { from, to, reason, .. } => {
-                seen.push(format!("{}-{} {}", from as u16, to as u16, reason.as_str()))
+                seen.push(format!("{}-{} {}", from as u16, to as u16, reason.as_str()));
             }
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(seen, ["1", "2-3 paused", "4"]);
+}
+
+#[test]
+fn the_same_encodings_described_from_the_largest_again_are_no_change() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &["high", "low"]);
+    let viewer = world.viewer("camera", Limits::default());
+    world.send(publisher, &Picture::new(20, 1).rid("low").key().bytes());
+    assert_eq!(world.received(viewer).len(), 1);
+    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &["camera"], &["high", "low"]);
+    world.offer_again(publisher, &offer, &admitted(&["camera"]));
+    world.send(publisher, &Picture::new(20, 2).rid("low").bytes());
+    assert_eq!(world.received(viewer).len(), 1);
+    assert!(!world.events.iter().any(|event| matches!(event, RouterEvent::Offer { .. })), "nothing is new to viewers");
+}
+
+#[test]
+fn a_track_in_another_shape_keeps_its_viewers_and_stays_muted() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    let viewer = world.viewer("camera", Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
+    world.set_muted(true);
+    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &["camera"], &["low", "high"]);
+    world.offer_again(publisher, &offer, &admitted(&["camera"]));
+    let offer = world.take_offer(viewer);
+    assert_eq!(world.clients[viewer].tracks, ["camera"]);
+    world.answer(viewer, &offer);
+    for (ssrc, rid) in [(20, "low"), (30, "high")] {
+        world.send(publisher, &Picture::new(ssrc, 1).rid(rid).key().bytes());
+    }
+    assert_eq!(world.received(viewer).len(), 0, "muted");
+    world.set_muted(false);
+    for (ssrc, rid) in [(20, "low"), (30, "high")] {
+        world.send(publisher, &Picture::new(ssrc, 2).rid(rid).key().bytes());
+    }
+    assert_eq!(world.received(viewer).len(), 1, "within its limits");
 }
