@@ -19,6 +19,8 @@ pub(crate) struct Publish {
     /// The peer's certificate, as its first offer named it.
     pub(crate) fingerprints: Option<Vec<Fingerprint>>,
     pub(crate) lines: Vec<Line>,
+    /// The former lines of sources that may still send.
+    over: Vec<Line>,
     pub(crate) twcc: TwccReceiver,
     /// The source of what we say.
     pub(crate) ssrc: u32,
@@ -90,6 +92,7 @@ impl Publish {
             remote: None,
             fingerprints: None,
             lines: Vec::new(),
+            over: Vec::new(),
             twcc: TwccReceiver::new(now),
             ssrc,
             next_report: now + REPORT,
@@ -113,14 +116,16 @@ impl Publish {
 
     /// Finds whose a packet is: by its source if that is known, else by what the packet or the offer says of it.
     pub(crate) fn bind(&mut self, header: &Header, bytes: &[u8]) -> Result<Bound, DropReason> {
-        if let Some(source) = self.sources.get(&header.ssrc) {
+        let known = self.sources.get(&header.ssrc);
+        let over = known.is_some_and(|source| self.over.iter().any(|line| line.track == source.track));
+        if let Some(source) = known.filter(|_| !over) {
             let expected = source.repairs.unwrap_or(source.payload_type);
             return match header.payload_type == expected {
                 true => Ok(Bound { source: *source, new: false }),
                 false => Err(DropReason::PayloadType),
             };
         }
-        let source = self.identify(header, bytes)?;
+        let source = self.identify(header, bytes, over)?;
         // A source that is replaced is forgotten: its encoding has one source at a time.
         self.sources.retain(|_, known| {
             (known.track, known.encoding, known.repairs) != (source.track, source.encoding, source.repairs)
@@ -134,14 +139,37 @@ impl Publish {
         self.sources.get(&ssrc).copied()
     }
 
-    /// Forgets a track's line and sources.
-    pub(crate) fn forget(&mut self, track: Key) {
-        self.lines.retain(|line| line.track != track);
-        self.sources.retain(|_, source| source.track != track);
+    /// A track begins on a line. The sources of the one before go on with it if they can be the same: browsers name line and
+    /// encoding only until they were told that a source was received. Those come back.
+    pub(crate) fn begin(&mut self, line: Line) -> Vec<(u32, Source)> {
+        let mut moved = Vec::new();
+        for over in self.over.extract_if(.., |over| over.mid == line.mid) {
+            let goes_on = |ssrc: u32, source: &Source| {
+                over.rids == line.rids
+                    && (line.named.is_empty() || line.names(ssrc))
+                    && (source.repairs.is_none() || line.codec.rtx.is_some())
+            };
+            self.sources.retain(|ssrc, source| source.track != over.track || goes_on(*ssrc, source));
+            for (ssrc, source) in self.sources.iter_mut().filter(|(_, source)| source.track == over.track) {
+                (source.track, source.payload_type) = (line.track, line.codec.payload_type);
+                source.repairs = source.repairs.and(line.codec.rtx);
+                moved.push((*ssrc, *source));
+            }
+        }
+        self.lines.push(line);
+        moved
     }
 
-    /// RFC 8843 §9.2: by mid, else by the SSRC that the offer names, else by a payload type that only one line has.
-    fn identify(&self, header: &Header, bytes: &[u8]) -> Result<Source, DropReason> {
+    /// Forgets a track's line. Its sources stay known: what they still send is not to be taken for another track's.
+    pub(crate) fn forget(&mut self, track: Key) {
+        let gone = self.lines.extract_if(.., |line| line.track == track);
+        self.over.extend(gone);
+        self.over.retain(|line| self.sources.values().any(|source| source.track == line.track));
+    }
+
+    /// RFC 8843 §9.2: by mid, else by the SSRC that the offer names, else by a payload type that only one line has. Not by that if
+    /// the source was of a track that is `over`: a microphone that was taken back would be heard through another line.
+    fn identify(&self, header: &Header, bytes: &[u8], over: bool) -> Result<Source, DropReason> {
         let element = |ids: &ExtensionMap, extension| {
             let id = ids.id(extension)?;
             header.extensions(bytes).find(|element| element.id == id).map(|element| element.value)
@@ -154,7 +182,7 @@ impl Publish {
         let by_name = || self.lines.iter().find(|line| line.names(header.ssrc));
         let by_type = || {
             let mut lines = self.lines.iter().filter(|line| line.has_type(header.payload_type));
-            lines.next().filter(|_| lines.next().is_none())
+            lines.next().filter(|_| lines.next().is_none() && !over)
         };
         let line = by_mid.or_else(by_name).or_else(by_type).ok_or(DropReason::UnknownSource)?;
         let repairs = match header.payload_type {

@@ -70,8 +70,8 @@ impl Engine {
         self.hand_to_track(now, key, bound.source, header, packet)
     }
 
-    /// A source was seen for the first time.
-    fn bind_source(&mut self, source: Source, ssrc: u32) {
+    /// A source of a track was seen for the first time.
+    pub(super) fn bind_source(&mut self, source: Source, ssrc: u32) {
         let encoding = self.tracks.get_mut(source.track).and_then(|track| track.encodings.get_mut(source.encoding));
         match (encoding, source.repairs) {
             (Some(encoding), None) => encoding.bind(ssrc),

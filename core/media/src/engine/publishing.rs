@@ -166,7 +166,8 @@ impl Engine {
         let make = |_| Track::new(now, id.clone(), router_key, feed, codec.clone(), section.extensions, encodings);
         let track = self.tracks.insert_with(make);
         if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
-            publish.lines.push(Line::new(section, codec.clone(), track, id.clone()));
+            let moved = publish.begin(Line::new(section, codec.clone(), track, id.clone()));
+            moved.into_iter().for_each(|(ssrc, source)| self.bind_source(source, ssrc));
         }
         if let Some(router) = self.routers.get_mut(router_key) {
             router.tracks.insert(id.clone(), track);

@@ -172,3 +172,41 @@ fn a_track_in_another_shape_keeps_its_viewers_and_stays_muted() {
     }
     assert_eq!(world.received(viewer).len(), 1, "within its limits");
 }
+
+#[test]
+fn a_track_that_was_taken_back_is_not_heard_through_another() {
+    let mut world = World::new();
+    let publisher = world.sound_publisher(&["microphone", "screen"]);
+    let viewer = world.viewer("screen", Limits::default());
+    world.send(publisher, &sound(1, 1, Some(b'0')));
+    world.send(publisher, &sound(2, 1, Some(b'1')));
+    assert_eq!(world.received(viewer).len(), 1);
+    let transport = world.clients[publisher].transport;
+    world.engine.unpublish(world.now, transport, &track("microphone"));
+    world.send(publisher, &sound(1, 2, None));
+    let mut offer = sound_offer(&world.clients[publisher].peer.fingerprint(), &["microphone", "screen"]);
+    offer = offer.replacen("a=sendonly", "a=inactive", 1);
+    world.offer_again(publisher, &offer, &admitted(&["microphone", "screen"])[1..]);
+    world.send(publisher, &sound(1, 3, None));
+    assert_eq!((world.received(viewer).len(), world.dropped(DropReason::UnknownSource)), (0, 2));
+    world.send(publisher, &sound(2, 2, None));
+    assert_eq!(world.received(viewer).len(), 1);
+}
+
+#[test]
+fn a_source_goes_on_when_its_line_is_offered_with_a_track_again() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &["low", "high"]);
+    world.send(publisher, &Picture::new(20, 1).rid("low").key().bytes());
+    world.engine.unpublish(world.now, world.clients[publisher].transport, &track("camera"));
+    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &["camera"], &["low", "high"]);
+    world.offer_again(publisher, &offer, &admitted(&["camera"]));
+    let viewer = world.viewer("camera", Limits::default());
+    world.key_frame_requests(publisher);
+    // Browsers name the encoding only until they were told that it was received.
+    world.send(publisher, &Picture::new(20, 2).bytes());
+    world.advance(Duration::from_millis(50));
+    assert_eq!(world.key_frame_requests(publisher), 1);
+    world.send(publisher, &Picture::new(20, 3).key().bytes());
+    assert_eq!(world.received(viewer).len(), 1);
+}
