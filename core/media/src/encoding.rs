@@ -126,21 +126,8 @@ impl Encoding {
         self.last_packet.is_some_and(|last| now.duration_since(last) < ALIVE)
     }
 
-    /// Takes a packet. `repaired`: it was asked for again.
+    /// Takes a packet by its extended number. `repaired`: it was asked for again.
     pub(crate) fn receive<'a>(
-        &mut self,
-        now: Instant,
-        header: Header,
-        bytes: &'a [u8],
-        reading: Reading<'_>,
-        repaired: bool,
-    ) -> Received<'a> {
-        let number = self.receive.peek(header.sequence);
-        self.receive_as(now, number, header, bytes, reading, repaired)
-    }
-
-    /// Takes a packet whose extended number is known.
-    pub(crate) fn receive_as<'a>(
         &mut self,
         now: Instant,
         number: u64,
@@ -149,18 +136,14 @@ impl Encoding {
         reading: Reading<'_>,
         repaired: bool,
     ) -> Received<'a> {
-        let Ok(payload) = header.payload(bytes) else { return Received::Dropped(DropReason::Malformed) };
-        let highest = self.receive.highest().filter(|_| !std::mem::take(&mut self.resumed));
-        if !self.receive.note(number) {
+        if !self.pass_over(now, number, reading) {
             return Received::Dropped(DropReason::Duplicate);
         }
+        let Ok(payload) = header.payload(bytes) else { return Received::Dropped(DropReason::Malformed) };
         self.last_packet = Some(now);
         self.rate.note(now, bytes.len());
         if !repaired {
             self.receive.note_time(now.duration_since(self.start), header.timestamp, reading.codec.clock_rate());
-        }
-        if reading.repairs && !reading.muted && self.missing.note(now, number, highest) {
-            self.keys.want();
         }
         if payload.is_empty() {
             return Received::Padding(number);
@@ -175,9 +158,19 @@ impl Encoding {
         Received::Packet(packet)
     }
 
+    /// Notes that a packet came, which may be all: then it is neither kept nor missing. False: it came before.
+    pub(crate) fn pass_over(&mut self, now: Instant, number: u64, reading: Reading<'_>) -> bool {
+        let highest = self.receive.highest().filter(|_| !std::mem::take(&mut self.resumed));
+        let new = self.receive.note(number);
+        if new && reading.repairs && !reading.muted && self.missing.note(now, number, highest) {
+            self.keys.want();
+        }
+        new
+    }
+
     /// Whether a packet that is sent again was missing at all: most are a browser probing the network.
     pub(crate) fn is_missing(&self, sequence: u16) -> bool {
-        self.missing.has(self.receive.peek(sequence))
+        self.missing.has(self.number(sequence))
     }
 
     /// The extended number that a sequence number would have.

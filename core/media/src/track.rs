@@ -114,16 +114,19 @@ impl Track {
         bytes: &[u8],
         repaired: bool,
     ) {
-        if bytes.len() > MAX_PACKET {
-            return onward.counters.drop(DropReason::TooLong);
-        }
-        if self.policer.as_mut().is_some_and(|policer| !policer.admits(onward.now, bytes.len())) {
-            return onward.counters.drop(DropReason::OverBitrate);
-        }
+        let refused = self.refuses(onward.now, bytes.len());
         let reading = Reading { codec: self.codec.codec, ids: &self.ids, repairs: self.repairs(), muted: self.muted };
         let Some(encoding) = self.encodings.get_mut(index) else { return };
+        let number = encoding.number(header.sequence);
+        if let Some(reason) = refused {
+            // It has its number: it came, and would be refused again.
+            if encoding.pass_over(onward.now, number, reading) {
+                self.record_losses(onward.recorder, index, &[number]);
+            }
+            return onward.counters.drop(reason);
+        }
         let first = !encoding.is_alive(onward.now);
-        let received = encoding.receive(onward.now, header, bytes, reading, repaired);
+        let received = encoding.receive(onward.now, number, header, bytes, reading, repaired);
         if let Received::Packet(_) = &received {
             onward.counters.packets_in += 1;
             onward.counters.bytes_in += bytes.len() as u64;
@@ -133,6 +136,15 @@ impl Track {
             }
         }
         self.take(onward, index, bytes, received);
+    }
+
+    /// Why a packet of this many bytes is not let on, if so.
+    fn refuses(&mut self, now: Instant, bytes: usize) -> Option<DropReason> {
+        if bytes > MAX_PACKET {
+            return Some(DropReason::TooLong);
+        }
+        let admitted = self.policer.as_mut().is_none_or(|policer| policer.admits(now, bytes));
+        (!admitted).then_some(DropReason::OverBitrate)
     }
 
     fn take(&mut self, onward: &mut Onward<'_>, index: usize, bytes: &[u8], received: Received<'_>) {

@@ -202,7 +202,7 @@ impl Track {
         }
         encoding.ssrc = Some(header.ssrc);
         onward.counters.piped_in += 1;
-        let received = encoding.receive_as(onward.now, piped.number, header, piped.packet, reading, false);
+        let received = encoding.receive(onward.now, piped.number, header, piped.packet, reading, false);
         self.take(onward, index, piped.packet, received);
         Ok(())
     }

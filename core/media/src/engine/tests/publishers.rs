@@ -210,3 +210,25 @@ fn a_source_goes_on_when_its_line_is_offered_with_a_track_again() {
     world.send(publisher, &Picture::new(20, 3).key().bytes());
     assert_eq!(world.received(viewer).len(), 1);
 }
+
+#[test]
+fn what_is_refused_for_its_size_is_not_asked_for_again() {
+    let mut world = World::new();
+    let transport = world.engine.create_publish_transport(world.now, world.router).unwrap();
+    let publisher = world.add_client(transport);
+    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &["camera"], &[]);
+    let mut decided = admitted(&["camera"]);
+    decided[0].max_bitrate = Some(lockgate_model::Bitrate(1600));
+    let answer = world.engine.accept_offer(world.now, transport, &offer, &decided).unwrap();
+    world.connect(publisher, &answer.sdp);
+    (1..50).for_each(|sequence| world.send(publisher, &Picture::new(9, sequence).bytes()));
+    assert!(world.dropped(DropReason::OverBitrate) > 30);
+    world.advance(Duration::from_secs(1));
+    world.feedback(publisher);
+    let mut long = Picture::new(9, 50).bytes();
+    long.resize(1600, 7);
+    world.send(publisher, &long);
+    world.send(publisher, &Picture::new(9, 51).bytes());
+    world.advance(Duration::from_millis(50));
+    assert_eq!((world.dropped(DropReason::TooLong), world.is_asked_again(publisher)), (1, false));
+}
