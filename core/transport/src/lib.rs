@@ -1,5 +1,6 @@
-//! One peer's connection, sans-I/O: ICE-lite, DTLS, SRTP, SDP, TWCC.
+//! One peer's connection, sans-I/O: ICE-lite, DTLS, SRTP, SDP, TWCC, bandwidth estimation.
 
+pub mod bandwidth;
 mod connection;
 mod crypto;
 pub mod dtls;

@@ -160,8 +160,10 @@ mod tests {
     use super::super::{Feedback, TwccPacket, parse_rtcp, write};
     use super::*;
 
-    /// What is told of each number.
-    fn read(packet: &[u8]) -> Option<(TwccFeedback<'_>, Vec<(u16, Option<i64>)>)> {
+    /// Numbers and arrivals.
+    type Statuses = Vec<(u16, Option<i64>)>;
+
+    fn read(packet: &[u8]) -> Option<(TwccFeedback<'_>, Statuses)> {
         let mut read = None;
         parse_rtcp(packet, |feedback| {
             if let Feedback::Twcc(feedback) = feedback {
@@ -208,8 +210,8 @@ mod tests {
         assert!(read(&packet(0, 0, 0, &[], &[])).unwrap().0.is_empty());
     }
 
-    /// Numbers and arrivals in ticks of 250 µs that the library reads.
-    fn theirs(packet: &[u8]) -> Option<Vec<(u16, Option<i64>)>> {
+    /// What the library reads.
+    fn theirs(packet: &[u8]) -> Option<Statuses> {
         let read = TransportLayerCc::unmarshal(&mut &packet[..]).ok()?;
         let symbols = read.packet_chunks.iter().flat_map(|chunk| match chunk {
             PacketStatusChunk::RunLengthChunk(run) => vec![run.packet_status_symbol; run.run_length.into()],

@@ -1,0 +1,362 @@
+//! What a viewer's link carries, estimated by the sender from transport-wide feedback: packets are numbered as they leave,
+//! the viewer tells when each one came.
+//!
+//! Google congestion control (draft-ietf-rmcat-gcc-02) with the constants that libwebrtc runs with today. Delay, loss and
+//! the queue that stands each give a limit, and the least one is the estimate; probes lift it. No clock and no packet is
+//! here: time and lengths are arguments, who sends probes and paces is told how much.
+
+mod acked;
+mod aimd;
+mod busy;
+mod clock;
+mod cluster;
+mod groups;
+mod history;
+mod loss;
+mod probe;
+mod queue;
+mod sent;
+#[cfg(test)]
+mod sim;
+mod trend;
+
+use std::time::{Duration, Instant};
+
+use lockgate_rtp::TwccFeedback;
+
+use self::acked::Acked;
+use self::aimd::{RateControl, Seen};
+use self::clock::{Arrival, ReceiverClock};
+use self::groups::Groups;
+use self::history::{History, Sent, Told};
+use self::loss::{Flow, Loss};
+use self::probe::{Need, Prober};
+use self::queue::Queue;
+use self::sent::SentMeter;
+use self::trend::{Trend, Usage};
+
+/// µs since the estimator began, or on the receiver's clock.
+type Micros = i64;
+
+/// The estimate for one viewer's transport.
+pub struct Estimator {
+    start: Instant,
+    history: History,
+    clock: ReceiverClock,
+    groups: Groups,
+    trend: Trend,
+    acked: Acked,
+    queue: Queue,
+    rate: RateControl,
+    loss: Loss,
+    prober: Prober,
+    sent: SentMeter,
+    /// More that there is to send, in bits per second.
+    wanted: f64,
+    /// The receiver's own limit, and when it came.
+    remb: Option<(f64, Micros)>,
+    rtt: Option<Micros>,
+    /// Whether there was feedback ever, and since when packets wait for it.
+    is_heard: bool,
+    unanswered: Option<Micros>,
+    estimate: Option<f64>,
+}
+
+/// What a feedback packet told.
+#[derive(Default)]
+struct Tally {
+    expected: u32,
+    lost: i32,
+    refused: usize,
+    /// Whether anything was told that was not known.
+    is_news: bool,
+    /// When the newest packet that came had left.
+    newest: Option<Micros>,
+    /// Whether a delay was measured.
+    is_measured: bool,
+}
+
+impl Tally {
+    fn count(&mut self, expected: u32, lost: i32) {
+        self.is_news = true;
+        self.expected += expected;
+        self.lost += lost;
+    }
+}
+
+impl Estimator {
+    /// For a transport that begins now.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            start: now,
+            history: History::new(),
+            clock: ReceiverClock::default(),
+            groups: Groups::default(),
+            trend: Trend::new(),
+            acked: Acked::new(),
+            queue: Queue::new(),
+            rate: RateControl::new(START),
+            loss: Loss::new(),
+            prober: Prober::new(),
+            sent: SentMeter::new(),
+            wanted: 0.0,
+            remb: None,
+            rtt: None,
+            is_heard: false,
+            unanswered: None,
+            estimate: None,
+        }
+    }
+
+    /// A packet is about to leave: the transport-wide number to write into it comes back. `bytes` is the whole datagram.
+    /// What is sent while a probe runs is part of it, whatever it is.
+    pub fn send(&mut self, now: Instant, bytes: usize) -> u16 {
+        let now = self.micros(now);
+        self.sent.add(now, bytes);
+        self.unanswered.get_or_insert(now);
+        let probe = self.prober.send(now, bytes, self.rtt_or_guess());
+        self.history.push(now, bytes, probe)
+    }
+
+    /// Transport-wide feedback came. What it says of numbers that were never sent, again of ones that were told of, or of
+    /// times that cannot be, changes nothing; how many such entries there were comes back.
+    pub fn handle_feedback(&mut self, now: Instant, feedback: &TwccFeedback<'_>) -> usize {
+        let now = self.micros(now);
+        let behind = self.history.behind(feedback.base);
+        let known = if behind <= self.history.reach() { behind.min(feedback.len()) } else { 0 };
+        let mut tally = Tally { refused: feedback.len() - known, ..Tally::default() };
+        if known == 0 {
+            return tally.refused;
+        }
+        let reference = self.clock.reference(feedback.reference);
+        for (number, arrival) in feedback.iter().take(known) {
+            let told = self.history.tell(now, number, arrival.is_some());
+            self.take(told, reference + arrival.unwrap_or(0), &mut tally);
+        }
+        self.history.forget(now);
+        if tally.is_news {
+            self.decide(now, &tally);
+        }
+        tally.refused
+    }
+
+    /// The receiver's own estimate came: a limit for as long as it is fresh, and all there is to go by without
+    /// transport-wide feedback.
+    pub fn handle_remb(&mut self, now: Instant, bitrate: u64) {
+        let now = self.micros(now);
+        self.remb = Some(((bitrate as f64).clamp(MIN, MAX), now));
+        self.settle(now);
+    }
+
+    /// What the viewer could be sent beyond what it is sent now, in bits per second; 0: nothing. Probes are made for no more.
+    pub fn set_wanted(&mut self, now: Instant, bitrate: u64) {
+        self.wanted = (bitrate as f64).min(MAX);
+        self.probe(self.micros(now));
+    }
+
+    /// Bytes of padding or repetition to send now because a probe runs; 0: none.
+    pub fn probe_bytes(&mut self, now: Instant) -> usize {
+        let now = self.micros(now);
+        self.prober.due_bytes(now)
+    }
+
+    /// Does what was due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.micros(now);
+        if self.silence().is_some_and(|due| due <= now) {
+            self.unanswered = Some(now);
+            self.rate.back_off();
+        }
+        self.sent.roll(now);
+        self.end_probe(now);
+        self.settle(now);
+        self.probe(now);
+    }
+
+    /// What the link is believed to carry, in bits per second, from 30,000 to 100 million. None until there was feedback.
+    pub fn estimate(&self) -> Option<u64> {
+        self.estimate.map(|estimate| estimate as u64)
+    }
+
+    /// How fast packets may leave, in bits per second: 2.5 times the estimate (libwebrtc's `kDefaultPaceMultiplier`), or the
+    /// probe's rate while one runs. None until there was feedback: do not pace.
+    pub fn pacing_rate(&self) -> Option<u64> {
+        let estimate = self.estimate?;
+        Some(self.prober.rate().unwrap_or(PACE * estimate) as u64)
+    }
+
+    /// When [`Self::handle_timeout`] is due, and [`Self::probe_bytes`] to be asked.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let probe = self.need().and_then(|need| self.prober.next_timeout(need));
+        let next = probe.into_iter().chain(self.silence()).min()?;
+        Some(self.start + Duration::from_micros(next.max(0) as u64))
+    }
+
+    /// The smoothed time from a packet to the feedback that tells of it. None until there was feedback.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt.map(|rtt| Duration::from_micros(rtt as u64))
+    }
+
+    fn take(&mut self, told: Told, arrival: Micros, tally: &mut Tally) {
+        match told {
+            Told::Came(sent) => {
+                tally.count(u32::from(sent.at >= self.loss.since()), 0);
+                self.arrived(sent, arrival, tally);
+            }
+            Told::CameLate(sent) => {
+                tally.count(0, -i32::from(sent.at >= self.loss.since()));
+                self.arrived(sent, arrival, tally);
+            }
+            Told::Lost(sent) => {
+                let counts = sent.at >= self.loss.since();
+                tally.count(counts.into(), counts.into());
+                self.prober.told(sent.probe, None);
+            }
+            Told::Known => {}
+            Told::Refused => tally.refused += 1,
+        }
+    }
+
+    fn arrived(&mut self, sent: Sent, arrival: Micros, tally: &mut Tally) {
+        match self.clock.judge(sent.at, arrival) {
+            Arrival::Fits => {}
+            Arrival::Refused => {
+                tally.refused += 1;
+                return;
+            }
+            Arrival::Anew => {
+                (self.groups, self.trend) = (Groups::default(), Trend::new());
+                (self.acked, self.queue) = (Acked::new(), Queue::new());
+            }
+        }
+        tally.newest = tally.newest.max(Some(sent.at));
+        self.acked.add(sent.at, arrival, sent.bytes);
+        self.queue.add(sent.at, arrival, sent.bytes);
+        self.prober.told(sent.probe, Some((arrival, sent.bytes)));
+        // A probe overshoots on purpose: what its packets wait is the probe's to judge.
+        if sent.probe == 0
+            && let Some(apart) = self.groups.add(sent.at, arrival)
+        {
+            self.trend.add(apart);
+            tally.is_measured = true;
+        }
+    }
+
+    /// Moves the limits after feedback.
+    fn decide(&mut self, now: Micros, tally: &Tally) {
+        self.is_heard = true;
+        self.unanswered = None;
+        if let Some(sent) = tally.newest {
+            let sample = now - sent;
+            self.rtt = Some(self.rtt.map_or(sample, |rtt| (7 * rtt + sample) / 8));
+        }
+        let rtt = self.rtt_or_guess();
+        self.queue.update(now, rtt);
+        self.loss.add(now, tally.expected, tally.lost);
+        if tally.is_measured {
+            self.follow_delay(now, rtt);
+        }
+        self.follow_loss(now, rtt);
+        self.end_probe(now);
+        self.settle(now);
+        self.probe(now);
+    }
+
+    fn follow_delay(&mut self, now: Micros, rtt: Micros) {
+        let (usage, passed) = (self.usage(now), self.loss.passed());
+        let recent = self.queue.capacity().or(self.acked.recent());
+        let [acked, recent] = [self.acked.rate(), recent].map(|rate| rate.map(|rate| rate / passed));
+        if usage == Usage::Over {
+            self.queue.overused(now, rtt, recent.unwrap_or(self.rate.rate()));
+        }
+        let before = self.rate.rate();
+        if self.rate.update(now, Seen { usage, acked, recent, rtt }) {
+            self.prober.disprove(now, self.rate.rate());
+            self.loss.forget(now);
+            // What was sent went through: the little of it was not the cause.
+            if self.rate.rate() < LARGE_DROP * before && self.sent.rate() < LITTLE * self.rate.rate() {
+                self.prober.recover(now, before);
+            }
+        }
+    }
+
+    /// What the delay says, as far as there is a queue to show for it, and not only that of a probe.
+    fn usage(&self, now: Micros) -> Usage {
+        let is_probes = now < self.prober.lasts_until() && !self.queue.is_long();
+        match self.trend.usage() {
+            Usage::Over if is_probes || !self.queue.is_there() => Usage::Normal,
+            usage => usage,
+        }
+    }
+
+    fn follow_loss(&mut self, now: Micros, rtt: Micros) {
+        let flow = Flow {
+            target: self.rate.rate(),
+            sent: self.sent.rate(),
+            arrives: self.acked.recent().unwrap_or(f64::INFINITY),
+            rtt,
+        };
+        if self.loss.update(now, flow) {
+            self.prober.disprove(now, self.loss.limit().unwrap_or(flow.target));
+        }
+    }
+
+    fn end_probe(&mut self, now: Micros) {
+        if let Some(result) = self.prober.result(now) {
+            self.rate.raise(now, result);
+            self.loss.raise(result);
+        }
+    }
+
+    /// The least limit is the estimate.
+    fn settle(&mut self, now: Micros) {
+        let remb = self.remb.filter(|(_, at)| !self.is_heard || now - at <= REMB_FRESH).map(|(bitrate, _)| bitrate);
+        let heard = self.is_heard.then(|| self.rate.rate());
+        let limits = [heard, remb, heard.and(self.loss.limit()), heard.and(self.queue.limit())];
+        self.estimate = limits.into_iter().flatten().reduce(f64::min).map(|least| least.clamp(MIN, MAX));
+    }
+
+    fn probe(&mut self, now: Micros) {
+        if let Some(need) = self.need() {
+            self.prober.begin(now, need);
+        }
+    }
+
+    /// What probes are for; None: nobody would tell what became of them.
+    fn need(&self) -> Option<Need> {
+        let estimate = self.estimate.filter(|_| self.is_heard)?;
+        let most = if self.wanted > 0.0 { self.sent.rate() + self.wanted } else { 0.0 };
+        let is_calm = self.trend.usage() == Usage::Normal && !self.queue.is_draining() && !self.loss.is_high();
+        Some(Need { estimate, most, is_calm })
+    }
+
+    /// When it is too long that nothing was heard.
+    fn silence(&self) -> Option<Micros> {
+        self.unanswered.filter(|_| self.is_heard).map(|since| since + SILENCE + 2 * self.rtt_or_guess())
+    }
+
+    fn rtt_or_guess(&self) -> Micros {
+        self.rtt.unwrap_or(RTT)
+    }
+
+    fn micros(&self, now: Instant) -> Micros {
+        now.saturating_duration_since(self.start).as_micros() as Micros
+    }
+}
+
+/// 30 kbit/s: a voice goes on whatever the video does.
+const MIN: f64 = 30_000.0;
+const MAX: f64 = 100e6;
+/// More than libwebrtc's 300 kbit/s, whose encoder begins small and grows: a forwarder begins with a key frame of an encoding
+/// that is there, 30 to 60 kB. Too high costs a narrow link a queue for a second, too low every other one a blurred picture.
+const START: f64 = 1e6;
+const PACE: f64 = 2.5;
+/// `kDefaultRttMs`.
+const RTT: Micros = 200_000;
+/// Feedback comes ten times per second at least while packets flow.
+const SILENCE: Micros = 1_000_000;
+/// Receivers send theirs every second.
+const REMB_FRESH: Micros = 10_000_000;
+/// `kBitrateDropThreshold`, and how much above 85 % of what arrives less is sent than is said to be too much.
+const LARGE_DROP: f64 = 0.66;
+const LITTLE: f64 = 1.2;
