@@ -152,7 +152,8 @@ impl Loss {
     /// Looks after a trial; true: it goes on, or has just told that the loss is the link's own.
     fn is_tried(&mut self, now: Micros, flow: Flow, loss: f64) -> bool {
         let Some(trial) = self.trial else { return false };
-        if self.expected < TRIAL_PACKETS && now - self.since < TRIAL_TIME + flow.rtt {
+        let age = now - self.since - flow.rtt;
+        if age < TRIAL_TIME || self.expected < TRIAL_PACKETS && age < 2 * TRIAL_TIME {
             return true;
         }
         self.trial = None;
@@ -183,7 +184,7 @@ const HEAVY_LOSS: f64 = 0.3;
 const TRIAL: f64 = 0.8;
 const TRIAL_LESS: f64 = 0.92;
 const TRIAL_PACKETS: f64 = 60.0;
-const TRIAL_TIME: Micros = 1_000_000;
+const TRIAL_TIME: Micros = 600_000;
 const LITTLE: f64 = 0.65;
 /// Nobody sees anything through more than that.
 const MAX_INHERENT: f64 = 0.25;
