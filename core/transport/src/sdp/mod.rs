@@ -76,6 +76,8 @@ pub struct Section {
     pub codecs: Vec<CodecLine>,
     /// Header extensions that are known here.
     pub extensions: ExtensionMap,
+    /// Whether short and long header extensions may be mixed in a stream (RFC 8285 §6).
+    pub mixes: bool,
     /// Simulcast encodings that are sent, from the smallest; empty without simulcast.
     pub rids: Vec<String>,
     /// `a=msid`: stream and track.

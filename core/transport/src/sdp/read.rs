@@ -104,7 +104,9 @@ fn read(text: &str) -> Result<Description, SdpError> {
     let bundle = bundled(&session);
     let mut sections = Vec::with_capacity(media.len());
     for description in media {
-        sections.push(section(description, bundle.as_deref())?);
+        let mut section = section(description, bundle.as_deref())?;
+        section.mixes |= session.attributes.iter().any(|line| line.key == MIXES);
+        sections.push(section);
     }
     refuse_repeated_mids(&sections)?;
     let first =
@@ -180,6 +182,7 @@ fn section(media: &MediaDescription, bundle: Option<&[String]>) -> Result<Sectio
         receives,
         codecs: kind.map(|kind| codecs(media, kind)).unwrap_or_default(),
         extensions: extensions(media),
+        mixes: media.has_attribute(MIXES),
         rids: rids(media)?,
         msid: msid(media),
         sources: sources(media),
@@ -321,6 +324,8 @@ fn shortened(text: &str) -> String {
     text.chars().take(80).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
+/// On the session it counts for all its lines.
+const MIXES: &str = "extmap-allow-mixed";
 const MAX_FINGERPRINTS: usize = 8;
 const MAX_CODECS: usize = 64;
 const MAX_SOURCES: usize = 8;

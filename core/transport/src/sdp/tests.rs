@@ -121,7 +121,7 @@ fn the_answer_takes_what_is_allowed_and_rejects_the_rest() {
         })
         .collect();
     let text = write_answer(&local(&ice, &fingerprint, Setup::Passive), &lines);
-    assert!(text.contains("a=group:BUNDLE 1\r\n"));
+    assert!(text.contains("a=group:BUNDLE 1\r\na=extmap-allow-mixed\r\n"));
     assert!(text.contains("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n"));
     assert!(text.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
     assert!(text.contains("m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\n"));
@@ -160,7 +160,27 @@ fn our_offer_can_be_read_and_says_what_is_sent() {
     assert_eq!(offer.sections[0].sources, [(9, Some(10))]);
     assert!(offer.sections[0].sends && !offer.sections[1].sends);
     assert!(!offer.sections[1].rejected && offer.sections[2].rejected);
-    assert!(text.contains("a=group:BUNDLE 0 1\r\n"));
+    assert!(text.contains("a=group:BUNDLE 0 1\r\na=extmap-allow-mixed\r\n"));
+}
+
+#[test]
+fn short_and_long_extensions_are_not_said_to_mix_to_a_peer_that_did_not_say_so() {
+    let text = offer().replace("a=extmap-allow-mixed\r\n", "");
+    let per_line = text.replace("c=IN IP4 0.0.0.0\r\n", "c=IN IP4 0.0.0.0\r\na=extmap-allow-mixed\r\n");
+    let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
+    for (text, mixes) in [(text, false), (per_line, true)] {
+        let offer = read_offer(&text).unwrap();
+        let line = |section| AnswerLine {
+            section,
+            accepted: section.codec(),
+            extensions: section.extensions,
+            receives: true,
+            max_bitrate: None,
+        };
+        let lines: Vec<_> = offer.sections.iter().map(line).collect();
+        let answer = write_answer(&local(&ice, &fingerprint, Setup::Passive), &lines);
+        assert_eq!(answer.contains("a=extmap-allow-mixed"), mixes);
+    }
 }
 
 #[test]

@@ -76,7 +76,8 @@ pub enum Sends<'a> {
 pub fn write_answer(local: &Local<'_>, lines: &[AnswerLine<'_>]) -> String {
     let mut out = String::with_capacity(1024 + 512 * lines.len());
     let bundled = lines.iter().filter(|line| line.accepted.is_some()).map(|line| line.section.mid.as_str());
-    session(&mut out, local, bundled);
+    // What was not offered must not be answered (RFC 8285 §6); browsers offer it for the session.
+    session(&mut out, local, bundled, lines.iter().all(|line| line.section.mixes));
     for line in lines {
         match line.accepted {
             Some(codec) => accepted(&mut out, local, line, codec),
@@ -90,7 +91,7 @@ pub fn write_answer(local: &Local<'_>, lines: &[AnswerLine<'_>]) -> String {
 pub fn write_offer(local: &Local<'_>, lines: &[OfferLine<'_>]) -> String {
     let mut out = String::with_capacity(1024 + 640 * lines.len());
     let bundled = lines.iter().filter(|line| !matches!(line.sends, Sends::Stopped)).map(|line| line.mid);
-    session(&mut out, local, bundled);
+    session(&mut out, local, bundled, true);
     lines.iter().for_each(|line| offered(&mut out, local, line));
     out
 }
@@ -103,12 +104,15 @@ macro_rules! line {
     }};
 }
 
-fn session<'a>(out: &mut String, local: &Local<'_>, bundled: impl Iterator<Item = &'a str>) {
+fn session<'a>(out: &mut String, local: &Local<'_>, bundled: impl Iterator<Item = &'a str>, mixes: bool) {
     line!(out, "v=0");
     line!(out, "o=- {} {} IN IP4 127.0.0.1", local.session, local.version);
     line!(out, "s=-");
     line!(out, "t=0 0");
     line!(out, "a=group:BUNDLE{}", bundled.fold(String::new(), |all, mid| all + " " + mid));
+    if mixes {
+        line!(out, "a=extmap-allow-mixed");
+    }
     line!(out, "a=ice-lite");
     line!(out, "a=msid-semantic:WMS *");
 }
