@@ -72,7 +72,7 @@ impl Numbers {
     /// Leaves a packet of the current origin out. `new_picture`: it is the first of a picture that is left out.
     /// Of a late packet the number is given away already: the viewer sees a gap there.
     pub(crate) fn skip(&mut self, number: u64, new_picture: bool) {
-        let Some(last) = self.segments.back().copied().filter(|_| number > self.highest_in) else { return };
+        let Some(last) = self.segments.back().copied().filter(|_| self.is_ahead(number)) else { return };
         // What is missing between the two keeps its place.
         self.highest_out = (number - 1).wrapping_add_signed(last.sequence).max(self.highest_out);
         self.highest_in = number;
@@ -86,6 +86,11 @@ impl Numbers {
             }
             _ => self.push(next),
         }
+    }
+
+    /// Whether a packet of the current origin is newer than all that were sent or left out.
+    pub(crate) fn is_ahead(&self, number: u64) -> bool {
+        number > self.highest_in
     }
 
     /// The publisher's number behind one of ours.

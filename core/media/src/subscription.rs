@@ -188,6 +188,7 @@ impl Subscription {
         let packet = next.packet;
         self.select(now, packet, source, next.key)?;
         let format = self.format.as_ref().ok_or(DropReason::NotConnected)?;
+        let ahead = self.numbers.is_ahead(packet.number);
         let (number, segment) = self.numbers.map(packet.number).ok_or(DropReason::Duplicate)?;
         let timestamp = packet.header.timestamp.wrapping_add(segment.timestamp);
         let head = Head {
@@ -203,7 +204,7 @@ impl Subscription {
         let renumbered = renumber(packet, &segment);
         let edit = |payload: &mut [u8]| rewrite(payload, renumbered);
         let len = egress.send(outlet, &outgoing, edit).map_err(|_| DropReason::NotConnected)?;
-        if let Some((_, picture, tl0)) = renumbered {
+        if let Some((_, picture, tl0)) = renumbered.filter(|_| ahead) {
             self.picture = Some((picture, tl0));
         }
         if self.last.is_none_or(|last| timestamp.wrapping_sub(last.timestamp).cast_signed() >= 0) {
@@ -243,10 +244,13 @@ impl Subscription {
             self.temporal = self.limits.max_layer.temporal;
         }
         if packet.facts.temporal > self.temporal {
-            let picture = packet.facts.vp8.and_then(|fields| fields.picture_id);
-            let new_picture = picture.is_some() && self.left_out != picture;
-            self.left_out = picture;
-            self.numbers.skip(packet.number, new_picture);
+            // Of one that comes late the place is taken already.
+            if self.numbers.is_ahead(packet.number) {
+                let picture = packet.facts.vp8.and_then(|fields| fields.picture_id);
+                let new_picture = picture.is_some() && self.left_out != picture;
+                self.left_out = picture;
+                self.numbers.skip(packet.number, new_picture);
+            }
             return Err(DropReason::Layer);
         }
         Ok(())

@@ -4,6 +4,7 @@
 
 mod pipes;
 mod publishers;
+mod viewers;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,0 +1,37 @@
+//! What viewers see of a stream: pictures in order, one encoding that stays, and what they cannot be sent.
+
+use super::*;
+
+fn picture_ids(got: &[(Header, Vec<u8>)]) -> Vec<u16> {
+    got.iter().map(|(_, payload)| u16::from_be_bytes([payload[2] & 0x7f, payload[3]])).collect()
+}
+
+#[test]
+fn pictures_that_are_left_out_close_up_however_their_packets_are_ordered() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    let viewer = world.viewer("camera", Limits { max_layer: Layer::new(0, 0), ..Limits::default() });
+    let part = |sequence, picture, temporal| Picture { picture, ..Picture::new(9, sequence).temporal(temporal) };
+    world.send(publisher, &part(1, 10, 0).key().bytes());
+    for (sequence, picture, temporal) in [(2, 11, 1), (4, 12, 0), (5, 13, 1), (3, 11, 1), (6, 13, 1), (7, 14, 0)] {
+        world.send(publisher, &part(sequence, picture, temporal).bytes());
+    }
+    assert_eq!(picture_ids(&world.received(viewer)), [10, 11, 12]);
+}
+
+#[test]
+fn pictures_go_on_behind_the_newest_also_when_the_last_one_came_late() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    let viewer = world.viewer("camera", Limits::default());
+    world.send(publisher, &Picture::new(9, 5).key().bytes());
+    [8, 6].into_iter().for_each(|sequence| world.send(publisher, &Picture::new(9, sequence).bytes()));
+    assert_eq!(picture_ids(&world.received(viewer)), [5, 8, 6]);
+    let transport = world.clients[viewer].transport;
+    for paused in [true, false] {
+        let limits = Limits { paused, ..Limits::default() };
+        world.engine.set_limits(world.now, transport, &track("camera"), limits);
+    }
+    world.send(publisher, &Picture::new(9, 20).key().bytes());
+    assert_eq!(picture_ids(&world.received(viewer)), [9]);
+}
