@@ -228,7 +228,7 @@ impl Track {
 
     fn aim_one(&mut self, now: Instant, place: usize, reason: LayerReason) {
         let limits = self.subscriptions[place].limits;
-        let target = self.choose(now, &limits);
+        let target = self.choose(now, &limits, self.subscriptions[place].target());
         let top = limits.max_layer.spatial;
         let subscription = &mut self.subscriptions[place];
         if subscription.aim(target, |encoding| encoding <= top, reason)
@@ -239,15 +239,17 @@ impl Track {
         }
     }
 
-    /// The highest encoding that is alive and within limits; while none is, the lowest allowed one, which may come.
-    fn choose(&mut self, now: Instant, limits: &Limits) -> Option<u8> {
+    /// The highest encoding that is alive and within limits; while none is, the lowest allowed one, which may come. Rates go up and
+    /// down: the `current` one may be somewhat above before it is left, for that costs a key frame.
+    fn choose(&mut self, now: Instant, limits: &Limits, current: Option<u8>) -> Option<u8> {
         if limits.paused {
             return None;
         }
         let top = usize::from(limits.max_layer.spatial).min(self.encodings.len() - 1);
         let (mut first, mut best) = (None, None);
         for index in 0..=top {
-            if limits.max_bitrate.is_none_or(|max| self.rate(now, index) <= max.0) {
+            let most = |max: Bitrate| if current == Some(index as u8) { max.0 + max.0 / SLACK } else { max.0 };
+            if limits.max_bitrate.is_none_or(|max| self.rate(now, index) <= most(max)) {
                 first = first.or(Some(index as u8));
                 best = self.is_alive(now, index).then_some(index as u8).or(best);
             }
@@ -453,6 +455,8 @@ fn forward_to(subscription: &mut Subscription, encodings: &[Encoding], pending: 
 /// A viewer asks again after a round trip or a few; what is older would come too late for its decoder.
 const KEEP: Duration = Duration::from_millis(1500);
 const KEEP_SOUND: Duration = Duration::from_millis(200);
+/// A quarter: what an encoder's rate sways by from second to second.
+const SLACK: u64 = 4;
 /// No network carries more in one piece.
 const MAX_PACKET: usize = 1500;
 /// For one request: a viewer that misses more is helped by a key frame, not by a flood.

@@ -35,3 +35,30 @@ fn pictures_go_on_behind_the_newest_also_when_the_last_one_came_late() {
     world.send(publisher, &Picture::new(9, 20).key().bytes());
     assert_eq!(picture_ids(&world.received(viewer)), [9]);
 }
+
+#[test]
+fn an_encoding_stays_while_its_rate_is_a_little_above_what_a_viewer_may_get() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &["low", "high"]);
+    let viewer =
+        world.viewer("camera", Limits { max_bitrate: Some(lockgate_model::Bitrate(85_000)), ..Limits::default() });
+    let mut sequence = 0;
+    // Ten packets a second of each, three seconds long: whether the viewer gets the large ones at the end.
+    let mut gets_high = |world: &mut World, size: usize| {
+        for _ in 0..30 {
+            sequence += 1;
+            for (ssrc, rid, size) in [(20, "low", 200), (30, "high", size)] {
+                let mut packet = Picture::new(ssrc, sequence).rid(rid).key().bytes();
+                packet.resize(size, 7);
+                world.send(publisher, &packet);
+            }
+            world.advance(Duration::from_millis(100));
+        }
+        world.received(viewer).last().unwrap().1.len() > 500
+    };
+    assert!(gets_high(&mut world, 1000), "80 kbit/s");
+    assert!(gets_high(&mut world, 1100), "88 kbit/s: it is not left for that");
+    assert!(!gets_high(&mut world, 1450), "116 kbit/s");
+    assert!(!gets_high(&mut world, 1100), "nor is it gone over to");
+    assert!(gets_high(&mut world, 1000));
+}
