@@ -36,9 +36,10 @@ impl Demux {
         }
     }
 
-    /// Keeps only these names of a transport.
-    pub(crate) fn keep_ufrags(&mut self, transport: Key, ufrags: &[&str]) {
-        self.ufrags.retain(|ufrag, key| *key != transport || ufrags.contains(&ufrag.as_str()));
+    /// A transport's names are these from now on. Walks all there are: for when they change.
+    pub(crate) fn name<'a>(&mut self, transport: Key, ufrags: impl Iterator<Item = &'a str>) {
+        self.ufrags.retain(|_, key| *key != transport);
+        self.ufrags.extend(ufrags.map(|ufrag| (ufrag.to_owned(), transport)));
     }
 
     pub(crate) fn forget(&mut self, transport: Key) {
@@ -48,3 +49,23 @@ impl Demux {
 }
 
 const MAX_PATHS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Arena;
+
+    #[test]
+    fn a_transport_has_the_names_that_it_was_given_last() {
+        let mut arena = Arena::new();
+        let (one, other) = (arena.insert_with(|_| ()), arena.insert_with(|_| ()));
+        let mut demux = Demux::default();
+        demux.add_ufrag("a".into(), one);
+        demux.add_ufrag("x".into(), other);
+        demux.name(one, ["b", "a"].into_iter());
+        demux.name(one, ["c", "b"].into_iter());
+        assert_eq!(["a", "b", "c", "x"].map(|name| demux.by_ufrag(name)), [None, Some(one), Some(one), Some(other)]);
+        demux.forget(one);
+        assert_eq!(demux.by_ufrag("c"), None);
+    }
+}

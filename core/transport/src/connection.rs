@@ -166,14 +166,14 @@ impl Connection {
         self.certificate.fingerprint()
     }
 
-    /// A STUN message.
-    pub fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), Refused> {
+    /// A STUN message. True: credentials are over that were good before.
+    pub fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<bool, Refused> {
         let checked = self.ice.handle(now, path, datagram)?;
         if self.transmits.len() < MAX_TRANSMITS {
             self.transmits.push_back((path, checked.response));
         }
         self.start_if_client(now);
-        Ok(())
+        Ok(checked.renewed)
     }
 
     /// A DTLS record. Whatever is in it, it is taken or counted there.

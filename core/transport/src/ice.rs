@@ -47,8 +47,8 @@ impl Credentials {
 pub struct Checked {
     /// The response, for the path that the check came by.
     pub response: Vec<u8>,
-    /// Whether the path that is answered has changed.
-    pub moved: bool,
+    /// Whether this ended the credentials before these: see [`IceLite::ufrags`].
+    pub renewed: bool,
 }
 
 /// Why a STUN message was not taken.
@@ -105,13 +105,13 @@ impl IceLite {
         if has(&request, ATTR_ICE_CONTROLLED) {
             // A lite agent is always controlled (RFC 8445 §6.1.1): the peer must change its role.
             let response = respond(&request, password, Box::new(CODE_ROLE_CONFLICT))?;
-            return Ok(Checked { response, moved: false });
+            return Ok(Checked { response, renewed: false });
         }
         let mapped = XorMappedAddress { ip: path.remote.ip(), port: path.remote.port() };
         let response = respond(&request, password, Box::new(mapped))?;
         self.last_check = now;
-        let moved = self.select(path, generation, has(&request, ATTR_USE_CANDIDATE));
-        Ok(Checked { response, moved })
+        let renewed = self.select(path, generation, has(&request, ATTR_USE_CANDIDATE));
+        Ok(Checked { response, renewed })
     }
 
     /// The path to send by: the nominated one, before that the first that passed a check.
@@ -152,18 +152,19 @@ impl IceLite {
         Ok(generation)
     }
 
+    /// True: the former credentials are over.
     fn select(&mut self, path: Path, generation: usize, nominated: bool) -> bool {
-        let before = self.path();
         match self.selected {
             // The former generation's checks keep its path alive and move nothing.
             Some(_) if generation > 0 => {}
             Some(selected) if !nominated && (selected.nominated || self.local.len() == 1) => {}
             _ => self.selected = Some(Selected { path, nominated }),
         }
-        if nominated && generation == 0 {
+        let renewed = nominated && generation == 0 && self.local.len() > 1;
+        if renewed {
             self.local.truncate(1);
         }
-        self.path() != before
+        renewed
     }
 }
 
@@ -256,7 +257,7 @@ mod tests {
         let mut agent = IceLite::new(now, ours.clone());
         let checked = agent.handle(now, path(5), &check(&ours, &[ATTR_ICE_CONTROLLING])).unwrap();
         assert_eq!(mapped(&checked.response, &ours.password), path(5).remote);
-        assert!(checked.moved && !agent.is_nominated());
+        assert!(!checked.renewed && !agent.is_nominated());
         assert_eq!(agent.path(), Some(path(5)));
     }
 
@@ -265,10 +266,10 @@ mod tests {
         let (now, ours) = (Instant::now(), credentials(1));
         let mut agent = IceLite::new(now, ours.clone());
         agent.handle(now, path(5), &check(&ours, &[])).unwrap();
-        assert!(!agent.handle(now, path(6), &check(&ours, &[])).unwrap().moved);
-        assert!(agent.handle(now, path(7), &check(&ours, &[ATTR_USE_CANDIDATE])).unwrap().moved);
-        assert!(!agent.handle(now, path(5), &check(&ours, &[])).unwrap().moved);
-        assert_eq!(agent.path(), Some(path(7)));
+        for (port, flags, then) in [(6, &[][..], 5), (7, &[ATTR_USE_CANDIDATE], 7), (5, &[], 7)] {
+            assert!(!agent.handle(now, path(port), &check(&ours, flags)).unwrap().renewed);
+            assert_eq!(agent.path(), Some(path(then)));
+        }
     }
 
     #[test]
@@ -311,9 +312,9 @@ mod tests {
         let mut agent = IceLite::new(now, old.clone());
         agent.handle(now, path(5), &check(&old, &[ATTR_USE_CANDIDATE])).unwrap();
         agent.restart(new.clone());
-        agent.handle(now, path(5), &check(&old, &[ATTR_USE_CANDIDATE])).unwrap();
+        assert!(!agent.handle(now, path(5), &check(&old, &[ATTR_USE_CANDIDATE])).unwrap().renewed);
         assert_eq!((agent.path(), agent.ufrags().count()), (Some(path(5)), 2));
-        assert!(agent.handle(now, path(8), &check(&new, &[ATTR_USE_CANDIDATE])).unwrap().moved);
+        assert!(agent.handle(now, path(8), &check(&new, &[ATTR_USE_CANDIDATE])).unwrap().renewed);
         assert_eq!((agent.path(), agent.ufrags().count()), (Some(path(8)), 1));
         assert_eq!(agent.handle(now, path(5), &check(&old, &[])).unwrap_err(), CheckError::Unauthentic);
     }

@@ -34,10 +34,11 @@ impl Engine {
         let named = || local_ufrag(datagram).and_then(|ufrag| self.demux.by_ufrag(&ufrag));
         let key = named().ok_or(DropReason::Check)?;
         let transport = self.transports.get_mut(key).ok_or(DropReason::Check)?;
-        transport.connection.handle_stun(now, path, datagram).map_err(|_| DropReason::Check)?;
+        let renewed = transport.connection.handle_stun(now, path, datagram).map_err(|_| DropReason::Check)?;
         self.demux.add_path(path, key);
-        let ufrags: Vec<_> = transport.connection.ice().ufrags().collect();
-        self.demux.keep_ufrags(key, &ufrags);
+        if renewed {
+            self.demux.name(key, transport.connection.ice().ufrags());
+        }
         self.touched.insert(key);
         self.take_connection_events(now, key);
         Ok(())

@@ -92,9 +92,8 @@ impl Engine {
         let (publish, connection) = transport.publish_mut().ok_or(NegotiateError::NoTransport)?;
         let restart = publish.remote.replace(offer.ice.clone()).is_some_and(|before| before != offer.ice);
         if restart {
-            let ufrag = credentials.ufrag.clone();
             connection.restart_ice(credentials);
-            self.demux.add_ufrag(ufrag, key);
+            self.demux.name(key, connection.ice().ufrags());
         }
         publish.fingerprints = Some(offer.fingerprints.clone());
         // We are passive whenever the offer lets us: as DTLS server we choose the SRTP profile (RFC 5764 §4.1.1).

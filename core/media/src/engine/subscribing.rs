@@ -121,11 +121,10 @@ impl Engine {
     pub fn restart_ice(&mut self, transport: TransportId, cause: u64) {
         let key = Key::from_u64(transport.0);
         let credentials = self.credentials();
-        let ufrag = credentials.ufrag.clone();
         if let Some((subscribe, connection)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) {
             connection.restart_ice(credentials);
             subscribe.change(cause);
-            self.demux.add_ufrag(ufrag, key);
+            self.demux.name(key, connection.ice().ufrags());
             self.touched.insert(key);
         }
     }
