@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
     numbers: BTreeMap<u64, Ask>,
+    /// Nothing is due earlier. It is asked for with every packet: what came meanwhile may leave it too early.
+    next: Option<Instant>,
+    /// What was given up at once, to be told.
+    lost: Vec<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +24,8 @@ struct Ask {
 pub(crate) struct Due {
     /// Ask for these, ascending.
     pub(crate) ask: Vec<u16>,
-    /// These will not come any more.
-    pub(crate) lost: Vec<u64>,
+    /// From these to those will not come any more.
+    pub(crate) lost: Vec<(u64, u64)>,
 }
 
 impl Missing {
@@ -32,11 +36,14 @@ impl Missing {
         let Some(highest) = highest.filter(|highest| number > highest + 1) else { return false };
         let gap = highest + 1..number;
         if gap.end - gap.start > MAX_GAP || self.numbers.len() > MAX_MISSING {
-            self.numbers.clear();
+            self.give_up(gap.start, gap.end - 1);
+            self.next = Some(now);
             return true;
         }
         // Packets overtake each other by a little: what is only late need not be asked for.
-        self.numbers.extend(gap.map(|number| (number, Ask { due: now + REORDER, tries: 0 })));
+        let due = now + REORDER;
+        self.numbers.extend(gap.map(|number| (number, Ask { due, tries: 0 })));
+        self.next = self.next.into_iter().chain([due]).min();
         false
     }
 
@@ -46,18 +53,22 @@ impl Missing {
 
     /// When something is due.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.numbers.values().map(|ask| ask.due).min()
+        self.next.filter(|_| !self.numbers.is_empty() || !self.lost.is_empty())
     }
 
     /// Takes what is due.
     pub(crate) fn poll(&mut self, now: Instant) -> Due {
         let mut due = Due::default();
+        if self.next_timeout().is_none_or(|next| next > now) {
+            return due;
+        }
+        due.lost = std::mem::take(&mut self.lost);
         self.numbers.retain(|number, ask| {
             if ask.due > now {
                 return true;
             }
             if ask.tries >= MAX_TRIES {
-                due.lost.push(*number);
+                extend(&mut due.lost, *number, *number);
                 return false;
             }
             due.ask.push(*number as u16);
@@ -65,7 +76,27 @@ impl Missing {
             ask.due = now + AGAIN;
             true
         });
+        self.next = self.numbers.values().map(|ask| ask.due).min();
         due
+    }
+
+    /// All that is missing, and these: a key frame makes up for them. What nobody asks about in time is not told.
+    fn give_up(&mut self, first: u64, last: u64) {
+        let missing = std::mem::take(&mut self.numbers);
+        let all = missing.into_keys().map(|number| (number, number)).chain([(first, last)]);
+        for (first, last) in all {
+            if self.lost.len() < MAX_MISSING {
+                extend(&mut self.lost, first, last);
+            }
+        }
+    }
+}
+
+/// Adds ascending numbers to what was lost.
+fn extend(lost: &mut Vec<(u64, u64)>, first: u64, last: u64) {
+    match lost.last_mut() {
+        Some((_, end)) if *end + 1 == first => *end = last,
+        _ => lost.push((first, last)),
     }
 }
 
@@ -95,16 +126,36 @@ mod tests {
             assert_eq!(missing.poll(now).ask, [12]);
         }
         now += AGAIN;
-        assert_eq!(missing.poll(now), Due { ask: vec![], lost: vec![12] });
+        assert_eq!(missing.poll(now), Due { ask: vec![], lost: vec![(12, 12)] });
         assert_eq!(missing.next_timeout(), None);
     }
 
     #[test]
-    fn a_hole_too_large_to_ask_for_wants_a_key_frame() {
+    fn a_hole_too_large_to_ask_for_wants_a_key_frame_and_all_that_is_missing_is_lost() {
         let now = Instant::now();
         let mut missing = Missing::default();
         missing.note(now, 10, None);
-        assert!(missing.note(now, 1000, Some(10)));
+        missing.note(now, 13, Some(10));
+        assert!(missing.note(now, 1000, Some(13)));
+        assert_eq!(missing.next_timeout(), Some(now), "to be told at once");
+        assert_eq!(missing.poll(now), Due { ask: vec![], lost: vec![(11, 12), (14, 999)] });
+        assert_eq!((missing.next_timeout(), missing.poll(now + AGAIN)), (None, Due::default()));
+    }
+
+    #[test]
+    fn nothing_is_due_before_it_is_said_to_be() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        missing.note(start, 10, None);
+        missing.note(start, 12, Some(10));
+        let later = start + REORDER / 2;
+        missing.note(later, 14, Some(12));
+        assert_eq!(missing.next_timeout(), Some(start + REORDER));
+        missing.note(later, 11, Some(14));
+        assert_eq!(missing.poll(start + REORDER), Due::default(), "what was due has come");
+        assert_eq!(missing.next_timeout(), Some(later + REORDER));
+        assert_eq!(missing.poll(later + REORDER).ask, [13]);
+        missing.note(later, 13, Some(14));
         assert_eq!(missing.next_timeout(), None);
     }
 }

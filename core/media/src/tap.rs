@@ -95,11 +95,11 @@ impl Tap {
     }
 
     /// Says what will not come any more.
-    pub(crate) fn take_losses(&self, out: &mut TapBuffer, origin: Origin, lost: &[u64]) {
+    pub(crate) fn take_losses(&self, out: &mut TapBuffer, origin: Origin, lost: &[(u64, u64)]) {
         let Some((_, ssrc)) = self.current.filter(|(current, _)| *current == origin) else { return };
-        for number in lost {
+        for (from, to) in lost {
             if out.has_room() {
-                self.gap(out, ssrc, *number, *number, GapReason::Loss);
+                self.gap(out, ssrc, *from, *to, GapReason::Loss);
             }
         }
     }

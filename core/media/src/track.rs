@@ -121,7 +121,7 @@ impl Track {
         if let Some(reason) = refused {
             // It has its number: it came, and would be refused again.
             if encoding.pass_over(onward.now, number, reading) {
-                self.record_losses(onward.recorder, index, &[number]);
+                self.record_losses(onward.recorder, index, &[(number, number)]);
             }
             return onward.counters.drop(reason);
         }
@@ -379,7 +379,7 @@ impl Track {
     }
 
     /// The packets that the recorder need not wait for.
-    pub(crate) fn record_losses(&self, out: &mut TapBuffer, index: usize, lost: &[u64]) {
+    pub(crate) fn record_losses(&self, out: &mut TapBuffer, index: usize, lost: &[(u64, u64)]) {
         if let (Some(tap), Some(encoding)) = (&self.tap, self.encodings.get(index)) {
             tap.take_losses(out, encoding.origin(), lost);
         }
