@@ -26,9 +26,9 @@ impl Engine {
         false
     }
 
-    /// Whether so much was taken in that it should be handed on before there is more.
+    /// Whether so much was taken in, or is to be sent for what was, that it should be handed on and sent before there is more.
     pub fn is_full(&self) -> bool {
-        self.waiting_bytes >= MAX_WAITING
+        self.waiting_bytes >= MAX_WAITING || self.egress.is_full()
     }
 
     /// Something came of a track.

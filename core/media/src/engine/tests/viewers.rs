@@ -62,3 +62,21 @@ fn an_encoding_stays_while_its_rate_is_a_little_above_what_a_viewer_may_get() {
     assert!(!gets_high(&mut world, 1100), "nor is it gone over to");
     assert!(gets_high(&mut world, 1000));
 }
+
+#[test]
+fn the_engine_is_full_when_what_is_to_be_sent_should_be() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    world.viewer("camera", Limits::default());
+    world.send(publisher, &Picture::new(9, 1).key().bytes());
+    let (path, info) = (world.clients[publisher].path, SenderInfo { ssrc: 9, ntp: 1, rtp: 1, packets: 1, octets: 1 });
+    let plain = written(|out| write::sender_report(out, info, "x"));
+    let reports = (0..4000).take_while(|_| {
+        let mut sealed = world.clients[publisher].peer.seal_rtcp(&plain);
+        world.engine.handle_datagram(world.now, path, &mut sealed);
+        !world.engine.is_full()
+    });
+    assert!(reports.count() < 4000, "each of them is handed on at once");
+    world.pump();
+    assert!(!world.engine.is_full());
+}
