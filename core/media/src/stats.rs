@@ -56,6 +56,8 @@ reasons! {
     AwaitingKeyFrame = "awaiting-key-frame",
     /// A viewer gets another encoding or a lower layer.
     Layer = "layer",
+    /// A viewer's m-lines or payload types are used up: a track is not offered to it.
+    NoLine = "no-line",
     /// A viewer paused it, or may not have it now.
     Paused = "paused",
     /// A viewer's connection is not up.

@@ -114,18 +114,21 @@ impl Subscribe {
 
     /// Takes a line for a track. None when payload types or lines are used up.
     pub(crate) fn add(&mut self, new: NewLine) -> Option<()> {
+        // A stopped line may be taken for another kind of media, too (RFC 8829 §5.2.2).
+        let stopped = self.lines.iter().position(|line| matches!(line.use_, Use::Stopped));
+        let stopped = stopped.filter(|_| !matches!(self.state, Negotiation::Offered { .. }));
+        if stopped.is_none() && self.lines.len() >= MAX_SECTIONS {
+            return None;
+        }
         let codec = self.type_for(&new.codec)?;
         let rtx = codec.rtx.map(|_| new.rtx_ssrc);
         self.sources.insert(new.ssrc, new.track);
         let used = Used { track: new.track, id: new.id, stream: new.stream, cause: new.cause, ssrc: new.ssrc, rtx };
         let line = Line { mid: self.next_mid.to_string(), kind: codec.codec.kind(), codec, use_: Use::Track(used) };
         self.next_mid += 1;
-        // A stopped line may be taken for another kind of media, too (RFC 8829 §5.2.2).
-        let stopped = self.lines.iter().position(|line| matches!(line.use_, Use::Stopped));
-        match stopped.filter(|_| !matches!(self.state, Negotiation::Offered { .. })) {
+        match stopped {
             Some(stopped) => self.lines[stopped] = line,
-            None if self.lines.len() < MAX_SECTIONS => self.lines.push(line),
-            None => return None,
+            None => self.lines.push(line),
         }
         self.change(new.cause);
         Some(())

@@ -9,6 +9,7 @@ use super::{Engine, RouterEvent, transport_id};
 use crate::arena::Key;
 use crate::ids::TransportId;
 use crate::negotiate::NegotiateError;
+use crate::stats::DropReason;
 use crate::subscribe::{NewLine, local};
 use crate::subscription::Subscription as Viewer;
 use crate::transport::{OfferToMake, Transport};
@@ -49,10 +50,11 @@ impl Engine {
         }
         let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
         let new = NewLine { track: track_key, id: wanted.track, stream, cause, codec, ssrc, rtx_ssrc };
-        if subscribe.add(new).is_some() {
-            let clock_rate = track.codec.codec.clock_rate();
-            track.subscriptions.push(Viewer::new(now, key, wanted.stream, ssrc, random, clock_rate, wanted.limits));
+        if subscribe.add(new).is_none() {
+            return self.counters.drop(DropReason::NoLine);
         }
+        let clock_rate = track.codec.codec.clock_rate();
+        track.subscriptions.push(Viewer::new(now, key, wanted.stream, ssrc, random, clock_rate, wanted.limits));
     }
 
     /// Sends a track to a viewer no more: no packet of it follows.

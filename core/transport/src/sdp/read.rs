@@ -237,6 +237,8 @@ fn codecs(media: &MediaDescription, kind: MediaKind) -> Vec<CodecLine> {
             feedback: feedback(media, payload_type),
         })
     });
+    // Viewers are told the parameters as they stand here, and have payload types for a few dozen kinds of them only.
+    let known = known.filter(|line| line.fmtp.len() <= MAX_FMTP && !line.fmtp.contains(char::is_control));
     known.filter(|line| line.is_forwardable()).take(MAX_CODECS).collect()
 }
 
@@ -329,6 +331,8 @@ const MIXES: &str = "extmap-allow-mixed";
 const MAX_FINGERPRINTS: usize = 8;
 const MAX_CODECS: usize = 64;
 const MAX_SOURCES: usize = 8;
+/// H.264 parameter sets are the longest that are met with.
+const MAX_FMTP: usize = 512;
 const MAX_MID: usize = 32;
 const MAX_RID: usize = 16;
 const MAX_CANDIDATE_FIELDS: usize = 64;

@@ -184,6 +184,18 @@ fn short_and_long_extensions_are_not_said_to_mix_to_a_peer_that_did_not_say_so()
 }
 
 #[test]
+fn codecs_with_parameters_that_nobody_needs_are_left_out() {
+    let with = |parameters: &str| {
+        let text =
+            offer().replace("a=rtpmap:97 rtx/90000", &format!("a=fmtp:96 {parameters}\r\na=rtpmap:97 rtx/90000"));
+        read_offer(&text).unwrap().sections[1].codec().unwrap().codec
+    };
+    assert_eq!(with("max-fr=30"), Codec::Vp8);
+    assert_eq!(with(&format!("x={}", "y".repeat(600))), Codec::H264);
+    assert_eq!(with("max-fr=30\u{7}"), Codec::H264);
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let without = |part: &str| {
         offer().lines().filter(|line| !line.starts_with(part)).map(|line| format!("{line}\r\n")).collect::<String>()

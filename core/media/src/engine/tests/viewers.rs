@@ -80,3 +80,30 @@ fn the_engine_is_full_when_what_is_to_be_sent_should_be() {
     world.pump();
     assert!(!world.engine.is_full());
 }
+
+#[test]
+fn tracks_for_which_no_payload_type_is_left_are_not_sent_and_counted() {
+    let mut world = World::new();
+    let transport = world.engine.create_publish_transport(world.now, world.router).unwrap();
+    let publisher = world.add_client(transport);
+    let names: Vec<_> = (0..40).map(|number| format!("camera-{number}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut number = 0;
+    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &names, &[]);
+    let lines = offer.lines().map(|line| {
+        number += usize::from(line.starts_with("a=rtpmap:96"));
+        if line == "a=fmtp:97 apt=96" {
+            format!("{line}\r\na=fmtp:96 max-fr={number}\r\n")
+        } else {
+            format!("{line}\r\n")
+        }
+    });
+    let offer: String = lines.collect();
+    world.engine.accept_offer(world.now, transport, &offer, &admitted(&names)).unwrap();
+    let viewer = world.engine.create_subscribe_transport(world.now, world.router).unwrap();
+    for name in names {
+        let wanted = Subscription { track: track(name), stream: "1".into(), cause: 1, limits: Limits::default() };
+        world.engine.subscribe(world.now, viewer, wanted);
+    }
+    assert_eq!((world.engine.counters().subscriptions, world.dropped(DropReason::NoLine)), (30, 10));
+}
