@@ -65,6 +65,15 @@ impl RateControl {
         }
     }
 
+    /// A queue showed that this is the most that can be sent.
+    pub(super) fn lower(&mut self, now: Micros, rate: f64) {
+        if rate < self.rate {
+            self.rate = rate.max(MIN);
+            self.capacity = Capacity::default();
+            (self.state, self.changed) = (State::Hold, Some(now));
+        }
+    }
+
     /// Nothing is heard of the receiver: less is sent until there is.
     pub(super) fn back_off(&mut self) {
         self.rate = (self.rate * SILENCE).max(MIN);

@@ -137,8 +137,8 @@ impl Span {
     }
 }
 
-/// `min_probe_duration` is 15 ms; twice that tells more on links that jitter. In s.
-const DURATION: f64 = 0.030;
+/// In s. libwebrtc's `min_probe_duration` is 15 ms, which a jitter of as much makes worthless.
+const DURATION: f64 = 0.045;
 /// `min_probe_packets_sent`.
 const MIN_PACKETS: u32 = 5;
 /// A probe's packets are large ones.

@@ -251,7 +251,9 @@ impl Estimator {
             self.rtt = Some(self.rtt.map_or(sample, |rtt| (7 * rtt + sample) / 8));
         }
         let rtt = self.rtt_or_guess();
-        self.queue.update(now, rtt);
+        if self.queue.update(now, rtt) {
+            self.rate.lower(now, self.queue.limit().unwrap_or(MAX));
+        }
         self.loss.add(now, tally.expected, tally.lost);
         if tally.is_measured {
             self.follow_delay(now, rtt);

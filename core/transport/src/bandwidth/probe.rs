@@ -175,7 +175,7 @@ const LONG_INTERVAL: Micros = 10_000_000;
 const LATER: Micros = 500_000;
 /// `kMaxWaitingTimeForProbingResult`.
 const MAX_WAIT: Micros = 1_000_000;
-/// What 30 ms at twice the rate leave behind drains in that time, and the trend forgets it.
+/// What a probe leaves behind drains in that time, and the trend forgets it.
 const DRAINS: Micros = 400_000;
 const DISPROVED_WITHIN: Micros = 2_500_000;
 const WRONG: f64 = 0.75;

@@ -29,6 +29,8 @@ struct Drain {
     /// How long the queue was, and until when that must have changed.
     length: Micros,
     until: Micros,
+    /// How often it had not.
+    tries: u32,
 }
 
 impl Queue {
@@ -45,24 +47,30 @@ impl Queue {
         self.busy.add(waited, arrival, bytes);
     }
 
-    /// A feedback packet is read to its end.
-    pub(super) fn update(&mut self, now: Micros, rtt: Micros) {
-        let Some(delay) = self.batch.take() else { return };
+    /// A feedback packet is read to its end; true: what is sent is too much even to drain the queue, and the limit went down.
+    pub(super) fn update(&mut self, now: Micros, rtt: Micros) -> bool {
+        let Some(delay) = self.batch.take() else { return false };
         if now - self.since >= SPAN {
             (self.least[1], self.least[0], self.since) = (self.least[0], None, now);
         }
         self.least[0] = Some(self.least[0].map_or(delay, |least| least.min(delay)));
         self.standing = delay - self.base().unwrap_or(delay);
-        let Some(drain) = &mut self.drain else { return };
+        let Some(drain) = &mut self.drain else { return false };
         if self.standing < DRAINED {
             self.drain = None;
         } else if self.standing < drain.length * 3 / 4 || self.standing > drain.length {
             (drain.length, drain.until) = (self.standing, now + patience(self.standing, rtt));
+        } else if now >= drain.until && drain.tries < TRIES {
+            // Others fill it, too, or the link got even less.
+            drain.capacity *= MOST_SHARE;
+            (drain.tries, drain.until) = (drain.tries + 1, now + patience(self.standing, rtt));
+            return true;
         } else if now >= drain.until {
-            // It does not get shorter, however little is sent: the way itself is longer now, or others fill the queue.
+            // It does not get shorter, however little is sent: the way itself is longer now.
             self.least = [Some(delay), None];
             self.drain = None;
         }
+        false
     }
 
     /// A queue was found to grow, on a link that carries this much.
@@ -70,7 +78,7 @@ impl Queue {
         if !self.is_long() {
             return;
         }
-        let fresh = Drain { capacity, length: self.standing, until: now + patience(self.standing, rtt) };
+        let fresh = Drain { capacity, length: self.standing, until: now + patience(self.standing, rtt), tries: 0 };
         let drain = self.drain.get_or_insert(fresh);
         drain.capacity = drain.capacity.min(capacity);
     }
@@ -108,7 +116,7 @@ impl Queue {
 
 /// How long a queue may take to lose a quarter: what is sent meanwhile arrives behind it.
 fn patience(length: Micros, rtt: Micros) -> Micros {
-    length + rtt + 1_000_000
+    length + rtt + 300_000
 }
 
 /// Clocks drift apart by less than 2 ms in this.
@@ -117,6 +125,8 @@ const THERE: Micros = 8_000;
 /// Shorter queues drain at 85 %, within half a second.
 const LONG: Micros = 80_000;
 const DRAINED: Micros = 30_000;
+/// Down to two fifths of what the link seemed to carry.
+const TRIES: u32 = 4;
 const DRAIN_WITHIN: f64 = 1_500_000.0;
 const LEAST_SHARE: f64 = 0.1;
 const MOST_SHARE: f64 = 0.85;
@@ -153,9 +163,11 @@ mod tests {
         update(&mut queue, 1_100_000, 650_000);
         queue.overused(1_100_000, 100_000, 1e6);
         assert!(queue.is_draining());
-        (12..35).for_each(|tick| update(&mut queue, tick * 100_000, 650_000));
+        (12..30).for_each(|tick| update(&mut queue, tick * 100_000, 650_000));
+        assert!(queue.limit().is_some_and(|limit| limit < 600_000.0), "{:?}", queue.limit());
+        (30..70).for_each(|tick| update(&mut queue, tick * 100_000, 650_000));
         assert_eq!(queue.limit(), None);
-        queue.overused(3_500_000, 100_000, 1e6);
+        queue.overused(7_000_000, 100_000, 1e6);
         assert_eq!(queue.limit(), None, "it is the least delay now");
     }
 }

@@ -110,6 +110,23 @@ fn jitter_is_not_taken_for_a_queue() {
 }
 
 #[test]
+fn another_flow_gets_its_share_and_what_it_leaves_is_taken_back() {
+    for delay in DELAYS {
+        let mut call = Call::new(over(delay), Source::Fill, 7);
+        call.run(15);
+        call.others = 2.5e6;
+        call.run(10);
+        let beside = call.run(20);
+        let (used, queue) = (mean(beside, |sample| sample.carried), mean_queue(beside));
+        assert!((1.7e6..=2.5e6).contains(&used) && queue < 60.0, "delay {delay}: {used} beside it, {queue:.0} ms");
+        call.others = 0.0;
+        call.run(15);
+        let used = utilisation(call.run(10));
+        assert!(used >= 0.85, "delay {delay}: {used:.2} used after it");
+    }
+}
+
+#[test]
 fn a_link_without_a_buffer_is_not_overrun() {
     for delay in DELAYS {
         let mut call = Call::new(Way { rate: 1e6, queue: 12_000, ..over(delay) }, LAYERS, 8);
