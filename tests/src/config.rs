@@ -1,6 +1,7 @@
 //! The configuration of a node under test.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 use crate::programs::plugin;
 
@@ -21,22 +22,23 @@ pub struct Setup {
     pub room_spread: Option<usize>,
     /// Whether pages get guest tokens.
     pub guests: bool,
-    /// The port that media is received on, and the port that clients are told: what a relay between them needs.
-    pub media_ports: Option<(u16, u16)>,
+    /// A UDP port of 127.0.0.1 that the test holds, which clients are told. The node receives media on the same port of
+    /// [`BESIDE`]: nobody else is given that as long as the test has its own.
+    pub media_port: Option<u16>,
 }
 
 impl Setup {
     /// The whole file. The node listens on free ports of loopback only.
     pub(crate) fn text(&self) -> String {
-        let (port, announced) = match self.media_ports {
-            Some((port, told)) => (port, format!("127.0.0.1:{told}")),
-            None => (0, "127.0.0.1".to_owned()),
+        let (bind, port, announced) = match self.media_port {
+            Some(port) => (BESIDE, port, format!("127.0.0.1:{port}")),
+            None => (Ipv4Addr::LOCALHOST, 0, "127.0.0.1".to_owned()),
         };
         let spread = |most| format!("workers = 2\nroom_spread = {most}");
         let workers = self.room_spread.map_or("workers = 1".to_owned(), spread);
         let mut text = format!(
             "[http]\nport = 0\n\
-             [media]\n{workers}\nport = {port}\nbind = [\"127.0.0.1\"]\nannounce = [\"{announced}\"]\n\
+             [media]\n{workers}\nport = {port}\nbind = [\"{bind}\"]\nannounce = [\"{announced}\"]\n\
              [auth]\nsecret = {{ file = \"{SECRET_FILE}\" }}\n\
              [rooms]\n{}\n\
              [policy]\nchain_deadline = \"2s\"\n\
@@ -66,6 +68,8 @@ impl Setup {
     }
 }
 
+/// Where a node receives media when a test has the same port of 127.0.0.1: another address of loopback.
+pub const BESIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// The file of the shared secret, beside the configuration.
 pub(crate) const SECRET_FILE: &str = "secret";
 /// The shared secret of all nodes under test.

@@ -24,7 +24,7 @@ use std::time::Duration;
 pub use archive::{Archive, MediaFile, Stream};
 pub use browser::Browser;
 pub use client::Client;
-pub use config::Setup;
+pub use config::{BESIDE, Setup};
 pub use http::Answer;
 pub use load::Load;
 pub use lossy::LossyNetwork;

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
+use crate::config::BESIDE;
+
 /// A relay on a port of its own. Dropping it ends it.
 #[derive(Debug)]
 pub struct LossyNetwork {
     port: u16,
-    node_port: u16,
     lost: Arc<AtomicU64>,
     _relay: JoinSet<()>,
 }
@@ -26,24 +27,16 @@ impl LossyNetwork {
     pub async fn begin(one_in: u64) -> Self {
         let outside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
         let port = outside.local_addr().expect("it is bound").port();
-        // Free now, and for the node in a moment.
-        let reserved = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
-        let node_port = reserved.local_addr().expect("it is bound").port();
         let lost = Arc::new(AtomicU64::new(0));
         let loss = Loss { one_in, state: SEED, lost: Arc::clone(&lost) };
         let mut relay = JoinSet::new();
-        relay.spawn(relay_all(Arc::new(outside), SocketAddr::from((Ipv4Addr::LOCALHOST, node_port)), loss));
-        Self { port, node_port, lost, _relay: relay }
+        relay.spawn(relay_all(Arc::new(outside), SocketAddr::from((BESIDE, port)), loss));
+        Self { port, lost, _relay: relay }
     }
 
-    /// The port that clients are to be told.
+    /// The port that clients are to be told; what is sent there goes to the node's on [`BESIDE`].
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    /// The port that the node is to bind.
-    pub fn node_port(&self) -> u16 {
-        self.node_port
     }
 
     /// Datagrams that were lost so far.

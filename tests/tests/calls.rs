@@ -278,8 +278,7 @@ async fn a_publisher_finds_by_itself_that_it_may_send_more() {
 #[tokio::test]
 async fn lost_packets_are_sent_again_on_both_ways() {
     let network = LossyNetwork::begin(30).await;
-    let ports = Some((network.node_port(), network.port()));
-    let call = Call::begin(Setup { media_ports: ports, ..Setup::default() }).await;
+    let call = Call::begin(Setup { media_port: Some(network.port()), ..Setup::default() }).await;
     call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
     call.right.enter("bob", &call.node, &Token::of(2, "Bob"), "board", "{}").await;
     // Small enough that the encoder can send all 15 frames of a second: with loss, the browser stays near 500 kbit/s.

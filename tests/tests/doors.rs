@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use lockgate_tests::{Client, Node, Setup, Token, until};
+use lockgate_tests::{BESIDE, Client, Node, Setup, Token, until};
 use serde_json::{Value, json};
 
 /// A member of room `board` on a plain node.
@@ -319,10 +319,9 @@ async fn recording_needs_leave_and_a_recorder() {
 
 #[tokio::test]
 async fn datagrams_that_are_nobodys_are_counted_and_change_nothing() {
-    let free = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
-    let port = free.local_addr().expect("it is bound").port();
-    drop(free);
-    let node = Node::start(Setup { media_ports: Some((port, port)), ..Setup::default() }).await;
+    let held = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+    let port = held.local_addr().expect("it is bound").port();
+    let node = Node::start(Setup { media_port: Some(port), ..Setup::default() }).await;
     let mut client = member(&node).await;
     let stranger = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
     // A check for nobody (RFC 8489 §5), and the first bytes of STUN, DTLS, RTP, RTCP and of nothing (RFC 7983 §7).
@@ -341,7 +340,7 @@ async fn datagrams_that_are_nobodys_are_counted_and_change_nothing() {
     for (datagram, reason) in datagrams {
         let counter = format!("lockgate_dropped_total{{reason=\"{reason}\"}}");
         let before = node.metric(&counter).await;
-        stranger.send_to(datagram, ("127.0.0.1", port)).expect("loopback takes it");
+        stranger.send_to(datagram, (BESIDE, port)).expect("loopback takes it");
         until(&format!("{datagram:x?} to be counted"), async || (node.metric(&counter).await > before).then_some(()))
             .await;
     }

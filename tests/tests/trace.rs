@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use lockgate_tests::{Browser, Node, Setup, Token};
+use lockgate_tests::{BESIDE, Browser, Node, Setup, Token};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
 
 /// One media packet as it passed: the system's receive time, its source and what is written down of it.
@@ -27,8 +27,8 @@ struct Passed {
 #[tokio::test]
 #[ignore = "makes a file that is checked in"]
 async fn a_browsers_packets_are_written_down() {
-    let (passed, media_ports) = relay();
-    let node = Node::start(Setup { media_ports: Some(media_ports), ..Setup::default() }).await;
+    let (passed, media_port) = relay();
+    let node = Node::start(Setup { media_port: Some(media_port), ..Setup::default() }).await;
     let browser = Browser::start().await;
     let page = browser.open(&node.url("/health")).await;
     page.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
@@ -94,25 +94,23 @@ fn written(packets: &[Passed], sent: &serde_json::Value) -> String {
 }
 
 /// A relay between one browser and the node, on threads of its own, so that nothing waits for the test. Returns what passes to
-/// the node, and the ports of the node and of the relay. It ends with the process.
-fn relay() -> (Receiver<Passed>, (u16, u16)) {
+/// the node, and the port of both. It ends with the process.
+fn relay() -> (Receiver<Passed>, u16) {
     let outside = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     let inside = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    // Free now, and for the node in a moment.
-    let node = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let ports = (node.port(), outside.local_addr().unwrap().port());
+    let port = outside.local_addr().unwrap().port();
     setsockopt(&outside, sockopt::ReceiveTimestampns, &true).unwrap();
     let (sender, passed) = channel();
     let (browser, found) = channel();
     let (near, far) = (Arc::clone(&outside), Arc::clone(&inside));
-    std::thread::spawn(move || to_node(&near, &far, node, &browser, &sender));
+    std::thread::spawn(move || to_node(&near, &far, SocketAddr::from((BESIDE, port)), &browser, &sender));
     std::thread::spawn(move || {
         let (mut datagram, browser) = (vec![0; MAX_DATAGRAM], found.recv().unwrap());
         while let Ok(length) = inside.recv(&mut datagram) {
             let _ = outside.send_to(&datagram[..length], browser);
         }
     });
-    (passed, ports)
+    (passed, port)
 }
 
 fn to_node(near: &UdpSocket, far: &UdpSocket, node: SocketAddr, browser: &Sender<SocketAddr>, passed: &Sender<Passed>) {
