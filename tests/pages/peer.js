@@ -1,20 +1,21 @@
 // A participant, written from docs/signalling.md alone and sharing no code with the web app: what works here works for
 // everybody who reads that page.
 //
-// A classic script: it defines `Peer` for the tests, which drive it from outside.
+// A classic script: it defines `Peer` for the tests, which drive it from outside and say how long anything may take
+// (`PATIENCE`, in milliseconds).
 
 "use strict";
 
 /** Looks again and again until `check` gives something true, and returns that. */
-async function until(what, check, patience = 20_000) {
-  const deadline = performance.now() + patience;
+async function until(what, check) {
+  const deadline = performance.now() + PATIENCE;
   let last;
   while (performance.now() < deadline) {
     last = await check();
     if (last) return last;
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
-  throw new Error(`waited ${patience} ms for ${what}`);
+  throw new Error(`waited ${PATIENCE} ms for ${what}`);
 }
 
 /** The browser's made-up camera and microphone. */
@@ -100,12 +101,12 @@ class Peer {
   }
 
   /** The first message that fits, of those that have come or will. */
-  hear(what, fits, patience = 20_000) {
+  hear(what, fits) {
     const known = this.heard.find(fits);
     if (known) return Promise.resolve(known);
     return new Promise((resolve, reject) => {
       const listener = (message) => fits(message) && done(() => resolve(message));
-      const timer = setTimeout(() => done(() => reject(new Error(`no ${what} among ${this.heard.map(({ type }) => type)}`))), patience);
+      const timer = setTimeout(() => done(() => reject(new Error(`no ${what} among ${this.heard.map(({ type }) => type)}`))), PATIENCE);
       const done = (settle) => {
         clearTimeout(timer);
         this.#listeners.delete(listener);

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use crate::within;
+use crate::{PATIENCE, within, within_time};
 
 /// A connection to the browser. Sessions of pages share it ("flat" mode).
 #[derive(Debug)]
@@ -49,7 +49,10 @@ impl DevTools {
             message["sessionId"] = session.into();
         }
         self.calls.send(Call { message, reply }).unwrap_or_else(|_| panic!("{method}: the browser is gone"));
-        let reply = within(method, replied).await.unwrap_or_else(|_| panic!("{method}: the browser is gone"));
+        // A page gives up first, and says what it saw.
+        let reply = within_time(2 * PATIENCE, method, replied)
+            .await
+            .unwrap_or_else(|_| panic!("{method}: the browser is gone"));
         assert!(reply.get("error").is_none(), "{method}: {}", reply["error"]);
         reply["result"].clone()
     }

@@ -40,9 +40,14 @@ pub use token::Token;
 /// # Panics
 /// When it has not come by then.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    within_time(PATIENCE, what, future).await
+}
+
+/// Waits for something that has a deadline of its own, and more to say when it passes.
+pub(crate) async fn within_time<T>(patience: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(patience, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {} s for {what}", PATIENCE.as_secs()),
+        Err(_) => panic!("waited {} s for {what}", patience.as_secs()),
     }
 }
 
@@ -62,7 +67,7 @@ pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> 
     within(what, holds).await
 }
 
-/// The longest that anything may take. A machine that builds something else at the same time is slow.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that anything may take, in pages too. A machine that builds something else at the same time is slow.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);

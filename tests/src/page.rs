@@ -11,7 +11,7 @@ use crate::devtools::DevTools;
 use crate::node::Node;
 use crate::programs::{screenshots, script};
 use crate::token::Token;
-use crate::within;
+use crate::{PATIENCE, within};
 
 /// One page. It stays open as long as the browser runs.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ impl Page {
             let call = json!({ "expression": script("peer.js") });
             let result = self.call("Runtime.evaluate", call).await;
             assert!(result.get("exceptionDetails").is_none(), "peer.js: {result}");
+            self.run(&format!("globalThis.PATIENCE = {}", PATIENCE.as_millis())).await;
         }
         let (url, token) = (format!("ws://{}/ws", node.address()), token.text());
         self.run(&format!("globalThis.{name} = await Peer.enter({url:?}, {token:?}, {room:?}, {options})")).await;

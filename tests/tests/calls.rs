@@ -265,7 +265,7 @@ async fn a_publisher_finds_by_itself_that_it_may_send_more() {
                      globalThis.seen = { bits, targetBitrate };
                      return bits > 2_000_000 && bits;
                  }
-             }, 25_000).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
+             }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
              const pairs = [...(await ann.sending.getStats()).values()].filter(({ type, nominated }) => type === 'candidate-pair' && nominated);
              return { bitrate, seconds: (performance.now() - begun) / 1000, estimate: pairs[0]?.availableOutgoingBitrate }",
         )
@@ -374,7 +374,7 @@ async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
                  const theirs = await free.inbound(high.trackId);
                  globalThis.seen = { theirs: theirs?.frameWidth, mine: mine?.frameWidth };
                  return theirs?.frameWidth === 1280 && theirs;
-             }, 25_000).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
+             }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
              const before = (await capped.inbound(low.trackId)).framesDecoded;
              const { framesDecoded, frameWidth } = await capped.decoded(low.trackId, before + 15);
              widths.add(frameWidth);

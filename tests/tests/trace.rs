@@ -51,7 +51,7 @@ async fn a_browsers_packets_are_written_down() {
                  before = now;
                  full = rate > 2300 ? full + 1 : 0;
                  return full >= 2 && now;
-             }, 60_000)",
+             })",
         )
         .await;
     let ssrc = sent["ssrc"].as_u64().expect("a source has a number") as u32;
