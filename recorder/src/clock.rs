@@ -10,7 +10,7 @@ use lockgate_model::carrier::{NodeTime, SenderReport};
 
 /// The clock of one publisher against the node's.
 #[derive(Debug, Default)]
-pub struct PublisherClock {
+pub(crate) struct PublisherClock {
     offset: Option<Offset>,
 }
 
@@ -28,7 +28,7 @@ struct Offset {
 
 /// The clock of one encoding.
 #[derive(Debug)]
-pub struct StreamClock {
+pub(crate) struct StreamClock {
     rate: f64,
     audio: bool,
     last: Option<i64>,
@@ -104,7 +104,7 @@ impl Offset {
 
 impl StreamClock {
     /// For an encoding with this RTP clock rate.
-    pub fn new(rate: u32, audio: bool) -> Self {
+    pub(crate) fn new(rate: u32, audio: bool) -> Self {
         Self {
             rate: f64::from(rate.max(1)),
             audio,
@@ -121,7 +121,7 @@ impl StreamClock {
     }
 
     /// A packet with this timestamp arrived: the quickest ones show how far the clocks are apart.
-    pub fn arrived(&mut self, timestamp: u32, arrival: NodeTime, publisher: &mut PublisherClock) {
+    pub(crate) fn arrived(&mut self, timestamp: u32, arrival: NodeTime, publisher: &mut PublisherClock) {
         let media = self.media(timestamp);
         let arrival = arrival.0 as f64;
         let base = arrival - media;
@@ -148,7 +148,7 @@ impl StreamClock {
     }
 
     /// A sender report came. The first one may move a picture, never sound.
-    pub fn reported(&mut self, report: SenderReport, publisher: &mut PublisherClock) {
+    pub(crate) fn reported(&mut self, report: SenderReport, publisher: &mut PublisherClock) {
         let media = self.media(report.rtp);
         let point = Point { media, sender: ntp_micros(report.ntp) + self.step };
         let before = self.map_media(media, publisher);
@@ -173,13 +173,13 @@ impl StreamClock {
     }
 
     /// Where a frame belongs; none before any packet arrived.
-    pub fn map(&mut self, timestamp: u32, publisher: &PublisherClock) -> Option<NodeTime> {
+    pub(crate) fn map(&mut self, timestamp: u32, publisher: &PublisherClock) -> Option<NodeTime> {
         let media = self.media(timestamp);
         self.map_media(media, publisher).map(|micros| NodeTime(micros.max(0.0).round() as u64))
     }
 
     /// The publisher's clock against nominal in parts per million, and the spread of its reports in µs.
-    pub fn fitness(&self) -> Option<(f64, f64)> {
+    pub(crate) fn fitness(&self) -> Option<(f64, f64)> {
         self.fit.map(|fit| ((1.0 / fit.slope - 1.0) * 1e6, fit.residual))
     }
 

@@ -11,7 +11,7 @@ use crate::packet::Packet;
 
 /// Packets of one encoding on their way from the wire to the assembler.
 #[derive(Debug)]
-pub struct Jitter {
+pub(crate) struct Jitter {
     next: Option<u64>,
     held: BTreeMap<u64, Packet>,
     /// Since when the packet `next` has been missing while later ones are here.
@@ -23,7 +23,7 @@ pub struct Jitter {
 
 /// What comes out, in order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Released {
+pub(crate) enum Released {
     /// The next packet.
     Packet(Packet),
     /// Packets that will not come.
@@ -37,17 +37,17 @@ pub enum Released {
 
 impl Jitter {
     /// Waits at most `hold` for a missing packet.
-    pub fn new(hold: Duration) -> Self {
+    pub(crate) fn new(hold: Duration) -> Self {
         Self { next: None, held: BTreeMap::new(), missing_since: None, gone: Vec::new(), hold }
     }
 
     /// The same, with the first packet known: nothing before it is expected.
-    pub fn starting_at(first: u64, hold: Duration) -> Self {
+    pub(crate) fn starting_at(first: u64, hold: Duration) -> Self {
         Self { next: Some(first.min(LAST)), ..Self::new(hold) }
     }
 
     /// Takes a packet. `false` if it is a duplicate or too late.
-    pub fn push(&mut self, packet: Packet) -> bool {
+    pub(crate) fn push(&mut self, packet: Packet) -> bool {
         let next = *self.next.get_or_insert(packet.seq.min(LAST));
         if packet.seq < next || packet.seq > LAST || self.held.contains_key(&packet.seq) {
             return false;
@@ -57,7 +57,7 @@ impl Jitter {
     }
 
     /// The node says that these will not come. The oldest such word is forgotten when there are too many: its hole then only takes longer.
-    pub fn give_up(&mut self, from: u64, to: u64, reason: GapReason) {
+    pub(crate) fn give_up(&mut self, from: u64, to: u64, reason: GapReason) {
         if self.gone.len() >= MAX_GONE {
             self.gone.remove(0);
         }
@@ -67,7 +67,7 @@ impl Jitter {
     }
 
     /// The next packet, or the end of the wait for one.
-    pub fn poll(&mut self, now: Instant) -> Option<Released> {
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Released> {
         let next = self.next?;
         if let Some(packet) = self.held.remove(&next) {
             self.advance(next + 1);
@@ -91,12 +91,12 @@ impl Jitter {
     }
 
     /// Ends every wait: what is missing now is lost.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.hold = Duration::ZERO;
     }
 
     /// The last packet that is done with: released or given up.
-    pub fn done(&self) -> Option<u64> {
+    pub(crate) fn done(&self) -> Option<u64> {
         self.next.and_then(|next| next.checked_sub(1))
     }
 

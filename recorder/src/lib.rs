@@ -4,15 +4,15 @@
 //! timeline and written to one file for each participant. Nothing is decoded. The protocol and the layout of an archive are
 //! described in `docs/recorder.md`.
 
-pub mod archive;
-pub mod assemble;
-pub mod clock;
+mod archive;
+mod assemble;
+mod clock;
 mod config;
 mod control;
-pub mod jitter;
-pub mod packet;
+mod jitter;
+mod packet;
 mod session;
-pub mod webm;
+mod webm;
 
 pub use config::{Config, Problem};
 pub use control::{Stop, run};

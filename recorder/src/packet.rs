@@ -5,26 +5,26 @@ use lockgate_model::carrier::NodeTime;
 
 /// One packet of a track.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
+pub(crate) struct Packet {
     /// Its sequence number, extended by the node.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// When it reached the node.
-    pub arrival: NodeTime,
+    pub(crate) arrival: NodeTime,
     /// The encoding.
-    pub ssrc: u32,
+    pub(crate) ssrc: u32,
     /// RTP timestamp.
-    pub timestamp: u32,
+    pub(crate) timestamp: u32,
     /// The marker bit: for video, the last packet of a picture.
-    pub marker: bool,
+    pub(crate) marker: bool,
     /// Payload type.
-    pub payload_type: u8,
+    pub(crate) payload_type: u8,
     /// What it carries, without padding; empty when it only pads.
-    pub payload: Bytes,
+    pub(crate) payload: Bytes,
 }
 
 impl Packet {
     /// Reads RFC 3550 §5.1; none if the bytes are no RTP packet or not the one that `seq` names.
-    pub fn parse(seq: u64, arrival: NodeTime, bytes: &Bytes) -> Option<Self> {
+    pub(crate) fn parse(seq: u64, arrival: NodeTime, bytes: &Bytes) -> Option<Self> {
         let head = bytes.first_chunk::<12>()?;
         if head[0] >> 6 != 2 || u16::from_be_bytes([head[2], head[3]]) != seq as u16 {
             return None;

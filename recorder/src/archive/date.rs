@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A time in microseconds since 1970 (UTC) as RFC 3339 with milliseconds, `2026-01-31T12:00:00.000Z`.
-pub fn rfc3339(micros: u64) -> String {
+pub(crate) fn rfc3339(micros: u64) -> String {
     let (days, rest) = (micros / DAY, micros % DAY / 1000);
     let (year, month, day) = civil(days);
     let (hour, minute, second, milli) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);

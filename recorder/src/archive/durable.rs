@@ -7,11 +7,11 @@ use std::thread::{self, JoinHandle};
 
 /// The way to that thread. It ends when all of these are gone and everything is on the disk.
 #[derive(Clone, Debug)]
-pub struct Durable(SyncSender<PathBuf>);
+pub(crate) struct Durable(SyncSender<PathBuf>);
 
 impl Durable {
     /// Starts the thread.
-    pub fn start() -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start() -> std::io::Result<(Self, JoinHandle<()>)> {
         let (sender, paths) = sync_channel(MAX_WAITING);
         let thread = thread::Builder::new().name("durable".into()).spawn(move || write_out(&paths))?;
         Ok((Self(sender), thread))

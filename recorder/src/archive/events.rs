@@ -10,7 +10,7 @@ use serde::Serialize;
 /// What happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// The session began, or went on after a break.
     Session {
         /// The node's life within the session, from 0.

@@ -16,7 +16,7 @@ use crate::webm::Finished;
 
 /// A session's folder.
 #[derive(Debug)]
-pub struct Archive {
+pub(crate) struct Archive {
     folder: PathBuf,
     manifest: Manifest,
     events: EventLog,
@@ -27,18 +27,18 @@ pub struct Archive {
 
 /// A file that was made and is empty.
 #[derive(Debug)]
-pub struct NewFile {
+pub(crate) struct NewFile {
     /// The file, open for writing and locked against being mended by others.
-    pub file: File,
+    pub(crate) file: File,
     /// Its name when it is complete.
-    pub name: String,
+    pub(crate) name: String,
     /// Which of its group's files it is.
-    pub part: u32,
+    pub(crate) part: u32,
 }
 
 impl Archive {
     /// Makes the folder, or opens it when the session goes on; files that were left open there are mended.
-    pub fn open(root: &Path, start: &StartSession, durable: Durable) -> io::Result<(Self, Vec<Swept>)> {
+    pub(crate) fn open(root: &Path, start: &StartSession, durable: Durable) -> io::Result<(Self, Vec<Swept>)> {
         let folder = root.join(folder_name(&start.room)).join(start.session.as_str());
         std::fs::create_dir_all(&folder)?;
         let swept = sweep_session(&folder)?;
@@ -52,12 +52,12 @@ impl Archive {
     }
 
     /// Notes what happened, at a time in microseconds on the session's timeline.
-    pub fn note(&mut self, at_us: i64, event: Event<'_>) {
+    pub(crate) fn note(&mut self, at_us: i64, event: Event<'_>) {
         self.events.note(at_us.div_euclid(1000), event);
     }
 
     /// Makes the next file of a group, under a name that no file there has.
-    pub fn create(&mut self, publisher: PublisherId, group: Group, extension: &str) -> io::Result<NewFile> {
+    pub(crate) fn create(&mut self, publisher: PublisherId, group: Group, extension: &str) -> io::Result<NewFile> {
         let entries = self.manifest.files.iter();
         let known = entries.filter(|file| file.publisher_id == publisher && file.group == group).map(|file| file.part);
         let first = known.max().unwrap_or(0).saturating_add(1);
@@ -83,14 +83,14 @@ impl Archive {
     }
 
     /// Enters a new file and says so.
-    pub fn opened(&mut self, entry: FileEntry, at_us: i64) {
+    pub(crate) fn opened(&mut self, entry: FileEntry, at_us: i64) {
         self.note(at_us, Event::Open { file: entry.path.trim_end_matches(OPEN) });
         self.manifest.files.push(entry);
         self.unsaved = true;
     }
 
     /// Takes a file's final name and enters what it became. `update` completes its entry.
-    pub fn closed(
+    pub(crate) fn closed(
         &mut self,
         name: &str,
         finished: Finished,
@@ -112,7 +112,7 @@ impl Archive {
     }
 
     /// Says how large an open file is by now.
-    pub fn grown(&mut self, name: &str, bytes: u64, duration_ms: u64) {
+    pub(crate) fn grown(&mut self, name: &str, bytes: u64, duration_ms: u64) {
         let open = open_name(name);
         if let Some(entry) = self.manifest.files.iter_mut().rev().find(|entry| entry.path == open) {
             (entry.bytes, entry.duration_ms) = (bytes, duration_ms);
@@ -120,30 +120,30 @@ impl Archive {
     }
 
     /// Ends the session.
-    pub fn end(&mut self, end: SessionEnd, reason: Option<&str>, at_us: i64) -> io::Result<()> {
+    pub(crate) fn end(&mut self, end: SessionEnd, reason: Option<&str>, at_us: i64) -> io::Result<()> {
         self.note(at_us, Event::End { state: end.as_str(), reason });
         (self.manifest.end, self.manifest.reason) = (Some(end), reason.map(str::to_owned));
         self.save()
     }
 
     /// Writes what has changed: when many files begin or end at once, that is one write and not one for each.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.unsaved { self.save() } else { self.events.flush() }
     }
 
     /// How much the disk can still take, in bytes.
-    pub fn free_bytes(&self) -> io::Result<u64> {
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
         let disk = statvfs(&self.folder)?;
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// What is known of the session.
-    pub fn manifest(&self) -> &Manifest {
+    pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
     /// Where it lies.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 

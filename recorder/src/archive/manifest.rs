@@ -13,33 +13,33 @@ use super::date::rfc3339;
 /// The content of `session.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// The version of this format, [`Manifest::SCHEMA`].
-    pub schema: u32,
+    pub(crate) schema: u32,
     /// The session.
-    pub session: RecordingId,
+    pub(crate) session: RecordingId,
     /// The room that is recorded.
-    pub room: RoomName,
+    pub(crate) room: RoomName,
     /// Time 0 of the session by the wall clock, RFC 3339.
-    pub started_at: String,
+    pub(crate) started_at: String,
     /// The same in microseconds since 1970 (UTC).
-    pub started_at_us: u64,
+    pub(crate) started_at_us: u64,
     /// How the session ended; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<SessionEnd>,
+    pub(crate) end: Option<SessionEnd>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Name and version of the program that wrote this.
-    pub software: String,
+    pub(crate) software: String,
     /// Its files in the order in which they were begun.
-    pub files: Vec<FileEntry>,
+    pub(crate) files: Vec<FileEntry>,
 }
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SessionEnd {
+pub(crate) enum SessionEnd {
     /// As it was asked to.
     Stopped,
     /// Node or recorder went away; it may go on.
@@ -50,7 +50,7 @@ pub enum SessionEnd {
 
 impl SessionEnd {
     /// The name in archives.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
             Self::Interrupted => "interrupted",
@@ -62,7 +62,7 @@ impl SessionEnd {
 /// What of a publisher goes into one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Group {
+pub(crate) enum Group {
     /// Camera and microphone.
     Camera,
     /// A shared screen's picture and sound.
@@ -71,12 +71,12 @@ pub enum Group {
 
 impl Group {
     /// The group of a source.
-    pub fn of(source: Source) -> Self {
+    pub(crate) fn of(source: Source) -> Self {
         if source.is_screen() { Self::Screen } else { Self::Camera }
     }
 
     /// The name in file names.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Camera => "camera",
             Self::Screen => "screen",
@@ -87,67 +87,67 @@ impl Group {
 /// A file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FileEntry {
+pub(crate) struct FileEntry {
     /// Its name in the folder; it ends in `.part` while the file grows.
-    pub path: String,
+    pub(crate) path: String,
     /// Whether it is complete.
-    pub state: FileState,
+    pub(crate) state: FileState,
     /// Whose media it holds.
-    pub publisher_id: PublisherId,
+    pub(crate) publisher_id: PublisherId,
     /// The person, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<UserId>,
+    pub(crate) user_id: Option<UserId>,
     /// Their name for people; may be empty.
     #[serde(default)]
-    pub username: String,
+    pub(crate) username: String,
     /// What of the publisher's it holds.
-    pub group: Group,
+    pub(crate) group: Group,
     /// Which of the group's files it is, from 1.
-    pub part: u32,
+    pub(crate) part: u32,
     /// Its time 0 on the session's timeline, in microseconds.
-    pub start_us: u64,
+    pub(crate) start_us: u64,
     /// Its length in milliseconds.
     #[serde(default)]
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
     /// Its size in bytes.
     #[serde(default)]
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Its tracks, in the order of their numbers in the file, from 1.
-    pub tracks: Vec<TrackEntry>,
+    pub(crate) tracks: Vec<TrackEntry>,
     /// Whether it was left open by a recorder that was killed, and mended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub mended: bool,
+    pub(crate) mended: bool,
 }
 
 /// A track of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TrackEntry {
+pub(crate) struct TrackEntry {
     /// What the node called it.
-    pub track: TrackNumber,
+    pub(crate) track: TrackNumber,
     /// Its name in the room.
-    pub track_id: TrackId,
+    pub(crate) track_id: TrackId,
     /// Audio or video.
-    pub kind: MediaKind,
+    pub(crate) kind: MediaKind,
     /// Where it comes from.
-    pub source: Source,
+    pub(crate) source: Source,
     /// How it is coded.
-    pub codec: Codec,
+    pub(crate) codec: Codec,
     /// Size of the first picture, in pixels; 0 for sound.
-    pub width: u32,
+    pub(crate) width: u32,
     /// Size of the first picture, in pixels; 0 for sound.
-    pub height: u32,
+    pub(crate) height: u32,
     /// Frames in the file, known when it is complete.
     #[serde(default)]
-    pub frames: u64,
+    pub(crate) frames: u64,
     /// Key frames among them.
     #[serde(default)]
-    pub keyframes: u64,
+    pub(crate) keyframes: u64,
 }
 
 impl Manifest {
     /// The version of this format.
-    pub const SCHEMA: u32 = 1;
+    pub(crate) const SCHEMA: u32 = 1;
 
     /// Of a session that begins.
     pub(super) fn new(start: &StartSession) -> Self {
@@ -165,7 +165,7 @@ impl Manifest {
     }
 
     /// Reads one; none if there is none or it cannot be understood.
-    pub fn load(path: &Path) -> Option<Self> {
+    pub(crate) fn load(path: &Path) -> Option<Self> {
         let manifest: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         (manifest.schema == Self::SCHEMA).then_some(manifest)
     }
@@ -181,7 +181,7 @@ impl Manifest {
     }
 
     /// Its files as the node is told of them.
-    pub fn recorded_files(&self) -> Vec<RecordedFile> {
+    pub(crate) fn recorded_files(&self) -> Vec<RecordedFile> {
         let files = self.files.iter().map(|file| RecordedFile {
             path: file.path.clone(),
             publisher_id: file.publisher_id,

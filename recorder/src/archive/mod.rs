@@ -10,12 +10,11 @@ mod folder;
 mod manifest;
 mod sweep;
 
-pub use date::rfc3339;
-pub use durable::Durable;
-pub use events::Event;
-pub use folder::{Archive, NewFile};
-pub use manifest::{FileEntry, Group, Manifest, SessionEnd, TrackEntry};
-pub use sweep::{Swept, sweep};
+pub(crate) use durable::Durable;
+pub(crate) use events::Event;
+pub(crate) use folder::{Archive, NewFile};
+pub(crate) use manifest::{FileEntry, Group, SessionEnd, TrackEntry};
+pub(crate) use sweep::{Swept, sweep};
 
 #[cfg(test)]
 mod tests;

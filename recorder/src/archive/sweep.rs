@@ -14,15 +14,15 @@ use crate::webm::{Finished, Repair, repair};
 
 /// A file that was left open.
 #[derive(Debug)]
-pub struct Swept {
+pub(crate) struct Swept {
     /// Where it is now.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What came of it; an error leaves it as it was.
-    pub outcome: io::Result<Repair>,
+    pub(crate) outcome: io::Result<Repair>,
 }
 
 /// Goes through all sessions under `root`. Files that another recorder is writing are left alone.
-pub fn sweep(root: &Path) -> Vec<Swept> {
+pub(crate) fn sweep(root: &Path) -> Vec<Swept> {
     let sessions = folders(root).into_iter().flat_map(|room| folders(&room));
     sessions.flat_map(|session| sweep_session(&session).unwrap_or_default()).collect()
 }

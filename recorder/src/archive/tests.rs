@@ -4,6 +4,8 @@ use std::path::Path;
 use lockgate_model::carrier::{FileState, NodeTime, StartSession, TrackNumber};
 use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId};
 
+use super::date::rfc3339;
+use super::manifest::Manifest;
 use super::*;
 use crate::assemble::Shape;
 use crate::webm::{Head, Repair, TrackHead, Writer};

@@ -17,30 +17,30 @@ use crate::packet::Packet;
 
 /// A whole frame: for video what one picture needs (all its spatial layers), for audio one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// RTP timestamp.
-    pub timestamp: u32,
+    pub(crate) timestamp: u32,
     /// When its first packet reached the node.
-    pub arrival: NodeTime,
+    pub(crate) arrival: NodeTime,
     /// The extended sequence number of its last packet.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// What a decoder takes.
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     /// Whether decoding can start here.
-    pub keyframe: bool,
+    pub(crate) keyframe: bool,
     /// Size and decoder settings, on key frames.
-    pub shape: Option<Shape>,
+    pub(crate) shape: Option<Shape>,
 }
 
 /// What a file's head says of a video track.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Width in pixels.
-    pub width: u32,
+    pub(crate) width: u32,
     /// Height in pixels.
-    pub height: u32,
+    pub(crate) height: u32,
     /// Matroska's `CodecPrivate`, for codecs that have one.
-    pub private: Option<Vec<u8>>,
+    pub(crate) private: Option<Vec<u8>>,
 }
 
 /// A payload that breaks its codec's rules.
@@ -69,7 +69,7 @@ trait Depacketise {
 }
 
 /// Makes frames of the packets of one encoding.
-pub struct Assembler {
+pub(crate) struct Assembler {
     codec: Box<dyn Depacketise + Send>,
     video: bool,
     current: Option<Current>,
@@ -89,7 +89,7 @@ struct Current {
 
 impl Assembler {
     /// For a codec; `fmtp` are the format parameters of its SDP.
-    pub fn new(codec: Codec, fmtp: &str) -> Self {
+    pub(crate) fn new(codec: Codec, fmtp: &str) -> Self {
         let depacketiser: Box<dyn Depacketise + Send> = match codec {
             Codec::Opus => Box::new(Opus::default()),
             Codec::Vp8 => Box::new(vp8::Vp8::default()),
@@ -102,7 +102,7 @@ impl Assembler {
     }
 
     /// Takes the next packet and appends the frames that it completes.
-    pub fn push(&mut self, packet: &Packet, frames: &mut Vec<Frame>) {
+    pub(crate) fn push(&mut self, packet: &Packet, frames: &mut Vec<Frame>) {
         if packet.payload.is_empty() {
             return;
         }
@@ -123,30 +123,25 @@ impl Assembler {
     }
 
     /// The packets that would come next are lost.
-    pub fn lost(&mut self) {
+    pub(crate) fn lost(&mut self) {
         match &mut self.current {
             Some(current) => current.whole = false,
             None => self.suspect = true,
         }
     }
 
-    /// From here on only a key frame will do: another encoding follows, or a file starts.
-    pub fn require_keyframe(&mut self) {
-        self.need_key = self.video;
-    }
-
     /// Whether nothing can be kept until a key frame comes.
-    pub fn needs_keyframe(&self) -> bool {
+    pub(crate) fn needs_keyframe(&self) -> bool {
         self.need_key
     }
 
     /// Whether no frame is begun: every packet so far belongs to a frame that was handed out or dropped.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.current.is_none()
     }
 
     /// Frames dropped so far.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 

@@ -12,11 +12,11 @@ use super::scan::Layout;
 
 /// A complete file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// Its size.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// How long it is, in milliseconds.
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
 }
 
 /// A place where playing can begin.

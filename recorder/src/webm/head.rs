@@ -11,33 +11,33 @@ use crate::assemble::Shape;
 
 /// What a file says of itself.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub(crate) struct Head {
     /// What people may read as its title.
-    pub title: String,
+    pub(crate) title: String,
     /// The moment of its time 0 by the wall clock, in microseconds since 1970 (UTC).
-    pub started_at_us: u64,
+    pub(crate) started_at_us: u64,
     /// What it holds, at least one track; numbered from 1 in this order.
-    pub tracks: Vec<TrackHead>,
+    pub(crate) tracks: Vec<TrackHead>,
     /// Names and values for programs that read tags.
-    pub tags: Vec<(&'static str, String)>,
+    pub(crate) tags: Vec<(&'static str, String)>,
 }
 
 /// What a file says of a track.
 #[derive(Clone, Debug)]
-pub struct TrackHead {
+pub(crate) struct TrackHead {
     /// How it is coded.
-    pub codec: Codec,
+    pub(crate) codec: Codec,
     /// Size and decoder settings; empty for sound.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// What people may read as its name.
-    pub name: String,
+    pub(crate) name: String,
     /// A number that no other track of the session's files has.
-    pub uid: u64,
+    pub(crate) uid: u64,
 }
 
 impl Head {
     /// Whether WebM allows all its codecs; otherwise it is Matroska.
-    pub fn is_webm(&self) -> bool {
+    pub(crate) fn is_webm(&self) -> bool {
         self.tracks.iter().all(|track| track.codec != Codec::H264)
     }
 

@@ -11,10 +11,10 @@ mod repair;
 mod scan;
 mod writer;
 
-pub use finish::Finished;
-pub use head::{Head, TrackHead};
-pub use repair::{Repair, repair};
-pub use writer::Writer;
+pub(crate) use finish::Finished;
+pub(crate) use head::{Head, TrackHead};
+pub(crate) use repair::{Repair, repair};
+pub(crate) use writer::Writer;
 
 #[cfg(test)]
 mod tests;

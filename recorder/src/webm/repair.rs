@@ -10,7 +10,7 @@ use super::scan::scan;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repair {
+pub(crate) enum Repair {
     /// The file is complete.
     Mended(Finished),
     /// It holds no block: its writer had only begun.
@@ -20,7 +20,7 @@ pub enum Repair {
 }
 
 /// Mends a file in place. It must be open for reading and writing, and nobody else may write it.
-pub fn repair(file: &File) -> io::Result<Repair> {
+pub(crate) fn repair(file: &File) -> io::Result<Repair> {
     let Some(scan) = scan(&mut BufReader::new(file))? else { return Ok(Repair::Unknown) };
     if scan.blocks == 0 {
         return Ok(Repair::Empty);

@@ -14,7 +14,7 @@ use super::head::Head;
 use super::scan::{Layout, scan};
 
 /// Writes one file.
-pub struct Writer {
+pub(crate) struct Writer {
     file: File,
     /// Its destination is a buffer: the library would write and flush after every element.
     elements: WebmWriter<Vec<u8>>,
@@ -35,7 +35,7 @@ struct Cluster {
 
 impl Writer {
     /// Writes the head into an empty file.
-    pub fn create(file: File, head: &Head) -> io::Result<Self> {
+    pub(crate) fn create(file: File, head: &Head) -> io::Result<Self> {
         let elements = head.begin()?;
         let layout = scan(&mut io::Cursor::new(elements.get_ref()))?;
         let layout = layout.ok_or_else(|| io::Error::other("the head cannot be read back"))?.layout;
@@ -48,7 +48,7 @@ impl Writer {
     }
 
     /// Adds a block of the track with this index in the head, at this time in milliseconds. A key frame starts a cluster.
-    pub fn write(&mut self, track: usize, at: u64, keyframe: bool, data: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, track: usize, at: u64, keyframe: bool, data: &[u8]) -> io::Result<()> {
         let picture = self.pictures.get(track).copied().unwrap_or(false);
         if self.needs_cluster(at, picture && keyframe) {
             self.begin_cluster(track, at, picture && keyframe)?;
@@ -63,7 +63,7 @@ impl Writer {
     }
 
     /// Hands what was gathered to the operating system. After an error the file ends where it last was whole.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         let bytes = self.elements.get_mut();
         if bytes.is_empty() {
             return Ok(());
@@ -82,14 +82,14 @@ impl Writer {
     }
 
     /// Ends the file: index, duration and sizes are put in, so that players can seek. Flush before, to see what cannot be written.
-    pub fn finish(mut self) -> io::Result<Finished> {
+    pub(crate) fn finish(mut self) -> io::Result<Finished> {
         self.flush()?;
         self.end_cluster()?;
         finish(&self.file, &self.layout, &self.cues, self.ends.duration_ms(), self.written)
     }
 
     /// Its size so far.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.written + self.elements.get_ref().len() as u64
     }
 
@@ -100,7 +100,7 @@ impl Writer {
     }
 
     /// How long it is so far, in milliseconds.
-    pub fn duration_ms(&self) -> u64 {
+    pub(crate) fn duration_ms(&self) -> u64 {
         self.ends.duration_ms()
     }
 
