@@ -54,7 +54,8 @@ fn after_a_loss_the_picture_goes_on_with_the_next_key_frame_which_is_asked_for()
     node.expect_pli(sender.track);
     node.play(&mut [&mut sender], u64::MAX);
     let stats = stats(&mut node);
-    assert_eq!((stats.lost, stats.plis), (1, 1));
+    // Asked again if the machine is slow.
+    assert!(stats.lost == 1 && stats.plis >= 1, "{stats:?}");
     node.stop(&start);
 
     let file = node.archive(&start).join("9-camera-1.webm");
