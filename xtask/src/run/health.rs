@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-/// Waits for the core's first answer without blocking for long.
+/// Waits for the core's first answer without blocking for longer than [`PATIENCE`].
 pub(super) struct Health {
     state: State,
 }
@@ -80,7 +80,8 @@ fn ask(authority: &str) -> Option<String> {
     Some(status)
 }
 
-const PATIENCE: Duration = Duration::from_millis(200);
+/// A core that has just started, or a machine that is building, is slow to answer. Ctrl-C waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
