@@ -35,6 +35,8 @@ pub struct Stream {
     pub width: u64,
     /// When each packet is shown, in seconds.
     pub times: Vec<f64>,
+    /// Whether its first packet can be decoded without any before it.
+    pub begins_with_key_frame: bool,
 }
 
 impl Archive {
@@ -107,13 +109,16 @@ impl Stream {
 
 fn read_stream(stream: &Value, packets: &[&Value]) -> Stream {
     let text = |key: &str| stream[key].as_str().unwrap_or_default().to_owned();
-    let own = packets.iter().filter(|packet| packet["stream_index"] == stream["index"]);
+    let own: Vec<_> = packets.iter().filter(|packet| packet["stream_index"] == stream["index"]).collect();
     Stream {
         kind: text("codec_type"),
         codec: text("codec_name"),
         frames: stream["nb_read_frames"].as_str().and_then(|count| count.parse().ok()).unwrap_or(0),
         width: stream["width"].as_u64().unwrap_or(0),
-        times: own.filter_map(|packet| number(&packet["pts_time"])).collect(),
+        times: own.iter().filter_map(|packet| number(&packet["pts_time"])).collect(),
+        begins_with_key_frame: own
+            .first()
+            .is_some_and(|packet| packet["flags"].as_str().is_some_and(|flags| flags.starts_with('K'))),
     }
 }
 

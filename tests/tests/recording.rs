@@ -1,6 +1,6 @@
 //! Recordings of real calls, read by ffmpeg.
 
-use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Token};
+use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, Token, until};
 
 /// Publishes VP8 and Opus as `name`.
 async fn publish(page: &Page, name: &str) {
@@ -46,12 +46,13 @@ async fn stop(page: &Page, name: &str) {
 }
 
 #[track_caller]
-fn assert_plays(file: &MediaFile, seconds: f64) {
-    assert_plays_as(file, "vp8", seconds);
+fn assert_plays(file: &MediaFile, sent: u32) {
+    assert_plays_as(file, "vp8", sent);
 }
 
+/// Whether a file holds picture and sound, where `sent` frames left the browser while it was recorded.
 #[track_caller]
-fn assert_plays_as(file: &MediaFile, codec: &str, seconds: f64) {
+fn assert_plays_as(file: &MediaFile, codec: &str, sent: u32) {
     let (video, audio) = (file.stream("video"), file.stream("audio"));
     eprintln!(
         "{}: {:.2} s, {} frames of {}, {} frames of {}",
@@ -66,12 +67,14 @@ fn assert_plays_as(file: &MediaFile, codec: &str, seconds: f64) {
     assert_eq!(video.width, 320);
     assert!(video.is_monotonic(), "{:?}", video.times);
     assert!(audio.is_monotonic(), "{:?}", audio.times);
-    assert!(file.seconds >= seconds, "{} s", file.seconds);
-    // 20 frames a second were asked for; 20 ms of sound are one packet.
+    assert!(video.begins_with_key_frame, "{file:?}");
+    // A file may wait for its first key frame.
+    assert!(video.frames >= u64::from(sent / 2), "{} frames of {sent}", video.frames);
+    // There are at most 20 frames a second; 20 ms of sound are one packet, and a busy browser leaves some out.
     #[allow(clippy::cast_precision_loss, reason = "these counts are small")]
     let (frames, packets) = (video.frames as f64, audio.frames as f64);
-    assert!(frames >= seconds * 12.0, "{frames} frames in {} s", file.seconds);
-    assert!(packets >= seconds * 45.0, "{packets} packets of sound in {} s", file.seconds);
+    assert!(file.seconds >= frames / 25.0, "{frames} frames in {} s", file.seconds);
+    assert!(packets >= file.seconds * 25.0, "{packets} packets of sound in {} s", file.seconds);
 }
 
 #[tokio::test]
@@ -97,7 +100,7 @@ async fn each_participant_of_a_call_is_one_playable_file() {
     assert_eq!(files.len(), 2, "{:?}", archive.files(""));
     assert!(archive.files(".part").is_empty());
     for file in files {
-        assert_plays(&MediaFile::decode(&file), 5.0);
+        assert_plays(&MediaFile::decode(&file), 110);
     }
     let manifest = archive.manifest();
     assert_eq!(manifest["end"], "stopped", "{manifest}");
@@ -121,18 +124,24 @@ async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_g
     let archive = Archive::of(&node.recordings(), "board", &session);
     let torn = archive.files(".part");
     assert_eq!(torn.len(), 1, "{:?}", archive.files(""));
-    assert_plays(&MediaFile::decode(&torn[0]), 2.0);
+    let first = MediaFile::decode(&torn[0]);
+    assert_plays(&first, 60);
     let played = page.play(&torn[0]).await;
-    assert!(played >= 40, "the browser shows {played} frames of it");
+    assert!(played >= 30, "the browser shows {played} frames of it");
 
     let _second = Recorder::beside(&node).await;
+    let is_next = || archive.files(".part").iter().any(|file| *file != torn[0]);
+    until("the next file", async || is_next().then_some(())).await;
     send(&page, "ann", 40).await;
     stop(&page, "ann").await;
     assert!(archive.files(".part").is_empty(), "{:?}", archive.files(""));
     let files: Vec<_> = archive.files(".webm").iter().map(|file| MediaFile::decode(file)).collect();
-    let frames: u64 = files.iter().map(|file| file.stream("video").frames).sum();
-    eprintln!("{} files with {frames} frames over a killed recorder", files.len());
-    assert!(frames >= 75, "{frames} frames of 100 in {files:?}");
+    let (mended, next) = files.split_first().expect("the first file was mended");
+    assert_eq!(mended.stream("video").frames, first.stream("video").frames, "nothing is lost by mending");
+    // Where its key frame was late, a file with the sound alone comes before it.
+    let pictures: Vec<_> = next.iter().flat_map(|file| &file.streams).filter(|stream| stream.kind == "video").collect();
+    assert!(pictures.iter().any(|picture| picture.frames > 0), "{files:?}");
+    assert!(pictures.iter().all(|picture| picture.begins_with_key_frame), "{files:?}");
 }
 
 /// A file of each codec; H.264 is not for WebM.
@@ -151,13 +160,13 @@ async fn vp9_av1_and_h264_are_recorded_too() {
         page.run("await ann.ask({ type: 'leave-room' }); ann.sending.close(); ann.socket.close()").await;
         let files = Archive::of(&node.recordings(), codec, &session).files(ending);
         assert_eq!(files.len(), 1, "{codec}: {files:?}");
-        assert_plays_as(&MediaFile::decode(&files[0]), codec, 1.5);
+        assert_plays_as(&MediaFile::decode(&files[0]), codec, 40);
     }
 }
 
 #[tokio::test]
 async fn a_room_that_is_always_recorded_needs_nobody_to_ask() {
-    let setup = lockgate_tests::Setup { recording: "auto = true".into(), ..Default::default() };
+    let setup = Setup { recording: "auto = true".into(), ..Default::default() };
     let node = Node::start(setup).await;
     let _recorder = Recorder::beside(&node).await;
     let browser = Browser::start().await;
@@ -169,6 +178,6 @@ async fn a_room_that_is_always_recorded_needs_nobody_to_ask() {
     send(&page, "ann", 40).await;
     page.run("await ann.ask({ type: 'leave-room' })").await;
     let archive = Archive::of(&node.recordings(), "board", session.as_str().expect("a session has an id"));
-    lockgate_tests::until("the file to be complete", async || (archive.files(".webm").len() == 1).then_some(())).await;
-    assert_plays(&MediaFile::decode(&archive.files(".webm")[0]), 1.5);
+    until("the file to be complete", async || (archive.files(".webm").len() == 1).then_some(())).await;
+    assert_plays(&MediaFile::decode(&archive.files(".webm")[0]), 40);
 }
