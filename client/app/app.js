@@ -110,7 +110,17 @@ async function publishDevices({ camera, microphone }) {
     tiles.show({ publisherId: OWN_TILE, trackId: track.id, kind: track.kind, source, track }, own.name, true);
   }
   showDevices();
-  await room.publish(tracks);
+  await orNot(room.publish(tracks), () => endDevices(tracks));
+}
+
+/** Lets go of devices, so that they can be asked for again. */
+function endDevices(tracks) {
+  for (const { track, source } of tracks) {
+    own[source] = null;
+    tiles.hide({ publisherId: OWN_TILE, trackId: track.id, source });
+    track.stop();
+  }
+  showDevices();
 }
 
 /** Silences a device or wakes it; one that is not there yet is asked for. */
@@ -134,11 +144,22 @@ async function toggleScreen() {
     tiles.show({ publisherId: OWN_TILE, trackId: track.id, kind: track.kind, source, track }, own.name, true);
   }
   showDevices();
-  await room.publish(tracks);
+  await orNot(room.publish(tracks), endScreen);
+}
+
+/** Takes back what the page has shown of tracks that were not published as the server is out of reach. */
+async function orNot(published, takeBack) {
+  try {
+    await published;
+  } catch (error) {
+    if (error.code === "disconnected") await takeBack();
+    throw error;
+  }
 }
 
 async function endScreen() {
   const stream = own.screen;
+  if (!stream) return;
   own.screen = null;
   showDevices();
   for (const track of stream.getTracks()) {
@@ -225,6 +246,7 @@ function explain(error) {
     "policy-unavailable": "The server cannot decide right now; try again in a moment.",
     overloaded: "The server is full; try again later.",
     unreachable: "The server cannot be reached.",
+    disconnected: "There is no connection to the server: try again when it is back.",
     "recording-unavailable": "No recorder is running on this server.",
   };
   if (error.code === "x-password" || /password/i.test(error.message ?? "")) $("password-field").hidden = false;

@@ -49,19 +49,18 @@ export class Room extends EventTarget {
     return this.#signalling.renew(token);
   }
 
-  /** Publishes tracks: `[{track, source}]`. */
+  /**
+   * Publishes tracks: `[{track, source}]`. While the socket is lost that rejects with `disconnected`, and nothing is published;
+   * when it is lost in the middle, the tracks are offered again once it is back.
+   */
   publish(tracks) {
     return this.#inOrder(async () => {
-      const connection = (this.#publish ??= this.#publishConnection());
-      for (const { track, source } of tracks) {
-        const transceiver = connection.addTransceiver(track, { direction: "sendonly", sendEncodings: encodings(track, source) });
-        this.#sources.set(transceiver, source);
-      }
-      await this.#offer(connection);
+      this.#signalling.requireOpen();
+      await this.#add(tracks);
     });
   }
 
-  /** Takes a track back. */
+  /** Takes a track back. While the socket is lost it is not sent any more; the server is told once it is back. */
   unpublish(track) {
     return this.#inOrder(async () => {
       const transceiver = this.#publish?.getTransceivers().find(({ sender }) => sender.track === track);
@@ -190,7 +189,7 @@ export class Room extends EventTarget {
     this.#publish?.close();
     this.#publish = undefined;
     this.#sources.clear();
-    if (tracks.length) this.publish(tracks).catch((error) => this.#problem(error));
+    if (tracks.length) this.#inOrder(() => this.#add(tracks)).catch((error) => this.#problem(error));
   }
 
   /** The subscribe connection was lost: everybody is asked for again. */
@@ -210,6 +209,7 @@ export class Room extends EventTarget {
   async #onBack() {
     try {
       await this.#signalling.ask(this.#join);
+      this.#mend();
       this.#emit("back", {});
     } catch (error) {
       this.#problem(error);
@@ -228,18 +228,42 @@ export class Room extends EventTarget {
   #publishConnection() {
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     connection.onconnectionstatechange = () => {
-      if (connection.connectionState === "failed") this.#inOrder(() => this.#offer(connection, { iceRestart: true }));
+      if (connection.connectionState === "failed") this.#mend();
     };
     return connection;
   }
 
+  async #add(tracks) {
+    const connection = (this.#publish ??= this.#publishConnection());
+    for (const { track, source } of tracks) {
+      const transceiver = connection.addTransceiver(track, { direction: "sendonly", sendEncodings: encodings(track, source) });
+      this.#sources.set(transceiver, source);
+    }
+    await this.#offer(connection);
+  }
+
+  /** Offers again what the server has not answered, and restarts ICE if the connection has failed. */
+  #mend() {
+    const step = async () => {
+      const connection = this.#publish;
+      const iceRestart = connection?.connectionState === "failed";
+      if (iceRestart || connection?.signalingState === "have-local-offer") await this.#offer(connection, { iceRestart });
+    };
+    this.#inOrder(step).catch((error) => this.#problem(error));
+  }
+
+  /** Offers what there is. Without an answer, because the socket is lost, `#mend` offers again when it is back. */
   async #offer(connection, options) {
     await connection.setLocalDescription(await connection.createOffer(options));
     const tracks = [...this.#sources].filter(([{ mid }]) => mid !== null).map(([{ mid }, source]) => ({ mid, source }));
     const offer = connection.localDescription.sdp;
-    const { answer, tracks: results } = await this.#signalling.ask({ type: "publish-offer", roomName: this.#name, offer, tracks });
-    await connection.setRemoteDescription({ type: "answer", sdp: answer });
-    for (const { mid, trackId, accepted, reason } of results) {
+    const asked = this.#signalling.ask({ type: "publish-offer", roomName: this.#name, offer, tracks });
+    const answered = await asked.catch((error) => {
+      if (error.code !== "disconnected") throw error;
+    });
+    if (!answered || connection !== this.#publish) return;
+    await connection.setRemoteDescription({ type: "answer", sdp: answered.answer });
+    for (const { mid, trackId, accepted, reason } of answered.tracks) {
       if (accepted) this.#emit("published", { trackId, track: trackOf(connection, mid) });
       else this.#problem({ message: `Your ${this.#sourceOf(mid)} was refused: ${reason}` });
     }

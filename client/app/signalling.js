@@ -60,8 +60,15 @@ export class Signalling extends EventTarget {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  /** Sends a message and resolves with its reply; rejects with a SignalError. */
-  ask(message) {
+  /** Throws a SignalError `disconnected` while the socket is lost. */
+  requireOpen() {
+    if (this.#socket?.readyState === WebSocket.OPEN) return;
+    throw new SignalError({ code: "disconnected", message: "There is no connection to the server." });
+  }
+
+  /** Sends a message and resolves with its reply; rejects with a SignalError, at once while the socket is lost. */
+  async ask(message) {
+    this.requireOpen();
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });

@@ -105,3 +105,59 @@ async fn a_wrong_password_is_told_in_words_and_asked_for_again() {
     page.click("#enter").await;
     page.shows("the meeting", "!document.querySelector('#meeting').hidden").await;
 }
+
+/// The page's sockets can be cut, and kept from coming back.
+const SOCKETS: &str = "
+    globalThis.sockets = { down: false };
+    globalThis.WebSocket = class extends WebSocket {
+        constructor(url) {
+            super(sockets.down ? String(url).replace('/ws', '/nowhere') : url);
+            sockets.last = this;
+        }
+    };";
+
+/// Loses the socket, and the publishing connection just after it. Returns what comes of publishing one more picture then.
+const LOSE_AND_PUBLISH: &str = "
+    sockets.down = true;
+    const lost = new Promise((resolve) => lockgate.room.addEventListener('lost', resolve, { once: true }));
+    sockets.last.close(4000);
+    await lost;
+    const connection = lockgate.room.connections.publish;
+    const ufrag = () => /a=ice-ufrag:(\\S+)/.exec(connection.remoteDescription.sdp)[1];
+    const before = ufrag();
+    globalThis.restarted = () => ufrag() !== before;
+    const { get } = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, 'connectionState');
+    Object.defineProperty(connection, 'connectionState', { get: () => restarted() ? get.call(connection) : 'failed' });
+    connection.onconnectionstatechange();
+    const context = Object.assign(document.createElement('canvas'), { width: 160, height: 120 }).getContext('2d');
+    let hue = 0;
+    setInterval(() => {
+        context.fillStyle = `hsl(${hue++} 80% 50%)`;
+        context.fillRect(0, 0, 160, 120);
+    }, 50);
+    globalThis.shared = { track: context.canvas.captureStream(20).getVideoTracks()[0], source: 'screen' };
+    return await lockgate.room.publish([shared]).then(() => 'published', ({ code, message }) => ({ code, message }))";
+
+#[tokio::test]
+async fn who_publishes_while_the_socket_is_lost_is_told_so_and_can_when_it_is_back() {
+    let setup = Setup { guests: true, rooms: "resume = \"60s\"".into(), ..Setup::default() };
+    let node = Node::start(setup).await;
+    let browser = Browser::start().await;
+    let (left, right) = (browser.open(&node.url("/")).await, browser.open(&node.url("/")).await);
+    left.run(SOCKETS).await;
+    join(&left, "Ann", "Kitchen table").await;
+    join(&right, "Bob", "Kitchen table").await;
+    sees_the_other(&right, 10).await;
+    let refused = left.run(LOSE_AND_PUBLISH).await;
+    assert_eq!(refused["code"], "disconnected", "{refused}");
+    assert!(refused["message"].as_str().is_some_and(|message| !message.is_empty()), "{refused}");
+
+    left.run("sockets.down = false").await;
+    left.shows("that it is back", "document.querySelector('#connection').hidden").await;
+    left.shows("a restarted connection", "restarted()").await;
+    left.run("await lockgate.room.publish([shared])").await;
+    let screen = "document.querySelector('.tile:not(.own) video.screen')?.videoWidth === 160";
+    right.shows("the picture that was refused before", screen).await;
+    sees_more(&right, 10).await;
+    assert_eq!(left.run(NOTICES).await, serde_json::json!([]));
+}
