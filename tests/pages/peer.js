@@ -130,13 +130,15 @@ class Peer {
   /** Publishes `[{track, source, codec, encodings}]`; resolves with what the answer says of each. */
   async publish(media) {
     this.sending ??= this.#connection((candidate) => this.send({ type: "publish-ice-candidate", candidate }));
-    const added = media.map(({ track, source, codec, encodings = [{}] }) => {
+    const added = [];
+    for (const { track, source, codec, encodings = [{}] } of media) {
       const init = { direction: "sendonly", streams: [new MediaStream([track])], sendEncodings: encodings };
       const transceiver = this.sending.addTransceiver(track, init);
       if (codec) transceiver.setCodecPreferences(only(track.kind, codec));
+      if (track.kind === "video") await keepSize(transceiver.sender);
       this.#sources.set(transceiver, source);
-      return transceiver;
-    });
+      added.push(transceiver);
+    }
     const { tracks } = await this.offer();
     return added.map((transceiver) => tracks.find(({ mid }) => mid === transceiver.mid));
   }
@@ -245,6 +247,11 @@ class Peer {
     const receiving = [...this.receiving.values()].map(shown);
     return `sending ${shown(this.sending)}, receiving ${receiving}, problems ${this.problems}, heard ${this.heard.map(({ type, code }) => code ?? type)}`;
   }
+}
+
+/** A browser that is short of processor time sends fewer frames then, not smaller ones. */
+function keepSize(sender) {
+  return sender.setParameters({ ...sender.getParameters(), degradationPreference: "maintain-resolution" });
 }
 
 /** The capabilities of one codec, with its retransmission format. */

@@ -16,6 +16,7 @@ mod node;
 mod page;
 mod process;
 mod programs;
+mod received;
 mod recorder;
 mod token;
 
@@ -32,6 +33,7 @@ pub use node::Node;
 pub use page::Page;
 pub use process::Process;
 pub use programs::{program, screenshots};
+pub use received::assert_unbroken;
 pub use recorder::Recorder;
 pub use token::Token;
 

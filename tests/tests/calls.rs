@@ -1,6 +1,6 @@
 //! Real calls: one browser publishes, another page of it decodes.
 
-use lockgate_tests::{Browser, LossyNetwork, Node, Page, Setup, Token};
+use lockgate_tests::{Browser, LossyNetwork, Node, Page, Setup, Token, assert_unbroken};
 use serde_json::Value;
 
 /// A node and two pages on it.
@@ -26,14 +26,6 @@ impl Call {
         call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
         call.right.enter("bob", &call.node, &Token::of(2, "Bob"), "board", "{}").await;
         call
-    }
-}
-
-/// Every packet came, at the first try. Freezes prove less: the browser counts those of its own busy encoder, too.
-#[track_caller]
-fn assert_unbroken(video: &Value) {
-    for broken in ["packetsLost", "nackCount", "framesDropped"] {
-        assert_eq!(video[broken], 0, "{broken}: {video}");
     }
 }
 
@@ -73,7 +65,7 @@ async fn both_sides_of_a_call_decode_picture_and_sound() {
     let call = Call::between_ann_and_bob().await;
     let publish = |who: &str| {
         format!(
-            "return await {who}.publish([{{ track: await devices.camera(), source: 'camera', codec: 'vp8' }},
+            "return await {who}.publish([{{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }},
                                          {{ track: await devices.microphone(), source: 'microphone' }}])"
         )
     };
@@ -102,7 +94,7 @@ async fn both_sides_of_a_call_decode_picture_and_sound() {
             video["framesDecoded"], video["freezeCount"], audio["totalSamplesReceived"], audio["concealedSamples"],
         );
         assert_unbroken(video);
-        assert_eq!((&video["frameWidth"], &video["frameHeight"]), (&640.into(), &480.into()));
+        assert_eq!((&video["frameWidth"], &video["frameHeight"]), (&320.into(), &240.into()));
         assert_eq!(seen["sources"], serde_json::json!(["camera", "microphone"]));
         assert_eq!(seen["problems"], serde_json::json!([]));
         let offer = seen["offer"].as_str().expect("an offer is a text");
@@ -256,22 +248,19 @@ async fn a_publisher_finds_by_itself_that_it_may_send_more() {
         .run(
             "await ann.publish([{ track: devices.noise(640, 360, 20), source: 'camera', codec: 'vp8', encodings: [{ maxBitrate: 4_000_000 }] }]);
              const begun = performance.now();
-             let last = null;
-             const bitrate = await until('2 Mbit/s', async () => {
-                 const [{ bytesSent, headerBytesSent, timestamp, targetBitrate }] = Object.values(await ann.outbound());
-                 if (!last || timestamp - last.timestamp >= 1000) {
-                     const bits = last ? (bytesSent - last.bytesSent) * 8000 / (timestamp - last.timestamp) : 0;
-                     last = { bytesSent, timestamp };
-                     globalThis.seen = { bits, targetBitrate };
-                     return bits > 2_000_000 && bits;
-                 }
-             }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
-             const pairs = [...(await ann.sending.getStats()).values()].filter(({ type, nominated }) => type === 'candidate-pair' && nominated);
-             return { bitrate, seconds: (performance.now() - begun) / 1000, estimate: pairs[0]?.availableOutgoingBitrate }",
+             const seen = [];
+             const estimate = await until('an estimate of 2 Mbit/s', async () => {
+                 const pairs = [...(await ann.sending.getStats()).values()].filter(({ type, nominated }) => type === 'candidate-pair' && nominated);
+                 const estimate = pairs[0]?.availableOutgoingBitrate;
+                 if (estimate !== seen.at(-1)) seen.push(estimate);
+                 return estimate > 2_000_000 && estimate;
+             }).catch((error) => { throw new Error(`${error.message}: ${seen}`) });
+             return { estimate, first: seen.find((one) => one), seconds: (performance.now() - begun) / 1000 }",
         )
         .await;
     eprintln!("a publisher alone: {reached}");
-    assert!(reached["bitrate"].as_f64().is_some_and(|bitrate| bitrate > 2e6), "{reached}");
+    // Whether its encoder fills that is a question of its machine.
+    assert!(reached["first"].as_f64() < Some(2e6), "it did not have to find out: {reached}");
 }
 
 /// One packet in 30 is lost on each of the two ways, each direction: what is seen was sent again.
@@ -308,7 +297,9 @@ async fn lost_packets_are_sent_again_on_both_ways() {
     assert!(network.lost() > 20, "the network is not that bad");
     assert!(seen["nackCount"].as_u64() > Some(0) && seen["retransmittedPacketsReceived"].as_u64() > Some(0), "{seen}");
     assert!(sent["nackCount"].as_u64() > Some(0) && sent["retransmittedPacketsSent"].as_u64() > Some(0), "{sent}");
-    assert!(seen["keyFramesDecoded"].as_u64() < Some(8), "it was mended by key frames: {seen}");
+    let count = |stats: &Value, name: &str| stats[name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"));
+    let again = count(&seen, "retransmittedPacketsReceived") + count(&sent, "retransmittedPacketsSent");
+    assert!(count(&sent, "pliCount") * 2 < again, "it was mended by key frames: {seen} {sent}");
 }
 
 #[tokio::test]
@@ -351,10 +342,9 @@ async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
     call.right.enter("free", &call.node, &Token::of(3, "Bob"), "board", "{}").await;
     call.left
         .run(
-            "await ann.publish([{ track: await devices.camera(1280, 720, 15), source: 'camera', codec: 'vp8', encodings: [
-                 { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 125_000 },
-                 { rid: 'mid', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-                 { rid: 'high', maxBitrate: 2_500_000 }] }])",
+            "await ann.publish([{ track: await devices.camera(640, 360, 15), source: 'camera', codec: 'vp8', encodings: [
+                 { rid: 'low', scaleResolutionDownBy: 2, maxBitrate: 150_000 },
+                 { rid: 'high', maxBitrate: 1_000_000 }] }])",
         )
         .await;
     let seen = call
@@ -373,7 +363,7 @@ async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
                  if (mine?.frameWidth) widths.add(mine.frameWidth);
                  const theirs = await free.inbound(high.trackId);
                  globalThis.seen = { theirs: theirs?.frameWidth, mine: mine?.frameWidth };
-                 return theirs?.frameWidth === 1280 && theirs;
+                 return theirs?.frameWidth === 640 && theirs;
              }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
              const before = (await capped.inbound(low.trackId)).framesDecoded;
              const { framesDecoded, frameWidth } = await capped.decoded(low.trackId, before + 15);
@@ -384,7 +374,7 @@ async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
     eprintln!("capped: {seen}");
     assert_eq!(seen["simulcast"], true);
     assert_eq!(seen["widths"], serde_json::json!([320]), "{seen}");
-    assert_eq!(seen["wide"], 1280);
+    assert_eq!(seen["wide"], 640);
 }
 
 #[tokio::test]
