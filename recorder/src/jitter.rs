@@ -13,8 +13,9 @@ use crate::packet::Packet;
 #[derive(Debug)]
 pub(crate) struct Jitter {
     next: Option<u64>,
-    held: BTreeMap<u64, Packet>,
-    /// Since when the packet `next` has been missing while later ones are here.
+    /// With the moment at which each came.
+    held: BTreeMap<u64, (Instant, Packet)>,
+    /// Since when the packet `next` has been known to be missing: since the first of those that are here came.
     missing_since: Option<Instant>,
     /// What the node said will not come, first and last.
     gone: Vec<(u64, u64, GapReason)>,
@@ -47,12 +48,12 @@ impl Jitter {
     }
 
     /// Takes a packet. `false` if it is a duplicate or too late.
-    pub(crate) fn push(&mut self, packet: Packet) -> bool {
+    pub(crate) fn push(&mut self, packet: Packet, now: Instant) -> bool {
         let next = *self.next.get_or_insert(packet.seq.min(LAST));
         if packet.seq < next || packet.seq > LAST || self.held.contains_key(&packet.seq) {
             return false;
         }
-        self.held.insert(packet.seq, packet);
+        self.held.insert(packet.seq, (now, packet));
         true
     }
 
@@ -69,7 +70,7 @@ impl Jitter {
     /// The next packet, or the end of the wait for one.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Released> {
         let next = self.next?;
-        if let Some(packet) = self.held.remove(&next) {
+        if let Some((_, packet)) = self.held.remove(&next) {
             self.advance(next + 1);
             return Some(Released::Packet(packet));
         }
@@ -82,7 +83,9 @@ impl Jitter {
             return Some(Released::Lost { count: until - next, reason });
         }
         let first = *self.held.first_key_value()?.0;
-        let since = *self.missing_since.get_or_insert(now);
+        // Packets are pushed in the order of time, so a later one never makes this wait longer.
+        let waiting = self.held.values().map(|(came, _)| *came);
+        let since = *self.missing_since.get_or_insert_with(|| waiting.min().unwrap_or(now));
         if self.held.len() < MAX_HELD && now.saturating_duration_since(since) < self.hold {
             return None;
         }
@@ -138,23 +141,48 @@ mod tests {
     fn a_hole_is_waited_for_and_then_given_up() {
         let (start, mut jitter) = (Instant::now(), Jitter::new(Duration::from_millis(400)));
         for seq in [65_534, 65_535, 65_538] {
-            assert!(jitter.push(packet(seq)));
+            assert!(jitter.push(packet(seq), start));
         }
         assert_eq!(released(&mut jitter, start), [Ok(65_534), Ok(65_535)]);
         assert_eq!(released(&mut jitter, start + Duration::from_millis(399)), []);
-        assert!(jitter.push(packet(65_537)));
+        assert!(jitter.push(packet(65_537), start + Duration::from_millis(399)));
         assert_eq!(released(&mut jitter, start + Duration::from_millis(400)), [Err(1), Ok(65_537), Ok(65_538)]);
-        assert!(!jitter.push(packet(65_536)), "too late");
+        assert!(!jitter.push(packet(65_536), start + Duration::from_millis(400)), "too late");
         assert_eq!(jitter.done(), Some(65_538));
+    }
+
+    #[test]
+    fn holes_that_were_made_together_are_given_up_together() {
+        let (start, mut jitter) = (Instant::now(), Jitter::new(Duration::from_secs(1)));
+        let after = |ms| start + Duration::from_millis(ms);
+        for seq in [1, 3, 5] {
+            jitter.push(packet(seq), start);
+        }
+        jitter.push(packet(8), after(600));
+        assert_eq!(released(&mut jitter, after(999)), [Ok(1)]);
+        assert_eq!(released(&mut jitter, after(1000)), [Err(1), Ok(3), Err(1), Ok(5)]);
+        assert_eq!(released(&mut jitter, after(1599)), []);
+        assert_eq!(released(&mut jitter, after(1600)), [Err(2), Ok(8)], "each hole has its own second");
+    }
+
+    #[test]
+    fn a_late_packet_between_two_holes_makes_neither_wait_longer() {
+        let (start, mut jitter) = (Instant::now(), Jitter::new(Duration::from_secs(1)));
+        let after = |ms| start + Duration::from_millis(ms);
+        jitter.push(packet(1), start);
+        jitter.push(packet(5), start);
+        assert_eq!(released(&mut jitter, start), [Ok(1)]);
+        jitter.push(packet(3), after(900));
+        assert_eq!(released(&mut jitter, after(1000)), [Err(1), Ok(3), Err(1), Ok(5)]);
     }
 
     #[test]
     fn what_the_node_gives_up_is_not_waited_for() {
         let (now, mut jitter) = (Instant::now(), Jitter::new(Duration::from_secs(1)));
-        jitter.push(packet(1));
+        jitter.push(packet(1), now);
         jitter.give_up(2, 9, GapReason::Overload);
-        jitter.push(packet(5));
-        jitter.push(packet(10));
+        jitter.push(packet(5), now);
+        jitter.push(packet(10), now);
         assert_eq!(released(&mut jitter, now), [Ok(1), Err(3), Ok(5), Err(4), Ok(10)]);
     }
 
@@ -168,8 +196,9 @@ mod tests {
             let (now, mut jitter) = (Instant::now(), Jitter::new(Duration::from_millis(400)));
             let mut out = Vec::new();
             for (step, seq) in seqs.iter().enumerate() {
-                jitter.push(packet(*seq));
-                out.extend(released(&mut jitter, now + Duration::from_millis(step as u64 * 20)));
+                let now = now + Duration::from_millis(step as u64 * 20);
+                jitter.push(packet(*seq), now);
+                out.extend(released(&mut jitter, now));
             }
             jitter.flush();
             out.extend(released(&mut jitter, now));

@@ -139,6 +139,39 @@ impl Run {
     }
 }
 
+/// A session below `root`, one camera in it.
+fn run(root: &Path) -> Run {
+    let (now, mut out) = (Instant::now(), Outbox::default());
+    let (durable, _) = Durable::start().unwrap();
+    let session = Session::open(root, start(), durable, now, &mut out).unwrap();
+    let mut run = Run { session, now, out };
+    run.step(&Step::Add { track: 1, source: Source::Camera, codec: Codec::Vp8 });
+    run
+}
+
+/// A key frame that is one packet, 40 ms after that of the number before.
+fn key_frame(seq: u64) -> Step {
+    let timestamp = (seq as u32 - 1) * 3600;
+    Step::Packet { track: 1, ssrc: 10, seq, timestamp, late_us: 0, start: true, key: true, length: 20 }
+}
+
+#[test]
+fn a_packet_that_came_again_at_the_last_moment_is_recorded() {
+    let root = tempfile::tempdir().unwrap();
+    let mut run = run(root.path());
+    run.step(&key_frame(1));
+    run.step(&key_frame(3));
+    // The node asks for it for the last time after 608 ms, and the publisher is 100 ms away.
+    run.wait(608);
+    run.wait(100);
+    run.step(&key_frame(2));
+    run.session.stop(run.now);
+    (0..2).for_each(|_| run.wait(6_000));
+    assert!(run.session.is_over());
+    let frames: Vec<_> = run.session.archive.manifest().files.iter().map(|file| file.tracks[0].frames).collect();
+    assert_eq!(frames, [3]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
