@@ -170,6 +170,9 @@ impl Session {
             track.on_end(now, clock, &mut frames);
         }
         self.deliver(frames, now, out);
+        if self.has_failed() {
+            return;
+        }
         if let Err(error) = self.close_all(now).and_then(|()| self.archive.end(ends, None, self.at_us())) {
             tracing::error!(session = %self.start.session, %error, "a session could not be closed");
         }

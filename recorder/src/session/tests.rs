@@ -172,6 +172,22 @@ fn a_packet_that_came_again_at_the_last_moment_is_recorded() {
     assert_eq!(frames, [3]);
 }
 
+#[test]
+fn a_session_that_fails_while_it_is_interrupted_keeps_its_reason() {
+    let root = tempfile::tempdir().unwrap();
+    let mut run = run(root.path());
+    run.step(&key_frame(1));
+    // This one is held, as one is missing before it, and comes out with the interruption: then the first file is due.
+    run.step(&key_frame(3));
+    run.now += Duration::from_millis(600);
+    std::fs::remove_dir_all(run.session.archive.folder()).unwrap();
+    run.session.interrupt(run.now, &mut run.out);
+    assert!(run.session.has_failed());
+    let manifest = run.session.archive.manifest();
+    assert_eq!(manifest.end, Some(SessionEnd::Failed));
+    assert!(manifest.reason.is_some(), "{manifest:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
