@@ -42,11 +42,15 @@ impl Archive {
         let folder = root.join(folder_name(&start.room)).join(start.session.as_str());
         std::fs::create_dir_all(&folder)?;
         let swept = sweep_session(&folder)?;
-        let manifest = Manifest::load(&folder.join(MANIFEST)).filter(|manifest| manifest.session == start.session);
-        let mut manifest = manifest.unwrap_or_else(|| Manifest::new(start));
+        let path = folder.join(MANIFEST);
+        let known = Manifest::load(&path).filter(|manifest| manifest.session == start.session);
+        if known.is_none() {
+            set_aside(&path)?;
+        }
+        let mut manifest = known.unwrap_or_else(|| Manifest::new(start));
         manifest.files.iter_mut().for_each(|entry| reconcile(&folder, entry));
         (manifest.end, manifest.reason) = (None, None);
-        manifest.save(&folder.join(MANIFEST))?;
+        manifest.save_for_good(&path)?;
         let events = EventLog::open(&folder.join(EVENTS))?;
         Ok((Self { folder, manifest, events, unsaved: false, durable }, swept))
     }
@@ -80,6 +84,14 @@ impl Archive {
             }
         }
         Err(io::Error::new(ErrorKind::AlreadyExists, "no free name for a file"))
+    }
+
+    /// Removes a file that was made and of which nothing came.
+    pub(crate) fn discard(&self, name: &str) {
+        let path = self.folder.join(open_name(name));
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(file = %path.display(), %error, "a file with nothing in it stays");
+        }
     }
 
     /// Enters a new file and says so.
@@ -119,11 +131,16 @@ impl Archive {
         }
     }
 
-    /// Ends the session.
+    /// Ends the session. What is said of it then outlives a power failure.
     pub(crate) fn end(&mut self, end: SessionEnd, reason: Option<&str>, at_us: i64) -> io::Result<()> {
         self.note(at_us, Event::End { state: end.as_str(), reason });
         (self.manifest.end, self.manifest.reason) = (Some(end), reason.map(str::to_owned));
-        self.save()
+        self.events.flush()?;
+        let path = self.folder.join(MANIFEST);
+        self.manifest.save_for_good(&path)?;
+        self.durable.soon(path);
+        self.unsaved = false;
+        Ok(())
     }
 
     /// Writes what has changed: when many files begin or end at once, that is one write and not one for each.
@@ -149,10 +166,26 @@ impl Archive {
 
     fn save(&mut self) -> io::Result<()> {
         self.events.flush()?;
-        self.manifest.save(&self.folder.join(MANIFEST))?;
+        let path = self.folder.join(MANIFEST);
+        self.manifest.save(&path)?;
+        self.durable.soon(path);
         self.unsaved = false;
         Ok(())
     }
+}
+
+/// Keeps a manifest that cannot be understood: a new one knows nothing of the files that it names.
+fn set_aside(path: &Path) -> io::Result<()> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let names = (1..=MAX_TAKEN).map(|number| path.with_extension(format!("json.bad-{number}")));
+    let Some(free) = names.into_iter().find(|name| name.symlink_metadata().is_err()) else {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "too many manifests that cannot be read"));
+    };
+    rename_free(path, &free)?;
+    tracing::error!(manifest = %free.display(), "a manifest cannot be read and was set aside");
+    Ok(())
 }
 
 /// A recorder that was killed may have completed a file and not entered that any more.
@@ -206,5 +239,5 @@ pub(super) const EVENTS: &str = "events.jsonl";
 pub(super) const OPEN: &str = ".part";
 /// File systems take 255 bytes.
 const LONGEST_NAME: usize = 240;
-/// How many names may be taken by files that the manifest does not know.
+/// How many names may be taken by files that the manifest does not know, or by manifests that cannot be read.
 const MAX_TAKEN: u32 = 10_000;

@@ -172,11 +172,21 @@ impl Manifest {
 
     /// Writes it: readers see the old one or this one, never half of it.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
+        self.replace(path, |_| Ok(()))
+    }
+
+    /// The same, and after a power failure there is the old one or this one, too. That takes as long as the disk does.
+    pub(super) fn save_for_good(&self, path: &Path) -> io::Result<()> {
+        self.replace(path, File::sync_all)
+    }
+
+    fn replace(&self, path: &Path, bring: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
         let aside = path.with_extension("json.new");
         let mut file = File::create(&aside)?;
         file.write_all(&json)?;
+        bring(&file)?;
         std::fs::rename(&aside, path)
     }
 

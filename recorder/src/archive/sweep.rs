@@ -102,7 +102,7 @@ fn enter(folder: &Path, swept: &[Swept]) -> io::Result<()> {
     }
     manifest.end.get_or_insert(SessionEnd::Interrupted);
     events.flush()?;
-    manifest.save(&path)
+    manifest.save_for_good(&path)
 }
 
 fn mended(manifest: &mut Manifest, name: &str, finished: Finished) {

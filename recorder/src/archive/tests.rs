@@ -135,6 +135,35 @@ fn a_sweep_completes_what_was_left_open_and_leaves_what_is_being_written() {
 }
 
 #[test]
+fn a_file_of_which_nothing_came_does_not_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let mut archive = open(root.path());
+    let part = archive.folder().join("7-camera-1.webm.part");
+    let NewFile { name, .. } = archive.create(PublisherId(7), Group::Camera, "webm").unwrap();
+    archive.discard(&name);
+    assert!(!part.exists());
+    fs::write(&part, "").unwrap();
+    let swept = sweep(root.path());
+    assert!(matches!(&swept[..], [Swept { outcome: Ok(Repair::Empty), .. }]), "{swept:?}");
+    assert!(!part.exists());
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_set_aside_and_none_is_written_over() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = open(root.path()).folder().to_owned();
+    for content in ["", "{\"schema\": 1, \"session\""] {
+        fs::write(folder.join("session.json"), content).unwrap();
+        assert!(open(root.path()).manifest().files.is_empty());
+        assert!(Manifest::load(&folder.join("session.json")).is_some());
+    }
+    assert_eq!(fs::read_to_string(folder.join("session.json.bad-1")).unwrap(), "");
+    assert_eq!(fs::read_to_string(folder.join("session.json.bad-2")).unwrap(), "{\"schema\": 1, \"session\"");
+    open(root.path());
+    assert!(!folder.join("session.json.bad-3").exists(), "a good one stays");
+}
+
+#[test]
 fn a_session_that_goes_on_keeps_its_files_and_counts_on() {
     let root = tempfile::tempdir().unwrap();
     let mut archive = open(root.path());

@@ -253,7 +253,7 @@ impl Group {
         let head = self.head(archive, &adds, &shapes, start_us);
         let extension = if head.is_webm() { "webm" } else { "mkv" };
         let NewFile { file, name, part } = archive.create(self.publisher, self.kind, extension)?;
-        let writer = Writer::create(file, &head)?;
+        let writer = Writer::create(file, &head).inspect_err(|_| archive.discard(&name))?;
         let entry = FileEntry {
             path: format!("{name}.part"),
             state: FileState::Open,

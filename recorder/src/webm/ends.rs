@@ -24,9 +24,22 @@ impl Ends {
 
     /// When the last of them ends.
     pub(super) fn duration_ms(&self) -> u64 {
-        self.0.values().map(|end| end.last + end.step).max().unwrap_or(0)
+        self.0.values().map(|end| end.last.saturating_add(end.step)).max().unwrap_or(0)
     }
 }
 
 /// Longer than this is a pause, not the length of a block.
 const LONGEST_STEP: u64 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_claims_the_end_of_all_times_has_a_length_still() {
+        let mut ends = Ends::default();
+        ends.note(1, u64::MAX - 1);
+        ends.note(1, u64::MAX);
+        assert_eq!(ends.duration_ms(), u64::MAX);
+    }
+}

@@ -13,7 +13,7 @@ use super::scan::scan;
 pub(crate) enum Repair {
     /// The file is complete.
     Mended(Finished),
-    /// It holds no block: its writer had only begun.
+    /// It holds no block, or nothing at all: its writer had only begun.
     Empty,
     /// It is not a file that this program wrote, or its head is damaged. Nothing was changed.
     Unknown,
@@ -21,6 +21,9 @@ pub(crate) enum Repair {
 
 /// Mends a file in place. It must be open for reading and writing, and nobody else may write it.
 pub(crate) fn repair(file: &File) -> io::Result<Repair> {
+    if file.metadata()?.len() == 0 {
+        return Ok(Repair::Empty);
+    }
     let Some(scan) = scan(&mut BufReader::new(file))? else { return Ok(Repair::Unknown) };
     if scan.blocks == 0 {
         return Ok(Repair::Empty);
