@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lockgate_model::RoomName;
 use lockgate_room::{Input, Join};
 use lockgate_worker::WorkerGone;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::task::{RoomTask, ToRoom};
 use crate::node::Node;
@@ -103,10 +105,13 @@ impl Rooms {
         true
     }
 
-    /// Waits until all rooms have ended.
+    /// Waits until all rooms have ended, but not for ever: what does not end by itself is ended.
     pub(crate) async fn ended(&self) {
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        while tasks.join_next().await.is_some() {}
+        if timeout(END_WITHIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+            tracing::warn!(rooms = tasks.len(), "some rooms did not end in time; they are cut off");
+            tasks.shutdown().await;
+        }
     }
 
     /// Ends all tasks in the middle of what they do, as a panic would.
@@ -148,3 +153,5 @@ impl Rooms {
 
 /// Inputs that a room may have waiting; more make their senders wait.
 const MAX_WAITING: usize = 256;
+/// How long rooms may take once everybody has left: a question to a worker that stands still is given up after five seconds.
+const END_WITHIN: Duration = Duration::from_secs(8);

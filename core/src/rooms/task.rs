@@ -9,6 +9,7 @@ use lockgate_model::{PublisherId, RecordingId, RoomName, Source, TrackId};
 use lockgate_room::{Effect, Input, Join, LeaveReason, RecordAction, RecorderReport, Room, RoomConfig};
 use lockgate_worker::NewRouter;
 use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::ask::Questions;
 use super::media::RoomMedia;
@@ -43,8 +44,16 @@ pub(crate) struct RoomTask {
     media: RoomMedia,
     inbox: mpsc::Sender<ToRoom>,
     outbox: mpsc::Receiver<ToRoom>,
-    seats: HashMap<PublisherId, mpsc::Sender<RoomNews>>,
+    seats: HashMap<PublisherId, Seat>,
+    /// One for each seat: ends when the session does, so that one that fails or is cut off has left as well.
+    departures: JoinSet<PublisherId>,
     questions: Questions,
+}
+
+/// A member's place.
+struct Seat {
+    news: mpsc::Sender<RoomNews>,
+    departure: AbortHandle,
 }
 
 /// A room that ends by itself has no seats left. One whose task fails lets go of its members, those at the door included: they
@@ -53,18 +62,19 @@ impl Drop for RoomTask {
     fn drop(&mut self) {
         self.node.rooms.forget_if(&self.name, &self.inbox, || true);
         self.outbox.close();
+        let mut out: Vec<_> = self.seats.drain().map(|(member, seat)| (member, seat.news)).collect();
         while let Ok(message) = self.outbox.try_recv() {
             if let ToRoom::Join(join, news) = message {
-                self.seats.insert(join.member, news);
+                out.push((join.member, news));
             }
         }
-        if self.seats.is_empty() {
+        if out.is_empty() {
             return;
         }
-        tracing::error!(room = %self.name, participants = self.seats.len(), "the room failed; its participants are out");
-        for (member, seat) in self.seats.drain() {
+        tracing::error!(room = %self.name, participants = out.len(), "the room failed; its participants are out");
+        for (member, news) in out {
             // A session that is stuck or gone is ended by others.
-            let _ = seat.try_send(RoomNews { room: self.name.clone(), member, event: RoomEvent::Failed });
+            let _ = news.try_send(RoomNews { room: self.name.clone(), member, event: RoomEvent::Failed });
         }
     }
 }
@@ -85,7 +95,8 @@ impl RoomTask {
         };
         let room = Room::new(name.clone(), config);
         let questions = Questions::new(node.policy.clone());
-        Self { node, name, room, media: RoomMedia::new(router), inbox, outbox, seats: HashMap::new(), questions }
+        let (media, seats, departures) = (RoomMedia::new(router), HashMap::new(), JoinSet::new());
+        Self { node, name, room, media, inbox, outbox, seats, departures, questions }
     }
 
     /// Runs until the last participant is gone.
@@ -96,6 +107,7 @@ impl RoomTask {
                 Some(message) = self.outbox.recv() => self.on_message(message).await,
                 input = self.media.next_event() => self.handle(input).await,
                 Some((ticket, answer)) = self.questions.next() => self.handle(Input::Answer { ticket, answer }).await,
+                Some(departed) = self.departures.join_next() => self.on_departure(departed.ok()).await,
             }
             // Joins enter the inbox under the list's lock, so nobody can knock between this look and the end.
             if self.room.is_empty() && self.node.rooms.forget_if(&self.name, &self.inbox, || self.outbox.is_empty()) {
@@ -108,12 +120,28 @@ impl RoomTask {
     async fn on_message(&mut self, message: ToRoom) {
         match message {
             ToRoom::Join(join, news) => {
-                self.seats.insert(join.member, news);
+                self.seat(join.member, news);
                 self.handle(Input::Join(*join)).await;
             }
             ToRoom::Input(input) => self.handle(*input).await,
             ToRoom::KeyFrame(track) => self.media.request_key_frame(&track),
             ToRoom::Record { track, number } => self.media.record(&track, number),
+        }
+    }
+
+    fn seat(&mut self, member: PublisherId, news: mpsc::Sender<RoomNews>) {
+        let session = news.clone();
+        let departure = self.departures.spawn(async move {
+            session.closed().await;
+            member
+        });
+        self.seats.insert(member, Seat { news, departure });
+    }
+
+    /// A session is over, whether or not it said so: who left in time is known no more. None: the member was told that it is out.
+    async fn on_departure(&mut self, member: Option<PublisherId>) {
+        if let Some(member) = member {
+            self.handle(Input::Leave { member, reason: LeaveReason::Closed }).await;
         }
     }
 
@@ -140,7 +168,10 @@ impl RoomTask {
             Effect::Record(action) => self.record(action).await,
             Effect::Gone { member } => {
                 self.tell(member, RoomEvent::Gone);
-                self.seats.remove(&member);
+                if let Some(seat) = self.seats.remove(&member) {
+                    // The session waits until its rooms let go of its end.
+                    seat.departure.abort();
+                }
             }
         }
     }
@@ -148,16 +179,17 @@ impl RoomTask {
     fn tell(&mut self, member: PublisherId, event: RoomEvent) {
         let Some(seat) = self.seats.get(&member) else { return };
         let news = RoomNews { room: self.name.clone(), member, event };
-        match seat.try_send(news) {
+        match seat.news.try_send(news) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Closed(_)) => drop(self.seats.remove(&member)),
+            // Its departure is on its way.
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
             // The session hands on at once unless it is stuck: then its client has lost messages and must not go on as if not.
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.node.counters.slow_sessions.fetch_add(1, Ordering::Relaxed);
-                self.seats.remove(&member);
-                let leave = ToRoom::Input(Box::new(Input::Leave { member, reason: LeaveReason::Closed }));
-                // A full inbox: the session's own end brings the same input later.
-                let _ = self.inbox.try_send(leave);
+                if let Some(seat) = self.seats.remove(&member) {
+                    seat.departure.abort();
+                    self.departures.spawn(async move { member });
+                }
             }
         }
     }
@@ -266,5 +298,45 @@ mod tests {
         node.rooms.join(&node, &name, join(later), seat).await.unwrap();
         let entered = hear(&mut news).await;
         assert!(matches!(entered.event, RoomEvent::Tell(_)) && entered.member == later, "{entered:?}");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_without_a_word_has_left() {
+        let (node, _hub) = testing::node();
+        let (seat, mut news) = mpsc::channel(16);
+        let name = RoomName::new("board").unwrap();
+        node.rooms.join(&node, &name, join(node.allot_publisher()), seat).await.unwrap();
+        assert!(matches!(hear(&mut news).await.event, RoomEvent::Tell(_)));
+        drop(news);
+        let closed = async {
+            while node.rooms.count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), closed).await.expect("the room ends with its last member");
+    }
+
+    #[tokio::test]
+    async fn who_left_is_let_go_of() {
+        let (node, _hub) = testing::node();
+        let (seat, mut news) = mpsc::channel(16);
+        let (name, member) = (RoomName::new("board").unwrap(), node.allot_publisher());
+        let room = node.rooms.join(&node, &name, join(member), seat).await.unwrap();
+        room.input(Input::Leave { member, reason: LeaveReason::Closed }).await;
+        let let_go = async { while news.recv().await.is_some() {} };
+        timeout(Duration::from_secs(30), let_go).await.expect("nothing more can come from the room");
+    }
+
+    #[tokio::test]
+    async fn rooms_that_do_not_end_are_not_waited_for() {
+        let (node, _hub) = testing::node();
+        let (seat, mut news) = mpsc::channel(16);
+        let (name, member) = (RoomName::new("board").unwrap(), node.allot_publisher());
+        node.rooms.join(&node, &name, join(member), seat).await.unwrap();
+        assert!(matches!(hear(&mut news).await.event, RoomEvent::Tell(_)));
+        // Only from here on: the worker above needs real time.
+        tokio::time::pause();
+        timeout(Duration::from_secs(60), node.rooms.ended()).await.expect("it waits for ever");
+        assert_eq!(who_is_out(&mut news).await, member);
     }
 }
