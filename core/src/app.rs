@@ -7,7 +7,7 @@ mod ending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockgate_model::Secret;
 use lockgate_policy::Policy;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::doors::{Sessions, doors};
-use self::ending::{Shutdown, asked_to_end};
+use self::ending::{Asked, Shutdown};
 use crate::config::Config;
 use crate::interfaces::announced;
 use crate::node::Node;
@@ -57,6 +57,9 @@ pub enum RunError {
     /// The system does not tell when to end.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
+    /// Whoever asked the node to end did not wait until it had.
+    #[error("asked to end a second time: what was open is cut off")]
+    AskedTwice,
     /// The HTTP server ended by itself.
     #[error("the HTTP server failed")]
     Http(#[source] io::Error),
@@ -88,10 +91,13 @@ pub fn run(config: Config) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let app = App::start(config, policy, dev_secret).await?;
         app.run().await
-    })
+    });
+    // A thread that stands still must not keep the process.
+    runtime.shutdown_timeout(LEAVE_WITHIN);
+    result
 }
 
 /// A running node.
@@ -140,17 +146,22 @@ impl App {
 
     /// Lets people in until the node is asked to end, or cannot go on.
     async fn run(mut self) -> Result<(), RunError> {
-        let asked = asked_to_end().map_err(RunError::Signals)?;
+        let mut asked = Asked::new().map_err(RunError::Signals)?;
         let result = tokio::select! {
-            name = asked => {
+            name = asked.next() => {
                 tracing::info!(signal = name, "the node ends");
                 Ok(())
             }
             ended = self.http.join_next() => Err(RunError::Http(why_ended(ended))),
             () = self.sessions.serve(&self.shutdown) => Err(RunError::Http(io::Error::other("nobody can arrive"))),
         };
-        self.end().await;
-        result
+        tokio::select! {
+            () = self.end() => result,
+            name = asked.next() => {
+                tracing::warn!(signal = name, "the node leaves at once");
+                Err(RunError::AskedTwice)
+            }
+        }
     }
 
     /// Ends everything in the order in which it depends on each other.
@@ -195,5 +206,7 @@ fn why_ended(ended: Option<Result<io::Result<()>, tokio::task::JoinError>>) -> i
 
 /// The shell waits more than it works: media has threads of its own, and so has policy.
 const SHELL_THREADS: usize = 2;
+/// How long the last threads may take to end.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// Sockets that are being opened at a time.
 const MAX_ARRIVING: usize = 256;

@@ -76,8 +76,16 @@ impl Process {
     /// # Panics
     /// When it does not.
     pub async fn terminate(&mut self) -> ExitStatus {
-        kill_process(self.pid(), Signal::TERM).expect("the process is ours and not reaped");
+        self.ask_to_end();
         self.ended().await
+    }
+
+    /// Asks the program to end.
+    ///
+    /// # Panics
+    /// When it has ended already.
+    pub fn ask_to_end(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("the process is ours and not reaped");
     }
 
     /// Ends the program without asking.

@@ -5,6 +5,16 @@ use std::net::{TcpListener, UdpSocket};
 use lockgate_tests::{Archive, Browser, MediaFile, Node, Recorder, Token};
 
 #[tokio::test]
+async fn who_asks_a_second_time_does_not_wait_for_farewells() {
+    let mut node = Node::plain().await;
+    let (mut client, _) = node.enter(&Token::of(1, "Ann"), "board").await;
+    node.process().ask_to_end();
+    client.hear_type("server-draining").await;
+    // The client reads nothing more: the node waits for its part of the farewell.
+    assert_eq!(node.terminate().await.code(), Some(1), "{}", node.process().log());
+}
+
+#[tokio::test]
 async fn sigterm_in_a_call_ends_both_processes_cleanly_and_loses_no_recording() {
     let mut node = Node::plain().await;
     let mut recorder = Recorder::beside(&node).await;

@@ -68,13 +68,18 @@ pub(crate) fn channel(waker: Arc<Waker>) -> (Commands, Inbox) {
 }
 
 impl Commands {
-    /// Tells the worker. It is never made to wait, as ends of subscriptions and transports must not be lost; a worker that has
-    /// this much before it does not turn any more, and counts as gone.
+    /// Tells the worker without waiting for it. One that has this much before it does not turn any more, and counts as gone.
     pub(crate) fn tell(&self, command: Command) -> Result<(), WorkerGone> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
             return Err(WorkerGone);
         }
+        self.end(command)
+    }
+
+    /// Tells the worker that something is over, however much waits: should it turn again, what was revoked must not go on. There
+    /// are no more ends than things that began.
+    pub(crate) fn end(&self, command: Command) -> Result<(), WorkerGone> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.queue.send(command).map_err(|_| WorkerGone)?;
         self.waker.wake().map_err(|_| WorkerGone)
     }
@@ -100,6 +105,7 @@ impl Inbox {
     }
 }
 
+/// About; several may tell at the same moment.
 const MAX_WAITING: usize = 1 << 16;
 /// A turn takes milliseconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

@@ -39,11 +39,16 @@ impl Link {
         // Whatever a worker that is gone should change is gone with it; the owner learns it by the transport's end.
         let _ = self.commands.tell(command);
     }
+
+    fn end(&self, command: Command) {
+        // As above.
+        let _ = self.commands.end(command);
+    }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.tell(Command::CloseTransport(self.id));
+        self.end(Command::CloseTransport(self.id));
         self.router.forget(self.worker, self.id);
     }
 }
@@ -114,7 +119,7 @@ impl SubscribeTransport {
 
     /// Sends a track no more; an offer follows.
     pub fn unsubscribe(&self, track: &TrackId, cause: u64) {
-        self.link.tell(Command::Unsubscribe(self.link.id, track.clone(), cause));
+        self.link.end(Command::Unsubscribe(self.link.id, track.clone(), cause));
     }
 
     /// Sends more or less of a track.

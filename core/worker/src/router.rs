@@ -98,7 +98,9 @@ impl Router {
 
     /// Sends a track to the recorder no more.
     pub fn record_no_more(&self, track: &TrackId) {
-        self.tell(|router| Command::RecordNoMore(router, track.clone()));
+        for half in self.shared.halves().iter() {
+            self.shared.all.end(half.worker, Command::RecordNoMore(half.id, track.clone()));
+        }
     }
 
     /// Asks a track's publisher for a key frame, for the recorder.
@@ -197,7 +199,7 @@ impl Shared {
         let lost = halves.swap_remove(place);
         for half in halves.iter_mut() {
             let pipes = half.pipes.extract_if(.., |(other, _)| *other == worker);
-            pipes.for_each(|(_, pipe)| self.all.tell(half.worker, Command::ClosePipe(pipe)));
+            pipes.for_each(|(_, pipe)| self.all.end(half.worker, Command::ClosePipe(pipe)));
         }
         self.close(&lost);
         lost.transports.into_iter().map(|own| transport_id(worker, own)).collect()
@@ -212,7 +214,7 @@ impl Shared {
 
     fn close(&self, half: &Half) {
         self.all.count(half.worker, -1 - half.transports.len() as isize);
-        self.all.tell(half.worker, Command::CloseRouter(half.id));
+        self.all.end(half.worker, Command::CloseRouter(half.id));
     }
 
     fn halves(&self) -> MutexGuard<'_, Vec<Half>> {

@@ -1,7 +1,9 @@
 //! Workers with real sockets and threads: rooms that are spread over them, and workers that fail.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use lockgate_model::TrackId;
 use lockgate_rtp::Header;
 use lockgate_transport::testing::{Peer, check};
 use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::command::Command;
@@ -311,4 +314,28 @@ async fn a_worker_that_stands_still_is_reported_and_is_used_again_when_it_turns(
     assert_eq!((again.worker(), from.worker() != worker), (worker, true));
     begin(&mut publisher, &mut [&mut viewer], next).await;
     stage.workers.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_hears_of_ends_however_much_waits_for_it() {
+    let stage = Stage::new(1).await;
+    let transport = stage.router.create_publish_transport().await.unwrap();
+    let worker = transport.worker();
+    let (end, waits) = mpsc::channel();
+    stage.fail(worker, Failure::Stall(waits));
+    let commands = &stage.workers.all().get(worker).unwrap().commands;
+    while commands.tell(Command::Stats(oneshot::channel().0)).is_ok() {}
+    drop(transport);
+    let (reply, stats) = oneshot::channel();
+    commands.end(Command::Stats(reply)).unwrap();
+    let mut stopping = pin!(stage.workers.stop());
+    tokio::select! {
+        biased;
+        () = &mut stopping => panic!("a thread that stands still has ended"),
+        () = ready(()) => {}
+    }
+    drop(end);
+    let transports = timeout(PATIENCE, stats).await.unwrap().unwrap().engine.transports;
+    stopping.await;
+    assert_eq!((transports, stage.state(worker)), (0, WorkerState::Stopped));
 }

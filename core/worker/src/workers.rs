@@ -6,11 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockgate_media::{Certificate, Engine, EngineConfig, EngineKind, Entropy};
 use mio::{Poll, Waker};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::batch::Kernel;
 use crate::carrier::{Dock, PipeNumber};
@@ -169,11 +170,11 @@ impl Workers {
         sum
     }
 
-    /// Ends the threads: peers are told, and what is sealed is sent.
+    /// Ends the threads: peers are told, and what is sealed is sent. A thread that stands still is not waited for for ever.
     pub async fn stop(&self) {
         for one in &self.all.each {
             // One that is gone needs not be told.
-            let _ = one.commands.tell(Command::Stop);
+            let _ = one.commands.end(Command::Stop);
         }
         let threads: Vec<_> = self
             .all
@@ -182,7 +183,10 @@ impl Workers {
             .filter_map(|one| one.thread.lock().unwrap_or_else(PoisonError::into_inner).take())
             .collect();
         // A panic of a thread was reported when it happened.
-        let _ = tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join()))).await;
+        let ended = tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join())));
+        if timeout(STOP_WITHIN, ended).await.is_err() {
+            tracing::error!("a media worker does not end");
+        }
     }
 }
 
@@ -219,6 +223,14 @@ impl All {
     pub(crate) fn tell(&self, worker: u32, command: Command) {
         if let Some(one) = self.get(worker) {
             let _ = one.commands.tell(command);
+        }
+    }
+
+    /// Tells a worker that something is over.
+    pub(crate) fn end(&self, worker: u32, command: Command) {
+        if let Some(one) = self.get(worker) {
+            // As above.
+            let _ = one.commands.end(command);
         }
     }
 
@@ -322,5 +334,7 @@ fn start(
 
 /// Transports' names have a byte for the worker.
 pub(crate) const MAX_WORKERS: usize = 256;
+/// How long the threads may take to end.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Sockets of a worker: paths name them by a byte.
 const MAX_ADDRESSES: usize = 64;
