@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use lockgate_model::carrier::TrackNumber;
 use lockgate_model::{PublisherId, RecordingId, RoomName, Source, TrackId};
 use lockgate_room::{Effect, Input, Join, LeaveReason, RecordAction, RecorderReport, Room, RoomConfig};
 use lockgate_worker::NewRouter;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 
 use super::ask::Questions;
 use super::media::RoomMedia;
@@ -73,8 +76,7 @@ impl Drop for RoomTask {
         }
         tracing::error!(room = %self.name, participants = out.len(), "the room failed; its participants are out");
         for (member, news) in out {
-            // A session that is stuck or gone is ended by others.
-            let _ = news.try_send(RoomNews { room: self.name.clone(), member, event: RoomEvent::Failed });
+            tell_out(news, RoomNews { room: self.name.clone(), member, event: RoomEvent::Out(FAILED) });
         }
     }
 }
@@ -189,6 +191,7 @@ impl RoomTask {
                 if let Some(seat) = self.seats.remove(&member) {
                     seat.departure.abort();
                     self.departures.spawn(async move { member });
+                    tell_out(seat.news, RoomNews { room: self.name.clone(), member, event: RoomEvent::Out(BEHIND) });
                 }
             }
         }
@@ -230,14 +233,29 @@ impl RoomTask {
     }
 }
 
+/// Tells a session that it is out of the room. One that is behind is waited for elsewhere; one that is gone needs to know nothing.
+fn tell_out(news: mpsc::Sender<RoomNews>, word: RoomNews) {
+    let Err(mpsc::error::TrySendError::Full(word)) = news.try_send(word) else { return };
+    // There is none when the whole process ends.
+    let Ok(runtime) = Handle::try_current() else { return };
+    runtime.spawn(async move {
+        if timeout(TELL_WITHIN, news.send(word)).await.is_err() {
+            tracing::error!("a session that stands still could not be told that it is out of a room");
+        }
+    });
+}
+
+const FAILED: &str = "the room failed; join it again";
+const BEHIND: &str = "more was to be told than you took; join the room again";
+/// How long a session may take to hear that it is out.
+const TELL_WITHIN: Duration = Duration::from_secs(30);
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::time::Duration;
 
     use lockgate_model::policy::{Door, Grant, Identity, Participant};
     use lockgate_model::{SubscribeConnections, UserId};
-    use tokio::time::timeout;
 
     use super::*;
     use crate::testing;
@@ -268,7 +286,7 @@ mod tests {
         loop {
             let RoomNews { member, event, .. } = hear(news).await;
             match event {
-                RoomEvent::Failed => return member,
+                RoomEvent::Out(_) => return member,
                 RoomEvent::Tell(_) => {}
                 RoomEvent::Gone => panic!("{member} left"),
             }
@@ -325,6 +343,23 @@ mod tests {
         room.input(Input::Leave { member, reason: LeaveReason::Closed }).await;
         let let_go = async { while news.recv().await.is_some() {} };
         timeout(Duration::from_secs(30), let_go).await.expect("nothing more can come from the room");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_behind_is_out_and_learns_it_once_it_reads() {
+        let (node, _hub) = testing::node();
+        // One word waits for a session at a time: the list of publishers comes too soon after the welcome.
+        let (seat, mut news) = mpsc::channel(1);
+        let (name, member) = (RoomName::new("board").unwrap(), node.allot_publisher());
+        node.rooms.join(&node, &name, join(member), seat).await.unwrap();
+        let closed = async {
+            while node.rooms.count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), closed).await.expect("the only member is out");
+        assert!(matches!(hear(&mut news).await.event, RoomEvent::Tell(_)));
+        assert!(matches!(hear(&mut news).await.event, RoomEvent::Out(BEHIND)));
     }
 
     #[tokio::test]

@@ -307,11 +307,11 @@ impl Session {
                 self.seats.remove(&news.room);
                 Flow::On
             }
-            RoomEvent::Failed if current => {
+            RoomEvent::Out(reason) if current => {
                 self.seats.remove(&news.room);
-                self.tell_client(put_out(news.room).into())
+                self.tell_client(put_out(news.room, reason).into())
             }
-            RoomEvent::Gone | RoomEvent::Failed => Flow::On,
+            RoomEvent::Gone | RoomEvent::Out(_) => Flow::On,
             RoomEvent::Tell(reply) => self.tell_client(*reply),
         }
     }
@@ -375,12 +375,12 @@ impl Session {
     }
 }
 
-/// What the members of a room hear that failed.
-fn put_out(room: RoomName) -> Event {
+/// What a client hears that is out of a room.
+fn put_out(room: RoomName, reason: &str) -> Event {
     Event::Revoked {
         room_name: room,
         what: RevokedWhat::Stay,
-        reason: "the room failed; join it again".to_owned(),
+        reason: reason.to_owned(),
         publisher_id: None,
         track_id: None,
         decision_id: None,

@@ -31,8 +31,8 @@ pub(crate) enum RoomEvent {
     Tell(Box<Reply>),
     /// The client is not in the room any more.
     Gone,
-    /// The room's task failed: nobody is in it any more.
-    Failed,
+    /// The client is out of the room, for a reason that it should be told: the room failed, or the session did not keep up.
+    Out(&'static str),
 }
 
 impl From<Arrival> for Link {
