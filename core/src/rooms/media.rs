@@ -2,8 +2,7 @@
 //!
 //! Translates between the room's words and the worker's. What the worker reports becomes an input of the room.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::future::pending;
+use std::collections::{HashMap, VecDeque};
 
 use lockgate_model::carrier::TrackNumber;
 use lockgate_model::{AdmittedMedia, ErrorCode, Limits, OfferedMedia, PublisherId, RequestId, Source, TrackId};
@@ -86,17 +85,14 @@ impl RoomMedia {
         }
     }
 
-    /// The next thing that the room must hear. Waits for ever when there is nothing.
-    pub(super) async fn next_event(&mut self) -> Input {
+    /// The next thing that the room must hear. None: the room did not keep up, and its media is closed for good.
+    pub(super) async fn next_event(&mut self) -> Option<Input> {
         loop {
             if let Some(input) = self.backlog.pop_front() {
-                return input;
+                return Some(input);
             }
-            match self.events.recv().await {
-                Some(event) => self.on_event(event),
-                None if self.owners.is_empty() => pending().await,
-                None => self.on_router_gone(),
-            }
+            let event = self.events.recv().await?;
+            self.on_event(event);
         }
     }
 
@@ -297,14 +293,6 @@ impl RoomMedia {
         }
     }
 
-    fn on_router_gone(&mut self) {
-        let transports: HashSet<_> = self.owners.keys().copied().collect();
-        for transport in transports {
-            let input = self.on_closed(transport, false, "the room's media was closed".into());
-            self.backlog.extend(input);
-        }
-    }
-
     fn connection(&self, transport: TransportId) -> Option<Connection> {
         match self.owners.get(&transport)? {
             Owner::Subscribe(connection) => Some(*connection),
@@ -327,5 +315,45 @@ fn request_problem(error: RequestError) -> MediaProblem {
     match error {
         RequestError::Negotiate(error) => problem(error),
         RequestError::Gone(error) => MediaProblem { code: ErrorCode::INTERNAL, message: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lockgate_model::{Codec, MediaKind};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::testing;
+
+    fn offer() -> String {
+        let fingerprint = vec!["0A"; 32].join(":");
+        let lines = [
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0",
+            "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0",
+            "a=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901",
+            &format!("a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=sendonly"),
+            "a=msid:s camera\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n",
+        ];
+        lines.join("\r\n")
+    }
+
+    #[tokio::test]
+    async fn media_events_that_nobody_hears_end_the_media() {
+        let (node, _hub) = testing::node();
+        let mut media = RoomMedia::new(node.workers.new_router().await.unwrap());
+        let (publisher, camera) = (PublisherId(1), TrackId::new("camera").unwrap());
+        let admitted = vec![AdmittedMedia { mid: "0".into(), track: Some(camera.clone()), max_bitrate: None }];
+        let answered = media.answer_offer(publisher, offer(), admitted).await.unwrap();
+        assert_eq!((answered.tracks[0].kind, answered.tracks[0].codec), (MediaKind::Video, Codec::Vp8));
+        // Each viewer is to be offered the track; more offers than a room may leave unread.
+        for viewer in 2..5000 {
+            let connection = Connection { member: PublisherId(viewer), publisher: None };
+            media.send(connection, publisher, camera.clone(), Limits::default()).await;
+        }
+        let over = async { while media.next_event().await.is_some() {} };
+        timeout(Duration::from_secs(30), over).await.expect("the room learns that its media is over");
     }
 }

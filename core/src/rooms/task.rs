@@ -107,7 +107,11 @@ impl RoomTask {
         loop {
             tokio::select! {
                 Some(message) = self.outbox.recv() => self.on_message(message).await,
-                input = self.media.next_event() => self.handle(input).await,
+                event = self.media.next_event() => match event {
+                    Some(input) => self.handle(input).await,
+                    // Without media nobody should be in it: they are told that it failed, and may join the next one.
+                    None => return,
+                },
                 Some((ticket, answer)) = self.questions.next() => self.handle(Input::Answer { ticket, answer }).await,
                 Some(departed) = self.departures.join_next() => self.on_departure(departed.ok()).await,
             }
