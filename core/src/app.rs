@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::doors::{Sessions, doors};
-use self::ending::{Asked, Shutdown};
+use self::ending::{Asked, Lost, Shutdown};
 use crate::config::Config;
 use crate::interfaces::announced;
 use crate::node::Node;
@@ -57,6 +57,14 @@ pub enum RunError {
     /// The system does not tell when to end.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
+    /// A part without which a node is none ended.
+    #[error("the node cannot go on without {part}: {reason}")]
+    Part {
+        /// Its name.
+        part: &'static str,
+        /// What became of it.
+        reason: String,
+    },
     /// Whoever asked the node to end did not wait until it had.
     #[error("asked to end a second time: what was open is cut off")]
     AskedTwice,
@@ -128,12 +136,15 @@ impl App {
         let node = Node::new(config, policy, workers, recorders.clone(), started);
 
         let mut shutdown = Shutdown::new();
-        shutdown.watching.spawn(node.workers.clone().watch());
-        shutdown.recording.spawn(Hub::new(node.clone(), recorders.clone(), hub_inbox).run(shutdown.watch()));
-        shutdown.recording.spawn(door.serve(recorders, shutdown.watch()));
+        shutdown.watching.spawn("the watch over the media workers", node.workers.clone().watch());
+        let hub = Hub::new(node.clone(), recorders.clone(), hub_inbox).run(shutdown.watch());
+        shutdown.recording.spawn("the hub of the recordings", hub);
+        let door = door.serve(recorders, shutdown.watch());
+        shutdown.recording.spawn("the recorder's door", door);
         if node.config.recorder.spawn {
             let supervisor = Supervisor::new(node.config.file.clone()).map_err(RunError::Runtime)?;
-            shutdown.supervised.spawn(supervisor.run(shutdown.watch_recorder()));
+            let supervision = supervisor.run(shutdown.watch_recorder());
+            shutdown.supervised.spawn("the recorder's supervision", supervision);
         }
         let address = listener.local_addr().map_err(|source| RunError::Listen { address, source })?;
         let (arrivals, arrived) = mpsc::channel(MAX_ARRIVING);
@@ -147,13 +158,19 @@ impl App {
     /// Lets people in until the node is asked to end, or cannot go on.
     async fn run(mut self) -> Result<(), RunError> {
         let mut asked = Asked::new().map_err(RunError::Signals)?;
+        let ending = self.shutdown.watch();
         let result = tokio::select! {
             name = asked.next() => {
                 tracing::info!(signal = name, "the node ends");
                 Ok(())
             }
             ended = self.http.join_next() => Err(RunError::Http(why_ended(ended))),
-            () = self.sessions.serve(&self.shutdown) => Err(RunError::Http(io::Error::other("nobody can arrive"))),
+            lost = self.shutdown.lost() => {
+                let Lost { part, reason } = lost;
+                tracing::error!(part, reason, "the node cannot go on without a part of it");
+                Err(RunError::Part { part, reason })
+            }
+            () = self.sessions.serve(&ending) => Err(RunError::Http(io::Error::other("nobody can arrive"))),
         };
         tokio::select! {
             () = self.end() => result,

@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::ending::Shutdown;
 use crate::assets::ASSETS;
 use crate::config::{Config, Plugin};
 use crate::metrics;
@@ -98,11 +97,11 @@ impl Sessions {
     }
 
     /// Lets people in. Ends only when nobody can come any more.
-    pub(super) async fn serve(&mut self, shutdown: &Shutdown) {
+    pub(super) async fn serve(&mut self, ending: &Ending) {
         loop {
             tokio::select! {
                 arrival = self.arrived.recv() => match arrival {
-                    Some(arrival) => self.let_in(arrival, shutdown),
+                    Some(arrival) => self.let_in(arrival, ending),
                     None => return,
                 },
                 Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
@@ -115,7 +114,7 @@ impl Sessions {
         }
     }
 
-    fn let_in(&mut self, arrival: Arrival, shutdown: &Shutdown) {
+    fn let_in(&mut self, arrival: Arrival, ending: &Ending) {
         if self.running.len() >= self.node.config.http.max_connections {
             // A socket that cannot even be told is gone already.
             let _ =
@@ -124,7 +123,7 @@ impl Sessions {
         }
         self.node.counters.connections.fetch_add(1, Ordering::Relaxed);
         self.node.counters.connections_total.fetch_add(1, Ordering::Relaxed);
-        self.running.spawn(Session::new(self.node.clone(), arrival.into()).run(shutdown.watch()));
+        self.running.spawn(Session::new(self.node.clone(), arrival.into()).run(ending.clone()));
     }
 
     /// Waits until all have left and their sockets are closed.
