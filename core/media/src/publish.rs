@@ -108,10 +108,7 @@ impl Publish {
     /// Notes the packet's transport-wide number, if it has one. The id is the same on all lines of a bundle (RFC 8843 §9.2).
     pub(crate) fn note_arrival(&mut self, now: Instant, header: &Header, bytes: &[u8]) {
         let Some(id) = self.lines.iter().find_map(|line| line.ids.id(Extension::Twcc)) else { return };
-        let number = header.extensions(bytes).find(|element| element.id == id);
-        if let Some([high, low]) = number.map(|element| element.value) {
-            self.twcc.note(now, u16::from_be_bytes([*high, *low]));
-        }
+        self.twcc.note_packet(now, id, header, bytes);
     }
 
     /// Finds whose a packet is: by its source if that is known, else by what the packet or the offer says of it.

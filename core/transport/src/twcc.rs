@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use lockgate_rtp::{TwccPacket, Unwrapper, write};
+use lockgate_rtp::{Header, TwccPacket, Unwrapper, write};
 
 /// The receiving side's notes.
 pub struct TwccReceiver {
     start: Instant,
+    interval: Duration,
     numbers: Unwrapper,
     /// Not reported yet, in ascending order of number.
     waiting: Vec<TwccPacket>,
@@ -20,18 +21,31 @@ pub struct TwccReceiver {
 }
 
 impl TwccReceiver {
-    /// Notes of arrivals from now on.
+    /// Notes of arrivals from now on, reported as often as a server does.
     pub fn new(now: Instant) -> Self {
+        Self::every(INTERVAL, now)
+    }
+
+    /// Notes of arrivals from now on; what came is reported this long after the first of it.
+    pub fn every(interval: Duration, now: Instant) -> Self {
         // Not zero: an arrival may be rounded down.
         let start = now.checked_sub(Duration::from_secs(1)).unwrap_or(now);
-        Self { start, numbers: Unwrapper::default(), waiting: Vec::new(), next: None, count: 0, due: None }
+        Self { start, interval, numbers: Unwrapper::default(), waiting: Vec::new(), next: None, count: 0, due: None }
+    }
+
+    /// Notes a packet by the number in its header, if it has one; `id` is the extension's.
+    pub fn note_packet(&mut self, now: Instant, id: u8, header: &Header, bytes: &[u8]) {
+        let number = header.extensions(bytes).find(|element| element.id == id);
+        if let Some([high, low]) = number.map(|element| element.value) {
+            self.note(now, u16::from_be_bytes([*high, *low]));
+        }
     }
 
     /// Notes a packet, whatever is in it: probes and repetitions count too.
     pub fn note(&mut self, now: Instant, number: u16) {
         let number = self.numbers.extend(number);
         let arrival_us = now.duration_since(self.start).as_micros() as u64;
-        self.due.get_or_insert(now + INTERVAL);
+        self.due.get_or_insert(now + self.interval);
         let Err(place) = self.waiting.binary_search_by_key(&number, |packet| packet.number) else { return };
         self.waiting.insert(place, TwccPacket { number, arrival_us });
     }
@@ -91,6 +105,31 @@ mod tests {
         receiver.note(now + INTERVAL, 14);
         assert_eq!(span(&poll(&mut receiver, now + 2 * INTERVAL).unwrap()), (11, 4));
         assert_eq!(receiver.next_timeout(), None, "nothing came");
+    }
+
+    #[test]
+    fn whoever_reports_less_often_says_so() {
+        let now = Instant::now();
+        let mut receiver = TwccReceiver::every(2 * INTERVAL, now);
+        receiver.note(now, 10);
+        assert_eq!(poll(&mut receiver, now + INTERVAL), None);
+        assert!(poll(&mut receiver, now + 2 * INTERVAL).is_some());
+    }
+
+    #[test]
+    fn a_packet_without_a_number_is_not_noted() {
+        let now = Instant::now();
+        let mut receiver = TwccReceiver::new(now);
+        let mut packet = [0x90, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xbe, 0xde, 0, 1, 0x51, 0x01, 0x02, 0];
+        let header = Header::parse(&packet).unwrap();
+        receiver.note_packet(now, 4, &header, &packet);
+        assert_eq!(receiver.next_timeout(), None, "another extension's");
+        packet[16] = 0x50;
+        receiver.note_packet(now, 5, &header, &packet);
+        assert_eq!(receiver.next_timeout(), None, "one byte is no number");
+        packet[16] = 0x51;
+        receiver.note_packet(now, 5, &header, &packet);
+        assert_eq!(span(&poll(&mut receiver, now + INTERVAL).unwrap()), (0x0102, 1));
     }
 
     #[test]
