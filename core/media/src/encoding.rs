@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::Codec;
 use lockgate_rtp::{Header, PacketFacts, SenderInfo, inspect};
+use lockgate_transport::nack::{Due, Missing};
 use lockgate_transport::sdp::ExtensionMap;
 
 use crate::key_frames::KeyFrames;
-use crate::nack::{Due, Missing};
 use crate::numbers::Origin;
 use crate::packet::{Packet, Passed};
 use crate::rate::RateMeter;

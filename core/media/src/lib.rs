@@ -11,7 +11,6 @@ mod engine;
 mod entropy;
 mod ids;
 mod key_frames;
-mod nack;
 mod negotiate;
 mod numbers;
 mod packet;

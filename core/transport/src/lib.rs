@@ -5,6 +5,7 @@ mod connection;
 mod crypto;
 pub mod dtls;
 pub mod ice;
+pub mod nack;
 pub mod sdp;
 pub mod srtp;
 #[cfg(feature = "testing")]

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use lockgate_model::Codec;
 use lockgate_rtp::{Header, ReportBlock, SenderInfo, Unwrapper, ntp_middle};
+use lockgate_transport::nack::Missing;
 
 use crate::delivery::{Seen, Tally};
-use crate::missing::Missing;
 use crate::report::Delivery;
 use crate::stamp::Stamp;
 
@@ -40,8 +40,6 @@ pub(crate) struct Noted {
     pub(crate) new: bool,
     /// Whether it had been asked for.
     pub(crate) asked: bool,
-    /// Whether only a key frame helps against the gap in front of it.
-    pub(crate) hopeless: bool,
 }
 
 impl Incoming {
@@ -72,22 +70,18 @@ impl Incoming {
         let highest = self.numbers.highest();
         let number = self.numbers.extend(sequence);
         let new = self.seen.note(number, highest);
-        let mut noted = Noted { new, asked: false, hopeless: false };
+        let mut noted = Noted { new, asked: false };
         if !new {
             self.duplicates += 1;
             return noted;
         }
         self.received += 1;
         self.first = Some(self.first.map_or(number, |first| first.min(number)));
-        match highest {
-            Some(highest) if number < highest => {
-                self.reordered += 1;
-                noted.asked = self.missing.came(number);
-            }
-            Some(highest) if number > highest + 1 && self.asks => {
-                noted.hopeless = self.missing.note_gap(now, highest + 1..number);
-            }
-            _ => {}
+        self.reordered += u64::from(highest.is_some_and(|highest| number < highest));
+        if self.asks {
+            noted.asked = self.missing.was_asked_for(number);
+            // A gap against which only a key frame helps is told with what is lost, which is due at once.
+            self.missing.note(now, number, highest);
         }
         noted
     }
@@ -165,9 +159,7 @@ mod tests {
         assert!(!stream.note(now, 104).new);
         let report = stream.report(now).unwrap();
         assert_eq!((report.lost, report.fraction_lost, report.highest), (1, 51, 104));
-        let mut ask = Vec::new();
-        stream.missing.poll(now + std::time::Duration::from_secs(1), &mut ask);
-        assert_eq!(ask, [103]);
+        assert_eq!(stream.missing.poll(now + std::time::Duration::from_secs(1)).ask, [103]);
         assert!(stream.note(now, 103).asked);
         let mut delivery = Delivery::default();
         stream.add_to(&mut delivery);

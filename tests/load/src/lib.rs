@@ -8,7 +8,6 @@ mod delivery;
 mod driver;
 mod ice;
 mod incoming;
-mod missing;
 mod outgoing;
 mod peer;
 mod publisher;

@@ -38,7 +38,6 @@ pub(crate) struct Viewer {
     next_report: Option<Instant>,
     extra: Delivery,
     first_media: Option<Instant>,
-    ask: Vec<u16>,
 }
 
 /// What a line of the server's description says of what comes on it.
@@ -112,7 +111,6 @@ impl Viewer {
             next_report: None,
             extra: Delivery::default(),
             first_media: None,
-            ask: Vec::new(),
         };
         viewer.set_lines(lines);
         viewer
@@ -265,9 +263,6 @@ impl Viewer {
         let stream = &mut self.streams[stream];
         let noted = stream.note(arrival.now, sequence);
         self.extra.recovered += u64::from(noted.asked);
-        if noted.hopeless {
-            self.peer.send_rtcp(|out| write::pli(out, self.own_ssrc, stream.ssrc));
-        }
         noted.new
     }
 
@@ -311,11 +306,12 @@ impl Viewer {
 
     fn ask_again(&mut self, now: Instant) {
         for stream in &mut self.streams {
-            if stream.missing.poll(now, &mut self.ask) {
+            let due = stream.missing.poll(now);
+            if !due.lost.is_empty() {
                 self.peer.send_rtcp(|out| write::pli(out, self.own_ssrc, stream.ssrc));
             }
-            if !self.ask.is_empty() {
-                self.peer.send_rtcp(|out| write::nack(out, self.own_ssrc, stream.ssrc, &self.ask));
+            if !due.ask.is_empty() {
+                self.peer.send_rtcp(|out| write::nack(out, self.own_ssrc, stream.ssrc, &due.ask));
             }
         }
     }

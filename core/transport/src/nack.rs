@@ -1,11 +1,13 @@
 //! Which packets of an incoming stream are missing, and when to ask for them (RFC 4585 §6.2.1).
+//!
+//! Of one stream, by numbers that its owner has extended. Who is asked, and what a loss means, is the owner's business.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// What is missing of a stream.
 #[derive(Debug, Default)]
-pub(crate) struct Missing {
+pub struct Missing {
     numbers: BTreeMap<u64, Ask>,
     /// Nothing is due earlier. It is asked for with every packet: what came meanwhile may leave it too early.
     next: Option<Instant>,
@@ -21,17 +23,17 @@ struct Ask {
 
 /// What is to be done about what is missing.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Due {
+pub struct Due {
     /// Ask for these, ascending.
-    pub(crate) ask: Vec<u16>,
+    pub ask: Vec<u16>,
     /// From these to those will not come any more.
-    pub(crate) lost: Vec<(u64, u64)>,
+    pub lost: Vec<(u64, u64)>,
 }
 
 impl Missing {
     /// Notes a packet that came, and what lies between it and the highest one before. True when so much is missing that only a key
     /// frame helps; then nothing is asked for.
-    pub(crate) fn note(&mut self, now: Instant, number: u64, highest: Option<u64>) -> bool {
+    pub fn note(&mut self, now: Instant, number: u64, highest: Option<u64>) -> bool {
         self.numbers.remove(&number);
         let Some(highest) = highest.filter(|highest| number > highest + 1) else { return false };
         let gap = highest + 1..number;
@@ -47,17 +49,23 @@ impl Missing {
         false
     }
 
-    pub(crate) fn has(&self, number: u64) -> bool {
+    /// Whether a packet is missing and not given up.
+    pub fn has(&self, number: u64) -> bool {
         self.numbers.contains_key(&number)
     }
 
+    /// Whether a missing packet has been asked for.
+    pub fn was_asked_for(&self, number: u64) -> bool {
+        self.numbers.get(&number).is_some_and(|ask| ask.tries > 0)
+    }
+
     /// When something is due.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+    pub fn next_timeout(&self) -> Option<Instant> {
         self.next.filter(|_| !self.numbers.is_empty() || !self.lost.is_empty())
     }
 
     /// Takes what is due.
-    pub(crate) fn poll(&mut self, now: Instant) -> Due {
+    pub fn poll(&mut self, now: Instant) -> Due {
         let mut due = Due::default();
         if self.next_timeout().is_none_or(|next| next > now) {
             return due;
@@ -119,7 +127,9 @@ mod tests {
         assert!(!missing.note(now, 13, Some(10)));
         assert_eq!(missing.poll(now), Due::default(), "it may only be late");
         now += REORDER;
+        assert!(!missing.was_asked_for(11));
         assert_eq!(missing.poll(now).ask, [11, 12]);
+        assert!(missing.was_asked_for(11) && !missing.was_asked_for(13));
         missing.note(now, 11, Some(13));
         for _ in 1..MAX_TRIES {
             now += AGAIN;
