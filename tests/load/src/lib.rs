@@ -3,6 +3,7 @@
 //! The clients are sans-I/O ([`Peer`] and what stands on it); a [`Driver`] carries them over real sockets, one for each. How
 //! descriptions are exchanged is the caller's business: the program `lockgate-load` does it over WebSocket, WHIP and WHEP.
 
+mod arrivals;
 mod clock;
 mod delivery;
 mod driver;

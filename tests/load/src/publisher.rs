@@ -110,7 +110,7 @@ impl Offered {
     }
 
     pub(crate) fn write(&self, peer: &Peer, fingerprint: &Fingerprint) -> String {
-        let own = Own { session: self.session, version: 1, ice: peer.agent().local(), fingerprint };
+        let own = Own { session: self.session, version: 1, ice: peer.agent().local(), fingerprint, feedback: true };
         let sources: Vec<Vec<_>> =
             self.lines.iter().map(|line| line.encodings.iter().map(|one| (one.ssrc, one.rtx)).collect()).collect();
         let rids: Vec<Vec<&str>> = self

@@ -21,6 +21,8 @@ pub struct Delivery {
     pub early: u64,
     /// Packets that could not be opened, or of which nobody knows what they are.
     pub unreadable: u64,
+    /// Transport-wide feedback packets that told the server what came, and when.
+    pub feedback_sent: u64,
 }
 
 /// Packets of publishers, on their way to the server.
@@ -87,6 +89,7 @@ impl Delivery {
         self.bytes += other.bytes;
         self.early += other.early;
         self.unreadable += other.unreadable;
+        self.feedback_sent += other.feedback_sent;
     }
 }
 

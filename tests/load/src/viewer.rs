@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use lockgate_model::{Codec, MediaKind};
 use lockgate_rtp::{Feedback, Header, parse_rtcp, write};
 use lockgate_transport::sdp::{Extension, Section};
-use lockgate_transport::twcc::TwccReceiver;
 
+use crate::arrivals::Arrivals;
 use crate::incoming::Incoming;
 use crate::peer::Peer;
 use crate::report::{Delivery, Histogram};
@@ -16,11 +16,14 @@ use crate::report::{Delivery, Histogram};
 pub struct ViewerSpec {
     /// Whether packets are opened. Without that they are counted by the numbers of their headers, and no latency is measured.
     pub decrypt: bool,
+    /// Whether transport-wide feedback is taken up where the server offers it. Without that it cannot estimate what the viewer's
+    /// network carries.
+    pub feedback: bool,
 }
 
 impl Default for ViewerSpec {
     fn default() -> Self {
-        Self { decrypt: true }
+        Self { decrypt: true, feedback: true }
     }
 }
 
@@ -32,7 +35,7 @@ pub(crate) struct Viewer {
     /// What each source is. Few: looked through from the front.
     sources: Vec<(u32, Bound)>,
     streams: Vec<Incoming>,
-    twcc: Option<TwccReceiver>,
+    arrivals: Arrivals,
     /// The source that our feedback names.
     own_ssrc: u32,
     next_report: Option<Instant>,
@@ -106,7 +109,7 @@ impl Viewer {
             lines: Vec::new(),
             sources: Vec::new(),
             streams: Vec::new(),
-            twcc: None,
+            arrivals: Arrivals::default(),
             own_ssrc,
             next_report: None,
             extra: Delivery::default(),
@@ -128,6 +131,7 @@ impl Viewer {
                 }
             }
         }
+        self.arrivals.set_id(lines.iter().find_map(|line| line.twcc_id).filter(|_| self.spec.feedback));
         self.lines = lines;
     }
 
@@ -137,7 +141,10 @@ impl Viewer {
             self.extra.unreadable += 1;
             return;
         };
-        self.note_twcc(arrival, &header, packet);
+        if self.peer.is_connected() {
+            // What comes before the keys is of no use, and browsers do not report it.
+            self.arrivals.note(arrival.at, &header, packet);
+        }
         self.extra.bytes += (packet.len() - header.len) as u64;
         match self.bind(&header, packet) {
             Bound::Media(stream) if self.spec.decrypt => self.open(arrival, &header, packet, stream, latency),
@@ -164,10 +171,8 @@ impl Viewer {
     /// Sends reports, feedback and requests that are due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let media = self.streams.first().map_or(0, |stream| stream.ssrc);
-        if let Some(twcc) = self.twcc.as_mut().filter(|twcc| twcc.next_timeout().is_some_and(|due| due <= now)) {
-            self.peer.send_rtcp(|out| {
-                twcc.poll(now, self.own_ssrc, media, out);
-            });
+        if self.arrivals.next_timeout().is_some_and(|due| due <= now) {
+            self.peer.send_rtcp(|out| self.arrivals.poll(now, self.own_ssrc, media, out));
         }
         self.ask_again(now);
         if self.next_report.is_some_and(|due| due <= now) {
@@ -184,9 +189,8 @@ impl Viewer {
         if !self.peer.is_connected() {
             return None;
         }
-        let twcc = self.twcc.as_ref().and_then(TwccReceiver::next_timeout);
         let missing = self.streams.iter().filter_map(|stream| stream.missing.next_timeout());
-        missing.chain(twcc).chain(self.next_report).min()
+        missing.chain(self.arrivals.next_timeout()).chain(self.next_report).min()
     }
 
     /// Says which packet of each source was the last one that must come.
@@ -201,7 +205,7 @@ impl Viewer {
 
     /// What came.
     pub(crate) fn delivery(&self) -> Delivery {
-        let mut delivery = self.extra;
+        let mut delivery = Delivery { feedback_sent: self.arrivals.sent(), ..self.extra };
         self.streams.iter().for_each(|stream| stream.add_to(&mut delivery));
         delivery
     }
@@ -243,15 +247,6 @@ impl Viewer {
                 self.sources.push((header.ssrc, bound));
                 bound
             }
-        }
-    }
-
-    fn note_twcc(&mut self, arrival: Arrival, header: &Header, packet: &[u8]) {
-        let Some(id) = self.lines.iter().find_map(|line| line.twcc_id) else { return };
-        let number = header.extensions(packet).find(|element| element.id == id);
-        if let Some(&[high, low]) = number.map(|element| element.value) {
-            let twcc = self.twcc.get_or_insert_with(|| TwccReceiver::new(arrival.at));
-            twcc.note(arrival.at, u16::from_be_bytes([high, low]));
         }
     }
 

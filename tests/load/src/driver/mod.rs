@@ -153,6 +153,7 @@ impl Driver {
             session: random.u64(..) >> 2,
             version: 0,
             ssrc: random.u32(1..),
+            feedback: spec.feedback,
         };
         ViewerHandle { client: Client::new(&self.shared), spec, waiting: Some((peer, stages)), description, stage }
     }
@@ -304,6 +305,7 @@ struct OwnDescription {
     session: u64,
     version: u64,
     ssrc: u32,
+    feedback: bool,
 }
 
 impl ViewerHandle {
@@ -341,10 +343,10 @@ impl ViewerHandle {
     }
 
     fn write(&mut self, text: impl FnOnce(&Own<'_>) -> String) -> String {
-        let OwnDescription { credentials, session, version, .. } = &mut self.description;
+        let OwnDescription { credentials, session, version, feedback, .. } = &mut self.description;
         *version += 1;
         let fingerprint = self.client.shared.certificate.fingerprint();
-        text(&Own { session: *session, version: *version, ice: credentials, fingerprint })
+        text(&Own { session: *session, version: *version, ice: credentials, fingerprint, feedback: *feedback })
     }
 
     fn take(&mut self, read: &sdp::Read) -> Result<(), NegotiateError> {

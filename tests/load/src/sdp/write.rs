@@ -13,6 +13,8 @@ pub(crate) struct Own<'a> {
     pub(crate) version: u64,
     pub(crate) ice: &'a Credentials,
     pub(crate) fingerprint: &'a Fingerprint,
+    /// Whether transport-wide feedback is wanted.
+    pub(crate) feedback: bool,
 }
 
 /// A track that is published.
@@ -110,14 +112,19 @@ fn offered(out: &mut String, own: &Own<'_>, mid: &str, kind: MediaKind) {
         MediaKind::Audio => &AUDIO_LINES,
         MediaKind::Video => &VIDEO_LINES,
     };
-    lines.iter().for_each(|text| line!(out, "{text}"));
-    for (extension, id) in offered_extensions(kind).iter() {
+    let is_wanted = |text: &&&str| own.feedback || !text.ends_with(TRANSPORT_CC);
+    lines.iter().filter(is_wanted).for_each(|text| line!(out, "{text}"));
+    extensions(out, own, &offered_extensions(kind));
+}
+
+fn extensions(out: &mut String, own: &Own<'_>, ids: &ExtensionMap) {
+    for (extension, id) in ids.iter().filter(|(extension, _)| own.feedback || *extension != Extension::Twcc) {
         line!(out, "a=extmap:{id} {}", extension.uri());
     }
 }
 
 /// The header extensions of our offers, each with its id.
-pub(crate) fn offered_extensions(kind: MediaKind) -> ExtensionMap {
+fn offered_extensions(kind: MediaKind) -> ExtensionMap {
     let both = [(Extension::Mid, 1), (Extension::Twcc, 2)];
     let video = [(Extension::Rid, 3), (Extension::RepairedRid, 4)];
     match kind {
@@ -153,7 +160,7 @@ fn answered(out: &mut String, own: &Own<'_>, section: &Section, codec: &CodecLin
         (feedback.nack, "nack"),
         (feedback.pli, "nack pli"),
         (feedback.fir, "ccm fir"),
-        (feedback.twcc, "transport-cc"),
+        (feedback.twcc && own.feedback, TRANSPORT_CC),
     ];
     for (_, text) in wanted.into_iter().filter(|(wanted, _)| *wanted) {
         line!(out, "a=rtcp-fb:{payload_type} {text}");
@@ -162,9 +169,7 @@ fn answered(out: &mut String, own: &Own<'_>, section: &Section, codec: &CodecLin
         line!(out, "a=rtpmap:{rtx} rtx/{clock}");
         line!(out, "a=fmtp:{rtx} apt={payload_type}");
     }
-    for (extension, id) in section.extensions.iter() {
-        line!(out, "a=extmap:{id} {}", extension.uri());
-    }
+    extensions(out, own, &section.extensions);
 }
 
 fn rejected(out: &mut String, section: &Section) {
@@ -174,6 +179,7 @@ fn rejected(out: &mut String, section: &Section) {
     line!(out, "a=inactive");
 }
 
+const TRANSPORT_CC: &str = "transport-cc";
 const AUDIO_LINES: [&str; 3] =
     ["a=rtpmap:111 opus/48000/2", "a=rtcp-fb:111 transport-cc", "a=fmtp:111 minptime=10;useinbandfec=1"];
 const VIDEO_LINES: [&str; 7] = [
@@ -190,14 +196,14 @@ const VIDEO_LINES: [&str; 7] = [
 mod tests {
     use lockgate_model::Codec;
     use lockgate_transport::dtls::Certificate;
-    use lockgate_transport::sdp::{read_answer, read_offer};
+    use lockgate_transport::sdp::{Feedback, Local, OfferLine, Sends, Setup, read_answer, read_offer, write_offer};
 
     use super::*;
 
     fn with_own<T>(make: impl FnOnce(&Own<'_>) -> T) -> T {
         let ice = Credentials::from_random([3; 32]);
         let certificate = Certificate::generate().unwrap();
-        make(&Own { session: 1, version: 1, ice: &ice, fingerprint: certificate.fingerprint() })
+        make(&Own { session: 1, version: 1, ice: &ice, fingerprint: certificate.fingerprint(), feedback: true })
     }
 
     #[test]
@@ -257,5 +263,69 @@ mod tests {
         assert!(sections[0].receives && !sections[0].sends);
         assert!(sections[0].codec().unwrap().feedback.twcc);
         assert!(sections[1].rejected);
+    }
+
+    /// The offer of a server of one picture, which names the number that all packets of a connection have by id 5.
+    fn servers_offer(own: &Own<'_>) -> String {
+        let codec = CodecLine {
+            payload_type: 102,
+            codec: Codec::Vp8,
+            fmtp: String::new(),
+            rtx: Some(103),
+            feedback: Feedback::wanted(Codec::Vp8),
+        };
+        let line = OfferLine {
+            mid: "3",
+            kind: MediaKind::Video,
+            codec: &codec,
+            extensions: ExtensionMap::of(&[(Extension::Mid, 1), (Extension::Twcc, 5)]),
+            sends: Sends::Track { stream: "s", track: "v", ssrc: 8, rtx: Some(9) },
+        };
+        let local = Local {
+            session: 1,
+            version: 1,
+            ice: own.ice,
+            fingerprint: own.fingerprint,
+            setup: Setup::ActPass,
+            candidates: &["10.0.0.1:9000".parse().unwrap()],
+        };
+        write_offer(&local, &[line])
+    }
+
+    /// The answer to an offer, and what it says of transport-wide feedback: its lines, and the extension's id.
+    fn feedback_in_answer(offer: &str, feedback: bool) -> (String, Option<u8>) {
+        let answer = with_own(|own| {
+            let sections = read_offer(offer).unwrap().sections;
+            subscribe_answer(&Own { feedback, ..*own }, &sections)
+        });
+        let lines: Vec<_> = answer.lines().filter(|line| line.contains("transport-")).collect();
+        (lines.join("\n"), read_answer(&answer).unwrap().sections[0].extensions.id(Extension::Twcc))
+    }
+
+    #[test]
+    fn transport_wide_feedback_is_taken_as_it_is_offered() {
+        let offer = with_own(servers_offer);
+        let uri = Extension::Twcc.uri();
+        let both = (format!("a=rtcp-fb:102 transport-cc\na=extmap:5 {uri}"), Some(5));
+        assert_eq!(feedback_in_answer(&offer, true), both);
+        let of_all_codecs = offer.replace("a=rtcp-fb:102 transport-cc", "a=rtcp-fb:* transport-cc");
+        assert_eq!(feedback_in_answer(&of_all_codecs, true), both);
+        assert_eq!(feedback_in_answer(&offer, false), (String::new(), None));
+    }
+
+    #[test]
+    fn a_server_without_transport_wide_feedback_is_answered_without() {
+        let offer = with_own(servers_offer);
+        let other = offer.lines().filter(|line| !line.contains("transport-"));
+        let other = other.fold(String::new(), |all, line| all + line + "\r\n");
+        assert_eq!(feedback_in_answer(&other, true), (String::new(), None));
+    }
+
+    #[test]
+    fn a_viewer_that_gives_no_feedback_offers_none() {
+        let kinds = [MediaKind::Audio, MediaKind::Video];
+        let offer = |feedback| with_own(|own| watch_offer(&Own { feedback, ..*own }, &kinds));
+        assert_eq!(offer(true).matches("transport-").count(), 4);
+        assert_eq!(offer(false).matches("transport-").count(), 0);
     }
 }

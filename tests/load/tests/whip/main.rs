@@ -52,7 +52,22 @@ fn a_publisher_reaches_viewers_over_http_and_all_sessions_are_ended() {
     assert!(received["delivered"].as_u64().unwrap() > 800, "{said}");
     assert_eq!(received["delivered"], received["expected"], "{said}");
     assert!(result["latency_us"]["count"].as_u64().unwrap() > 800, "{said}");
+    // Three viewers for two seconds and a little more, each of them every 50 ms while something comes.
+    assert!((60..=300).contains(&received["feedback_sent"].as_u64().unwrap()), "{said}");
+    assert!(server.reported_arrivals() > 800, "{} arrivals", server.reported_arrivals());
     assert_eq!(server.sessions(), (4, 4));
+}
+
+#[test]
+fn a_viewer_that_is_to_give_no_feedback_gives_none() {
+    let server = Server::start();
+    let (whip, whep) = (server.url("/whip/{room}"), server.url("/whep/{room}"));
+    let mut arguments = vec!["--whip", &whip, "--whep", &whep, "--room", "room one", "--token", TOKEN];
+    arguments.extend(["--subscribers", "1", "--duration", "500ms", "--no-feedback"]);
+    let output = load(&arguments);
+    let (result, said) = result(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!((&result["received"]["feedback_sent"], server.reported_arrivals()), (&0.into(), 0), "{said}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ use lockgate_transport::dtls::{Certificate, EngineKind};
 use lockgate_transport::ice::{Credentials, Path, local_ufrag};
 use lockgate_transport::sdp::{AnswerLine, Description, Local, Setup, read_offer, write_answer};
 use lockgate_transport::{Connection, Kind};
+use rtc_rtcp::transport_feedbacks::transport_layer_cc::{SymbolTypeTcc, TransportLayerCc};
+use rtc_shared::marshal::Unmarshal;
 
 /// A running server. Dropping it ends it.
 pub(crate) struct Server {
@@ -37,6 +39,7 @@ struct Sessions {
     all: Vec<Session>,
     by_remote: HashMap<SocketAddr, usize>,
     deleted: usize,
+    arrivals: usize,
 }
 
 struct Session {
@@ -53,6 +56,8 @@ struct Request {
     body: String,
 }
 
+/// Format and type of transport-wide feedback.
+const TRANSPORT_WIDE: (u8, u8) = (15, 205);
 /// The token that is let in.
 pub(crate) const TOKEN: &str = "open-sesame";
 
@@ -80,6 +85,11 @@ impl Server {
     pub(crate) fn sessions(&self) -> (usize, usize) {
         let sessions = self.shared.sessions.lock().unwrap();
         (sessions.all.len(), sessions.deleted)
+    }
+
+    /// How many arrivals the viewers have reported in transport-wide feedback.
+    pub(crate) fn reported_arrivals(&self) -> usize {
+        self.shared.sessions.lock().unwrap().arrivals
     }
 }
 
@@ -200,6 +210,11 @@ impl Sessions {
                     self.fan_out(&datagram[..len], media);
                 }
             }
+            Some(Kind::Rtcp) if !session.publishes => {
+                if let Ok(len) = session.connection.unprotect_rtcp(datagram) {
+                    self.arrivals += reported(&datagram[..len]);
+                }
+            }
             Some(Kind::Rtp | Kind::Rtcp) | None => {}
         }
     }
@@ -223,6 +238,15 @@ impl Sessions {
             session.connected = session.connection.is_connected();
         }
     }
+}
+
+/// How many packets a datagram of transport-wide feedback says have come.
+fn reported(mut rtcp: &[u8]) -> usize {
+    if (rtcp[0] & 0x1f, rtcp[1]) != TRANSPORT_WIDE {
+        return 0;
+    }
+    let feedback = TransportLayerCc::unmarshal(&mut rtcp).unwrap();
+    feedback.recv_deltas.iter().filter(|delta| delta.type_tcc_packet != SymbolTypeTcc::PacketNotReceived).count()
 }
 
 fn read_request(stream: &TcpStream) -> Option<Request> {

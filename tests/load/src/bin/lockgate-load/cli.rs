@@ -96,6 +96,9 @@ pub(crate) struct Args {
     /// Count packets without opening them: more subscribers for a core, but no latency
     #[arg(long, help_heading = "The generator itself")]
     pub(crate) no_decrypt: bool,
+    /// Give the server no transport-wide feedback: it then cannot estimate what a subscriber's network carries
+    #[arg(long, help_heading = "The generator itself")]
+    pub(crate) no_feedback: bool,
     /// Threads that carry media; 0: one for each core
     #[arg(long, default_value_t = 0, help_heading = "The generator itself")]
     pub(crate) threads: usize,

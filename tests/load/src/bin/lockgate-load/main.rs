@@ -88,7 +88,7 @@ fn plan(args: &Args, driver: Driver) -> anyhow::Result<Plan> {
         whip: args.whip.clone(),
         whep: args.whep.clone(),
         publishes: publishes(args, &kinds),
-        views: ViewerSpec { decrypt: !args.no_decrypt },
+        views: ViewerSpec { decrypt: !args.no_decrypt, feedback: !args.no_feedback },
         kinds,
         max_spatial: args.max_layer.map(cli::Layer::spatial),
         join_timeout: args.join_timeout,

@@ -216,7 +216,9 @@ impl fmt::Display for Summary {
             "  sent         {} packets; the server reports {} lost and asked for {} again",
             sent.packets, sent.lost, sent.asked_again
         )?;
-        let Delivery { expected, delivered, duplicates, reordered, recovered, early, unreadable, .. } = got.counts;
+        let Delivery {
+            expected, delivered, duplicates, reordered, recovered, early, unreadable, feedback_sent, ..
+        } = got.counts;
         writeln!(
             f,
             "  received     {delivered} of {expected} packets, {} lost ({:.4} %)\n               \
@@ -225,6 +227,10 @@ impl fmt::Display for Summary {
             100.0 * got.loss
         )?;
         writeln!(f, "               {:.0} packets/s, {:.1} Mbit/s", got.packets_per_second, got.bits_per_second / 1e6)?;
+        match feedback_sent {
+            0 => writeln!(f, "  feedback     none: not offered, or not taken")?,
+            count => writeln!(f, "  feedback     {count} transport-wide reports of arrivals sent")?,
+        }
         match &self.latency_us {
             Some(times) => writeln!(
                 f,
@@ -266,7 +272,7 @@ mod tests {
     fn measured() -> Measured {
         let side = |count| Side { asked: count, joined: count, ..Side::default() };
         let entries = Entries { publishers: side(1), subscribers: side(2), ..Entries::default() };
-        let delivery = Delivery { expected: 1000, delivered: 999, ..Delivery::default() };
+        let delivery = Delivery { expected: 1000, delivered: 999, feedback_sent: 40, ..Delivery::default() };
         let mut all = Snapshot { delivery, ..Snapshot::default() };
         all.latency.note_us(1500);
         let second = Duration::from_secs(1);
@@ -288,6 +294,7 @@ mod tests {
         let summary = Summary::new(measured());
         assert!(summary.ok, "{summary}");
         assert!(summary.to_string().contains("999 of 1000 packets, 1 lost (0.1000 %)"), "{summary}");
+        assert!(summary.to_string().contains("40 transport-wide reports of arrivals sent"), "{summary}");
         let strict = Summary::new(Measured { max_loss: Some(0.05), ..measured() });
         assert_eq!(strict.problems, ["0.100 % of the packets were lost, more than 0.05 %"]);
         let mut refused = measured();
@@ -304,6 +311,7 @@ mod tests {
         let value = serde_json::to_value(Summary::new(measured())).unwrap();
         assert_eq!(value["received"]["loss"], 0.001);
         assert_eq!(value["received"]["packets_per_second"], 450.0);
+        assert_eq!(value["received"]["feedback_sent"], 40);
         assert_eq!(value["generator"]["cpu_percent"], 50.0);
         assert!(value["latency_us"]["p99"].as_u64().unwrap() >= 1500);
     }
