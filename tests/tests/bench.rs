@@ -40,6 +40,7 @@ fn the_benchmark_reports_every_row_with_every_figure() {
             assert!(row[key].as_f64().is_some_and(|value| value > 0.0), "{key} of {row}");
         }
         assert!(row["allocs_per_packet"].is_number(), "{row}");
+        assert!(row["estimated_ns"].as_f64().is_none_or(|value| value > 0.0), "{row}");
     }
     assert!(!report["gates"].as_array().unwrap().is_empty());
 }

@@ -66,10 +66,13 @@ impl Client {
         Ok(std::mem::take(&mut self.peer.rtp))
     }
 
-    /// Sends a packet of feedback that `write` writes.
+    /// Sends a packet of feedback that `write` writes; an empty one is left out.
     pub(crate) fn send_rtcp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut packet = Vec::new();
         write(&mut packet);
+        if packet.is_empty() {
+            return;
+        }
         let sealed = self.peer.seal_rtcp(&packet);
         let _ = self.socket.send(&sealed);
     }

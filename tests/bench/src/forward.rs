@@ -79,7 +79,7 @@ impl Bench {
     fn begin(options: &ForwardOptions) -> Result<Self> {
         let mut host = Host::start()?;
         let mut rooms = BTreeMap::new();
-        for sending in [Sending::Runs, Sending::Batched, Sending::Single] {
+        for sending in Sending::ALL {
             rooms.insert(sending, Room::open(&mut host, sending)?);
         }
         let (rounds, length) = options.turns();
@@ -104,22 +104,29 @@ impl Bench {
     fn fill(&mut self, viewers: usize) -> Result<()> {
         progress(format!("{viewers} viewers join"));
         let schedule = Scenario::VideoReal.schedule(viewers, 0, self.length * 2, &self.trace);
-        for sending in [Sending::Runs, Sending::Batched, Sending::Single] {
+        for sending in Sending::ALL {
             // What a publisher's packets are kept in is the room's, not the viewers': it is full before and after.
             self.room(sending)?.run(&schedule)?;
             let before = self.usage(sending)?.heap;
             self.join(sending, viewers)?;
-            let room = self.room(sending)?;
-            if let Err(error) = room.warm_up(&schedule) {
-                return Err(error.context(format!("the worker counted {:?}", self.usage(sending)?)));
+            if sending != Sending::Estimated {
+                self.check(sending, viewers, &schedule)?;
             }
-            room.check(viewers - 1)?;
             if sending == Sending::Runs {
                 self.heap += self.usage(sending)?.heap.saturating_sub(before);
             }
             self.keep_all()?;
         }
         self.sinks.fill(viewers)
+    }
+
+    /// Everybody gets everything, and what was sent.
+    fn check(&mut self, sending: Sending, viewers: usize, schedule: &[Outgoing]) -> Result<()> {
+        let room = self.room(sending)?;
+        if let Err(error) = room.warm_up(schedule) {
+            return Err(error.context(format!("the worker counted {:?}", self.usage(sending)?)));
+        }
+        room.check(viewers - 1)
     }
 
     /// Some at a time, so that nobody in another room is forgotten meanwhile.
@@ -140,8 +147,12 @@ impl Bench {
 
     fn row(&mut self, scenario: Scenario, viewers: usize) -> Result<Row> {
         let schedule = scenario.schedule(viewers, 0, self.length / 4, &self.trace);
-        for room in self.rooms.values_mut() {
-            room.warm_up(&schedule)?;
+        for (sending, room) in &mut self.rooms {
+            match sending {
+                Sending::Estimated if room.is_estimated() => room.ramp_up(&schedule, RAMPS * self.length)?,
+                Sending::Estimated => {}
+                _ => room.warm_up(&schedule)?,
+            }
         }
         let turns: Vec<_> = (0..self.rounds).map(|round| self.turn(scenario, viewers, round)).collect::<Result<_>>()?;
         let schedule = scenario.schedule(viewers, 0, self.length, &self.trace);
@@ -163,10 +174,12 @@ impl Bench {
         let ours = self.cost(Sending::Runs, &schedule)?;
         let bursts = floor_for(scenario, &schedule, ours.run);
         let (floor, _) = self.floor(viewers, bursts)?;
+        let is_estimated = self.room(Sending::Estimated)?.is_estimated();
+        let estimated = is_estimated.then(|| self.cost(Sending::Estimated, &schedule)).transpose()?;
         let batched = self.cost(Sending::Batched, &schedule)?;
         let single = self.cost(Sending::Single, &schedule)?;
         self.keep_all()?;
-        Ok(Turn { floor, ours, batched, single })
+        Ok(Turn { floor, ours, estimated, batched, single })
     }
 
     fn cost(&mut self, sending: Sending, schedule: &[Outgoing]) -> Result<Cost> {
@@ -237,12 +250,19 @@ impl Bench {
 
 fn summed(scenario: Scenario, viewers: usize, turns: &[Turn], flows: &[Flow; 2], rate: f64) -> Row {
     let of = |value: fn(&Turn) -> f64| median(turns.iter().map(value));
+    let estimated = |value: fn(&Turn, Cost) -> f64| {
+        let known: Vec<_> = turns.iter().filter_map(|turn| Some(value(turn, turn.estimated?))).collect();
+        (!known.is_empty()).then(|| median(known.into_iter()))
+    };
     let [alone, loaded] = flows.each_ref().map(|flow| Latency::of(flow.delays.clone()));
     Row {
         scenario: scenario.name(),
         viewers,
         floor_ns: of(|turn| turn.floor.nanos),
         ours_ns: of(|turn| turn.ours.nanos),
+        estimated_ns: estimated(|_, cost| cost.nanos),
+        ratio_estimated_to_ours: estimated(|turn, cost| cost.nanos / turn.ours.nanos),
+        estimated_lost: turns.iter().filter_map(|turn| turn.estimated).map(|cost| cost.lost).sum(),
         ours_nogso_ns: of(|turn| turn.batched.nanos),
         sendto_ns: of(|turn| turn.single.nanos),
         ratio_to_floor: of(|turn| turn.ours.nanos / turn.floor.nanos),
@@ -267,6 +287,8 @@ const SATURATED: usize = 100;
 const BURSTS: usize = 200;
 /// Viewers that join one after the other.
 const TOGETHER: usize = 50;
+/// How many times a turn's length an estimate may take to reach what is sent.
+const RAMPS: u32 = 10;
 /// Longer than the worker takes for a check of every viewer.
 const SETTLED: Duration = Duration::from_millis(100);
 /// A burst is sent, one waits, one is received.

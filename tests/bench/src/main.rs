@@ -25,6 +25,7 @@ mod sdp;
 mod sinks;
 mod soak;
 mod trace;
+mod viewer;
 
 use std::fmt::Display;
 

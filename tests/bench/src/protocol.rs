@@ -15,10 +15,16 @@ use crate::floor::Burst;
 pub(crate) enum Sending {
     /// As it always does.
     Runs,
+    /// As it always does, to viewers that report every arrival, so that it estimates what they can be sent.
+    Estimated,
     /// `sendmmsg`, one datagram in each message.
     Batched,
     /// One call for each datagram.
     Single,
+}
+
+impl Sending {
+    pub(crate) const ALL: [Self; 4] = [Self::Runs, Self::Estimated, Self::Batched, Self::Single];
 }
 
 /// A question.

@@ -94,8 +94,9 @@ impl Report {
 
 /// A row of the table.
 pub(crate) fn line(row: &Row) -> String {
+    let estimated = row.estimated_ns.map_or("–".to_owned(), |nanos| format!("{nanos:.0}"));
     format!(
-        "{:<13} {:>4} {:>8.0} {:>6.0} {:>6.0} {:>7.0} {:>6.0} {:>6.2} {:>6.2} {:>5.1} {:>7.4} {:>6.0} {:>6.0} {:>6.0} {:>6.0} {:>6.1} {:>5}",
+        "{:<13} {:>4} {:>8.0} {:>6.0} {:>6.0} {estimated:>6} {:>7.0} {:>6.0} {:>6.2} {:>6.2} {:>5.1} {:>7.4} {:>6.0} {:>6.0} {:>6.0} {:>6.0} {:>6.1} {:>5}",
         row.scenario,
         row.viewers,
         row.packets_per_second,
@@ -140,6 +141,6 @@ fn gates(row: &Row) -> Vec<Gate> {
     all
 }
 
-const HEAD: &str = "                      packets  floor   ours  no GSO sendto     ours in    run  allocs  alone µs      loaded µs      heap
-scenario   viewers   out/s     ns     ns     ns      ns  floors sendto   len /packet    p50    p99    p50    p99   KiB/v  lost
+const HEAD: &str = "                      packets  floor   ours  estim  no GSO sendto     ours in    run  allocs  alone µs      loaded µs      heap
+scenario   viewers   out/s     ns     ns     ns     ns      ns  floors sendto   len /packet    p50    p99    p50    p99   KiB/v  lost
 ";

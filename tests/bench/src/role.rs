@@ -240,7 +240,7 @@ fn config(sending: Sending) -> WorkersConfig {
         announce: vec![Announced { ip, port: None }],
         room_spread: usize::MAX,
         sending: match sending {
-            Sending::Runs => lockgate_worker::Sending::Gso,
+            Sending::Runs | Sending::Estimated => lockgate_worker::Sending::Gso,
             Sending::Batched => lockgate_worker::Sending::Batched,
             Sending::Single => lockgate_worker::Sending::Single,
         },

@@ -1,18 +1,18 @@
 //! A worker's room and its clients: one publisher, many viewers, all driven by this thread.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lockgate_rtp::{Header, ReportBlock, is_rtcp, write};
+use lockgate_rtp::{Header, write};
 
-use crate::client::Client;
 use crate::host::Host;
 use crate::pest::Pest;
 use crate::protocol::Sending;
-use crate::publisher::{FILL, PICTURE, Publisher, SOUND};
+use crate::publisher::{FILL, Publisher};
 use crate::receive::{Receiver, Seen};
 use crate::scenario::{BURST, Outgoing};
-use crate::sdp::{self, Server, Source};
+use crate::viewer::{OWN_SSRC, REPORT_ARRIVALS, Viewer};
 
 /// A room on a worker of its own.
 pub(crate) struct Room {
@@ -22,24 +22,14 @@ pub(crate) struct Room {
     receiver: Receiver,
     joined: usize,
     pest: Option<Pest>,
+    /// Whether viewers report every arrival, if the worker wants that.
+    reports: bool,
+    /// When which viewer reports, from the earliest.
+    reports_due: VecDeque<(Instant, usize)>,
     /// Nobody reports anything meanwhile.
     silent: bool,
     tended: u32,
     next_tended: Instant,
-}
-
-struct Viewer {
-    client: Client,
-    number: u64,
-    streams: Vec<Stream>,
-}
-
-/// What a viewer is sent of one source.
-struct Stream {
-    source: Source,
-    received: u64,
-    highest: Option<u16>,
-    missing: Vec<u16>,
 }
 
 /// What came of a schedule.
@@ -71,9 +61,19 @@ impl Room {
         let publisher = Publisher::connect(host, worker, "")?;
         let mut receiver = Receiver::new()?;
         receiver.add(&publisher.client.socket)?;
-        let (viewers, next_tended) = (Vec::new(), Instant::now());
-        let mut room =
-            Self { worker, publisher, viewers, receiver, joined: 1, pest: None, silent: false, tended: 0, next_tended };
+        let mut room = Self {
+            worker,
+            publisher,
+            viewers: Vec::new(),
+            receiver,
+            joined: 1,
+            pest: None,
+            reports: sending == Sending::Estimated,
+            reports_due: VecDeque::new(),
+            silent: false,
+            tended: 0,
+            next_tended: Instant::now(),
+        };
         host.wait_until_connected(worker, 1)?;
         // Its tracks are there when they have sent something.
         room.greet()?;
@@ -83,7 +83,7 @@ impl Room {
     /// Viewers join until there are so many.
     pub(crate) fn fill(&mut self, host: &mut Host, viewers: usize) -> Result<()> {
         while self.viewers.len() < viewers {
-            let viewer = Viewer::join(host, self.worker)?;
+            let viewer = Viewer::join(host, self.worker, self.reports)?;
             self.receiver.add(&viewer.client.socket)?;
             self.viewers.push(viewer);
             self.joined += 1;
@@ -98,12 +98,13 @@ impl Room {
         self.publisher.start_over();
         let picture = |ends_frame| Outgoing { at: Duration::ZERO, video: true, payload: CHECKED, ends_frame };
         self.publisher.send(&[picture(false), picture(true)])?;
-        let Viewer { client, streams, .. } = &mut self.viewers[viewer];
+        let source = self.viewers[viewer].picture().context("it sees a picture")?;
+        let client = &mut self.viewers[viewer].client;
         client.peer.rtp.clear();
         let got = client.decrypt(2)?;
         let whole = got.iter().all(|packet| is_picture(packet, 0));
         ensure!(whole, "a viewer got something else than what was sent");
-        let (source, last) = (streams[1].source, u16::from_be_bytes([got[1][2], got[1][3]]));
+        let last = u16::from_be_bytes([got[1][2], got[1][3]]);
         client.send_rtcp(|out| write::nack(out, OWN_SSRC, source.ssrc, &[last]));
         let again = client.decrypt(1)?;
         let ssrc = u32::from_be_bytes([again[0][8], again[0][9], again[0][10], again[0][11]]);
@@ -122,6 +123,11 @@ impl Room {
         self.viewers.len()
     }
 
+    /// Whether the worker is told of arrivals.
+    pub(crate) fn is_estimated(&self) -> bool {
+        self.viewers.first().is_some_and(Viewer::is_reporting)
+    }
+
     /// Sends a key frame until everybody got one whole.
     pub(crate) fn warm_up(&mut self, schedule: &[Outgoing]) -> Result<()> {
         let mut flow = Flow::default();
@@ -133,6 +139,18 @@ impl Room {
             }
         }
         bail!("of {} packets for {} viewers, {} came", flow.expected, self.viewers.len(), flow.received)
+    }
+
+    /// Sends until everybody is sent everything, but no longer than this: an estimate begins low.
+    pub(crate) fn ramp_up(&mut self, schedule: &[Outgoing], patience: Duration) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            self.publisher.start_over();
+            if self.run(schedule)?.lost() == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Sends the packets at their times, and waits until they have come.
@@ -213,7 +231,7 @@ impl Room {
             let next = schedule.get(flow.sent).filter(|_| room).map(|next| begun + next.at);
             let before = flow.received;
             let patience =
-                if self.pest.is_some() || self.silent { Duration::ZERO } else { wait_until(next, self.next_tended) };
+                if self.pest.is_some() || self.silent { Duration::ZERO } else { wait_until(next, self.next_due()) };
             self.receive(patience, |viewer, arrived| {
                 flow.received += 1;
                 let index = got[viewer];
@@ -228,23 +246,58 @@ impl Room {
             }
         }
         flow.lasted = begun.elapsed();
+        self.finish_reports()?;
         Ok(flow)
     }
 
     /// Reads what has come; `media` is told of each media packet: of which viewer, and when it came.
     fn receive(&mut self, patience: Duration, mut media: impl FnMut(usize, Option<Duration>)) -> Result<usize> {
-        let viewers = &mut self.viewers;
+        let (viewers, due) = (&mut self.viewers, &mut self.reports_due);
+        let mut read = None;
         self.receiver.poll(patience, |Seen { socket, head, arrived }| {
             // The first socket is the publisher's, to whom only feedback comes.
             let Some(viewer) = socket.checked_sub(1) else { return };
+            if viewers[viewer].is_reporting() {
+                // What is read off a socket in one call came at one time.
+                let (_, now) = match read {
+                    Some(last @ (same, _)) if same == socket => last,
+                    _ => *read.insert((socket, Instant::now())),
+                };
+                due.extend(viewers[viewer].note_arrival(now, head).map(|due| (due, viewer)));
+            }
             if viewers[viewer].take(head) {
                 media(viewer, arrived);
             }
         })
     }
 
+    /// Sends the reports of arrivals that are due.
+    fn report_arrivals(&mut self, now: Instant) {
+        while let Some((_, viewer)) = self.reports_due.pop_front_if(|(due, _)| *due <= now) {
+            if let Some(viewer) = self.viewers.get_mut(viewer) {
+                viewer.report_arrivals(now);
+            }
+        }
+    }
+
+    /// Waits for the last reports: late ones would speak of a slow network.
+    fn finish_reports(&mut self) -> Result<()> {
+        let until = Instant::now() + 2 * REPORT_ARRIVALS;
+        while let Some((due, _)) = self.reports_due.front().copied().filter(|(due, _)| *due < until) {
+            self.receive(wait_until(None, due), |_, _| {})?;
+            self.report_arrivals(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// When clients have something to say.
+    fn next_due(&self) -> Instant {
+        self.reports_due.front().map_or(self.next_tended, |(due, _)| self.next_tended.min(*due))
+    }
+
     /// What all clients do besides: reports once a second, consent every five, one after the other so that nothing is in step.
     pub(crate) fn tend(&mut self, now: Instant) {
+        self.report_arrivals(now);
         let step = ROUND / (self.viewers.len() as u32 + 1);
         while self.next_tended <= now {
             self.next_tended = (self.next_tended + step).max(now.checked_sub(ROUND).unwrap_or(now));
@@ -287,64 +340,6 @@ impl Room {
     }
 }
 
-impl Viewer {
-    fn join(host: &mut Host, worker: usize) -> Result<Self> {
-        let mut client = Client::new()?;
-        let (number, mut offer) = host.view(worker, vec![SOUND.into(), PICTURE.into()])?;
-        let (first, fingerprint) = (offer.clone(), client.peer.fingerprint());
-        while let Some(next) = host.answer(worker, number, sdp::view_answer(&offer, &fingerprint)?)? {
-            offer = next;
-        }
-        let sources = sdp::sources(&offer)?;
-        ensure!(sources.len() == 2, "{} of 2 tracks were offered", sources.len());
-        client.connect(&Server::read(&first)?)?;
-        let stream = |source| Stream { source, received: 0, highest: None, missing: Vec::new() };
-        Ok(Self { client, number, streams: sources.into_iter().map(stream).collect() })
-    }
-
-    /// Takes a datagram's head; whether it is media comes back.
-    fn take(&mut self, head: &[u8]) -> bool {
-        if head.len() < 12 || head[0] >> 6 != 2 || is_rtcp(head) {
-            return false;
-        }
-        let ssrc = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
-        let Some(stream) = self.streams.iter_mut().find(|stream| stream.source.ssrc == ssrc) else { return false };
-        stream.take(u16::from_be_bytes([head[2], head[3]]));
-        true
-    }
-
-    /// What a browser reports: how much came, and what is missing.
-    fn report(&mut self) {
-        let seen = self.streams.iter().filter(|stream| stream.received > 0);
-        let block = |stream: &Stream| ReportBlock {
-            ssrc: stream.source.ssrc,
-            highest: stream.highest.unwrap_or(0).into(),
-            ..ReportBlock::default()
-        };
-        let blocks: Vec<_> = seen.map(block).collect();
-        if !blocks.is_empty() {
-            self.client.send_rtcp(|out| write::receiver_report(out, OWN_SSRC, &blocks));
-        }
-        for stream in self.streams.iter_mut().filter(|stream| stream.source.video && !stream.missing.is_empty()) {
-            let missing = std::mem::take(&mut stream.missing);
-            self.client.send_rtcp(|out| write::nack(out, OWN_SSRC, stream.source.ssrc, &missing));
-        }
-    }
-}
-
-impl Stream {
-    fn take(&mut self, sequence: u16) {
-        self.received += 1;
-        let ahead = self.highest.map_or(1, |highest| sequence.wrapping_sub(highest));
-        if ahead == 0 || ahead > u16::MAX / 2 {
-            return;
-        }
-        self.missing.extend((1..ahead.min(MAX_MISSING)).map(|back| sequence.wrapping_sub(back)));
-        self.missing.truncate(MAX_MISSING.into());
-        self.highest = Some(sequence);
-    }
-}
-
 /// Whether a packet holds a checked picture behind so many bytes.
 fn is_picture(packet: &[u8], before: usize) -> bool {
     let payload = Header::parse(packet).ok().and_then(|header| packet.get(header.payload(packet).ok()?));
@@ -376,6 +371,3 @@ const ATTEMPTS: usize = 20;
 const STAMPS_BEGIN: Duration = Duration::from_millis(50);
 /// The payload of a packet whose way is checked.
 const CHECKED: usize = 700;
-const OWN_SSRC: u32 = 1;
-/// Packets that are asked for at once.
-const MAX_MISSING: u16 = 64;

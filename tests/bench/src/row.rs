@@ -27,6 +27,8 @@ pub(crate) struct Cost {
 pub(crate) struct Turn {
     pub(crate) floor: Cost,
     pub(crate) ours: Cost,
+    /// None where the worker estimates nothing.
+    pub(crate) estimated: Option<Cost>,
     pub(crate) batched: Cost,
     pub(crate) single: Cost,
 }
@@ -38,6 +40,11 @@ pub(crate) struct Row {
     pub(crate) viewers: usize,
     pub(crate) floor_ns: f64,
     pub(crate) ours_ns: f64,
+    /// To viewers that report every arrival, by which the worker estimates what they can be sent; none if it does not.
+    pub(crate) estimated_ns: Option<f64>,
+    pub(crate) ratio_estimated_to_ours: Option<f64>,
+    /// What was not sent to these, as the estimate was lower.
+    pub(crate) estimated_lost: u64,
     pub(crate) ours_nogso_ns: f64,
     pub(crate) sendto_ns: f64,
     /// The median of the turns' own ratios, as is the next.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use lockgate_transport::dtls::Fingerprint;
-use lockgate_transport::sdp::read_offer;
+use lockgate_transport::sdp::{Extension, read_offer};
 
 /// What a client needs to know of a server's description.
 pub(crate) struct Server {
@@ -50,6 +50,13 @@ pub(crate) fn sources(offer: &str) -> Result<Vec<Source>> {
     Ok(sources.collect())
 }
 
+/// The extension id by which packets tell their transport-wide number, if an offer has it and wants feedback on it.
+pub(crate) fn number_id(offer: &str) -> Result<Option<u8>> {
+    let read = read_offer(offer).ok().context("the worker's own offer can be read")?;
+    let mut reported = read.sections.iter().filter(|section| section.codec().is_some_and(|codec| codec.feedback.twcc));
+    Ok(reported.find_map(|section| section.extensions.id(Extension::Twcc)))
+}
+
 /// The offer of a client that sends sound and a camera's picture in three sizes.
 pub(crate) fn publish_offer(fingerprint: &str) -> String {
     let mut lines = vec!["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0 1"];
@@ -67,14 +74,15 @@ pub(crate) fn publish_offer(fingerprint: &str) -> String {
     joined(lines.into_iter())
 }
 
-/// A browser's answer that takes everything.
-pub(crate) fn view_answer(offer: &str, fingerprint: &str) -> Result<String> {
+/// A browser's answer that takes everything; transport-wide feedback only if arrivals are reported.
+pub(crate) fn view_answer(offer: &str, fingerprint: &str, reports: bool) -> Result<String> {
     ensure!(offer.contains("a=sendonly"), "nothing is offered");
     let own = format!("a=fingerprint:{fingerprint}");
     let answered = offer.lines().filter_map(|line| match line {
         "a=sendonly" => Some("a=recvonly"),
         "a=setup:actpass" => Some("a=setup:active"),
         "a=ice-lite" => None,
+        _ if !reports && (line.ends_with(" transport-cc") || line.ends_with(Extension::Twcc.uri())) => None,
         _ if line.starts_with("a=ssrc") || line.starts_with("a=msid:") || line.starts_with("a=candidate:") => None,
         _ if line.starts_with("a=fingerprint:") => Some(own.as_str()),
         _ if line.starts_with("a=ice-ufrag:") => Some(UFRAG),
@@ -102,3 +110,37 @@ const COMMON: [&str; 10] = [
     "a=extmap:6 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
     "a=extmap:7 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\na=ice-lite\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=rtcp-mux\r\na=ice-ufrag:abcd\r\n\
+        a=ice-pwd:0123456789012345678901\r\na=setup:actpass\r\na=sendonly\r\na=rtpmap:96 VP8/90000\r\n\
+        a=rtcp-fb:96 nack\r\na=rtcp-fb:96 transport-cc\r\na=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+        a=extmap:5 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n";
+
+    fn offer(fingerprint: &str) -> String {
+        OFFER.replace("a=setup", &format!("a=fingerprint:{fingerprint}\r\na=setup"))
+    }
+
+    #[test]
+    fn a_viewer_takes_transport_wide_feedback_only_if_it_reports() {
+        let fingerprint = lockgate_transport::testing::Peer::default().fingerprint();
+        let offer = offer(&fingerprint);
+        assert_eq!(number_id(&offer).unwrap(), Some(5));
+        let answer = |reports| view_answer(&offer, &fingerprint, reports).unwrap();
+        let taken: Vec<_> = offer.lines().filter(|line| line.contains("transport-")).collect();
+        assert!(taken.len() == 2 && taken.iter().all(|line| answer(true).contains(line)));
+        assert!(!answer(false).contains("transport-"), "{}", answer(false));
+        assert!(answer(false).contains("a=rtcp-fb:96 nack"));
+    }
+
+    #[test]
+    fn a_worker_that_wants_no_feedback_names_no_number() {
+        let fingerprint = lockgate_transport::testing::Peer::default().fingerprint();
+        let offer = offer(&fingerprint).replace("a=rtcp-fb:96 transport-cc\r\n", "");
+        assert_eq!(number_id(&offer).unwrap(), None);
+    }
+}
