@@ -70,7 +70,7 @@ pub enum DtlsFailure {
     /// More handshake fragments came than any real handshake has.
     #[error("too many handshake fragments")]
     TooManyFragments,
-    /// The handshake, or the wait for the peer's fingerprint, took longer than [`HANDSHAKE_TIMEOUT`].
+    /// The handshake took longer than [`HANDSHAKE_TIMEOUT`].
     #[error("the handshake took too long")]
     TimedOut,
     /// A fatal alert ended it.
@@ -100,14 +100,13 @@ pub enum DtlsError {
 
 /// One association with one peer.
 ///
-/// After each call of `start`, `handle_*`, `set_peer_fingerprints` and `close` the owner drains
-/// [`Dtls::poll_transmit`] and [`Dtls::poll_event`], then asks [`Dtls::next_timeout`]. Datagrams come from addresses
-/// that passed an ICE check; which one does not matter.
+/// After each call of `start`, `handle_*` and `close` the owner drains [`Dtls::poll_transmit`] and [`Dtls::poll_event`],
+/// then asks [`Dtls::next_timeout`]. Datagrams come from addresses that passed an ICE check; which one does not matter.
 pub struct Dtls {
     kind: EngineKind,
     certificate: Certificate,
     role: Role,
-    peer_fingerprints: Option<Vec<Fingerprint>>,
+    peer_fingerprints: Vec<Fingerprint>,
     phase: Phase,
     engine: Option<Box<dyn DtlsEngine>>,
     keep: bool,
@@ -119,19 +118,13 @@ pub struct Dtls {
 /// | from | on | to |
 /// | --- | --- | --- |
 /// | `Idle` | `start`, first datagram of a client | `Handshaking` |
-/// | `Handshaking` | completion, fingerprint unknown | `Unverified` |
-/// | `Handshaking`, `Unverified` | completion and right fingerprint | `Connected` |
+/// | `Handshaking` | completion and right fingerprint | `Connected` |
 /// | `Connected` | the engine's time is up, no `keep` | `Shed` |
 /// | any | failure, `close`, the peer's `close_notify` | `Over` |
 enum Phase {
     Idle,
     Handshaking {
         deadline: Instant,
-    },
-    /// Complete, but signalling has not said yet who the peer should be: no keys leave.
-    Unverified {
-        deadline: Instant,
-        certificate: Vec<u8>,
     },
     Connected {
         shed_at: Instant,
@@ -144,30 +137,19 @@ enum Phase {
 impl Dtls {
     /// An association that has sent nothing yet.
     ///
-    /// `peer_fingerprints` are all values of `a=fingerprint` that could be parsed. With an empty list the handshake may
-    /// go ahead, but waits for [`Dtls::set_peer_fingerprints`] before it hands out keys: the first ClientHello often
-    /// overtakes the answer.
+    /// `peer_fingerprints` are all values of `a=fingerprint` that could be parsed; an empty list matches nobody.
     pub fn new(kind: EngineKind, certificate: &Certificate, role: Role, peer_fingerprints: Vec<Fingerprint>) -> Self {
         Self {
             kind,
             certificate: certificate.clone(),
             role,
-            peer_fingerprints: Some(peer_fingerprints).filter(|fingerprints| !fingerprints.is_empty()),
+            peer_fingerprints,
             phase: Phase::Idle,
             engine: None,
             keep: false,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             dropped: 0,
-        }
-    }
-
-    /// Says who the peer must be, once signalling knows. An empty list matches nobody. Has no effect once connected.
-    pub fn set_peer_fingerprints(&mut self, now: Instant, fingerprints: Vec<Fingerprint>) {
-        self.peer_fingerprints = Some(fingerprints);
-        if let Phase::Unverified { certificate, .. } = &mut self.phase {
-            let certificate = std::mem::take(certificate);
-            self.verify(now, &certificate);
         }
     }
 
@@ -203,9 +185,7 @@ impl Dtls {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.mutate(now, |engine| engine.timeout(now));
         match self.phase {
-            Phase::Handshaking { deadline } | Phase::Unverified { deadline, .. } if deadline <= now => {
-                self.fail(now, DtlsFailure::TimedOut);
-            }
+            Phase::Handshaking { deadline } if deadline <= now => self.fail(now, DtlsFailure::TimedOut),
             Phase::Connected { shed_at } if !self.keep && shed_at <= now => self.shed(now),
             _ => {}
         }
@@ -239,7 +219,7 @@ impl Dtls {
     /// When [`Dtls::handle_timeout`] wants to be called next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let own = match self.phase {
-            Phase::Handshaking { deadline } | Phase::Unverified { deadline, .. } => Some(deadline),
+            Phase::Handshaking { deadline } => Some(deadline),
             Phase::Connected { shed_at } if !self.keep => Some(shed_at),
             _ => None,
         };
@@ -277,24 +257,17 @@ impl Dtls {
 
     fn on_event(&mut self, now: Instant, event: EngineEvent) {
         match event {
-            EngineEvent::Complete { certificate } => self.on_complete(now, certificate),
+            EngineEvent::Complete { certificate } => self.on_complete(now, &certificate),
             EngineEvent::PeerClosed => self.on_peer_closed(),
         }
     }
 
-    fn on_complete(&mut self, now: Instant, certificate: Vec<u8>) {
-        let Phase::Handshaking { deadline } = self.phase else { return };
-        if self.peer_fingerprints.is_none() {
-            self.phase = Phase::Unverified { deadline, certificate };
-        } else {
-            self.verify(now, &certificate);
-        }
-    }
-
     /// The handshake proves that the peer holds the certificate's key; only this proves whose certificate it is.
-    fn verify(&mut self, now: Instant, certificate: &[u8]) {
-        let offered = self.peer_fingerprints.as_deref().unwrap_or_default();
-        if !Fingerprint::any_matches(offered, certificate) {
+    fn on_complete(&mut self, now: Instant, certificate: &[u8]) {
+        if !matches!(self.phase, Phase::Handshaking { .. }) {
+            return;
+        }
+        if !Fingerprint::any_matches(&self.peer_fingerprints, certificate) {
             return self.fail(now, DtlsFailure::FingerprintMismatch);
         }
         let Some(engine) = &mut self.engine else { return };
@@ -346,7 +319,6 @@ impl std::fmt::Debug for Dtls {
         let phase = match self.phase {
             Phase::Idle => "idle",
             Phase::Handshaking { .. } => "handshaking",
-            Phase::Unverified { .. } => "unverified",
             Phase::Connected { .. } => "connected",
             Phase::Shed => "shed",
             Phase::Over => "over",
