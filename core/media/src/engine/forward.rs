@@ -8,7 +8,7 @@ use crate::arena::Key;
 impl Engine {
     /// Hands on what was taken in since the last time, viewer by viewer. True: the egress is full; send it, clear it, and call again.
     pub fn forward(&mut self, now: Instant) -> bool {
-        while let Some(key) = self.waiting.front().copied() {
+        while let Some(key) = self.waiting.first() {
             let (tracks, mut onward) = self.split(now);
             if let Some(track) = tracks.get_mut(key) {
                 let more = track.forward(&mut onward);
@@ -20,7 +20,7 @@ impl Engine {
                     return true;
                 }
             }
-            self.waiting.pop_front();
+            self.waiting.pop_first();
         }
         self.waiting_bytes = 0;
         false
@@ -34,9 +34,7 @@ impl Engine {
     /// Something came of a track.
     pub(super) fn wait_for_forward(&mut self, track: Key, bytes: usize) {
         self.waiting_bytes += bytes;
-        if !self.waiting.contains(&track) {
-            self.waiting.push_back(track);
-        }
+        self.waiting.insert(track);
     }
 }
 

@@ -119,7 +119,7 @@ pub struct Engine {
     /// Tracks whose viewers may have another layer.
     stirred: KeySet,
     /// Tracks of which something came that was not handed on yet, and how many bytes in all.
-    waiting: VecDeque<Key>,
+    waiting: KeySet,
     waiting_bytes: usize,
     pipes: Pipes,
     /// Tracks of other engines of which something else may be wanted.
@@ -156,7 +156,7 @@ impl Engine {
             touched: KeySet::default(),
             drained: KeySet::default(),
             stirred: KeySet::default(),
-            waiting: VecDeque::new(),
+            waiting: KeySet::default(),
             waiting_bytes: 0,
             pipes: Pipes::default(),
             wishes: KeySet::default(),

@@ -3,9 +3,7 @@
 use std::time::Instant;
 
 use lockgate_model::{AdmittedMedia, TrackId};
-use lockgate_transport::sdp::{
-    AnswerLine, CodecLine, Description, Extension, Section, Setup, read_offer, write_answer,
-};
+use lockgate_transport::sdp::{AnswerLine, CodecLine, Description, Section, Setup, read_offer, write_answer};
 
 use super::{Engine, Subscription, transport_id};
 use crate::arena::Key;
@@ -238,7 +236,7 @@ impl Plan<'_> {
         AnswerLine {
             section: self.section,
             accepted: self.codec,
-            extensions: self.section.extensions.only(&RECEIVED),
+            extensions: self.section.extensions,
             receives: self.track.is_some(),
             max_bitrate: self.admitted.and_then(|admitted| admitted.max_bitrate),
         }
@@ -257,14 +255,3 @@ impl Plan<'_> {
         })
     }
 }
-
-/// The header extensions that publishers may send. Send times are left out: arrival feedback does better (TWCC).
-const RECEIVED: [Extension; 7] = [
-    Extension::Mid,
-    Extension::Rid,
-    Extension::RepairedRid,
-    Extension::Twcc,
-    Extension::AudioLevel,
-    Extension::Orientation,
-    Extension::DependencyDescriptor,
-];

@@ -223,10 +223,9 @@ impl Track {
         Ok(())
     }
 
-    /// How much each encoding has at home. True if others are alive than before.
-    pub(crate) fn take_rates(&mut self, rates: Rates) -> bool {
-        let before = std::mem::replace(&mut self.remote.rates, rates);
-        before.map(|rate| rate > 0) != rates.map(|rate| rate > 0)
+    /// How much each encoding has at home.
+    pub(crate) fn take_rates(&mut self, rates: Rates) {
+        self.remote.rates = rates;
     }
 
     /// Tells home what viewers here want, if it is something else than before.

@@ -84,8 +84,6 @@ pub struct Section {
     pub msid: Option<(String, Option<String>)>,
     /// Sources that are named, each with its retransmission source (`ssrc-group:FID`).
     pub sources: Vec<(u32, Option<u32>)>,
-    /// `a=ssrc … cname`.
-    pub cname: Option<String>,
 }
 
 impl Section {

@@ -186,7 +186,6 @@ fn section(media: &MediaDescription, bundle: Option<&[String]>) -> Result<Sectio
         rids: rids(media)?,
         msid: msid(media),
         sources: sources(media),
-        cname: cname(media),
         media: name.media.clone(),
         protocol: name.protos.join("/"),
         format: name.formats.first().cloned().unwrap_or_else(|| "0".to_owned()),
@@ -307,10 +306,6 @@ fn sources(media: &MediaDescription) -> Vec<(u32, Option<u32>)> {
         }
     }
     sources
-}
-
-fn cname(media: &MediaDescription) -> Option<String> {
-    values(media, "ssrc").find_map(|value| split(value).1.strip_prefix("cname:")).map(str::to_owned)
 }
 
 /// A token of RFC 8866 §9.
