@@ -8,19 +8,26 @@ pub(crate) struct KeyFrames {
     wanted: bool,
     asked: Option<Instant>,
     tries: u32,
+    /// Counts the wishes.
+    command: u8,
 }
 
 impl KeyFrames {
     /// Somebody waits for one.
     pub(crate) fn want(&mut self) {
         if !self.wanted {
-            (self.wanted, self.tries) = (true, 0);
+            (self.wanted, self.tries, self.command) = (true, 0, self.command.wrapping_add(1));
         }
     }
 
     /// One came.
     pub(crate) fn satisfied(&mut self) {
         self.wanted = false;
+    }
+
+    /// What tells one wish from the repetition of another.
+    pub(crate) fn command(&self) -> u8 {
+        self.command
     }
 
     /// When to ask.

@@ -269,6 +269,8 @@ mod tests {
         assert_eq!(parse(&packet), (vec![Feedback::Report(block)], 0));
         let packet = written(|out| write::pli(out, 1, 7));
         assert_eq!(parse(&packet), (vec![Feedback::KeyFrameRequest { ssrc: 7 }], 0));
+        let packet = written(|out| write::fir(out, 1, 7, 3));
+        assert_eq!((parse(&packet), packet[16]), ((vec![Feedback::KeyFrameRequest { ssrc: 7 }], 0), 3));
         let packet = written(|out| write::nack(out, 1, 7, &[65_534, 65_535, 3, 40]));
         let (all, malformed) = parse(&packet);
         let [Feedback::Nack { ssrc: 7, missing }] = all[..] else { panic!("{all:?}") };

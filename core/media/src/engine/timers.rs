@@ -108,9 +108,13 @@ impl Engine {
                 self.counters.nacks_out += due.ask.len() as u64;
                 self.egress.send_rtcp(&mut outlet, |out| write::nack(out, ssrc, media, &due.ask));
             }
-            if encoding.keys.poll(now) && feedback.pli {
+            if encoding.keys.poll(now) && (feedback.pli || feedback.fir) {
                 self.counters.key_frame_requests_out += 1;
-                self.egress.send_rtcp(&mut outlet, |out| write::pli(out, ssrc, media));
+                let command = encoding.keys.command();
+                self.egress.send_rtcp(&mut outlet, |out| match feedback.pli {
+                    true => write::pli(out, ssrc, media),
+                    false => write::fir(out, ssrc, media, command),
+                });
             }
             track.record_losses(&mut self.recorder, index, &due.lost);
         }

@@ -1,6 +1,8 @@
 //! RTCP packets that a forwarder sends: each is appended to a buffer, complete before encryption.
 
-use super::{ITEMS_END, NACK, PLI, PSFB, RR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TWCC, TwccPacket};
+use super::{
+    FIR, ITEMS_END, NACK, PLI, PSFB, RR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TWCC, TwccPacket,
+};
 
 /// A sender report with the canonical name that RFC 3550 §6.1 wants beside it; of a name above 255 bytes, the first ones.
 pub fn sender_report(out: &mut Vec<u8>, info: SenderInfo, cname: &str) {
@@ -52,6 +54,13 @@ pub fn nack(out: &mut Vec<u8>, sender: u32, ssrc: u32, missing: &[u16]) {
 pub fn pli(out: &mut Vec<u8>, sender: u32, ssrc: u32) {
     let start = begin(out, PLI, PSFB);
     words(out, &[sender, ssrc]);
+    finish(out, start);
+}
+
+/// Asks for a key frame, of a sender that takes no PLI (RFC 5104 §4.3.1). `command` counts the requests that are no repetitions.
+pub fn fir(out: &mut Vec<u8>, sender: u32, ssrc: u32, command: u8) {
+    let start = begin(out, FIR, PSFB);
+    words(out, &[sender, 0, ssrc, u32::from(command) << 24]);
     finish(out, start);
 }
 

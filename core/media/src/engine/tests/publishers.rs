@@ -232,3 +232,30 @@ fn what_is_refused_for_its_size_is_not_asked_for_again() {
     world.advance(Duration::from_millis(50));
     assert_eq!((world.dropped(DropReason::TooLong), world.is_asked_again(publisher)), (1, false));
 }
+
+#[test]
+fn a_publisher_that_knows_no_other_request_for_a_key_frame_is_asked_by_the_full_one() {
+    let mut world = World::new();
+    let transport = world.engine.create_publish_transport(world.now, world.router).unwrap();
+    let publisher = world.add_client(transport);
+    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &["camera"], &[]);
+    let offer = offer.replace("a=rtcp-fb:96 nack pli\r\n", "");
+    let answer = world.engine.accept_offer(world.now, transport, &offer, &admitted(&["camera"])).unwrap();
+    assert!(answer.sdp.contains("a=rtcp-fb:96 ccm fir\r\n") && !answer.sdp.contains("pli"));
+    world.connect(publisher, &answer.sdp);
+    world.viewer("camera", Limits::default());
+    world.send(publisher, &Picture::new(9, 1).bytes());
+    let commands = |world: &mut World| {
+        world.advance(Duration::from_millis(300));
+        let told = world.feedback(publisher);
+        let asked = feedback(&told).iter().any(|one| matches!(one, Feedback::KeyFrameRequest { ssrc: 9 }));
+        let place = told.windows(2).position(|head| head == [0x84, 206]);
+        place.filter(|_| asked).map(|start| told[start + 16])
+    };
+    let first = commands(&mut world).unwrap();
+    assert_eq!(commands(&mut world), Some(first), "a repetition");
+    world.send(publisher, &Picture::new(9, 2).key().bytes());
+    world.set_muted(true);
+    world.set_muted(false);
+    assert_eq!(commands(&mut world), Some(first.wrapping_add(1)));
+}
