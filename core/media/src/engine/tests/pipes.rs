@@ -377,6 +377,29 @@ fn a_viewer_may_be_subscribed_before_the_track_is_announced_and_only_until_it_is
 }
 
 #[test]
+fn a_track_in_another_shape_keeps_its_viewers_everywhere() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&[]);
+    let viewer = pair.viewer(Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
+    pair.home.engine.set_muted(pair.home.router, &track("camera"), true);
+    let offer = publish_offer(&pair.home.clients[publisher].peer.fingerprint(), &["camera"], &["low", "high"]);
+    let transport = pair.home.clients[publisher].transport;
+    pair.home.engine.accept_offer(pair.home.now, transport, &offer, &admitted(&["camera"])).unwrap();
+    pair.carry();
+    answer_all(&mut pair.away, viewer);
+    assert_eq!(pair.away.clients[viewer].tracks, ["camera"]);
+    pair.carry();
+    for muted in [true, false] {
+        pair.home.engine.set_muted(pair.home.router, &track("camera"), muted);
+        pair.carry();
+        for (ssrc, rid) in [(20, "low"), (30, "high")] {
+            pair.send(publisher, &Picture::new(ssrc, 2 - u16::from(muted)).rid(rid).key());
+        }
+        assert_eq!(pair.away.received(viewer).len(), usize::from(!muted));
+    }
+}
+
+#[test]
 fn a_publisher_that_goes_over_to_the_other_engine_takes_its_track_along() {
     let mut pair = Pair::new();
     let old = pair.publisher(&[]);
