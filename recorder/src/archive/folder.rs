@@ -61,7 +61,7 @@ impl Archive {
     }
 
     /// Makes the next file of a group, under a name that no file there has.
-    pub(crate) fn create(&mut self, publisher: PublisherId, group: Group, extension: &str) -> io::Result<NewFile> {
+    pub(crate) fn create(&self, publisher: PublisherId, group: Group, extension: &str) -> io::Result<NewFile> {
         let entries = self.manifest.files.iter();
         let known = entries.filter(|file| file.publisher_id == publisher && file.group == group).map(|file| file.part);
         let first = known.max().unwrap_or(0).saturating_add(1);

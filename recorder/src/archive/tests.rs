@@ -137,7 +137,7 @@ fn a_sweep_completes_what_was_left_open_and_leaves_what_is_being_written() {
 #[test]
 fn a_file_of_which_nothing_came_does_not_stay() {
     let root = tempfile::tempdir().unwrap();
-    let mut archive = open(root.path());
+    let archive = open(root.path());
     let part = archive.folder().join("7-camera-1.webm.part");
     let NewFile { name, .. } = archive.create(PublisherId(7), Group::Camera, "webm").unwrap();
     archive.discard(&name);
@@ -172,7 +172,7 @@ fn a_session_that_goes_on_keeps_its_files_and_counts_on() {
     archive.closed(&name, writer.finish().unwrap(), 0, |_| ()).unwrap();
     archive.end(SessionEnd::Interrupted, None, 0).unwrap();
     drop(archive);
-    let mut archive = open(root.path());
+    let archive = open(root.path());
     assert_eq!((archive.manifest().files.len(), archive.manifest().end), (1, None));
     assert_eq!(archive.create(PublisherId(7), Group::Camera, "mkv").unwrap().name, "7-camera-2.mkv");
 }
