@@ -2,6 +2,8 @@
 //!
 //! libwebrtc's `BitrateProber` (pacing of a cluster) and `ProbeBitrateEstimator` (its result) with their constants.
 
+use std::cmp::Ordering;
+
 use super::Micros;
 
 /// A probe's packets.
@@ -18,8 +20,8 @@ pub(super) struct Cluster {
     lost: u32,
 }
 
-/// Packets in time. A rate between the first and the last of n is that of n - 1 packets: when sending, the last one is left
-/// out, when receiving, the first.
+/// Packets in time. A rate from the first to the last moment lacks what one of them has: when sending, what left in the last
+/// one is not counted, when receiving, what came in the first.
 #[derive(Clone, Copy, Default)]
 struct Span {
     first: Micros,
@@ -121,11 +123,18 @@ impl Cluster {
 
 impl Span {
     fn add(&mut self, at: Micros, bytes: u32) {
-        if self.packets == 0 || at < self.first {
-            (self.first, self.first_bytes) = (at, bytes);
+        if self.packets == 0 {
+            (self.first, self.last) = (at, at);
         }
-        if self.packets == 0 || at >= self.last {
-            (self.last, self.last_bytes) = (at, bytes);
+        match at.cmp(&self.first) {
+            Ordering::Less => (self.first, self.first_bytes) = (at, bytes),
+            Ordering::Equal => self.first_bytes += bytes,
+            Ordering::Greater => {}
+        }
+        match at.cmp(&self.last) {
+            Ordering::Less => {}
+            Ordering::Equal => self.last_bytes += bytes,
+            Ordering::Greater => (self.last, self.last_bytes) = (at, bytes),
         }
         self.bytes += u64::from(bytes);
         self.packets += 1;
@@ -133,7 +142,7 @@ impl Span {
 
     fn rate(&self, without: u32) -> Option<f64> {
         let span = Some(self.last - self.first).filter(|span| (1..=MAX_SPAN).contains(span))?;
-        Some((self.bytes - u64::from(without)) as f64 * 8e6 / span as f64)
+        Some(self.bytes.saturating_sub(without.into()) as f64 * 8e6 / span as f64)
     }
 }
 
@@ -175,6 +184,17 @@ mod tests {
         assert_eq!(cluster(1000, false).result(), Some(8e6));
         assert_eq!(cluster(800, false).result(), Some(8e6));
         assert_eq!(cluster(2000, false).result(), Some(0.95 * 4e6));
+    }
+
+    /// A sender that wakes up every 5 ms only.
+    #[test]
+    fn packets_that_leave_at_once_count_for_the_time_until_the_next_ones() {
+        let mut cluster = Cluster::new(1, 8e6, 0);
+        for packet in 0..40 {
+            cluster.send(packet / 5 * 5000, 1000);
+            cluster.told(Some((50_000 + packet / 5 * 5000, 1000)));
+        }
+        assert_eq!(cluster.result(), Some(8e6));
     }
 
     #[test]

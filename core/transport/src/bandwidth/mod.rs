@@ -164,7 +164,8 @@ impl Estimator {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.micros(now);
         if self.silence().is_some_and(|due| due <= now) {
-            self.unanswered = Some(now);
+            // From the next packet on: where nothing is sent, nothing can be heard.
+            self.unanswered = None;
             self.rate.back_off();
         }
         self.sent.roll(now);

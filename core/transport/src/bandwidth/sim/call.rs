@@ -24,6 +24,7 @@ pub(super) enum Source {
 /// What was so at the end of a tenth of a second.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
+    pub(super) estimate: f64,
     /// What left, bits per second, in this tenth.
     pub(super) sent: f64,
     /// What got through the bottleneck.
@@ -55,6 +56,8 @@ pub(super) struct Call {
     others_owed: f64,
     /// No feedback gets through.
     pub(super) is_silent: bool,
+    /// How often the viewer gives feedback, at most.
+    pub(super) feedback_every: Micros,
     pub(super) samples: Vec<Sample>,
     pub(super) refused: usize,
 }
@@ -79,6 +82,7 @@ impl Call {
             others: 0.0,
             others_owed: 0.0,
             is_silent: false,
+            feedback_every: 100_000,
             samples: Vec::new(),
             refused: 0,
         }
@@ -92,6 +96,7 @@ impl Call {
             self.sent = 0;
             (0..100).for_each(|_| self.tick());
             self.samples.push(Sample {
+                estimate: self.estimate(),
                 sent: self.sent as f64 * 80.0,
                 carried: (self.link.carried - carried) as f64 * 80.0,
                 queue: self.link.queue(),
@@ -133,7 +138,8 @@ impl Call {
             }
         });
         let mut packet = Vec::new();
-        if viewer.poll(now, 1, 2, &mut packet) && !self.is_silent {
+        let is_time = self.now % self.feedback_every == 0;
+        if is_time && viewer.poll(now, 1, 2, &mut packet) && !self.is_silent {
             self.back.push_back((self.now + self.link.way.delay, packet));
         }
     }

