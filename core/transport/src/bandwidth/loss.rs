@@ -136,11 +136,11 @@ impl Loss {
     }
 
     fn decrease(&mut self, now: Micros, flow: Flow, loss: f64, excess: f64) -> bool {
-        let target = flow.target.min(self.limit.unwrap_or(f64::INFINITY));
-        // Where little of what is allowed is sent, to allow less helps nobody.
-        if now - self.since < INTERVAL + flow.rtt || flow.sent < LITTLE * target {
+        if now - self.since < INTERVAL + flow.rtt {
             return false;
         }
+        // What is allowed beyond what is sent has nothing to do with it.
+        let target = flow.target.min(self.limit.unwrap_or(f64::INFINITY)).min(flow.sent / USED);
         self.trial = Some(Trial { sent: flow.sent, loss, target });
         self.forget(now);
         // Where a third is lost, what arrives is what the link carries.
@@ -160,7 +160,10 @@ impl Loss {
         let less = flow.sent / trial.sent.max(1.0);
         // What a link that is too narrow would still lose.
         let narrow = (1.0 - (1.0 - trial.loss) / less).max(0.0);
-        let is_inherent = less < TRIAL_LESS && loss > (trial.loss + narrow) / 2.0;
+        let is_no_less = less < TRIAL_LESS && loss > (trial.loss + narrow) / 2.0;
+        // A voice does not get smaller: if it is all that is sent, to wait for less loss would be in vain.
+        let is_least = less >= TRIAL_LESS && self.limit.is_some_and(|limit| limit < flow.sent);
+        let is_inherent = is_no_less || is_least;
         if is_inherent {
             self.inherent = loss.min(trial.loss).min(MAX_INHERENT);
             self.limit = Some(trial.target);
@@ -185,7 +188,8 @@ const TRIAL: f64 = 0.8;
 const TRIAL_LESS: f64 = 0.92;
 const TRIAL_PACKETS: f64 = 60.0;
 const TRIAL_TIME: Micros = 600_000;
-const LITTLE: f64 = 0.65;
+/// `bandwidth_usage_ratio` of an application that limits itself.
+const USED: f64 = 0.65;
 /// Nobody sees anything through more than that.
 const MAX_INHERENT: f64 = 0.25;
 const FORGET: f64 = 3_000_000.0;

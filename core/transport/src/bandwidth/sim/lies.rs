@@ -92,6 +92,23 @@ fn probes_that_are_lied_about_end_at_what_is_wanted() {
     assert!(estimate <= 8_000_000, "{estimate} for 4 Mbit/s wanted");
 }
 
+/// A run-length chunk of two bytes tells of up to 8,191 packets, an estimator reads no more than it has sent.
+#[test]
+fn feedback_that_tells_of_many_packets_costs_little() {
+    let now = epoch();
+    let mut estimator = Estimator::new(now);
+    send(&mut estimator, now, 100);
+    let mut packet = vec![0x8f, 205, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0xff, 0xff, 0, 0, 1, 0];
+    packet.extend([0x1f, 0xff].repeat(9));
+    packet.extend([0, 0]);
+    assert_eq!(give(&mut estimator, now, &packet), 65_535 - 100);
+}
+
+#[test]
+fn an_estimator_is_small() {
+    assert!(size_of::<Estimator>() <= 1536, "{}", size_of::<Estimator>());
+}
+
 proptest! {
     #[test]
     fn no_feedback_breaks_the_bounds(
