@@ -57,6 +57,8 @@ async fn media(page: &mut Page, node: &Node) {
     page.counter("lockgate_bytes_sent_total", "Bytes that went out.", stats.bytes_out);
     let retransmissions = stats.retransmissions_out;
     page.counter("lockgate_retransmissions_sent_total", "Packets that were sent again.", retransmissions);
+    let probes = "Packets that were repeated to find out what viewers' links carry.";
+    page.counter("lockgate_probes_sent_total", probes, stats.probes_out);
     page.counter("lockgate_nacks_sent_total", "Packets that publishers were asked to send again.", stats.nacks_out);
     let requests = stats.key_frame_requests_out;
     page.counter("lockgate_key_frame_requests_total", "Key frames that publishers were asked for.", requests);

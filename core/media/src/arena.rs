@@ -111,6 +111,14 @@ impl KeySet {
         self.get(0)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Key> {
+        self.queue.iter().copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The key before which so many others are.
     pub(crate) fn get(&self, place: usize) -> Option<Key> {
         self.queue.get(place).copied()

@@ -66,6 +66,13 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) padding: u8,
 }
 
+impl Outgoing<'_> {
+    /// How long it becomes before protection, give or take some bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.template.length(self.packet) + self.before.len() + self.packet.payload.len() + usize::from(self.padding)
+    }
+}
+
 impl Egress {
     /// What waits, run by run.
     pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {

@@ -3,6 +3,7 @@
 //! One rule: hand it something (a command, a datagram, the time), then drain what it has to say: [`Engine::egress`],
 //! [`Engine::poll_transmit`], [`Engine::poll_event`], [`Engine::recorder_bytes`]; then wait until [`Engine::next_timeout`].
 
+mod allocate;
 mod arena;
 mod demux;
 mod egress;
@@ -11,6 +12,7 @@ mod engine;
 mod entropy;
 mod ids;
 mod key_frames;
+mod link;
 mod negotiate;
 mod numbers;
 mod packet;

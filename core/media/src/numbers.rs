@@ -52,6 +52,11 @@ impl Numbers {
         self.segments.back()
     }
 
+    /// The highest number that was given out.
+    pub(crate) fn highest(&self) -> u64 {
+        self.highest_out
+    }
+
     /// Goes on with another origin, from its packet `number` on.
     pub(crate) fn switch(&mut self, origin: Origin, number: u64, timestamp: u32, picture: u16, tl0: u8) {
         let sequence = (self.highest_out + 1).wrapping_sub(number).cast_signed();

@@ -36,6 +36,16 @@ pub(crate) enum Kind {
     Nothing,
 }
 
+impl Waiting {
+    /// How long its payload is.
+    pub(crate) fn size(&self) -> u16 {
+        match self.kind {
+            Kind::Media { size: (payload, _), .. } => payload,
+            Kind::Nothing => 0,
+        }
+    }
+}
+
 impl Pending {
     /// A packet for everybody.
     pub(crate) fn push(&mut self, origin: Origin, packet: &Packet<'_>, key: bool) {

@@ -58,6 +58,10 @@ reasons! {
     Layer = "layer",
     /// A viewer's m-lines or payload types are used up: a track is not offered to it.
     NoLine = "no-line",
+    /// A viewer's report on a packet that it was not sent, or reported on before.
+    Feedback = "feedback",
+    /// A viewer's link is behind by more than is of use.
+    Congested = "congested",
     /// A viewer paused it, or may not have it now.
     Paused = "paused",
     /// A viewer's connection is not up.
@@ -89,6 +93,8 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Retransmissions that were sent.
     pub retransmissions_out: u64,
+    /// Packets that were repeated to find out what links carry.
+    pub probes_out: u64,
     /// Packets that were asked for again.
     pub nacks_out: u64,
     /// Key frames that were asked for.
@@ -135,6 +141,7 @@ impl Counters {
             (&mut self.packets_out, other.packets_out),
             (&mut self.bytes_out, other.bytes_out),
             (&mut self.retransmissions_out, other.retransmissions_out),
+            (&mut self.probes_out, other.probes_out),
             (&mut self.nacks_out, other.nacks_out),
             (&mut self.key_frame_requests_out, other.key_frame_requests_out),
             (&mut self.transports, other.transports),

@@ -15,6 +15,7 @@ use lockgate_transport::sdp::{
 };
 
 use crate::arena::Key;
+use crate::link::Link;
 use crate::negotiate::NegotiateError;
 use crate::subscription::Format;
 use crate::template::Template;
@@ -32,6 +33,7 @@ pub(crate) struct Subscribe {
     sources: HashMap<u32, Key>,
     types: Vec<CodecLine>,
     fingerprints: Option<Vec<Fingerprint>>,
+    pub(crate) link: Link,
 }
 
 enum Negotiation {
@@ -80,7 +82,7 @@ pub(crate) struct Settled {
 }
 
 impl Subscribe {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             lines: Vec::new(),
             next_mid: 0,
@@ -90,6 +92,7 @@ impl Subscribe {
             sources: HashMap::new(),
             types: Vec::new(),
             fingerprints: None,
+            link: Link::new(now),
         }
     }
 
@@ -131,6 +134,7 @@ impl Subscribe {
             None => self.lines.push(line),
         }
         self.change(new.cause);
+        self.link.watches_anew();
         Some(())
     }
 
@@ -142,6 +146,8 @@ impl Subscribe {
         let cause = cause.or_else(|| line.used().map(|used| used.cause)).unwrap_or_default();
         line.use_ = Use::Inactive;
         self.sources.retain(|_, own| *own != track);
+        self.link.forget(track);
+        self.link.watches_anew();
         self.change(cause);
     }
 
@@ -193,6 +199,7 @@ impl Subscribe {
 
     /// Time passes: an offer without an answer is repeated once; then there is nobody.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<Option<OfferToMake>, Unanswered> {
+        self.link.estimator.handle_timeout(now);
         let Negotiation::Offered { offer, since, repeated } = &mut self.state else { return Ok(None) };
         match (*since + ANSWER_WITHIN <= now, *repeated) {
             (false, _) => Ok(None),
@@ -205,10 +212,11 @@ impl Subscribe {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        match &self.state {
+        let answer = match &self.state {
             Negotiation::Offered { since, .. } => Some(*since + ANSWER_WITHIN),
             Negotiation::Stable => None,
-        }
+        };
+        answer.into_iter().chain(self.link.estimator.next_timeout()).min()
     }
 
     fn take_peer(
@@ -243,7 +251,7 @@ impl Subscribe {
         let video = codec.codec.kind() == MediaKind::Video;
         let rtx = if video { Some(free.next()?) } else { None };
         // What viewers send back is ours to act upon, whatever the publisher can.
-        let feedback = Feedback { twcc: false, ..Feedback::wanted(codec.codec) };
+        let feedback = Feedback::wanted(codec.codec);
         let line = CodecLine { payload_type, codec: codec.codec, fmtp: codec.fmtp.clone(), rtx, feedback };
         self.types.push(line.clone());
         Some(line)
@@ -288,11 +296,13 @@ impl Line {
     fn settle(&self, section: &Section) -> Option<Settled> {
         let used = self.used()?;
         let taken = section.codecs.iter().find(|line| line.codec == self.codec.codec);
-        let format = taken.filter(|_| section.receives && !section.rejected).map(|codec| Format {
+        let format = taken.filter(|_| section.receives && !section.rejected).map(|codec| {
+            let ids = extensions(self.kind).both(&section.extensions);
+            // Numbers that nobody reports on are left out.
+            let ids = if codec.feedback.twcc { ids } else { ids.without(Extension::Twcc) };
             // An answer may name its own payload types (RFC 3264 §6.1): they are what the viewer wants to see.
-            payload_type: codec.payload_type,
-            rtx: used.rtx.zip(codec.rtx),
-            template: Template::new(&self.mid, &extensions(self.kind).both(&section.extensions)),
+            let (payload_type, rtx) = (codec.payload_type, used.rtx.zip(codec.rtx));
+            Format { payload_type, rtx, template: Template::new(&self.mid, &ids) }
         });
         Some(Settled { track: used.track, format })
     }
@@ -301,8 +311,13 @@ impl Line {
 /// The header extensions that viewers are offered; ours to number.
 fn extensions(kind: MediaKind) -> ExtensionMap {
     let own = match kind {
-        MediaKind::Audio => [(Extension::Mid, 1), (Extension::AudioLevel, 2)].as_slice(),
-        MediaKind::Video => &[(Extension::Mid, 1), (Extension::Orientation, 3), (Extension::DependencyDescriptor, 4)],
+        MediaKind::Audio => [(Extension::Mid, 1), (Extension::AudioLevel, 2), (Extension::Twcc, 5)].as_slice(),
+        MediaKind::Video => &[
+            (Extension::Mid, 1),
+            (Extension::Orientation, 3),
+            (Extension::DependencyDescriptor, 4),
+            (Extension::Twcc, 5),
+        ],
     };
     ExtensionMap::of(own)
 }

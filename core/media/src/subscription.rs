@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::{Layer, LayerReason, Limits};
 use lockgate_rtp::{SenderInfo, Vp8Fields};
-use lockgate_transport::Outlet;
 
 use crate::arena::Key;
-use crate::egress::{Egress, Outgoing};
+use crate::egress::Outgoing;
+use crate::link::Way;
 use crate::numbers::{FIRST, Numbers, Origin, Segment};
 use crate::packet::Packet;
 use crate::stats::DropReason;
@@ -33,6 +33,8 @@ pub(crate) struct Subscription {
     /// None until the viewer has agreed.
     format: Option<Format>,
     numbers: Numbers,
+    /// The highest encoding that the viewer's link has room for; none: not even the lowest.
+    pub(crate) ceiling: Option<u8>,
     /// The encoding that is wanted; none: nothing is to be sent.
     target: Option<u8>,
     /// Whether the numbering's current origin is being sent.
@@ -92,6 +94,7 @@ impl Subscription {
             format: None,
             // Below half: a peer that sees the first packets out of order must not take them for a wrap (RFC 3711 §3.3.1).
             numbers: Numbers::new(random as u16 & 0x7fff),
+            ceiling: Some(u8::MAX),
             target: None,
             open: false,
             temporal: limits.max_layer.temporal,
@@ -165,15 +168,21 @@ impl Subscription {
         self.sent_encoding().or(self.target)
     }
 
-    /// Whether [`Self::take_change`] has something.
+    /// Whether [`Self::take_change`] has something: what is only aimed at is not told.
     pub(crate) fn has_changed(&self) -> bool {
-        self.changed.is_some()
+        self.changed.is_some() && self.wanted().is_none()
     }
 
     /// The layer that the viewer gets, once after each change.
     pub(crate) fn take_change(&mut self, spatial: u8, highest_temporal: u8) -> Option<(Layer, LayerReason)> {
-        let reason = self.changed.take()?;
+        let settled = self.has_changed();
+        let reason = self.changed.take_if(|_| settled)?;
         Some((Layer::new(spatial, self.limits.max_layer.temporal.min(highest_temporal)), reason))
+    }
+
+    /// Whether packets of an encoding are of any use: they are sent, or one of them may be the first that is.
+    pub(crate) fn uses(&self, encoding: u8) -> bool {
+        self.target == Some(encoding) || self.sent_encoding() == Some(encoding)
     }
 
     /// Sends a packet of an encoding, or says why not.
@@ -182,8 +191,7 @@ impl Subscription {
         now: Instant,
         next: &Next<'_>,
         source: &Source<'_>,
-        outlet: &mut Outlet<'_>,
-        egress: &mut Egress,
+        way: &mut Way<'_>,
     ) -> Result<usize, DropReason> {
         let packet = next.packet;
         self.select(now, packet, source, next.key)?;
@@ -198,12 +206,13 @@ impl Subscription {
             sequence: number as u16,
             timestamp,
             ssrc: self.ssrc,
+            wide: 0,
         };
         let (template, padding) = (&format.template, next.padding);
         let outgoing = Outgoing { packet, template, head, index: number - FIRST, before: &[], padding };
         let renumbered = renumber(packet, &segment);
         let edit = |payload: &mut [u8]| rewrite(payload, renumbered);
-        let len = egress.send(outlet, &outgoing, edit).map_err(|_| DropReason::NotConnected)?;
+        let len = way.send(now, outgoing, edit).map_err(|_| DropReason::NotConnected)?;
         if let Some((_, picture, tl0)) = renumbered.filter(|_| ahead) {
             self.picture = Some((picture, tl0));
         }
@@ -327,11 +336,11 @@ impl Subscription {
     /// Sends a packet again, as RFC 4588 §4 says.
     pub(crate) fn retransmit(
         &mut self,
+        now: Instant,
         packet: &Packet<'_>,
         out: u64,
         segment: &Segment,
-        outlet: &mut Outlet<'_>,
-        egress: &mut Egress,
+        way: &mut Way<'_>,
     ) -> Option<usize> {
         let format = self.format.as_ref()?;
         let (ssrc, payload_type) = format.rtx?;
@@ -342,14 +351,20 @@ impl Subscription {
             sequence: self.repeated as u16,
             timestamp: packet.header.timestamp.wrapping_add(segment.timestamp),
             ssrc,
+            wide: 0,
         };
         let renumbered = renumber(packet, segment);
         let before = (out as u16).to_be_bytes();
         let outgoing =
             Outgoing { packet, template: &format.template, head, index: self.repeated, before: &before, padding: 0 };
-        let len = egress.send(outlet, &outgoing, |payload| rewrite(payload, renumbered)).ok()?;
+        let len = way.send(now, outgoing, |payload| rewrite(payload, renumbered)).ok()?;
         self.repeated += 1;
         Some(len)
+    }
+
+    /// One of the last packets that were sent, 0: the very last, as [`Self::find`] finds it. None: so far back it is not looked for.
+    pub(crate) fn latest(&self, back: u16) -> Option<(Origin, u64, u64, Segment)> {
+        (back < LATEST && self.packets > 0).then(|| self.find((self.numbers.highest() as u16).wrapping_sub(back)))?
     }
 
     /// The report of the encoding that is being sent, in the viewer's terms.
@@ -381,5 +396,7 @@ fn rewrite(payload: &mut [u8], renumbered: Option<(Vp8Fields, u16, u8)>) {
 
 /// What the packet path touches of each viewer is small, so that many stay in a processor's cache.
 const _: () = assert!(size_of::<Subscription>() <= 300);
+/// As many as a probe repeats at most.
+const LATEST: u16 = 64;
 /// A viewer of 4 Mbit/s that loses every fourth packet asks for fewer.
 const MAX_REPAIRS: u32 = 500;

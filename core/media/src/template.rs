@@ -8,10 +8,12 @@ use crate::packet::{PASSED, Packet};
 /// The header extension block of a viewer's packets (RFC 8285 §4.2), and the ids that it takes.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
-    /// With the mid and nothing else; padded to whole words.
+    /// With the mid, and behind it room for the number; padded to whole words.
     block: [u8; BLOCK],
     /// How much of it is the mid's element.
     mid: u8,
+    /// The id of the transport-wide number; 0: this viewer tells nothing by it.
+    counted: u8,
     /// The ids of what is passed on; 0: not to this viewer.
     ids: [u8; PASSED.len()],
 }
@@ -26,6 +28,8 @@ pub(crate) struct Head {
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
     pub(crate) ssrc: u32,
+    /// The number of the packet among all of the connection, if it is told.
+    pub(crate) wide: u16,
 }
 
 impl Template {
@@ -40,9 +44,25 @@ impl Template {
             block[5..5 + mid.len()].copy_from_slice(mid.as_bytes());
             length = 1 + mid.len();
         }
+        let mid = length as u8;
+        let counted = ids.id(Extension::Twcc).unwrap_or(0);
+        if counted > 0 {
+            block[4 + length] = counted << 4 | 1;
+            length += 3;
+        }
         block[..2].copy_from_slice(&Profile::OneByte.to_u16().to_be_bytes());
         block[3] = length.div_ceil(4) as u8;
-        Self { block, mid: length as u8, ids: PASSED.map(|extension| ids.id(extension).unwrap_or(0)) }
+        Self { block, mid, counted, ids: PASSED.map(|extension| ids.id(extension).unwrap_or(0)) }
+    }
+
+    /// Whether packets carry a number that the viewer reports on (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2).
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted > 0
+    }
+
+    /// How long a packet's header becomes, give or take some bytes.
+    pub(crate) fn length(&self, packet: &Packet<'_>) -> usize {
+        FIXED + 4 + 4 * usize::from(self.block[3]) + packet.passed.len()
     }
 
     /// Writes the header for a packet to the front of `out`, which has [`MAX_HEAD`] bytes; its length comes back.
@@ -54,9 +74,13 @@ impl Template {
         let block = if packet.passed.is_empty() {
             let length = 4 + 4 * usize::from(self.block[3]);
             out[FIXED..FIXED + BLOCK].copy_from_slice(&self.block);
+            if self.is_counted() {
+                let place = FIXED + 5 + usize::from(self.mid);
+                out[place..place + 2].copy_from_slice(&head.wide.to_be_bytes());
+            }
             length
         } else {
-            self.write_elements(packet, &mut out[FIXED..])
+            self.write_elements(head, packet, &mut out[FIXED..])
         };
         let extended = block > 4;
         out[0] = 0x80 | u8::from(head.padded) << 5 | u8::from(extended) << 4;
@@ -64,7 +88,7 @@ impl Template {
     }
 
     /// The block with what the publisher said beside the mid.
-    fn write_elements(&self, packet: &Packet<'_>, out: &mut [u8]) -> usize {
+    fn write_elements(&self, head: &Head, packet: &Packet<'_>, out: &mut [u8]) -> usize {
         let passed = || packet.passed.iter(packet.bytes).map(|(place, value)| (self.ids[place], value));
         let passed = || passed().filter(|(id, _)| *id > 0);
         // A dependency descriptor that brings its structure along is too long for the short form.
@@ -74,6 +98,9 @@ impl Template {
         if self.mid > 0 {
             let (id, mid) = (self.block[4] >> 4, &self.block[5..4 + usize::from(self.mid)]);
             length += write_element(profile, id, mid, &mut out[length..]);
+        }
+        if self.is_counted() {
+            length += write_element(profile, self.counted, &head.wide.to_be_bytes(), &mut out[length..]);
         }
         for (id, value) in passed() {
             length += write_element(profile, id, value, &mut out[length..]);
@@ -103,8 +130,8 @@ fn write_element(profile: Profile, id: u8, value: &[u8], out: &mut [u8]) -> usiz
 
 const FIXED: usize = 12;
 const MAX_MID: usize = 16;
-const BLOCK: usize = 4 + 20;
-/// No header is longer: the mid, and of each extension that is passed on 255 bytes.
+const BLOCK: usize = 4 + 1 + MAX_MID + 3;
+/// No header is longer: the mid, the number, and of each extension that is passed on 255 bytes.
 pub(crate) const MAX_HEAD: usize = FIXED + BLOCK + PASSED.len() * 260;
 
 #[cfg(test)]
@@ -114,8 +141,15 @@ mod tests {
     use super::*;
     use crate::packet::Passed;
 
-    const HEAD: Head =
-        Head { marker: true, padded: false, payload_type: 96, sequence: 7, timestamp: 9, ssrc: 0x0102_0304 };
+    const HEAD: Head = Head {
+        marker: true,
+        padded: false,
+        payload_type: 96,
+        sequence: 7,
+        timestamp: 9,
+        ssrc: 0x0102_0304,
+        wide: 0x0a0b,
+    };
 
     /// The elements that a viewer sees of a publisher's packet with these.
     fn seen(theirs: &[(u8, &[u8])], ids: &[(Extension, u8)], mid: &str) -> Vec<(u8, Vec<u8>)> {
@@ -147,6 +181,15 @@ mod tests {
         let ids = [(Extension::Mid, 1), (Extension::Orientation, 3)];
         assert_eq!(seen(&[], &ids, "12"), [(1, b"12".to_vec())]);
         assert_eq!(seen(&[(5, &[1]), (6, &[2; 4])], &ids, "12"), [(1, b"12".to_vec()), (3, vec![1])]);
+    }
+
+    #[test]
+    fn who_reports_on_numbers_gets_them_whatever_else_there_is() {
+        let ids = [(Extension::Mid, 1), (Extension::Orientation, 3), (Extension::Twcc, 5)];
+        let (mid, number) = ((1, b"sixteen-letters!".to_vec()), (5, vec![0x0a, 0x0b]));
+        assert_eq!(seen(&[], &ids, "sixteen-letters!"), [mid.clone(), number.clone()]);
+        assert_eq!(seen(&[(5, &[1])], &ids, "sixteen-letters!"), [mid, number.clone(), (3, vec![1])]);
+        assert_eq!(seen(&[], &ids, ""), [number]);
     }
 
     #[test]

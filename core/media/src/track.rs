@@ -3,23 +3,25 @@
 //! Packets of one publisher come in here and leave for everybody who may have them; what is needed of the publisher is gathered.
 
 mod piping;
+mod serving;
 
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
 use lockgate_model::{Bitrate, LayerReason, Limits, MediaKind, TrackId};
-use lockgate_rtp::{Header, Missing, SenderInfo, write};
-use lockgate_transport::sdp::{CodecLine, ExtensionMap};
+use lockgate_rtp::{Header, SenderInfo, write};
+use lockgate_transport::sdp::{CodecLine, ExtensionMap, MAX_RIDS};
 
-use crate::arena::{Arena, Key};
+use crate::allocate::Demand;
+use crate::arena::{Arena, Key, KeySet};
 use crate::egress::Egress;
 use crate::encoding::{Encoding, Reading, Received};
 use crate::packet::Packet;
-use crate::pending::{Kind, Pending, Waiting};
+use crate::pending::Pending;
 use crate::pipe::{Announced, Pipes};
 use crate::policer::Policer;
 use crate::stats::{Counters, DropReason};
-use crate::subscription::{Next, Source, Subscription};
+use crate::subscription::Subscription;
 use crate::tap::{Tap, TapBuffer, Tapped};
 use crate::transport::Transport;
 
@@ -50,6 +52,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) now: Instant,
     pub(crate) at: NodeTime,
     pub(crate) transports: &'a mut Arena<Transport>,
+    /// Transports over which packets wait to leave.
+    pub(crate) holding: &'a mut KeySet,
     pub(crate) egress: &'a mut Egress,
     pub(crate) counters: &'a mut Counters,
     pub(crate) recorder: &'a mut TapBuffer,
@@ -169,26 +173,6 @@ impl Track {
         self.pending.push(self.encodings[index].origin(), packet, key);
     }
 
-    /// Whether [`Self::forward`] has something.
-    pub(crate) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
-    /// Hands on what came, viewer by viewer. True: there is more to do when the egress was sent.
-    pub(crate) fn forward(&mut self, onward: &mut Onward<'_>) -> bool {
-        loop {
-            if onward.egress.is_full() {
-                return true;
-            }
-            let turn = self.pending.next_turn();
-            let Some(subscription) = self.subscriptions.get_mut(turn) else { break };
-            forward_to(subscription, &self.encodings, &self.pending, onward);
-            self.changed |= subscription.has_changed();
-        }
-        self.pending.clear();
-        false
-    }
-
     fn record_packet(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>, key: bool) {
         let target = self.highest_alive(onward.now);
         let Some(tap) = &mut self.tap else { return };
@@ -227,8 +211,9 @@ impl Track {
     }
 
     fn aim_one(&mut self, now: Instant, place: usize, reason: LayerReason) {
-        let limits = self.subscriptions[place].limits;
-        let target = self.choose(now, &limits, self.subscriptions[place].target());
+        let Subscription { limits, ceiling, .. } = self.subscriptions[place];
+        let current = self.subscriptions[place].target();
+        let target = ceiling.and_then(|ceiling| self.choose(now, &limits, ceiling, current));
         let top = limits.max_layer.spatial;
         let subscription = &mut self.subscriptions[place];
         if subscription.aim(target, |encoding| encoding <= top, reason)
@@ -239,17 +224,15 @@ impl Track {
         }
     }
 
-    /// The highest encoding that is alive and within limits; while none is, the lowest allowed one, which may come. Rates go up and
-    /// down: the `current` one may be somewhat above before it is left, for that costs a key frame.
-    fn choose(&mut self, now: Instant, limits: &Limits, current: Option<u8>) -> Option<u8> {
+    /// The highest encoding that is alive and within limits; while none is, the lowest allowed one, which may come.
+    fn choose(&mut self, now: Instant, limits: &Limits, ceiling: u8, current: Option<u8>) -> Option<u8> {
         if limits.paused {
             return None;
         }
-        let top = usize::from(limits.max_layer.spatial).min(self.encodings.len() - 1);
+        let top = usize::from(limits.max_layer.spatial.min(ceiling)).min(self.encodings.len() - 1);
         let (mut first, mut best) = (None, None);
         for index in 0..=top {
-            let most = |max: Bitrate| if current == Some(index as u8) { max.0 + max.0 / SLACK } else { max.0 };
-            if limits.max_bitrate.is_none_or(|max| self.rate(now, index) <= most(max)) {
+            if is_within(limits, self.rate(now, index), current == Some(index as u8)) {
                 first = first.or(Some(index as u8));
                 best = self.is_alive(now, index).then_some(index as u8).or(best);
             }
@@ -263,6 +246,33 @@ impl Track {
             self.subscriptions[place].set_limits(limits);
             self.aim_one(now, place, reason);
         }
+    }
+
+    /// What a viewer could be sent of it, to be chosen from. None: it is not to be sent anything.
+    pub(crate) fn demand(&mut self, now: Instant, own: Key, transport: Key) -> Option<Demand<Key>> {
+        let subscription = &self.subscriptions[self.place_of(transport)?];
+        let (limits, current) = (subscription.limits, subscription.sent_encoding());
+        if limits.paused || self.muted || !subscription.is_agreed() {
+            return None;
+        }
+        let mut rates = [0; MAX_RIDS];
+        for (index, rate) in rates.iter_mut().enumerate().take(self.encodings.len()) {
+            let allowed = index <= usize::from(limits.max_layer.spatial) && self.is_alive(now, index);
+            let own = if allowed { self.rate(now, index) } else { 0 };
+            *rate = if is_within(&limits, own, current == Some(index as u8)) { own } else { 0 };
+        }
+        let sound = self.kind() == MediaKind::Audio;
+        Some(Demand { track: own, sound, priority: limits.priority, rates, current, choice: None })
+    }
+
+    /// What a viewer's link has room for; none: not even the lowest encoding. True if that is something else than before.
+    pub(crate) fn set_ceiling(&mut self, now: Instant, transport: Key, ceiling: Option<u8>) -> bool {
+        let place = self.place_of(transport).filter(|place| self.subscriptions[*place].ceiling != ceiling);
+        if let Some(place) = place {
+            self.subscriptions[place].ceiling = ceiling;
+            self.aim_one(now, place, LayerReason::Bandwidth);
+        }
+        place.is_some()
     }
 
     /// A viewer's connection has come up, or it agreed to other formats: it needs a key frame.
@@ -287,30 +297,6 @@ impl Track {
 
     pub(crate) fn unsubscribe(&mut self, transport: Key) {
         self.subscriptions.retain(|subscription| subscription.transport != transport);
-    }
-
-    /// Sends a viewer again what it misses.
-    pub(crate) fn retransmit(&mut self, onward: &mut Onward<'_>, transport: Key, missing: Missing<'_>) {
-        let Some(place) = self.place_of(transport) else { return };
-        let subscription = &mut self.subscriptions[place];
-        let outlet = onward.transports.get_mut(transport).and_then(|transport| transport.connection.outlet());
-        let Some(mut outlet) = outlet else { return };
-        for sequence in missing.iter().take(MAX_RETRANSMISSIONS) {
-            if !subscription.may_repair(onward.now) {
-                return onward.counters.drop(DropReason::TooManyRepairs);
-            }
-            let sent = subscription.find(sequence).and_then(|(origin, number, out, segment)| {
-                let encoding = self.encodings.get(usize::from(origin.encoding)).filter(|one| one.origin() == origin)?;
-                subscription.retransmit(&encoding.ring.get(number)?, out, &segment, &mut outlet, onward.egress)
-            });
-            match sent {
-                Some(len) => {
-                    onward.counters.retransmissions_out += 1;
-                    onward.counters.bytes_out += len as u64;
-                }
-                None => onward.counters.drop(DropReason::NotInRing),
-            }
-        }
     }
 
     /// Whether [`Self::take_changes`] has something.
@@ -422,34 +408,11 @@ impl Track {
     }
 }
 
-/// Gives one viewer its turn with everything that came.
-fn forward_to(subscription: &mut Subscription, encodings: &[Encoding], pending: &Pending, onward: &mut Onward<'_>) {
-    let transport = onward.transports.get_mut(subscription.transport);
-    let Some(mut outlet) = transport.and_then(|transport| transport.connection.outlet()) else {
-        return onward.counters.drop_all(DropReason::NotConnected, pending.len());
-    };
-    for waiting in pending.iter() {
-        let Waiting { origin, number, kind } = *waiting;
-        let Kind::Media { key, padding, .. } = kind else {
-            subscription.skip(origin, number);
-            continue;
-        };
-        let encoding = encodings.get(usize::from(origin.encoding)).filter(|encoding| encoding.origin() == origin);
-        let Some((encoding, packet)) = encoding.and_then(|one| Some((one, one.ring.get(number)?))) else {
-            onward.counters.drop(DropReason::NotInRing);
-            continue;
-        };
-        let sender_of = |other: u8| encodings.get(usize::from(other)).and_then(Encoding::sender);
-        let source = Source { origin, sender: encoding.sender(), sender_of: &sender_of };
-        let next = Next { packet: &packet, key, padding };
-        match subscription.forward(onward.now, &next, &source, &mut outlet, onward.egress) {
-            Ok(len) => {
-                onward.counters.packets_out += 1;
-                onward.counters.bytes_out += len as u64;
-            }
-            Err(reason) => onward.counters.drop(reason),
-        }
-    }
+/// Whether an encoding has no more than a viewer may be sent. Rates go up and down: the one that it gets may be somewhat above before
+/// it is left, for that costs a key frame.
+fn is_within(limits: &Limits, rate: u64, current: bool) -> bool {
+    let slack = |max: Bitrate| if current { max.0 / SLACK } else { 0 };
+    limits.max_bitrate.is_none_or(|max| rate <= max.0 + slack(max))
 }
 
 /// A viewer asks again after a round trip or a few; what is older would come too late for its decoder.
@@ -459,5 +422,3 @@ const KEEP_SOUND: Duration = Duration::from_millis(200);
 const SLACK: u64 = 4;
 /// No network carries more in one piece.
 const MAX_PACKET: usize = 1500;
-/// For one request: a viewer that misses more is helped by a key frame, not by a flood.
-const MAX_RETRANSMISSIONS: usize = 128;

@@ -6,6 +6,8 @@ use lockgate_model::TrackId;
 use lockgate_transport::Connection;
 
 use crate::arena::Key;
+use crate::egress::Egress;
+use crate::link::{Link, Way};
 use crate::publish::Publish;
 use crate::subscribe::Subscribe;
 
@@ -39,6 +41,20 @@ impl Transport {
     pub(crate) fn subscribe_mut(&mut self) -> Option<(&mut Subscribe, &mut Connection)> {
         match &mut self.role {
             Role::Subscribe(subscribe) => Some((subscribe, &mut self.connection)),
+            Role::Publish(_) => None,
+        }
+    }
+
+    /// A viewer's way for media: what goes over it is counted against what its link carries.
+    pub(crate) fn way<'a>(&'a mut self, egress: &'a mut Egress) -> Option<Way<'a>> {
+        let (subscribe, connection) = self.subscribe_mut()?;
+        Some(Way { outlet: connection.outlet()?, link: &mut subscribe.link, egress })
+    }
+
+    /// A viewer's link.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        match &self.role {
+            Role::Subscribe(subscribe) => Some(&subscribe.link),
             Role::Publish(_) => None,
         }
     }

@@ -6,6 +6,7 @@ mod crypto;
 pub mod dtls;
 pub mod ice;
 pub mod nack;
+pub mod pacer;
 pub mod sdp;
 pub mod srtp;
 #[cfg(feature = "testing")]

@@ -25,7 +25,7 @@ impl Pacer {
     pub fn set_rate(&mut self, now: Instant, rate: Option<u64>) {
         let first = self.rate.is_none();
         self.fill(now);
-        self.rate = rate.map(|rate| rate.max(LEAST));
+        self.rate = rate.map(|rate| rate.clamp(LEAST, MOST));
         if first {
             self.balance = self.depth();
         }
@@ -53,7 +53,7 @@ impl Pacer {
 
     fn fill(&mut self, now: Instant) {
         let Some(rate) = self.rate else { return };
-        let passed = now.saturating_duration_since(self.at).min(DEPTH);
+        let passed = now.saturating_duration_since(self.at);
         self.balance = (self.balance + bits(rate, passed)).min(self.depth());
         self.at = self.at.max(now);
     }
@@ -63,9 +63,9 @@ impl Pacer {
     }
 }
 
-/// At most some 10^10 × 40 ms: far from any overflow.
+/// At most 10^10 a second: years are far from any overflow.
 fn bits(rate: u64, time: Duration) -> i64 {
-    (rate.min(MOST) as f64 * time.as_secs_f64()) as i64
+    (rate as f64 * time.as_secs_f64()) as i64
 }
 
 /// A rate at which a packet takes half a second serves nobody.

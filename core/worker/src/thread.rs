@@ -235,7 +235,7 @@ impl Worker {
 
     /// Sends everything that the engine has ready.
     fn drain(&mut self, now: Instant) {
-        self.send_media(now);
+        self.forward(now);
         self.send_control(now);
     }
 

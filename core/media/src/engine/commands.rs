@@ -37,7 +37,7 @@ impl Engine {
 
     /// Makes a transport for a viewer. None if the router is gone.
     pub fn create_subscribe_transport(&mut self, now: Instant, router: RouterId) -> Option<TransportId> {
-        self.create_transport(now, router, Role::Subscribe(Subscribe::new()))
+        self.create_transport(now, router, Role::Subscribe(Subscribe::new(now)))
     }
 
     fn create_transport(&mut self, now: Instant, router: RouterId, role: Role) -> Option<TransportId> {

@@ -1,4 +1,4 @@
-//! Handing on: what publishers sent goes to their viewers.
+//! Handing on: what publishers sent goes to their viewers, first what waited for room.
 
 use std::time::Instant;
 
@@ -8,10 +8,13 @@ use crate::arena::Key;
 impl Engine {
     /// Hands on what was taken in since the last time, viewer by viewer. True: the egress is full; send it, clear it, and call again.
     pub fn forward(&mut self, now: Instant) -> bool {
+        if self.release_held(now) {
+            return true;
+        }
         while let Some(key) = self.waiting.first() {
             let (tracks, mut onward) = self.split(now);
             if let Some(track) = tracks.get_mut(key) {
-                let more = track.forward(&mut onward);
+                let more = track.forward(&mut onward, key);
                 if track.has_changed() {
                     self.stirred.insert(key);
                     self.wishes.insert(key);

@@ -157,11 +157,9 @@ impl Engine {
                     self.hurry(track_key);
                 }
             }
-            Feedback::Sender(_)
-            | Feedback::Report(_)
-            | Feedback::Twcc(_)
-            | Feedback::Remb { .. }
-            | Feedback::Bye { .. } => {}
+            Feedback::Twcc(arrivals) => self.take_arrivals(now, key, &arrivals),
+            Feedback::Remb { bitrate } => self.take_remb(now, key, bitrate),
+            Feedback::Sender(_) | Feedback::Report(_) | Feedback::Bye { .. } => {}
         }
     }
 

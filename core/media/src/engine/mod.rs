@@ -1,5 +1,6 @@
 //! The engine: everything that one worker holds, and the doors to it.
 
+mod adapting;
 mod commands;
 mod forward;
 mod input;
@@ -22,6 +23,7 @@ use lockgate_transport::CloseReason;
 use lockgate_transport::dtls::{Certificate, EngineKind};
 use lockgate_transport::ice::{Credentials, Path};
 
+use crate::allocate::Demand;
 use crate::arena::{Arena, Key, KeySet};
 use crate::demux::Demux;
 use crate::egress::Egress;
@@ -121,11 +123,15 @@ pub struct Engine {
     /// Tracks of which something came that was not handed on yet, and how many bytes in all.
     waiting: KeySet,
     waiting_bytes: usize,
+    /// Transports over which packets wait for room.
+    holding: KeySet,
     pipes: Pipes,
     /// Tracks of other engines of which something else may be wanted.
     wishes: KeySet,
     /// Where reports are put together.
     blocks: Vec<ReportBlock>,
+    /// Where what a viewer could be sent is put together.
+    demands: Vec<Demand<Key>>,
     /// What transports that are gone had still to say.
     farewells: VecDeque<(Path, Vec<u8>)>,
 }
@@ -158,6 +164,8 @@ impl Engine {
             stirred: KeySet::default(),
             waiting: KeySet::default(),
             waiting_bytes: 0,
+            holding: KeySet::default(),
+            demands: Vec::new(),
             pipes: Pipes::default(),
             wishes: KeySet::default(),
             blocks: Vec::new(),
@@ -220,6 +228,7 @@ impl Engine {
             now,
             at,
             transports: &mut self.transports,
+            holding: &mut self.holding,
             egress: &mut self.egress,
             counters: &mut self.counters,
             recorder: &mut self.recorder,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 
+mod adapting;
 mod pipes;
 mod publishers;
 mod viewers;
@@ -19,6 +20,7 @@ use lockgate_transport::testing::{Peer, check};
 use super::*;
 use crate::negotiate::NegotiateError;
 use crate::stats::DropReason;
+use adapting::Bottleneck;
 
 /// An engine, its clients and their time.
 struct World {
@@ -27,6 +29,8 @@ struct World {
     router: RouterId,
     clients: Vec<Client>,
     events: Vec<RouterEvent>,
+    /// What a client's media must pass.
+    bottleneck: Option<(usize, Bottleneck)>,
 }
 
 struct Client {
@@ -34,6 +38,8 @@ struct Client {
     peer: Peer,
     path: Path,
     tracks: Vec<String>,
+    /// What its checks are made with.
+    server: (String, String),
 }
 
 fn track(name: &str) -> TrackId {
@@ -56,13 +62,19 @@ impl World {
         let mut engine =
             Engine::new(EngineConfig { candidates, certificate, dtls: EngineKind::default(), entropy, started: now });
         let router = engine.create_router();
-        Self { now, engine, router, clients: Vec::new(), events: Vec::new() }
+        Self { now, engine, router, clients: Vec::new(), events: Vec::new(), bottleneck: None }
     }
 
     fn add_client(&mut self, transport: TransportId) -> usize {
         let port = 5000 + self.clients.len() as u16;
         let path = Path { socket: 0, remote: SocketAddr::from(([127, 0, 0, 1], port)) };
-        self.clients.push(Client { transport, peer: Peer::default(), path, tracks: Vec::new() });
+        self.clients.push(Client {
+            transport,
+            peer: Peer::default(),
+            path,
+            tracks: Vec::new(),
+            server: Default::default(),
+        });
         self.clients.len() - 1
     }
 
@@ -121,6 +133,7 @@ impl World {
         let (ufrag, password, fingerprint) = (value("a=ice-ufrag:"), value("a=ice-pwd:"), value("a=fingerprint:"));
         let path = self.clients[client].path;
         self.engine.handle_datagram(self.now, path, &mut check(&ufrag, &password, true));
+        self.clients[client].server = (ufrag, password);
         self.clients[client].peer.start(self.now, fingerprint.parse().unwrap());
         for _ in 0..200 {
             self.pump();
@@ -130,6 +143,15 @@ impl World {
             self.advance(Duration::from_millis(10));
         }
         panic!("not connected");
+    }
+
+    /// Everybody checks that the server is there, as they do every few seconds.
+    fn keep_alive(&mut self) {
+        for client in &self.clients {
+            let (ufrag, password) = &client.server;
+            self.engine.handle_datagram(self.now, client.path, &mut check(ufrag, password, true));
+        }
+        self.pump();
     }
 
     fn connected(&self, client: usize) -> bool {
@@ -156,8 +178,12 @@ impl World {
             self.events.extend(std::iter::from_fn(|| self.engine.poll_event()).map(|event| event.event));
             let mut moved = !datagrams.is_empty();
             for (path, datagram) in datagrams {
-                if let Some(client) = self.clients.iter_mut().find(|client| client.path == path) {
-                    client.peer.handle(self.now, &datagram);
+                let Some(client) = self.clients.iter().position(|client| client.path == path) else { continue };
+                match &mut self.bottleneck {
+                    Some((behind, bottleneck)) if *behind == client && is_rtp(&datagram) => {
+                        bottleneck.take(self.now, datagram);
+                    }
+                    _ => self.clients[client].peer.handle(self.now, &datagram),
                 }
             }
             for client in 0..self.clients.len() {
@@ -221,6 +247,10 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out);
     out
+}
+
+fn is_rtp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind))
 }
 
 fn take_egress(engine: &mut Engine, datagrams: &mut Vec<(Path, Vec<u8>)>) {

@@ -15,7 +15,8 @@ use crate::transport::{Role, Transport};
 impl Engine {
     /// When [`Self::handle_timeout`] is to be called next; earlier does no harm. To be asked after draining.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.due.peek().map(|Reverse((due, _))| *due).into_iter().chain(self.pipes.next_timeout()).min()
+        let due = self.due.peek().map(|Reverse((due, _))| *due);
+        due.into_iter().chain(self.pipes.next_timeout()).chain(self.next_release()).min()
     }
 
     /// Lets time act.
@@ -42,7 +43,7 @@ impl Engine {
             Role::Publish(_) => self.give_feedback(now, key),
             Role::Subscribe(subscribe) => match subscribe.handle_timeout(now) {
                 Ok(Some(offer)) => self.tell_offer(key, offer),
-                Ok(None) => {}
+                Ok(None) => self.adapt(now, key),
                 Err(_) => return self.lose_transport(now, key, CloseReason::NoAnswer),
             },
         }

@@ -100,6 +100,12 @@ impl ExtensionMap {
         map
     }
 
+    /// All but one.
+    pub fn without(mut self, extension: Extension) -> Self {
+        self.ids[extension as usize] = 0;
+        self
+    }
+
     /// Only those that are wanted.
     pub fn only(&self, wanted: &[Extension]) -> Self {
         let mut map = Self::default();

@@ -1,0 +1,201 @@
+//! Sharing a link out: which encoding of each track a viewer gets when not all of them fit.
+//!
+//! A pure function of what there is and what is wanted. Sound is served before pictures, and every picture before any gets better;
+//! among pictures, priority decides, and of equals the one that was subscribed first.
+
+use lockgate_transport::sdp::MAX_RIDS;
+
+/// A track that a viewer gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand<K> {
+    /// The track.
+    pub(crate) track: K,
+    /// Sound: it is not taken away.
+    pub(crate) sound: bool,
+    /// 0…255: more is served first.
+    pub(crate) priority: u8,
+    /// Bits a second of the encodings that it may have, the smallest first; 0: that one does not come.
+    pub(crate) rates: [u64; MAX_RIDS],
+    /// The encoding that it gets now.
+    pub(crate) current: Option<u8>,
+    /// The encoding that it is to get at most; none: nothing fits.
+    pub(crate) choice: Option<u8>,
+}
+
+impl<K> Demand<K> {
+    /// The encodings that come, the smallest first.
+    fn encodings(&self) -> impl Iterator<Item = (u8, u64)> {
+        (0..).zip(self.rates).filter(|(_, rate)| *rate > 0)
+    }
+
+    /// Bits a second of the best that it may have.
+    pub(crate) fn best(&self) -> u64 {
+        self.encodings().last().map_or(0, |(_, rate)| rate)
+    }
+
+    /// Whether it is to get the best that it may have.
+    pub(crate) fn is_content(&self) -> bool {
+        self.encodings().last().is_none_or(|(best, _)| self.choice.is_some_and(|choice| choice >= best))
+    }
+
+    /// What an encoding must be counted as: going up needs some room above it, staying does not.
+    fn price(&self, encoding: u8, rate: u64) -> u64 {
+        if self.current.is_none_or(|current| encoding > current) { rate + rate / 10 } else { rate }
+    }
+
+    fn price_of_choice(&self) -> u64 {
+        self.encodings()
+            .find(|(encoding, _)| Some(*encoding) == self.choice)
+            .map_or(0, |(at, rate)| self.price(at, rate))
+    }
+
+    /// The next better encoding.
+    fn next(&self) -> Option<(u8, u64)> {
+        self.encodings().find(|(encoding, _)| self.choice.is_none_or(|choice| *encoding > choice))
+    }
+}
+
+/// Chooses for all tracks of a viewer; `budget` in bits a second.
+pub(crate) fn allocate<K>(budget: u64, demands: &mut [Demand<K>]) {
+    // Stable: of equals, the first one stays the first.
+    demands.sort_by_key(|demand| (!demand.sound, u8::MAX - demand.priority));
+    let mut left = budget;
+    let mut first_picture = true;
+    for demand in &mut *demands {
+        demand.choice = None;
+        let Some((lowest, rate)) = demand.next() else {
+            // Nothing comes of it: when something does, it begins with the smallest.
+            demand.choice = Some(0);
+            continue;
+        };
+        let price = demand.price(lowest, rate);
+        let must = demand.sound || std::mem::take(&mut first_picture);
+        if must || price <= left {
+            demand.choice = Some(lowest);
+            left = left.saturating_sub(price);
+        }
+    }
+    while raise_all(demands, &mut left) {}
+}
+
+/// Each track becomes better by one step, as far as that fits. False: nothing fits any more.
+fn raise_all<K>(demands: &mut [Demand<K>], left: &mut u64) -> bool {
+    demands.iter_mut().filter_map(|demand| raise(demand, left).then_some(())).count() > 0
+}
+
+/// Gives a track the next better encoding, if it fits.
+fn raise<K>(demand: &mut Demand<K>, left: &mut u64) -> bool {
+    let (Some(_), Some((better, rate))) = (demand.choice, demand.next()) else { return false };
+    let more = demand.price(better, rate).saturating_sub(demand.price_of_choice());
+    if more > *left {
+        return false;
+    }
+    *left -= more;
+    demand.choice = Some(better);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CAMERA: [u64; 3] = [150_000, 500_000, 1_500_000];
+
+    fn demand(track: u32, rates: &[u64]) -> Demand<u32> {
+        let mut all = [0; MAX_RIDS];
+        all[..rates.len()].copy_from_slice(rates);
+        Demand { track, sound: false, priority: 128, rates: all, current: None, choice: None }
+    }
+
+    fn choices(budget: u64, mut demands: Vec<Demand<u32>>) -> Vec<Option<u8>> {
+        allocate(budget, &mut demands);
+        demands.sort_by_key(|demand| demand.track);
+        demands.iter().map(|demand| demand.choice).collect()
+    }
+
+    #[test]
+    fn one_picture_gets_the_best_that_fits_with_some_room() {
+        let choice = |budget| choices(budget, vec![demand(1, &CAMERA)])[0];
+        assert_eq!(choice(1_650_000), Some(2));
+        assert_eq!(choice(1_640_000), Some(1), "no tenth of it is left");
+        assert_eq!(choice(10_000), Some(0), "the first picture is not taken away");
+    }
+
+    #[test]
+    fn who_has_an_encoding_keeps_it_while_it_fits() {
+        let mut kept = demand(1, &CAMERA);
+        kept.current = Some(2);
+        assert_eq!(choices(1_500_000, vec![kept]), [Some(2)]);
+        assert_eq!(choices(1_499_999, vec![kept]), [Some(1)]);
+    }
+
+    #[test]
+    fn everybody_is_seen_before_anybody_is_seen_better() {
+        let two = || vec![demand(1, &CAMERA), demand(2, &CAMERA)];
+        assert_eq!(choices(330_000, two()), [Some(0), Some(0)]);
+        assert_eq!(choices(720_000, two()), [Some(1), Some(0)], "of equals the first");
+        assert_eq!(choices(1_100_000, two()), [Some(1), Some(1)]);
+        assert_eq!(choices(200_000, two()), [Some(0), None]);
+    }
+
+    #[test]
+    fn priority_decides_and_sound_comes_first() {
+        let mut wanted = demand(2, &CAMERA);
+        wanted.priority = 200;
+        assert_eq!(choices(200_000, vec![demand(1, &CAMERA), wanted]), [None, Some(0)]);
+        let voices = (3..13).map(|track| Demand { sound: true, ..demand(track, &[30_000]) });
+        let all = [demand(1, &CAMERA), wanted].into_iter().chain(voices).collect();
+        let choices = choices(300_000, all);
+        assert_eq!(choices[..2], [None, Some(0)]);
+        assert!(choices[2..].iter().all(|choice| *choice == Some(0)));
+    }
+
+    #[test]
+    fn an_encoding_that_does_not_come_is_passed_over() {
+        assert_eq!(choices(5_000_000, vec![demand(1, &[150_000, 0, 1_500_000])]), [Some(2)]);
+        assert_eq!(choices(5_000_000, vec![demand(1, &[])]), [Some(0)], "nothing comes yet");
+    }
+
+    fn any_demand() -> impl Strategy<Value = Demand<u32>> {
+        let rates = proptest::array::uniform4(prop_oneof![Just(0), 1_u64..5_000_000]);
+        (rates, any::<u8>(), proptest::option::of(0_u8..4), any::<bool>()).prop_map(
+            |(mut rates, priority, current, sound)| {
+                rates.sort_unstable();
+                Demand { priority, current, sound, ..demand(0, &rates) }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_is_given_than_there_is(
+            budget in 0_u64..20_000_000,
+            mut demands in proptest::collection::vec(any_demand(), 1..12),
+        ) {
+            allocate(budget, &mut demands);
+            let given = |demand: &Demand<u32>| demand.choice.map_or(0, |choice| demand.rates[usize::from(choice)]);
+            let sounds = demands.iter().filter(|demand| demand.sound).map(|demand| demand.rates.iter().copied().find(|rate| *rate > 0).unwrap_or(0));
+            let first = demands.iter().find(|demand| !demand.sound && demand.best() > 0);
+            let least = first.map_or(0, |demand| demand.rates.iter().copied().find(|rate| *rate > 0).unwrap_or(0));
+            let must: u64 = sounds.sum::<u64>() + least;
+            prop_assert!(demands.iter().map(given).sum::<u64>() <= budget.max(must));
+        }
+
+        #[test]
+        fn nobody_gets_more_than_an_equal_of_higher_priority(
+            budget in 0_u64..10_000_000,
+            like in any_demand(),
+            priorities in proptest::collection::vec(any::<u8>(), 1..8),
+        ) {
+            let mut demands = vec![like; priorities.len()];
+            for (demand, priority) in demands.iter_mut().zip(priorities) {
+                (demand.priority, demand.sound) = (priority, false);
+            }
+            allocate(budget, &mut demands);
+            demands.sort_by_key(|demand| u8::MAX - demand.priority);
+            prop_assert!(demands.is_sorted_by(|higher, lower| higher.choice >= lower.choice), "{demands:?}");
+        }
+    }
+}

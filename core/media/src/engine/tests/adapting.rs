@@ -1,0 +1,231 @@
+//! A viewer behind a narrow link, in virtual time.
+
+use lockgate_model::LayerReason;
+use lockgate_transport::twcc::TwccReceiver;
+
+use super::*;
+
+/// A link with a rate and a queue in front of it.
+pub(super) struct Bottleneck {
+    /// Bits a second.
+    rate: u64,
+    free_at: Instant,
+    under_way: VecDeque<(Instant, Vec<u8>)>,
+    lost: usize,
+}
+
+impl Bottleneck {
+    fn new(now: Instant, rate: u64) -> Self {
+        Self { rate, free_at: now, under_way: VecDeque::new(), lost: 0 }
+    }
+
+    pub(super) fn take(&mut self, now: Instant, datagram: Vec<u8>) {
+        if self.delay(now) > QUEUE {
+            self.lost += 1;
+            return;
+        }
+        let time = Duration::from_nanos(datagram.len() as u64 * 8_000_000_000 / self.rate);
+        self.free_at = self.free_at.max(now) + time;
+        self.under_way.push_back((self.free_at + FLIGHT, datagram));
+    }
+
+    /// How long something would wait that came now.
+    fn delay(&self, now: Instant) -> Duration {
+        self.free_at.saturating_duration_since(now)
+    }
+}
+
+const QUEUE: Duration = Duration::from_millis(400);
+const FLIGHT: Duration = Duration::from_millis(20);
+const STEP: Duration = Duration::from_millis(5);
+/// Bits a second of the three encodings.
+const RATES: [u64; 3] = [150_000, 500_000, 1_500_000];
+const RIDS: [&str; 3] = ["low", "mid", "high"];
+
+/// A call of one publisher and one viewer.
+struct Call {
+    world: World,
+    publisher: usize,
+    viewer: usize,
+    steps: u64,
+    sequences: [u16; 3],
+    pictures: u16,
+    keys: [bool; 3],
+    /// How much larger a key frame is than other pictures.
+    key_size: usize,
+    twcc: TwccReceiver,
+    /// Bytes that the viewer got of each encoding since it was last asked.
+    got: [usize; 3],
+    /// Most packets that came into the link at one moment.
+    burst: usize,
+}
+
+impl Call {
+    fn new(rate: u64) -> Self {
+        let mut world = World::new();
+        let publisher = world.publisher("camera", &RIDS);
+        let viewer = world.viewer("camera", Limits::default());
+        world.bottleneck = Some((viewer, Bottleneck::new(world.now, rate)));
+        let twcc = TwccReceiver::new(world.now);
+        Self {
+            world,
+            publisher,
+            viewer,
+            steps: 0,
+            sequences: [0; 3],
+            pictures: 0,
+            keys: [true; 3],
+            key_size: 4,
+            twcc,
+            got: [0; 3],
+            burst: 0,
+        }
+    }
+
+    fn link(&mut self) -> &mut Bottleneck {
+        &mut self.world.bottleneck.as_mut().expect("the viewer is behind one").1
+    }
+
+    /// Lets so many seconds pass; how many bits a second of each encoding came to the viewer in them.
+    fn run(&mut self, seconds: u64) -> [u64; 3] {
+        self.got = [0; 3];
+        for _ in 0..seconds * 200 {
+            self.step();
+        }
+        self.got.map(|bytes| bytes as u64 * 8 / seconds)
+    }
+
+    fn step(&mut self) {
+        self.steps += 1;
+        if self.steps.is_multiple_of(400) {
+            self.world.keep_alive();
+        }
+        let before = self.link().under_way.len();
+        self.world.advance(STEP);
+        if self.steps.is_multiple_of(7) {
+            self.publish();
+        }
+        let came = self.link().under_way.len().saturating_sub(before);
+        self.burst = self.burst.max(came);
+        self.deliver();
+        self.report();
+    }
+
+    /// A picture of every encoding, at about 30 a second.
+    fn publish(&mut self) {
+        for one in feedback(&self.world.feedback(self.publisher)) {
+            if let Feedback::KeyFrameRequest { ssrc } = one {
+                self.keys[ssrc as usize - 1] = true;
+            }
+        }
+        self.pictures += 1;
+        for encoding in 0..3 {
+            let key = std::mem::take(&mut self.keys[encoding]);
+            let bytes = RATES[encoding] as usize * 35 / 8000 * if key { self.key_size } else { 1 };
+            let packets = bytes.div_ceil(1100);
+            for packet in 0..packets {
+                self.sequences[encoding] += 1;
+                let picture = Picture {
+                    picture: self.pictures & 0x7fff,
+                    timestamp: u32::from(self.pictures) * 3150,
+                    key: key && packet == 0,
+                    ..Picture::new(encoding as u32 + 1, self.sequences[encoding])
+                };
+                let mut plain = picture.rid(RIDS[encoding]).bytes();
+                plain.resize(plain.len() + bytes / packets, encoding as u8);
+                let sealed = self.world.clients[self.publisher].peer.seal_rtp(&plain);
+                let path = self.world.clients[self.publisher].path;
+                self.world.engine.handle_datagram(self.world.now, path, &mut sealed.clone());
+            }
+        }
+        self.world.pump();
+    }
+
+    fn deliver(&mut self) {
+        let now = self.world.now;
+        while let Some((at, datagram)) = self.link().under_way.pop_front_if(|(at, _)| *at <= now) {
+            self.world.clients[self.viewer].peer.handle(at, &datagram);
+            for packet in std::mem::take(&mut self.world.clients[self.viewer].peer.rtp) {
+                let header = Header::parse(&packet).unwrap();
+                let number = header.extensions(&packet).find(|element| element.id == 5).expect("it is counted");
+                self.twcc.note(at, u16::from_be_bytes(number.value.try_into().unwrap()));
+                if header.payload_type == 96 {
+                    self.got[usize::from(*packet.last().unwrap())] += packet.len();
+                }
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        let report = written(|out| _ = self.twcc.poll(self.world.now, 1, 2, out));
+        if !report.is_empty() {
+            self.world.send_rtcp(self.viewer, &report);
+        }
+    }
+}
+
+/// The encoding that most of it is of.
+fn most(rates: [u64; 3]) -> usize {
+    (0..3).max_by_key(|encoding| rates[*encoding]).unwrap()
+}
+
+#[test]
+fn a_wide_link_gets_the_best_encoding_and_keeps_it() {
+    let mut call = Call::new(20_000_000);
+    call.run(2);
+    let rates = call.run(5);
+    assert_eq!(most(rates), 2, "{rates:?}");
+    assert_eq!(call.link().lost, 0);
+}
+
+#[test]
+fn the_encoding_follows_the_link_down_and_up_again() {
+    let mut call = Call::new(5_000_000);
+    let rates = call.run(10);
+    assert_eq!(most(rates), 2, "{rates:?}");
+    call.link().rate = 300_000;
+    call.run(8);
+    let now = call.world.now;
+    assert!(call.link().delay(now) < Duration::from_millis(100), "the queue is empty: {:?}", call.link().delay(now));
+    let rates = call.run(4);
+    assert_eq!(most(rates), 0, "{rates:?}");
+    assert!(rates[0] > 100_000 && rates[1] == 0, "and it comes whole: {rates:?}");
+    call.link().rate = 5_000_000;
+    call.run(15);
+    let rates = call.run(2);
+    assert_eq!(most(rates), 2, "{rates:?}");
+    let told = |event: &RouterEvent| match event {
+        RouterEvent::LayerChanged { layer, reason, .. } => Some((layer.spatial, *reason)),
+        _ => None,
+    };
+    let told: Vec<_> = call.world.events.iter().filter_map(told).collect();
+    assert!(told.contains(&(0, LayerReason::Bandwidth)), "{told:?}");
+    assert_eq!(told.last(), Some(&(2, LayerReason::Bandwidth)), "{told:?}");
+}
+
+#[test]
+fn a_picture_that_is_too_large_for_the_link_does_not_leave_at_once() {
+    let mut call = Call::new(2_500_000);
+    call.run(5);
+    (call.burst, call.key_size, call.keys) = (0, 12, [true; 3]);
+    call.run(1);
+    let packets = RATES[2] as usize * 35 / 8000 * 12 / 1100;
+    assert!(call.burst < packets, "{} of {packets} at once", call.burst);
+    assert_eq!(call.link().lost, 0);
+}
+
+#[test]
+fn reports_on_what_was_never_sent_are_counted_and_change_nothing() {
+    let mut call = Call::new(20_000_000);
+    call.run(2);
+    let arrivals: Vec<_> = (0..200)
+        .map(|number| lockgate_rtp::TwccPacket { number: 40_000 + number, arrival_us: 1_000_000 + number })
+        .collect();
+    for _ in 0..50 {
+        let lie = written(|out| _ = write::twcc(out, 1, 2, 0, 40_000, &arrivals));
+        call.world.send_rtcp(call.viewer, &lie);
+    }
+    assert!(call.world.dropped(DropReason::Feedback) >= 200);
+    let rates = call.run(3);
+    assert_eq!(most(rates), 2, "{rates:?}");
+}

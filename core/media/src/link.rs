@@ -1,0 +1,166 @@
+//! A viewer's link: what it is believed to carry, how fast packets may leave over it, and those that wait for their time.
+//!
+//! Waiting packets lie in the rings of their encodings like all others; what waits here is a note of them. They are numbered and
+//! sealed when they leave.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use lockgate_transport::Outlet;
+use lockgate_transport::bandwidth::Estimator;
+use lockgate_transport::pacer::Pacer;
+use lockgate_transport::srtp::SrtpError;
+
+use crate::arena::Key;
+use crate::egress::{Egress, Outgoing};
+use crate::pending::Waiting;
+
+/// A viewer's link.
+pub(crate) struct Link {
+    pub(crate) estimator: Box<Estimator>,
+    pacer: Pacer,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    allotted: Allotted,
+}
+
+/// A packet of a track whose time has not come.
+struct Held {
+    track: Key,
+    waiting: Waiting,
+    size: u16,
+}
+
+/// What the estimate was when layers were last chosen by it.
+struct Allotted {
+    at: Instant,
+    estimate: u64,
+    /// The link was seen to carry less than was believed, and not yet again to carry all that is wanted.
+    strained: bool,
+    /// Something is watched that was not there then.
+    stale: bool,
+}
+
+/// The way to a viewer, for one turn.
+pub(crate) struct Way<'a> {
+    pub(crate) outlet: Outlet<'a>,
+    pub(crate) link: &'a mut Link,
+    pub(crate) egress: &'a mut Egress,
+}
+
+impl Way<'_> {
+    /// Seals a packet and lets it leave. How many bytes it became comes back.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        mut outgoing: Outgoing<'_>,
+        edit: impl FnOnce(&mut [u8]),
+    ) -> Result<usize, SrtpError> {
+        if outgoing.template.is_counted() {
+            let bytes = outgoing.length() + self.outlet.sender.overhead();
+            outgoing.head.wide = self.link.estimator.send(now, bytes);
+            self.link.pacer.spend(bytes);
+        }
+        self.egress.send(&mut self.outlet, &outgoing, edit)
+    }
+}
+
+impl Link {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            estimator: Box::new(Estimator::new(now)),
+            pacer: Pacer::new(now),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            allotted: Allotted { at: now, estimate: 0, strained: false, stale: true },
+        }
+    }
+
+    /// Whether a packet of a picture may leave now; sound is not asked about.
+    pub(crate) fn admits(&mut self, now: Instant) -> bool {
+        self.held.is_empty() && self.pacer.admits(now)
+    }
+
+    /// Keeps a packet until its time. False: too many wait.
+    pub(crate) fn hold(&mut self, now: Instant, track: Key, waiting: Waiting) -> bool {
+        if self.held.len() >= MAX_HELD {
+            return false;
+        }
+        let size = waiting.size();
+        self.held.push_back(Held { track, waiting, size });
+        self.held_bytes += usize::from(size);
+        self.set_pace(now);
+        true
+    }
+
+    /// The track of the packet whose time has come.
+    pub(crate) fn next_track(&mut self, now: Instant) -> Option<Key> {
+        self.held.front().filter(|_| self.pacer.admits(now)).map(|held| held.track)
+    }
+
+    /// The packet whose time has come, if it is of this track.
+    pub(crate) fn release(&mut self, now: Instant, track: Key) -> Option<Waiting> {
+        let admits = self.pacer.admits(now);
+        let held = self.held.pop_front_if(|held| admits && held.track == track)?;
+        self.held_bytes -= usize::from(held.size);
+        Some(held.waiting)
+    }
+
+    /// What waits of a track that is gone, or that nobody can be sent, is forgotten.
+    pub(crate) fn forget(&mut self, track: Key) {
+        self.held.retain(|held| held.track != track);
+        self.held_bytes = self.held.iter().map(|held| usize::from(held.size)).sum();
+    }
+
+    /// When packets may leave that wait.
+    pub(crate) fn next_release(&self) -> Option<Instant> {
+        (!self.held.is_empty()).then(|| self.pacer.ready_at())
+    }
+
+    /// The estimate may be another one: packets leave by it from now on.
+    pub(crate) fn set_pace(&mut self, now: Instant) {
+        // What waits leaves within a time in which it is still of use, whatever the estimate.
+        let needed = (self.held_bytes as u64 * 8_000) / HELD_WITHIN.as_millis() as u64;
+        self.pacer.set_rate(now, self.estimator.pacing_rate().map(|rate| rate.max(needed)));
+    }
+
+    /// Something else is watched than before.
+    pub(crate) fn watches_anew(&mut self) {
+        self.allotted.stale = true;
+    }
+
+    /// The estimate, when layers are to be chosen by it again.
+    pub(crate) fn poll_budget(&mut self, now: Instant) -> Option<Budget> {
+        let estimate = self.estimator.estimate()?;
+        let own = &mut self.allotted;
+        let falls = estimate < own.estimate - own.estimate / 20;
+        let grows = estimate > own.estimate + own.estimate / 20;
+        own.strained |= own.estimate > 0 && falls;
+        let passed = now.duration_since(own.at);
+        if !(falls || own.stale || grows && passed >= SOON || passed >= LATER) {
+            return None;
+        }
+        (own.at, own.estimate, own.stale) = (now, estimate, false);
+        Some(Budget { estimate, strained: own.strained })
+    }
+
+    /// All that is wanted of it fits.
+    pub(crate) fn relax(&mut self) {
+        self.allotted.strained = false;
+    }
+}
+
+/// What there is to be shared out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Bits a second.
+    pub(crate) estimate: u64,
+    /// The link was seen at its limit; before that, nothing is taken from anybody on a guess.
+    pub(crate) strained: bool,
+}
+
+/// About a second of a large picture; a ring keeps no more either.
+const MAX_HELD: usize = 1024;
+const HELD_WITHIN: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_millis(200);
+const LATER: Duration = Duration::from_secs(1);
