@@ -10,6 +10,7 @@ mod aimd;
 mod busy;
 mod clock;
 mod cluster;
+mod follow;
 mod groups;
 mod history;
 mod loss;
@@ -25,11 +26,12 @@ use std::time::{Duration, Instant};
 use lockgate_rtp::TwccFeedback;
 
 use self::acked::Acked;
-use self::aimd::{RateControl, Seen};
-use self::clock::{Arrival, ReceiverClock};
+use self::aimd::RateControl;
+use self::clock::ReceiverClock;
+use self::follow::Tally;
 use self::groups::Groups;
-use self::history::{History, Sent, Told};
-use self::loss::{Flow, Loss};
+use self::history::History;
+use self::loss::Loss;
 use self::probe::{Need, Prober};
 use self::queue::Queue;
 use self::sent::SentMeter;
@@ -60,28 +62,6 @@ pub struct Estimator {
     is_heard: bool,
     unanswered: Option<Micros>,
     estimate: Option<f64>,
-}
-
-/// What a feedback packet told.
-#[derive(Default)]
-struct Tally {
-    expected: u32,
-    lost: i32,
-    refused: usize,
-    /// Whether anything was told that was not known.
-    is_news: bool,
-    /// When the newest packet that came had left.
-    newest: Option<Micros>,
-    /// Whether a delay was measured.
-    is_measured: bool,
-}
-
-impl Tally {
-    fn count(&mut self, expected: u32, lost: i32) {
-        self.is_news = true;
-        self.expected += expected;
-        self.lost += lost;
-    }
 }
 
 impl Estimator {
@@ -124,7 +104,7 @@ impl Estimator {
         let now = self.micros(now);
         let behind = self.history.behind(feedback.base);
         let known = if behind <= self.history.reach() { behind.min(feedback.len()) } else { 0 };
-        let mut tally = Tally { refused: feedback.len() - known, ..Tally::default() };
+        let mut tally = Tally::new(feedback.len() - known);
         if known == 0 {
             return tally.refused;
         }
@@ -198,119 +178,6 @@ impl Estimator {
         self.rtt.map(|rtt| Duration::from_micros(rtt as u64))
     }
 
-    fn take(&mut self, told: Told, arrival: Micros, tally: &mut Tally) {
-        match told {
-            Told::Came(sent) => {
-                tally.count(u32::from(sent.at >= self.loss.since()), 0);
-                self.arrived(sent, arrival, tally);
-            }
-            Told::CameLate(sent) => {
-                tally.count(0, -i32::from(sent.at >= self.loss.since()));
-                self.arrived(sent, arrival, tally);
-            }
-            Told::Lost(sent) => {
-                let counts = sent.at >= self.loss.since();
-                tally.count(counts.into(), counts.into());
-                self.prober.told(sent.probe, None);
-            }
-            Told::Known => {}
-            Told::Refused => tally.refused += 1,
-        }
-    }
-
-    fn arrived(&mut self, sent: Sent, arrival: Micros, tally: &mut Tally) {
-        match self.clock.judge(sent.at, arrival) {
-            Arrival::Fits => {}
-            Arrival::Refused => {
-                tally.refused += 1;
-                return;
-            }
-            Arrival::Anew => {
-                (self.groups, self.trend) = (Groups::default(), Trend::new());
-                (self.acked, self.queue) = (Acked::new(), Queue::new());
-            }
-        }
-        tally.newest = tally.newest.max(Some(sent.at));
-        self.acked.add(sent.at, arrival, sent.bytes);
-        self.queue.add(sent.at, arrival, sent.bytes);
-        self.prober.told(sent.probe, Some((arrival, sent.bytes)));
-        // A probe overshoots on purpose: what its packets wait is the probe's to judge.
-        if sent.probe == 0
-            && let Some(apart) = self.groups.add(sent.at, arrival)
-        {
-            self.trend.add(apart);
-            tally.is_measured = true;
-        }
-    }
-
-    /// Moves the limits after feedback.
-    fn decide(&mut self, now: Micros, tally: &Tally) {
-        self.is_heard = true;
-        self.unanswered = None;
-        if let Some(sent) = tally.newest {
-            let sample = now - sent;
-            self.rtt = Some(self.rtt.map_or(sample, |rtt| (7 * rtt + sample) / 8));
-        }
-        let rtt = self.rtt_or_guess();
-        if self.queue.update(now, rtt) {
-            self.rate.lower(now, self.queue.limit().unwrap_or(MAX));
-        }
-        self.loss.add(now, tally.expected, tally.lost);
-        if tally.is_measured {
-            self.follow_delay(now, rtt);
-        }
-        self.follow_loss(now, rtt);
-        self.end_probe(now);
-        self.settle(now);
-        self.probe(now);
-    }
-
-    fn follow_delay(&mut self, now: Micros, rtt: Micros) {
-        let (usage, passed) = (self.usage(now), self.loss.passed());
-        let recent = self.queue.capacity().or(self.acked.recent());
-        let [acked, recent] = [self.acked.rate(), recent].map(|rate| rate.map(|rate| rate / passed));
-        if usage == Usage::Over {
-            self.queue.overused(now, rtt, recent.unwrap_or(self.rate.rate()));
-        }
-        let before = self.rate.rate();
-        if self.rate.update(now, Seen { usage, acked, recent, rtt }) {
-            self.prober.disprove(now, self.rate.rate());
-            self.loss.forget(now);
-            // What was sent went through: the little of it was not the cause.
-            if self.rate.rate() < LARGE_DROP * before && self.sent.rate() < LITTLE * self.rate.rate() {
-                self.prober.recover(now, before);
-            }
-        }
-    }
-
-    /// What the delay says, as far as there is a queue to show for it, and not only that of a probe.
-    fn usage(&self, now: Micros) -> Usage {
-        let is_probes = now < self.prober.lasts_until() && !self.queue.is_long();
-        match self.trend.usage() {
-            Usage::Over if is_probes || !self.queue.is_there() => Usage::Normal,
-            usage => usage,
-        }
-    }
-
-    fn follow_loss(&mut self, now: Micros, rtt: Micros) {
-        let flow = Flow {
-            target: self.rate.rate(),
-            sent: self.sent.rate(),
-            arrives: self.acked.recent().unwrap_or(f64::INFINITY),
-            rtt,
-        };
-        if self.loss.update(now, flow) {
-            self.prober.disprove(now, self.loss.limit().unwrap_or(flow.target));
-        }
-    }
-
-    fn end_probe(&mut self, now: Micros) {
-        if let Some(result) = self.prober.result(now) {
-            self.rate.raise(now, result);
-            self.loss.raise(result);
-        }
-    }
-
     /// The least limit is the estimate.
     fn settle(&mut self, now: Micros) {
         let remb = self.remb.filter(|(_, at)| !self.is_heard || now - at <= REMB_FRESH).map(|(bitrate, _)| bitrate);
@@ -360,6 +227,47 @@ const RTT: Micros = 200_000;
 const SILENCE: Micros = 1_000_000;
 /// Receivers send theirs every second.
 const REMB_FRESH: Micros = 10_000_000;
-/// `kBitrateDropThreshold`, and how much above 85 % of what arrives less is sent than is said to be too much.
-const LARGE_DROP: f64 = 0.66;
-const LITTLE: f64 = 1.2;
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receivers_own_limit_is_the_estimate_where_there_is_no_other() {
+        let now = Instant::now();
+        let mut estimator = Estimator::new(now);
+        estimator.set_wanted(now, 1_000_000);
+        assert_eq!((estimator.estimate(), estimator.pacing_rate(), estimator.next_timeout()), (None, None, None));
+        estimator.handle_remb(now, 400_000);
+        assert_eq!((estimator.estimate(), estimator.pacing_rate()), (Some(400_000), Some(1_000_000)));
+        estimator.handle_remb(now, 0);
+        assert_eq!(estimator.estimate(), Some(30_000));
+        assert_eq!(estimator.probe_bytes(now), 0, "nobody would tell of it");
+    }
+
+    #[test]
+    fn a_receivers_own_limit_bounds_the_estimate_while_it_is_fresh() {
+        let now = Instant::now();
+        let mut estimator = Estimator::new(now);
+        estimator.send(now, 1200);
+        let mut packet = Vec::new();
+        lockgate_rtp::write::twcc(
+            &mut packet,
+            1,
+            2,
+            0,
+            0,
+            &[lockgate_rtp::TwccPacket { number: 0, arrival_us: 90_000 }],
+        );
+        lockgate_rtp::parse_rtcp(&packet, |feedback| {
+            let lockgate_rtp::Feedback::Twcc(feedback) = feedback else { panic!("{feedback:?}") };
+            estimator.handle_feedback(now + Duration::from_millis(40), &feedback);
+        });
+        assert_eq!((estimator.estimate(), estimator.rtt()), (Some(1_000_000), Some(Duration::from_millis(40))));
+        estimator.handle_remb(now, 400_000);
+        assert_eq!(estimator.estimate(), Some(400_000));
+        estimator.handle_timeout(now + Duration::from_secs(11));
+        assert_eq!(estimator.estimate(), Some(1_000_000));
+    }
+}
