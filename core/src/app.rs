@@ -4,6 +4,7 @@
 mod doors;
 mod ending;
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use lockgate_policy::Policy;
 use lockgate_worker::{SpawnError, Workers, WorkersConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use self::doors::{Sessions, doors};
 use self::ending::{Asked, Lost, Shutdown};
@@ -68,9 +68,6 @@ pub enum RunError {
     /// Whoever asked the node to end did not wait until it had.
     #[error("asked to end a second time: what was open is cut off")]
     AskedTwice,
-    /// The HTTP server ended by itself.
-    #[error("the HTTP server failed")]
-    Http(#[source] io::Error),
 }
 
 /// Checks a configuration down to its plugins; binds nothing.
@@ -111,7 +108,6 @@ pub fn run(config: Config) -> Result<(), RunError> {
 /// A running node.
 struct App {
     node: Arc<Node>,
-    http: JoinSet<io::Result<()>>,
     sessions: Sessions,
     shutdown: Shutdown,
 }
@@ -148,11 +144,10 @@ impl App {
         }
         let address = listener.local_addr().map_err(|source| RunError::Listen { address, source })?;
         let (arrivals, arrived) = mpsc::channel(MAX_ARRIVING);
-        let mut http = JoinSet::new();
         let doors = doors(&node, dev_secret, arrivals, shutdown.watch());
-        http.spawn(lockgate_signal::serve(listener, doors, shutdown.watch().0));
+        shutdown.http.spawn("the HTTP server", lockgate_signal::serve(listener, doors, shutdown.watch().0));
         announce_address(address);
-        Ok(Self { sessions: Sessions::new(node.clone(), arrived), node, http, shutdown })
+        Ok(Self { sessions: Sessions::new(node.clone(), arrived), node, shutdown })
     }
 
     /// Lets people in until the node is asked to end, or cannot go on.
@@ -164,13 +159,13 @@ impl App {
                 tracing::info!(signal = name, "the node ends");
                 Ok(())
             }
-            ended = self.http.join_next() => Err(RunError::Http(why_ended(ended))),
             lost = self.shutdown.lost() => {
                 let Lost { part, reason } = lost;
                 tracing::error!(part, reason, "the node cannot go on without a part of it");
                 Err(RunError::Part { part, reason })
             }
-            () = self.sessions.serve(&ending) => Err(RunError::Http(io::Error::other("nobody can arrive"))),
+            // Nobody can arrive any more: the HTTP server is lost, which is told as well.
+            result = async { self.sessions.serve(&ending).await; pending().await } => result,
         };
         tokio::select! {
             () = self.end() => result,
@@ -189,7 +184,7 @@ impl App {
         self.shutdown.recording_ended().await;
         self.node.workers.stop().await;
         self.shutdown.watching.shutdown().await;
-        self.shutdown.http_ended(&mut self.http).await;
+        self.shutdown.http_ended().await;
     }
 }
 
@@ -211,14 +206,6 @@ fn worker_count(configured: usize) -> usize {
 
 fn told(problem: DoorProblem) -> RunError {
     RunError::RecorderDoor(problem.to_string())
-}
-
-fn why_ended(ended: Option<Result<io::Result<()>, tokio::task::JoinError>>) -> io::Error {
-    match ended {
-        Some(Ok(Err(error))) => error,
-        Some(Err(error)) => error.into(),
-        Some(Ok(Ok(()))) | None => io::Error::other("it ended by itself"),
-    }
 }
 
 /// The shell waits more than it works: media has threads of its own, and so has policy.

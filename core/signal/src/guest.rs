@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::pages::problem;
 use crate::server::Doors;
@@ -30,15 +32,20 @@ pub struct GuestRequest {
 pub(crate) async fn mint(
     State(doors): State<Arc<Doors>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Json(request): Json<GuestRequest>,
+    request: Request,
 ) -> Response {
     let Some(mint) = &doors.pages.guest else {
         return problem(StatusCode::NOT_FOUND, "not-found", "this node mints no guest tokens");
     };
-    if !peer.ip().to_canonical().is_loopback() || !same_origin(&headers) {
+    if !peer.ip().to_canonical().is_loopback() || !same_origin(request.headers()) {
         return problem(StatusCode::FORBIDDEN, "forbidden", "guest tokens are for pages of this machine only");
     }
+    // Only now: whoever may not ask is not read from.
+    let request = match timeout(BODY_WITHIN, Json::<GuestRequest>::from_request(request, &())).await {
+        Ok(Ok(Json(request))) => request,
+        Ok(Err(rejection)) => return rejection.into_response(),
+        Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "invalid-message", "the request did not come in time"),
+    };
     let length = request.name.trim().chars().count();
     if !(1..=64).contains(&length) {
         return problem(StatusCode::BAD_REQUEST, "invalid-message", "a guest's name has 1 to 64 characters");
@@ -66,6 +73,9 @@ fn same_origin(headers: &HeaderMap) -> bool {
     };
     local && origin_fits
 }
+
+/// How long the body of a request may take.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

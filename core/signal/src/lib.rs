@@ -6,6 +6,7 @@
 
 mod dialect;
 mod guest;
+mod listen;
 mod pages;
 mod rate;
 mod server;

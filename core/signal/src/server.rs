@@ -5,18 +5,18 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
+use axum::{Extension, Router};
 use lockgate_model::Secret;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::guest::{self, MintGuest};
+use crate::listen::{self, Place};
 use crate::pages;
 use crate::socket::{self, Arrival, MAX_FRAME};
 
@@ -55,22 +55,14 @@ pub struct Doors {
     pub pages: Pages,
     /// Where sockets are announced; when it is full, new ones are turned away.
     pub arrivals: mpsc::Sender<Arrival>,
+    /// Most connections that are open at a time, sockets included; more wait until they are accepted.
+    pub max_open: usize,
 }
 
-/// Serves until `ending` becomes true, then lets open sockets finish.
-pub async fn serve(listener: TcpListener, doors: Doors, mut ending: watch::Receiver<bool>) -> std::io::Result<()> {
-    let app = routes(Arc::new(doors)).into_make_service_with_connect_info::<SocketAddr>();
-    let ended = async move {
-        // An error means that the sender is gone: the node ends.
-        let _ = ending.wait_for(|ending| *ending).await;
-    };
-    // Messages are small and often come in pairs: held back until the first one is acknowledged, the second would come 40 ms late.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection delays small messages");
-        }
-    });
-    axum::serve(listener, app).with_graceful_shutdown(ended).await
+/// Serves until `ending` becomes true, then lets open requests finish.
+pub async fn serve(listener: TcpListener, doors: Doors, ending: watch::Receiver<bool>) {
+    let max_open = doors.max_open;
+    listen::serve(listener, routes(Arc::new(doors)), max_open, ending).await;
 }
 
 fn routes(doors: Arc<Doors>) -> Router {
@@ -91,10 +83,11 @@ fn routes(doors: Arc<Doors>) -> Router {
 async fn front_door(
     State(doors): State<Arc<Doors>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(place): Extension<Place>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => open_socket(upgrade, peer, &doors),
+        Ok(upgrade) => open_socket(upgrade, peer, place, &doors),
         Err(_) => pages::serve_asset(&doors, "index.html"),
     }
 }
@@ -102,10 +95,11 @@ async fn front_door(
 async fn socket_door(
     State(doors): State<Arc<Doors>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(place): Extension<Place>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => open_socket(upgrade, peer, &doors),
+        Ok(upgrade) => open_socket(upgrade, peer, place, &doors),
         Err(rejection) => {
             let mut response = rejection.into_response();
             if response.status() == StatusCode::BAD_REQUEST {
@@ -116,13 +110,13 @@ async fn socket_door(
     }
 }
 
-fn open_socket(upgrade: WebSocketUpgrade, peer: SocketAddr, doors: &Doors) -> Response {
+fn open_socket(upgrade: WebSocketUpgrade, peer: SocketAddr, place: Place, doors: &Doors) -> Response {
     let arrivals = doors.arrivals.clone();
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
-        .on_upgrade(move |socket| socket::carry(socket, peer, arrivals))
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME);
+    upgrade.on_upgrade(move |socket| async move {
+        socket::carry(socket, peer, arrivals).await;
+        drop(place);
+    })
 }
 
 /// What a socket holds for reading, and clears before each attempt to read: most messages are smaller, larger ones make it grow. The

@@ -10,6 +10,9 @@ use futures_util::{SinkExt, StreamExt};
 use lockgate_model::{Command, ErrorCode, Event, Reply, Request, UserId};
 use lockgate_signal::{CloseCode, Incoming, Outgoing};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use door::{Answer, Door, Session, close_of};
@@ -238,5 +241,45 @@ async fn at_the_end_open_sockets_are_closed_and_the_server_stops() {
     let (mut client, session) = door.connect("/ws").await;
     drop(session);
     assert_eq!(close_of(&mut client).await, 1001);
-    tokio::time::timeout(Duration::from_secs(10), door.end()).await.unwrap();
+    timeout(Duration::from_secs(10), door.end()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_finish_a_request_is_cut_off() {
+    let door = Door::without_guests().await;
+    let mut client = TcpStream::connect(door.address).await.unwrap();
+    client.write_all(b"GET /health HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+    assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
+    client.write_all(b"GET /health HTTP/1.1\r\n").await.unwrap();
+    // Only from here on: until now the socket needed real time.
+    tokio::time::pause();
+    let end = timeout(Duration::from_secs(30), client.read(&mut [0; 4096])).await.expect("it is waited for");
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+}
+
+#[tokio::test]
+async fn no_more_connections_are_open_than_may_be_and_the_next_one_waits() {
+    let mut door = Door::with_places(2).await;
+    let (client, _session) = door.connect("/ws").await;
+    let (other, _other) = door.connect("/ws").await;
+    let mut late = TcpStream::connect(door.address).await.unwrap();
+    late.write_all(b"GET /health HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").await.unwrap();
+    let early = timeout(Duration::from_millis(200), late.read(&mut [0; 16])).await;
+    assert!(early.is_err(), "{early:?}");
+    drop((client, other));
+    let mut answer = String::new();
+    timeout(Duration::from_secs(20), late.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn whoever_may_have_no_guest_token_is_answered_before_the_body() {
+    let door = Door::without_guests().await;
+    let mut client = TcpStream::connect(door.address).await.unwrap();
+    let head =
+        "POST /dev/token HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(Duration::from_secs(20), client.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 404");
 }

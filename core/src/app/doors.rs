@@ -34,7 +34,8 @@ pub(super) fn doors(
         assets: ASSETS,
         guest: guests(node, dev_secret),
     };
-    Doors { pages, arrivals }
+    let max_open = node.config.http.max_connections.saturating_add(MAX_PAGES);
+    Doors { pages, arrivals, max_open }
 }
 
 /// Once the doors are open, everything is there: the plugins were loaded and the workers bound before. What may fail later is said.
@@ -142,6 +143,8 @@ impl Sessions {
     }
 }
 
+/// Connections beside as many WebSockets as there may be: pages, and sockets that are told that there are too many.
+const MAX_PAGES: usize = 512;
 /// What a guest's token is good for.
 const GUEST_TTL: Duration = Duration::from_secs(600);
 /// How long the last farewells may take.

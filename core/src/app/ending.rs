@@ -16,6 +16,7 @@ use crate::node::Ending;
 pub(super) struct Shutdown {
     node: watch::Sender<bool>,
     recorder: watch::Sender<bool>,
+    pub(super) http: Parts,
     /// Hub and door.
     pub(super) recording: Parts,
     /// Who looks after the media threads.
@@ -73,12 +74,13 @@ impl Shutdown {
     pub(super) fn new() -> Self {
         let (node, recorder) = (watch::Sender::new(false), watch::Sender::new(false));
         let parts = Parts::default;
-        Self { node, recorder, recording: parts(), watching: parts(), supervised: parts() }
+        Self { node, recorder, http: parts(), recording: parts(), watching: parts(), supervised: parts() }
     }
 
     /// The next part that ends before the node does.
     pub(super) async fn lost(&mut self) -> Lost {
         tokio::select! {
+            lost = self.http.lost() => lost,
             lost = self.recording.lost() => lost,
             lost = self.watching.lost() => lost,
             lost = self.supervised.lost() => lost,
@@ -109,11 +111,11 @@ impl Shutdown {
         self.supervised.ended().await;
     }
 
-    pub(super) async fn http_ended(&self, http: &mut JoinSet<io::Result<()>>) {
-        if timeout(HTTP_WITHIN, async { while http.join_next().await.is_some() {} }).await.is_err() {
+    pub(super) async fn http_ended(&mut self) {
+        if timeout(HTTP_WITHIN, self.http.ended()).await.is_err() {
             tracing::warn!("some HTTP connections were cut");
         }
-        http.shutdown().await;
+        self.http.shutdown().await;
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Door {
     /// What `/ready` misses.
     pub(crate) missing: Arc<Mutex<Vec<String>>>,
     ending: watch::Sender<bool>,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<()>,
 }
 
 /// The shell's ends of a socket.
@@ -49,18 +49,23 @@ impl Answer {
 
 impl Door {
     pub(crate) async fn open() -> Self {
-        Self::open_with(None, Some(Arc::new(|guest: &GuestRequest| Some(format!("token of {}", guest.name))))).await
+        Self::open_with(None, Some(Arc::new(|guest: &GuestRequest| Some(format!("token of {}", guest.name)))), MAX_OPEN)
+            .await
     }
 
     pub(crate) async fn with_metrics_token(token: &str) -> Self {
-        Self::open_with(Some(Secret::new(token)), None).await
+        Self::open_with(Some(Secret::new(token)), None, MAX_OPEN).await
     }
 
     pub(crate) async fn without_guests() -> Self {
-        Self::open_with(None, None).await
+        Self::open_with(None, None, MAX_OPEN).await
     }
 
-    async fn open_with(metrics_token: Option<Secret>, guest: Option<MintGuest>) -> Self {
+    pub(crate) async fn with_places(max_open: usize) -> Self {
+        Self::open_with(None, None, max_open).await
+    }
+
+    async fn open_with(metrics_token: Option<Secret>, guest: Option<MintGuest>, max_open: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, arrivals) = mpsc::channel(MAX_ARRIVING);
@@ -74,7 +79,7 @@ impl Door {
             assets: &[Asset { path: "index.html", media_type: "text/html", bytes: b"<p>hello" }],
             guest,
         };
-        let serving = tokio::spawn(serve(listener, Doors { pages, arrivals: sender }, ended));
+        let serving = tokio::spawn(serve(listener, Doors { pages, arrivals: sender, max_open }, ended));
         Self { address, arrivals, missing, ending, serving }
     }
 
@@ -118,7 +123,7 @@ impl Door {
     /// Ends the server and waits for it.
     pub(crate) async fn end(self) {
         self.ending.send_replace(true);
-        self.serving.await.unwrap().unwrap();
+        self.serving.await.unwrap();
     }
 }
 
@@ -145,4 +150,5 @@ pub(crate) async fn close_of(client: &mut Client) -> u16 {
 }
 
 pub(crate) const MAX_ARRIVING: usize = 4;
+const MAX_OPEN: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(20);
