@@ -167,7 +167,7 @@ impl Carrier {
                     }
                 },
                 _ = pings.tick() => {
-                    if heard.elapsed() > PING_EVERY * 3 || self.socket.send(Message::Ping(Default::default())).await.is_err() {
+                    if heard.elapsed() > PING_EVERY * 3 || !self.send(Message::Ping(Default::default())).await {
                         return false;
                     }
                 }
@@ -176,23 +176,29 @@ impl Carrier {
     }
 
     async fn on_frame(&mut self, frame: Message) -> Heard {
+        // Every frame counts, also those that the library answers by itself.
+        let allowed = self.rate.allows(Instant::now());
         match frame {
             Message::Text(text) if !self.authenticated && text.len() > MAX_BEFORE_AUTH => {
                 self.close(CloseCode::TooBig, "at most 64 KiB before authentication").await;
                 Heard::End { clean: true }
             }
-            Message::Text(text) => self.on_text(&text).await,
+            Message::Text(text) => self.on_text(&text, allowed).await,
             Message::Binary(_) => {
                 self.close(CloseCode::Unsupported, "send JSON in text frames").await;
                 Heard::End { clean: true }
             }
             Message::Close(frame) => Heard::End { clean: frame.is_none_or(|frame| matches!(frame.code, 1000 | 1001)) },
-            Message::Ping(_) | Message::Pong(_) => Heard::Nothing,
+            Message::Ping(_) | Message::Pong(_) if allowed => Heard::Nothing,
+            Message::Ping(_) | Message::Pong(_) => {
+                self.close(CloseCode::Policy, "too many control frames; at most 100 a second").await;
+                Heard::End { clean: true }
+            }
         }
     }
 
-    async fn on_text(&mut self, text: &str) -> Heard {
-        let request = if self.rate.allows(Instant::now()) {
+    async fn on_text(&mut self, text: &str, allowed: bool) -> Heard {
+        let request = if allowed {
             dialect::read(text)
         } else {
             Err(Box::new(Event::error(ErrorCode::RATE_LIMITED, "too many messages; at most 100 a second", "").into()))
@@ -206,14 +212,18 @@ impl Carrier {
 
     async fn write(&mut self, reply: &Reply) -> bool {
         self.authenticated |= matches!(reply.event, Event::Authenticated { .. });
-        let sent = timeout(WRITE_WITHIN, self.socket.send(Message::Text(dialect::write(reply).into())));
-        matches!(sent.await, Ok(Ok(())))
+        self.send(Message::Text(dialect::write(reply).into())).await
+    }
+
+    /// False: the client does not take it, or is gone.
+    async fn send(&mut self, frame: Message) -> bool {
+        matches!(timeout(WRITE_WITHIN, self.socket.send(frame)).await, Ok(Ok(())))
     }
 
     async fn close(&mut self, code: CloseCode, reason: &'static str) {
         let frame = CloseFrame { code: code.code(), reason: reason.into() };
         // Courtesy only: the socket is dropped either way.
-        let _ = timeout(WRITE_WITHIN, self.socket.send(Message::Close(Some(frame)))).await;
+        self.send(Message::Close(Some(frame))).await;
         let _ = timeout(WRITE_WITHIN, async { while let Some(Ok(_)) = self.socket.next().await {} }).await;
     }
 }

@@ -161,6 +161,17 @@ async fn a_flood_is_refused_message_by_message() {
 }
 
 #[tokio::test]
+async fn a_flood_of_control_frames_ends_the_socket() {
+    let mut door = Door::open().await;
+    let (mut client, _session) = door.connect("/ws").await;
+    for _ in 0..600 {
+        client.feed(Message::Ping(Default::default())).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(close_of(&mut client).await, 1008);
+}
+
+#[tokio::test]
 async fn a_plain_request_to_the_socket_page_is_told_what_to_do() {
     let door = Door::open().await;
     let answer = door.get("/ws", &[]).await;
