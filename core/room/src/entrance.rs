@@ -1,6 +1,6 @@
 //! Coming and going.
 
-use lockgate_model::policy::{AdmissionQuestion, Decision, Denial, Identity};
+use lockgate_model::policy::{AdmissionQuestion, Decision, Denial, Grant, Identity};
 use lockgate_model::{Command, ErrorCode, Event, PublisherId, RequestId, RevokedWhat, TrackId};
 
 use crate::effect::{Connection, Effect, MediaAction, Question};
@@ -188,10 +188,20 @@ impl Room {
         }
     }
 
+    /// A new token counts at once: what it does not allow any more ends.
     pub(crate) fn on_renewed(&mut self, id: PublisherId, identity: Identity) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.renew(identity);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let before = member.grant.clone();
+        member.renew(identity);
+        // Another end of the same rights changes nothing now.
+        if member.grant == (Grant { expires_at_ms: member.grant.expires_at_ms, ..before }) {
+            return;
         }
+        if !member.grant.allows_room(self.name.as_str()) {
+            return self.put_out(id, "the new token is not for this room");
+        }
+        self.end_forbidden_tracks(id);
+        self.recheck(id, |_| true);
     }
 
     pub(crate) fn on_leave(&mut self, id: PublisherId, reason: LeaveReason) {

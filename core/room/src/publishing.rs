@@ -185,6 +185,8 @@ impl Room {
             self.announce(id, &new);
             self.record_new_tracks(id, new);
         }
+        // The publisher's token may have been renewed while the offer was answered.
+        self.end_forbidden_tracks(id);
     }
 
     pub(crate) fn on_publish_candidate(
@@ -205,6 +207,32 @@ impl Room {
         self.forget_tracks(id, std::slice::from_ref(&track));
         let event = Event::Unpublished { room_name: self.name.clone(), track_id: track };
         self.reply(id, mark, event);
+    }
+
+    /// Ends what a member publishes beyond its grant, which was narrowed.
+    pub(crate) fn end_forbidden_tracks(&mut self, id: PublisherId) {
+        let Some(member) = self.members.get(&id) else { return };
+        let allowed = |track: &&Track| member.grant.allows_publishing(track.info.kind, track.info.source);
+        let forbidden = member.tracks.values().filter(|track| !allowed(track));
+        let ended: Vec<_> = forbidden.map(|track| track.info.track_id.clone()).collect();
+        if ended.is_empty() {
+            return;
+        }
+        for track in &ended {
+            self.media(MediaAction::Unpublish { member: id, track: track.clone() });
+        }
+        self.forget_tracks(id, &ended);
+        for track in ended {
+            let event = Event::Revoked {
+                room_name: self.name.clone(),
+                what: RevokedWhat::Publication,
+                reason: "your grant does not allow to publish this any more".to_owned(),
+                publisher_id: Some(id),
+                track_id: Some(track),
+                decision_id: None,
+            };
+            self.send(id, event);
+        }
     }
 
     pub(crate) fn on_publish_lost(&mut self, id: PublisherId, reason: &str) {

@@ -105,16 +105,24 @@ impl Room {
             self.members.values().filter(|viewer| viewer.stage == Stage::Inside).map(|viewer| viewer.id).collect();
         for viewer in inside {
             let all = about.contains(&viewer);
-            let tracks: Vec<_> = self
-                .tracks()
-                .filter(|(of, _)| of.id != viewer && of.is_visible() && (all || about.contains(&of.id)))
-                .map(|(_, track)| track.info.track_id.clone())
-                .collect();
-            if let Some((question, asked)) = self.subscribe_question(viewer, tracks, Why::Recheck)
-                && !asked.is_empty()
-            {
-                self.ask(question, Pending::Recheck { viewer, asked });
-            }
+            self.recheck(viewer, |of| all || about.contains(&of));
+        }
+    }
+
+    /// Puts the questions again what a viewer may know of and receive of these publishers.
+    pub(crate) fn recheck(&mut self, viewer: PublisherId, concerns: impl Fn(PublisherId) -> bool) {
+        if !self.members.get(&viewer).is_some_and(|viewer| viewer.stage == Stage::Inside) {
+            return;
+        }
+        let tracks: Vec<_> = self
+            .tracks()
+            .filter(|(of, _)| of.id != viewer && of.is_visible() && concerns(of.id))
+            .map(|(_, track)| track.info.track_id.clone())
+            .collect();
+        if let Some((question, asked)) = self.subscribe_question(viewer, tracks, Why::Recheck)
+            && !asked.is_empty()
+        {
+            self.ask(question, Pending::Recheck { viewer, asked });
         }
     }
 

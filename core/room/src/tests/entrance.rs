@@ -1,6 +1,6 @@
 use lockgate_model::SubscribeConnections::{PerPublisher, Shared};
 use lockgate_model::policy::{CommandAnswer, CommandEffect, Denial, Grant};
-use lockgate_model::{ErrorCode, PublisherId};
+use lockgate_model::{ErrorCode, MediaKind, PublisherId};
 use serde_json::json;
 
 use super::{Call, Rules, all, identity, no};
@@ -212,6 +212,51 @@ fn a_renewed_token_narrows_or_widens_within_what_admission_allows() {
     assert_eq!(call.recorder.len(), 1);
     call.say(ann, json!({"type": "chat", "text": "x"}));
     assert_eq!(call.only(ann, "error")["code"], "forbidden");
+}
+
+#[test]
+fn a_renewed_token_ends_what_it_does_not_allow_any_more() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["a1", "v1"]);
+    call.publish(bob, &["a2", "v2"]);
+    call.subscribe(ann, bob);
+    call.subscribe(bob, ann);
+    call.quiet();
+    let mut renew = |grant: Grant| call.input(Input::Renewed { member: ann, identity: identity(1, grant) });
+    renew(Grant { expires_at_ms: Some(7), ..all() });
+    renew(Grant { kinds: Some([MediaKind::Audio].into()), ..all() });
+    assert!(call.asked.is_empty() && call.room.contains(ann));
+    let ended = |action: &MediaAction| match action {
+        MediaAction::Unpublish { member, track } => Some((*member, None, track.to_string())),
+        MediaAction::Unsubscribe { connection, publisher, track } => {
+            Some((connection.member, Some(*publisher), track.to_string()))
+        }
+        _ => None,
+    };
+    let ended: Vec<_> = call.media.iter().filter_map(ended).collect();
+    assert_eq!(ended, [(ann, None, "v1".into()), (bob, Some(ann), "v1".into()), (ann, Some(bob), "v2".into())]);
+    let told = call.messages(ann);
+    let revoked: Vec<_> = told.iter().filter(|event| event["type"] == "revoked").collect();
+    assert_eq!(revoked.len(), 2, "{told:#?}");
+    assert_eq!((&revoked[0]["what"], &revoked[0]["trackId"]), (&json!("publication"), &json!("v1")));
+    assert_eq!((&revoked[1]["what"], &revoked[1]["trackId"]), (&json!("subscription"), &json!("v2")));
+    assert_eq!(call.only(bob, "new-publisher")["tracks"][0]["trackId"], "a1");
+
+    let elsewhere = Grant { rooms: Some(["lab".to_owned()].into()), ..all() };
+    call.input(Input::Renewed { member: ann, identity: identity(1, elsewhere) });
+    assert_eq!((call.only(ann, "revoked")["what"].clone(), call.room.contains(ann)), (json!("stay"), false));
+}
+
+#[test]
+fn a_track_that_a_renewed_token_forbids_while_policy_is_asked_is_not_published() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    call.slow_policy = true;
+    call.publish(ann, &["v1"]);
+    call.input(Input::Renewed { member: ann, identity: identity(1, Grant { can_publish: Some(false), ..all() }) });
+    call.answer_next();
+    assert_eq!(call.only(ann, "publish-answer")["tracks"][0]["accepted"], false);
 }
 
 #[test]
