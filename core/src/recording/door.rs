@@ -8,7 +8,7 @@ use lockgate_model::carrier::{FromRecorder, Hello, PROTOCOL, Refusal, Role, ToRe
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::node::Ending;
 use crate::private::{folder_of, private_folder};
@@ -64,10 +64,9 @@ impl RecorderDoor {
         let mut greetings = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) if greetings.len() < MAX_GREETINGS => drop(greetings.spawn(greet(stream, recorders.clone()))),
-                    Ok(_) => tracing::warn!("too many recorders knock at once"),
-                    Err(error) => tracing::warn!(%error, "a recorder could not be let in"),
+                stream = self.accept() => match greetings.len() {
+                    0..MAX_GREETINGS => drop(greetings.spawn(greet(stream, recorders.clone()))),
+                    _ => tracing::warn!("too many recorders knock at once"),
                 },
                 Some(_) = greetings.join_next(), if !greetings.is_empty() => {}
                 () = ending.comes() => break,
@@ -75,6 +74,20 @@ impl RecorderDoor {
         }
         // The next node makes it anew; a leftover would be taken for one that was killed.
         let _ = std::fs::remove_file(&self.path);
+    }
+
+    /// The next who knocks. Safe to cancel.
+    async fn accept(&self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a recorder could not be let in");
+                    // Out of file handles, most likely: asked again at once, the system would say the same.
+                    sleep(PAUSE).await;
+                }
+            }
+        }
     }
 }
 
@@ -161,3 +174,5 @@ impl Conversation {
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
 const MAX_GREETINGS: usize = 64;
+/// How long nobody is let in after the system refused.
+const PAUSE: Duration = Duration::from_secs(1);
