@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::pages::problem;
+use crate::pages::{asks_this_machine, problem};
 use crate::server::Doors;
 
 /// Makes a token for a guest of this name.
@@ -65,13 +65,11 @@ pub(crate) async fn mint(
 fn same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(host) = text(header::HOST) else { return false };
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let local = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
     let origin_fits = match text(header::ORIGIN) {
         Some(origin) => origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host),
         None => false,
     };
-    local && origin_fits
+    asks_this_machine(headers) && origin_fits
 }
 
 /// How long the body of a request may take.
@@ -94,6 +92,7 @@ mod tests {
     fn only_the_nodes_own_page_may_ask() {
         assert!(same_origin(&headers("127.0.0.1:9000", Some("http://127.0.0.1:9000"))));
         assert!(same_origin(&headers("localhost:9000", Some("http://localhost:9000"))));
+        assert!(same_origin(&headers("[::1]", Some("http://[::1]"))));
         for (host, origin) in [
             ("127.0.0.1:9000", Some("https://evil.example")),
             ("127.0.0.1:9000", Some("null")),

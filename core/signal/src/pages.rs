@@ -31,7 +31,7 @@ pub(crate) async fn metrics(
 ) -> Response {
     let allowed = match &doors.pages.metrics_token {
         Some(token) => bearer(&headers).is_some_and(|given| given == *token),
-        None => peer.ip().to_canonical().is_loopback(),
+        None => peer.ip().to_canonical().is_loopback() && asks_this_machine(&headers) && !is_forwarded(&headers),
     };
     if !allowed {
         return problem(
@@ -78,12 +78,30 @@ pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Response 
     response
 }
 
+/// Whether a request names this machine by its loopback: one from elsewhere that a proxy here passes on names another host.
+pub(crate) fn asks_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// Whether a proxy says that it passes the request on.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDED.iter().any(|name| headers.contains_key(*name))
+}
+
 fn bearer(headers: &HeaderMap) -> Option<Secret> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim()))
 }
 
+/// What proxies add (RFC 7239, and what was there before it).
+const FORWARDED: &[&str] =
+    &["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
 /// The app loads nothing from elsewhere and talks to its own node only.
 const CONTENT_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob: mediastream:; \
      img-src 'self' data: blob:; style-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";

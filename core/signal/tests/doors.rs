@@ -196,6 +196,14 @@ async fn metrics_are_for_this_machine_or_for_the_token() {
     let door = Door::open().await;
     let Answer { status, body, .. } = door.get("/metrics", &[]).await;
     assert_eq!((status, body.as_str()), (200, "numbers 1\n"));
+    for elsewhere in [
+        ("host", "sfu.example.org"),
+        ("host", "127.0.0.1.example.org:9000"),
+        ("x-forwarded-for", "203.0.113.7"),
+        ("forwarded", "for=203.0.113.7"),
+    ] {
+        assert_eq!(door.get("/metrics", &[elsewhere]).await.status, 403, "{elsewhere:?}");
+    }
     let door = Door::with_metrics_token("s3cret").await;
     assert_eq!(door.get("/metrics", &[]).await.status, 403);
     assert_eq!(door.get("/metrics", &[("authorization", "Bearer wrong")]).await.status, 403);
