@@ -147,10 +147,9 @@ pub enum Answer {
 impl Answer {
     /// The first or only decision.
     pub(crate) fn into_one(self) -> Decision {
-        let none = || Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer"));
         match self {
             Self::One(decision) => decision,
-            Self::Many(decisions) => decisions.into_iter().next().unwrap_or_else(none),
+            Self::Many(decisions) => decisions.into_iter().next().unwrap_or_else(no_answer),
             Self::Act(answer) => answer.decision,
         }
     }
@@ -168,6 +167,18 @@ impl Answer {
             other => CommandAnswer { decision: other.into_one(), reply: String::new(), effects: Vec::new() },
         }
     }
+}
+
+/// Policy's decisions, one for each thing that was asked about: what it left out is denied.
+pub(crate) fn for_each_asked<T>(
+    asked: impl IntoIterator<Item = T>,
+    decisions: Vec<Decision>,
+) -> impl Iterator<Item = (T, Decision)> {
+    asked.into_iter().zip(decisions.into_iter().chain(std::iter::repeat_with(no_answer)))
+}
+
+fn no_answer() -> Decision {
+    Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer"))
 }
 
 /// The answer to a client's offer.

@@ -9,7 +9,7 @@ use lockgate_model::{
 };
 
 use crate::effect::{MediaAction, Question};
-use crate::input::{AcceptedTrack, Answered, MediaProblem};
+use crate::input::{AcceptedTrack, Answered, MediaProblem, for_each_asked};
 use crate::member::{Member, Track, top_layer};
 use crate::pending::{Pending, Ticket};
 use crate::room::Room;
@@ -113,12 +113,8 @@ impl Room {
         decisions: Vec<Decision>,
     ) {
         let Some(member) = self.members.get(&id) else { return };
-        let mut decisions = decisions.into_iter();
-        for &index in asked {
+        for (&index, decision) in for_each_asked(asked, decisions) {
             let track = &mut offered[index];
-            let decision = decisions
-                .next()
-                .unwrap_or_else(|| Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")));
             track.verdict = decision.and_then(|grant| {
                 let allowed = member.grant.and(&grant);
                 let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to publish this");

@@ -6,7 +6,7 @@ use lockgate_model::policy::{Decision, Denial, RecordQuestion, Why};
 use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState, RequestId, RoomName, TrackId};
 
 use crate::effect::{Effect, Question, RecordAction};
-use crate::input::RecorderReport;
+use crate::input::{RecorderReport, for_each_asked};
 use crate::member::{Member, Stage};
 use crate::pending::Pending;
 use crate::room::Room;
@@ -104,14 +104,10 @@ impl Room {
 
     pub(crate) fn on_record_verdicts(&mut self, pending: RecordPending, decisions: Vec<Decision>) {
         let RecordPending { asker, id, wish, asked, .. } = pending;
-        let mut decisions = decisions.into_iter();
         let mut allowed = Vec::new();
-        for track in asked {
-            let decision = decisions
-                .next()
-                .unwrap_or_else(|| Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")));
-            match decision {
-                Ok(_) => allowed.push(track),
+        for (track, decision) in for_each_asked(asked, decisions) {
+            match self.within_grant(&track, decision) {
+                Ok(()) => allowed.push(track),
                 Err(denial) => {
                     if let Some(asker) = asker {
                         let reply = self.error(id.clone(), "start-recording", &denial, None, Some(track));
@@ -127,6 +123,15 @@ impl Room {
             Some(wanted) => self.want(asker.map(|asker| (asker, id)), wanted, allowed),
             None => self.add_to_recording(allowed),
         }
+    }
+
+    /// Policy may say yes with limits: what they leave out is not recorded.
+    fn within_grant(&self, track: &TrackId, decision: Decision) -> Result<(), Denial> {
+        let grant = decision?;
+        // One that is gone by now is not recorded either.
+        let Some(facts) = self.publication(track).map(|publication| publication.track) else { return Ok(()) };
+        let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to record this");
+        grant.allows_being_recorded(facts.kind, facts.source).then_some(()).ok_or_else(denial)
     }
 
     /// Begins a session, or widens the one that runs.

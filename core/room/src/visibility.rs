@@ -6,6 +6,7 @@ use lockgate_model::policy::{Decision, Denial, Publication, SubscribeQuestion, W
 use lockgate_model::{ErrorCode, Event, PublisherId, PublisherInfo, TrackId};
 
 use crate::effect::Question;
+use crate::input::for_each_asked;
 use crate::member::{Member, Stage};
 use crate::pending::Pending;
 use crate::room::Room;
@@ -57,11 +58,7 @@ impl Room {
     pub(crate) fn note_verdicts(&mut self, viewer: PublisherId, asked: Vec<TrackId>, decisions: Vec<Decision>) {
         let facts: Vec<_> = asked.into_iter().map(|track| (self.publication(&track), track)).collect();
         let Some(member) = self.members.get_mut(&viewer) else { return };
-        let mut decisions = decisions.into_iter();
-        for (publication, track) in facts {
-            let decision = decisions
-                .next()
-                .unwrap_or_else(|| Err(Denial::new(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")));
+        for ((publication, track), decision) in for_each_asked(facts, decisions) {
             let Some(publication) = publication else { continue };
             let decision = decision.and_then(|grant| {
                 let allowed = member.grant.and(&grant);

@@ -126,6 +126,11 @@ impl Grant {
         self.can_record.unwrap_or(false)
     }
 
+    /// Whether such a track may be recorded, as the answer to that very question: there, a permission that is absent was given.
+    pub fn allows_being_recorded(&self, kind: MediaKind, source: Source) -> bool {
+        self.can_record.unwrap_or(true) && self.allows_track(kind, source)
+    }
+
     /// Whether chat and data channels may be used.
     pub fn allows_data(&self) -> bool {
         self.can_data.unwrap_or(true)

@@ -1,6 +1,6 @@
-use lockgate_model::RecordingId;
 use lockgate_model::SubscribeConnections::Shared;
 use lockgate_model::policy::Grant;
+use lockgate_model::{MediaKind, RecordingId, Source};
 use serde_json::json;
 
 use super::{Call, Rules, no, track};
@@ -105,6 +105,21 @@ fn only_what_policy_allows_reaches_the_recorder() {
     assert_eq!(added(&call), ["a1", "v2"]);
     call.say(ann, json!({"type": "unpublish", "trackId": "a1"}));
     assert!(matches!(call.recorder.last(), Some(RecordAction::Remove { track: of, .. }) if *of == track("a1")));
+}
+
+#[test]
+fn a_yes_of_policy_holds_within_its_limits_only() {
+    let audio = Grant { kinds: Some([MediaKind::Audio].into()), ..Grant::default() };
+    let screens = Grant { sources: Some([Source::Screen].into()), ..Grant::default() };
+    let never = Grant { can_record: Some(false), ..Grant::default() };
+    for (grant, recorded) in [(audio, vec!["a1"]), (screens, vec![]), (never, vec![])] {
+        let mut call = call(Rules { record: Box::new(move |_, _| Ok(grant.clone())), ..Rules::default() });
+        let bob = lockgate_model::PublisherId(2);
+        call.say(bob, json!({"type": "start-recording"}));
+        assert_eq!(added(&call), recorded);
+        let errors = call.messages(bob).into_iter().filter(|event| event["code"] == "forbidden").count();
+        assert_eq!(errors, 2 - recorded.len());
+    }
 }
 
 #[test]
