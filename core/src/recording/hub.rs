@@ -198,14 +198,15 @@ impl Hub {
             return tracing::warn!(%error, "a recorder was gone before it was welcome");
         }
         tracing::info!(software, "a recorder is attached");
-        let (to, to_recorder) = mpsc::channel(MAX_UNSAID);
+        let known = self.number_anew();
+        let (to, to_recorder) = mpsc::channel(MAX_UNSAID + known.len());
         self.attachments += 1;
         let conversation = Conversation { number: self.attachments, recorders: self.recorders.clone() };
         self.conversations.spawn(conversation.carry(stream, messages, to_recorder));
         self.attached = Some(Attached { number: self.attachments, to, token });
         self.idle.clear();
         self.give_up = None;
-        self.resume_sessions();
+        known.into_iter().for_each(|message| self.say(message));
     }
 
     async fn attach_data(&mut self, mut stream: UnixStream, worker: u32, token: &BindingToken) {
@@ -230,23 +231,27 @@ impl Hub {
         }
     }
 
-    /// A recorder that came back hears of every session again, under new track numbers.
-    fn resume_sessions(&mut self) {
-        let mut messages = Vec::new();
+    /// A recorder that came back hears of every session again, under new track numbers, of which the rooms are told.
+    fn number_anew(&mut self) -> Vec<ToRecorder> {
+        let (mut messages, mut told) = (Vec::new(), Vec::new());
         for (id, session) in &mut self.sessions {
             messages.push(ToRecorder::StartSession(session.start.clone()));
+            let mut numbers = Vec::new();
             for (track, add) in &mut session.tracks {
                 self.next_number += 1;
                 add.number = TrackNumber(self.next_number);
                 messages.push(ToRecorder::AddTrack(add.clone()));
-                // A room with a full inbox is alive; it is asked again when the recorder next comes back.
-                let _ = session.inbox.try_send(ToRoom::Record { track: track.clone(), number: add.number });
+                numbers.push((track.clone(), add.number));
             }
             if session.stopping {
                 messages.push(ToRecorder::StopSession { session: id.clone() });
             }
+            if !numbers.is_empty() {
+                told.push((session.inbox.clone(), ToRoom::Record(numbers)));
+            }
         }
-        messages.into_iter().for_each(|message| self.say(message));
+        told.into_iter().for_each(|(room, message)| self.tell_room(&room, message));
+        messages
     }
 
     fn is_current(&self, number: u64) -> bool {
@@ -306,14 +311,17 @@ impl Hub {
         self.sessions.remove(id);
     }
 
-    /// Tells the room. One that is behind is waited for elsewhere; one that is over needs to know nothing.
     fn report(&mut self, id: &RecordingId, report: RecorderReport) {
-        let Some(session) = self.sessions.get(id) else { return };
-        let report = ToRoom::Input(Box::new(Input::Recorder(report)));
-        if let Err(mpsc::error::TrySendError::Full(report)) = session.inbox.try_send(report) {
-            let inbox = session.inbox.clone();
+        let Some(room) = self.sessions.get(id).map(|session| session.inbox.clone()) else { return };
+        self.tell_room(&room, ToRoom::Input(Box::new(Input::Recorder(report))));
+    }
+
+    /// Tells a room. One that is behind is waited for elsewhere; one that is over needs to know nothing.
+    fn tell_room(&mut self, room: &mpsc::Sender<ToRoom>, message: ToRoom) {
+        if let Err(mpsc::error::TrySendError::Full(message)) = room.try_send(message) {
+            let room = room.clone();
             self.conversations.spawn(async move {
-                if timeout(TELL_WITHIN, inbox.send(report)).await.is_err() {
+                if timeout(TELL_WITHIN, room.send(message)).await.is_err() {
                     tracing::error!("a room could not be told of its recording");
                 }
             });
@@ -349,7 +357,7 @@ fn accepted(workers: u32, token: Option<BindingToken>) -> Welcome {
 
 /// How long sessions wait for a recorder that went away.
 const COME_BACK_WITHIN: Duration = Duration::from_secs(15);
-/// Messages that the recorder may leave unread.
+/// Messages that the recorder may leave unread, beside those of what ran before it came.
 const MAX_UNSAID: usize = 4096;
 /// How long a room may take to hear of its recording.
 const TELL_WITHIN: Duration = Duration::from_secs(30);

@@ -1,5 +1,6 @@
 //! The hub and its door, with a recorder that is a few lines of the test.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl House {
     }
 
     async fn start(&self) -> Result<mpsc::Receiver<ToRoom>, &'static str> {
-        let (inbox, outbox) = mpsc::channel(8);
+        let (inbox, outbox) = mpsc::channel(ROOM);
         self.recorders.start(session(), RoomName::new("den").unwrap(), inbox).await.map(|()| outbox)
     }
 }
@@ -83,6 +84,9 @@ impl Recorder {
         write(&mut self.stream, &said).await.unwrap();
     }
 }
+
+/// What the room's inbox holds.
+const ROOM: usize = 8;
 
 fn session() -> RecordingId {
     RecordingId::new("s-1").unwrap()
@@ -164,7 +168,41 @@ async fn a_recorder_that_comes_back_hears_everything_again_under_new_numbers() {
     assert!(matches!(recorder.hear().await, ToRecorder::StartSession(_)));
     let ToRecorder::AddTrack(add) = recorder.hear().await else { panic!() };
     assert_ne!(add.number, first);
-    assert!(matches!(outbox.recv().await, Some(ToRoom::Record { number, .. }) if number == add.number));
+    let Some(ToRoom::Record(numbers)) = outbox.recv().await else { panic!() };
+    assert_eq!(numbers, [(add.track_id, add.number)]);
+}
+
+#[tokio::test]
+async fn a_recorder_that_comes_back_hears_of_any_number_of_tracks_and_a_room_that_is_behind_does_too() {
+    const TRACKS: usize = 5000;
+    let house = House::open();
+    let (mut recorder, _) = house.attach().await;
+    let mut outbox = house.start().await.unwrap();
+    recorder.hear().await;
+    let mut last = None;
+    for track in 0..TRACKS {
+        last = house.recorders.add(&session(), self::track(&format!("v{track}"))).await;
+        recorder.hear().await;
+    }
+    for _ in 0..ROOM {
+        write(&mut recorder.stream, &FromRecorder::Pli { track: last.unwrap() }).await.unwrap();
+    }
+    drop(recorder);
+    while house.recorders.is_attached().await {
+        tokio::task::yield_now().await;
+    }
+    let (mut recorder, _) = house.attach().await;
+    assert!(matches!(recorder.hear().await, ToRecorder::StartSession(_)));
+    let mut added = BTreeMap::new();
+    while added.len() < TRACKS {
+        let ToRecorder::AddTrack(add) = recorder.hear().await else { panic!() };
+        added.insert(add.track_id, add.number);
+    }
+    for _ in 0..ROOM {
+        assert!(matches!(outbox.recv().await, Some(ToRoom::KeyFrame(_))));
+    }
+    let Some(ToRoom::Record(numbers)) = outbox.recv().await else { panic!() };
+    assert_eq!(BTreeMap::from_iter(numbers), added);
 }
 
 #[tokio::test]

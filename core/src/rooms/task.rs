@@ -30,13 +30,8 @@ pub(crate) enum ToRoom {
     Input(Box<Input>),
     /// The recorder needs a key frame of a track.
     KeyFrame(TrackId),
-    /// A recorder that came back knows a track by a new number.
-    Record {
-        /// Which.
-        track: TrackId,
-        /// Its number from here on.
-        number: TrackNumber,
-    },
+    /// A recorder that came back knows these tracks by new numbers.
+    Record(Vec<(TrackId, TrackNumber)>),
 }
 
 /// A running room.
@@ -131,7 +126,7 @@ impl RoomTask {
             }
             ToRoom::Input(input) => self.handle(*input).await,
             ToRoom::KeyFrame(track) => self.media.request_key_frame(&track),
-            ToRoom::Record { track, number } => self.media.record(&track, number),
+            ToRoom::Record(tracks) => tracks.iter().for_each(|(track, number)| self.media.record(track, *number)),
         }
     }
 
