@@ -15,6 +15,9 @@ pub struct Request {
     /// The command.
     #[serde(flatten)]
     pub command: Command,
+    /// How long the message was that it came in, in bytes: what it keeps in memory, about.
+    #[serde(skip)]
+    pub size: usize,
 }
 
 /// A client's own mark of a message: a text (at most 128 bytes) or a number.

@@ -123,7 +123,7 @@ impl Room {
         if state.busy.is_none() {
             return self.obey(member, Held { request, offered });
         }
-        let bytes = size_of_command(&request.command);
+        let bytes = request.size + OVERHEAD;
         if state.held.len() >= MAX_HELD || state.held_bytes + bytes > MAX_HELD_BYTES {
             let text = "too many messages while a policy answer is pending; wait for the answers";
             return self.refuse(member, request.id, request.command.name(), ErrorCode::RATE_LIMITED, text);
@@ -133,7 +133,7 @@ impl Room {
     }
 
     fn obey(&mut self, member: PublisherId, held: Held) {
-        let Held { request: Request { id, command }, offered } = held;
+        let Held { request: Request { id, command, .. }, offered } = held;
         let inside = self.members.get(&member).is_some_and(|member| member.stage == Stage::Inside);
         if !inside && !matches!(command, Command::LeaveRoom { .. } | Command::JoinRoom { .. }) {
             return self.refuse(member, id, command.name(), ErrorCode::WAITING, "you are not in the room yet");
@@ -241,7 +241,7 @@ impl Room {
             && state.busy.is_none()
             && let Some(held) = state.held.pop_front()
         {
-            state.held_bytes = state.held_bytes.saturating_sub(size_of_command(&held.request.command));
+            state.held_bytes = state.held_bytes.saturating_sub(held.request.size + OVERHEAD);
             self.obey(member, held);
         }
     }
@@ -349,22 +349,9 @@ impl Room {
     }
 }
 
-/// Roughly what a held command keeps in memory.
-fn size_of_command(command: &Command) -> usize {
-    let text = match command {
-        Command::PublishOffer { offer, .. } => offer.len(),
-        Command::SubscribeAnswer { answer, .. } => answer.len(),
-        Command::PolicyCommand { payload, .. } => payload.len(),
-        Command::Chat { text, .. } => text.len(),
-        Command::Offer(relay) | Command::Answer(relay) | Command::IceCandidate(relay) => {
-            relay.payload.values().map(|value| value.as_str().map_or(256, str::len)).sum()
-        }
-        _ => 0,
-    };
-    text + 128
-}
-
 /// A client may send this many messages ahead of a pending policy answer.
 const MAX_HELD: usize = 64;
 /// And this much text.
 const MAX_HELD_BYTES: usize = 256 * 1024;
+/// What a held command takes beside its text, in bytes, about.
+const OVERHEAD: usize = 128;

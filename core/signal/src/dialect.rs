@@ -22,7 +22,9 @@ pub(crate) fn read(text: &str) -> Result<Request, Box<Reply>> {
         let shown: String = name.chars().take(64).collect();
         return Err(refusal(id, &shown, ErrorCode::UNKNOWN_MESSAGE, format!("no message has the type {shown:?}")));
     }
-    Request::deserialize_value(value).map_err(|error| refusal(id, &name, ErrorCode::INVALID_MESSAGE, error))
+    Request::deserialize_value(value)
+        .map(|request| Request { size: text.len(), ..request })
+        .map_err(|error| refusal(id, &name, ErrorCode::INVALID_MESSAGE, error))
 }
 
 /// Writes one frame.
@@ -93,6 +95,12 @@ mod tests {
             error(r#"{"type":"join-room","roomName":""}"#)["message"].as_str().unwrap().contains("room name is empty")
         );
         assert_eq!(error(&format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(129)))["code"], "invalid-message");
+    }
+
+    #[test]
+    fn a_request_knows_how_long_its_message_was() {
+        let text = r#"{"type":"ping","padding":"for nobody"}"#;
+        assert_eq!(read(text).unwrap().size, text.len());
     }
 
     #[test]

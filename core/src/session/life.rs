@@ -133,7 +133,7 @@ impl Session {
     }
 
     async fn on_request(&mut self, request: Request) -> Flow {
-        let Request { id, command } = request;
+        let Request { id, command, size } = request;
         match command {
             Command::Auth { token, resume } => self.on_auth(id, token, resume).await,
             Command::Ping {} => {
@@ -146,7 +146,7 @@ impl Session {
                 Flow::End(LeaveReason::Closed)
             }
             command => {
-                self.on_room_command(id, command).await;
+                self.on_room_command(Request { id, command, size }).await;
                 Flow::On
             }
         }
@@ -241,23 +241,24 @@ impl Session {
 
     // Rooms.
 
-    async fn on_room_command(&mut self, id: Option<RequestId>, command: Command) {
+    async fn on_room_command(&mut self, request: Request) {
+        let Request { id, command, size } = request;
         let Some(room) = command.room().cloned() else { return };
         let seated = self.seats.contains_key(&room);
         match command {
+            Command::JoinRoom { metadata: Some(text), .. } if text.len() > MAX_METADATA => {
+                let event = Event::error(ErrorCode::INVALID_MESSAGE, "metadata has at most 4 KiB", "join-room");
+                self.reply(id, event);
+            }
             Command::JoinRoom { password, metadata, subscribe_connections, .. } if !seated => {
-                if metadata.as_ref().is_some_and(|text| text.len() > MAX_METADATA) {
-                    let event = Event::error(ErrorCode::INVALID_MESSAGE, "metadata has at most 4 KiB", "join-room");
-                    return self.reply(id, event);
-                }
                 self.join(room, id, password, metadata, subscribe_connections.unwrap_or_default()).await;
             }
             Command::PublishOffer { .. } | Command::SubscribeRequest { .. } if !seated => {
                 // The seed's clients never join: their first publish or subscribe does.
                 self.join(room.clone(), None, None, None, SubscribeConnections::PerPublisher).await;
-                self.forward(&room, id, command).await;
+                self.forward(&room, Request { id, command, size }).await;
             }
-            command if seated => self.forward(&room, id, command).await,
+            command if seated => self.forward(&room, Request { id, command, size }).await,
             command => self.refuse(id, &command, ErrorCode::NOT_FOUND, "you are not in this room"),
         }
     }
@@ -290,14 +291,14 @@ impl Session {
         }
     }
 
-    async fn forward(&self, room: &RoomName, id: Option<RequestId>, command: Command) {
+    async fn forward(&self, room: &RoomName, request: Request) {
         let Some(seat) = self.seats.get(room) else { return };
-        let offered = match &command {
+        let offered = match &request.command {
             Command::PublishOffer { offer, .. } => Some(inspect_offer(offer)),
             _ => None,
         };
         let member = seat.member;
-        seat.room.input(Input::Command { member, request: Request { id, command }, offered }).await;
+        seat.room.input(Input::Command { member, request, offered }).await;
     }
 
     fn on_news(&mut self, news: RoomNews) -> Flow {
@@ -408,3 +409,31 @@ const MAX_ROOMS: usize = 16;
 const MAX_NEWS: usize = 1024;
 /// Longest `metadata`, in bytes.
 const MAX_METADATA: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use lockgate_signal::Outgoing;
+    use serde_json::json;
+
+    use super::*;
+    use crate::session::tests::{comeback, link};
+    use crate::testing;
+
+    #[tokio::test]
+    async fn who_is_in_a_room_sends_no_longer_metadata_than_who_comes() {
+        let (node, _hub) = testing::node();
+        let (link, _says, mut hears) = link();
+        let mut session = Session::new(node, link);
+        session.admit(None, comeback("7").identity);
+        hears.recv().await.unwrap();
+        for asked in 0..2 {
+            let metadata = "x".repeat(5000 * asked);
+            let message = json!({"type": "join-room", "roomName": "r", "metadata": metadata, "id": asked});
+            session.on_room_command(serde_json::from_value(message).unwrap()).await;
+            assert!(session.seats.contains_key(&RoomName::new("r").unwrap()));
+        }
+        let Ok(Outgoing::Reply(reply)) = hears.try_recv() else { panic!("it was taken") };
+        let reply = serde_json::to_value(&*reply).unwrap();
+        assert_eq!((&reply["code"], &reply["id"]), (&json!("invalid-message"), &json!(1)));
+    }
+}

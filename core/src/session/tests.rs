@@ -53,7 +53,7 @@ impl Client {
     }
 }
 
-fn link() -> (Link, mpsc::Sender<Incoming>, mpsc::Receiver<Outgoing>) {
+pub(super) fn link() -> (Link, mpsc::Sender<Incoming>, mpsc::Receiver<Outgoing>) {
     let (says, incoming) = mpsc::channel(8);
     let (outgoing, hears) = mpsc::channel(8);
     let peer = SocketAddr::from(([127, 0, 0, 1], 5));
@@ -108,7 +108,7 @@ async fn a_socket_without_a_room_is_not_waited_for() {
     assert_eq!(client.node.rooms.count(), 0);
 }
 
-fn comeback(subject: &str) -> Comeback {
+pub(super) fn comeback(subject: &str) -> Comeback {
     let identity = Identity {
         subject: subject.into(),
         user_id: UserId(1),

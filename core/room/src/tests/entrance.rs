@@ -135,6 +135,12 @@ fn too_much_sent_ahead_is_refused_not_kept() {
         call.say(bob, json!({"type": "policy-command", "name": "x", "payload": "x".repeat(100_000)}));
     }
     assert_eq!(call.only(bob, "error")["code"], "rate-limited");
+    let cid = call.join(3);
+    for _ in 0..3 {
+        // A text in any place counts.
+        call.say(cid, json!({"type": "join-room", "password": "x".repeat(100_000)}));
+    }
+    assert_eq!(call.only(cid, "error")["code"], "rate-limited");
 }
 
 #[test]

@@ -137,7 +137,8 @@ impl Call {
     /// A client's message, as JSON without the room's name.
     fn say(&mut self, member: PublisherId, mut message: Value) {
         message["roomName"] = "den".into();
-        let request: Request = serde_json::from_value(message).unwrap();
+        let size = message.to_string().len();
+        let request = Request { size, ..serde_json::from_value(message).unwrap() };
         self.input(Input::Command { member, request, offered: None });
     }
 
