@@ -1,11 +1,14 @@
-//! A node for tests: real workers on loopback, no plugins, and what needs none is allowed.
+//! A node for tests: real workers on loopback, no plugins, and what needs none is allowed. And somebody who comes in.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockgate_model::policy::{Door, Grant, Identity, Participant};
+use lockgate_model::{PublisherId, SubscribeConnections, UserId};
 use lockgate_policy::{Policy, PolicyConfig};
+use lockgate_room::Join;
 use lockgate_worker::{Announced, Sending, Workers, WorkersConfig};
 use tokio::sync::mpsc;
 
@@ -34,4 +37,19 @@ pub(crate) fn node() -> (Arc<Node>, mpsc::Receiver<ToHub>) {
     let policy = Policy::load(PolicyConfig { default_allow: true, ..PolicyConfig::default() }).unwrap();
     let (recorders, inbox) = Recorders::new();
     (Node::new(config, policy, workers, recorders, started), inbox)
+}
+
+/// Somebody who wants into a room.
+pub(crate) fn join(member: PublisherId) -> Join {
+    let identity = Identity {
+        subject: "7".into(),
+        user_id: UserId(7),
+        username: "Ann".into(),
+        claims: Vec::new(),
+        expires_at_ms: None,
+        grant: Grant::default(),
+    };
+    let peer = Ipv4Addr::LOCALHOST.into();
+    let participant = Participant { identity, publisher_id: Some(member), door: Door::Ws, peer };
+    Join { member, participant, id: None, password: None, metadata: None, connections: SubscribeConnections::Shared }
 }

@@ -40,6 +40,10 @@ struct Published {
 
 /// Reads the tracks of an offer, for the questions that come before the answer.
 pub(crate) fn inspect_offer(sdp: &str) -> Result<Vec<OfferedMedia>, MediaProblem> {
+    if sdp.len() > MAX_SDP {
+        let message = "an offer has at most 512 KiB".to_owned();
+        return Err(MediaProblem { code: ErrorCode::INVALID_SDP, message });
+    }
     lockgate_worker::inspect_offer(sdp).map_err(problem)
 }
 
@@ -318,6 +322,9 @@ fn request_problem(error: RequestError) -> MediaProblem {
     }
 }
 
+/// Longest offer, in bytes. One of a browser with 64 tracks, each in all its codecs, is shorter.
+const MAX_SDP: usize = 512 * 1024;
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -338,6 +345,13 @@ mod tests {
             "a=msid:s camera\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n",
         ];
         lines.join("\r\n")
+    }
+
+    #[test]
+    fn an_offer_that_is_too_long_is_not_even_read() {
+        let longest = format!("{}{}", offer(), "a=x\r\n".repeat(MAX_SDP / 5));
+        let problem = inspect_offer(&longest).unwrap_err();
+        assert!(problem.message.contains("512 KiB"), "{problem:?}");
     }
 
     #[tokio::test]

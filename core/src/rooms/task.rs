@@ -251,34 +251,8 @@ const TELL_WITHIN: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use lockgate_model::policy::{Door, Grant, Identity, Participant};
-    use lockgate_model::{SubscribeConnections, UserId};
-
     use super::*;
-    use crate::testing;
-
-    fn join(member: PublisherId) -> Join {
-        let identity = Identity {
-            subject: "7".into(),
-            user_id: UserId(7),
-            username: "Ann".into(),
-            claims: Vec::new(),
-            expires_at_ms: None,
-            grant: Grant::default(),
-        };
-        let peer = Ipv4Addr::LOCALHOST.into();
-        let participant = Participant { identity, publisher_id: Some(member), door: Door::Ws, peer };
-        Join {
-            member,
-            participant,
-            id: None,
-            password: None,
-            metadata: None,
-            connections: SubscribeConnections::Shared,
-        }
-    }
+    use crate::testing::{self, join};
 
     /// Whom a room tells that it failed, of those who joined.
     async fn who_is_out(news: &mut mpsc::Receiver<RoomNews>) -> PublisherId {
