@@ -74,7 +74,9 @@ fn ask(authority: &str) -> Option<String> {
     let address = authority.to_socket_addrs().ok()?.next()?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET /health HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").ok()?;
+    // In one piece: whoever answers the first of several and closes would cut the answer off.
+    let request = format!("GET /health HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut status = String::new();
     BufReader::new(stream.take(1024)).read_line(&mut status).ok()?;
     Some(status)
