@@ -60,7 +60,8 @@ impl Seen {
         self.words[word] = self.words[word] & !(1 << bit) | u64::from(value) << bit;
     }
 
-    fn has(&self, number: u64) -> bool {
+    /// Whether a number of the last ones came.
+    pub(crate) fn has(&self, number: u64) -> bool {
         self.words[(number / 64) as usize % WORDS] >> (number % 64) & 1 == 1
     }
 }

@@ -86,6 +86,12 @@ impl Incoming {
         noted
     }
 
+    /// Whether a packet came already: if it is repeated though, that is a probe.
+    pub(crate) fn has(&self, sequence: u16) -> bool {
+        let number = self.numbers.peek(sequence);
+        self.numbers.highest().is_some_and(|highest| number <= highest) && self.seen.has(number)
+    }
+
     /// Takes the packet's time into the jitter (RFC 3550 §6.4.1).
     pub(crate) fn note_time(&mut self, arrived_us: u64, header: &Header) {
         let clock = f64::from(self.codec.clock_rate());
@@ -157,6 +163,7 @@ mod tests {
             assert!(stream.note(now, sequence).new);
         }
         assert!(!stream.note(now, 104).new);
+        assert!(stream.has(104) && !stream.has(103) && !stream.has(105));
         let report = stream.report(now).unwrap();
         assert_eq!((report.lost, report.fraction_lost, report.highest), (1, 51, 104));
         assert_eq!(stream.missing.poll(now + std::time::Duration::from_secs(1)).ask, [103]);

@@ -15,6 +15,8 @@ pub struct Delivery {
     pub reordered: u64,
     /// Packets that came after they had been asked for again.
     pub recovered: u64,
+    /// Packets repeated as retransmissions though they had come: the server finds out what the connection carries.
+    pub probes: u64,
     /// Payload bytes that came, with all copies.
     pub bytes: u64,
     /// Packets that came before the handshake had given us keys, and were of no use.
@@ -86,6 +88,7 @@ impl Delivery {
         self.duplicates += other.duplicates;
         self.reordered += other.reordered;
         self.recovered += other.recovered;
+        self.probes += other.probes;
         self.bytes += other.bytes;
         self.early += other.early;
         self.unreadable += other.unreadable;

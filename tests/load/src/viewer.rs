@@ -293,8 +293,15 @@ impl Viewer {
         let Ok(payload) = header.payload(&packet[..len]) else { return };
         // Without an original number it is padding that probes the bandwidth.
         let Some(([high, low], payload)) = packet[payload].split_first_chunk() else { return };
-        self.note(arrival, stream, u16::from_be_bytes([*high, *low]));
-        if let Some((true, sent_us)) = self.streams[stream].note_payload(payload) {
+        let original = u16::from_be_bytes([*high, *low]);
+        if self.streams[stream].has(original) {
+            self.extra.probes += 1;
+            return;
+        }
+        self.note(arrival, stream, original);
+        // Who does not open media knows none of it by its payload.
+        let known = self.spec.decrypt.then(|| self.streams[stream].note_payload(payload)).flatten();
+        if let Some((true, sent_us)) = known {
             latency.note_us(arrival.at_us.saturating_sub(sent_us));
         }
     }

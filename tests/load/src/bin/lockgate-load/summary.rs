@@ -217,12 +217,21 @@ impl fmt::Display for Summary {
             sent.packets, sent.lost, sent.asked_again
         )?;
         let Delivery {
-            expected, delivered, duplicates, reordered, recovered, early, unreadable, feedback_sent, ..
+            expected,
+            delivered,
+            duplicates,
+            reordered,
+            recovered,
+            probes,
+            early,
+            unreadable,
+            feedback_sent,
+            ..
         } = got.counts;
         writeln!(
             f,
             "  received     {delivered} of {expected} packets, {} lost ({:.4} %)\n               \
-             {duplicates} duplicates, {reordered} out of order, {recovered} after a request, {early} before the keys, {unreadable} unreadable",
+             {duplicates} duplicates, {reordered} out of order, {recovered} after a request, {probes} probes, {early} before the keys, {unreadable} unreadable",
             got.lost,
             100.0 * got.loss
         )?;
