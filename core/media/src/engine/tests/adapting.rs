@@ -229,3 +229,17 @@ fn reports_on_what_was_never_sent_are_counted_and_change_nothing() {
     let rates = call.run(3);
     assert_eq!(most(rates), 2, "{rates:?}");
 }
+
+#[test]
+fn what_waits_for_a_viewer_that_leaves_is_forgotten() {
+    let mut call = Call::new(2_500_000);
+    call.run(5);
+    (call.key_size, call.keys) = (12, [true; 3]);
+    while call.world.engine.next_release().is_none() {
+        call.step();
+    }
+    let transport = call.world.clients[call.viewer].transport;
+    call.world.engine.close_transport(call.world.now, transport);
+    call.step();
+    assert_eq!(call.world.engine.next_release(), None);
+}

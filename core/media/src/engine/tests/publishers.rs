@@ -214,13 +214,7 @@ fn a_source_goes_on_when_its_line_is_offered_with_a_track_again() {
 #[test]
 fn what_is_refused_for_its_size_is_not_asked_for_again() {
     let mut world = World::new();
-    let transport = world.engine.create_publish_transport(world.now, world.router).unwrap();
-    let publisher = world.add_client(transport);
-    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &["camera"], &[]);
-    let mut decided = admitted(&["camera"]);
-    decided[0].max_bitrate = Some(lockgate_model::Bitrate(1600));
-    let answer = world.engine.accept_offer(world.now, transport, &offer, &decided).unwrap();
-    world.connect(publisher, &answer.sdp);
+    let (publisher, _) = world.publisher_within(Some(1600), |offer| offer);
     (1..50).for_each(|sequence| world.send(publisher, &Picture::new(9, sequence).bytes()));
     assert!(world.dropped(DropReason::OverBitrate) > 30);
     world.advance(Duration::from_secs(1));
@@ -236,13 +230,8 @@ fn what_is_refused_for_its_size_is_not_asked_for_again() {
 #[test]
 fn a_publisher_that_knows_no_other_request_for_a_key_frame_is_asked_by_the_full_one() {
     let mut world = World::new();
-    let transport = world.engine.create_publish_transport(world.now, world.router).unwrap();
-    let publisher = world.add_client(transport);
-    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &["camera"], &[]);
-    let offer = offer.replace("a=rtcp-fb:96 nack pli\r\n", "");
-    let answer = world.engine.accept_offer(world.now, transport, &offer, &admitted(&["camera"])).unwrap();
-    assert!(answer.sdp.contains("a=rtcp-fb:96 ccm fir\r\n") && !answer.sdp.contains("pli"));
-    world.connect(publisher, &answer.sdp);
+    let (publisher, answer) = world.publisher_within(None, |offer| offer.replace("a=rtcp-fb:96 nack pli\r\n", ""));
+    assert!(answer.contains("a=rtcp-fb:96 ccm fir\r\n") && !answer.contains("pli"));
     world.viewer("camera", Limits::default());
     world.send(publisher, &Picture::new(9, 1).bytes());
     let commands = |world: &mut World| {
