@@ -112,6 +112,12 @@ impl Link {
         self.held_bytes = self.held.iter().map(|held| usize::from(held.size)).sum();
     }
 
+    /// There is no way to the viewer any more: nothing waits for it.
+    pub(crate) fn forget_all(&mut self) {
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+
     /// When packets may leave that wait.
     pub(crate) fn next_release(&self) -> Option<Instant> {
         (!self.held.is_empty()).then(|| self.pacer.ready_at())

@@ -86,7 +86,11 @@ impl Engine {
                 return true;
             }
             let Some(key) = self.holding.pop_first() else { break };
-            self.release_to(now, key);
+            if self.transports.get_mut(key).is_some_and(|transport| transport.way(&mut self.egress).is_some()) {
+                self.release_to(now, key);
+            } else if let Some(subscribe) = self.viewer(key) {
+                subscribe.link.forget_all();
+            }
             if self.viewer(key).is_some_and(|subscribe| subscribe.link.next_release().is_some()) {
                 self.holding.insert(key);
             }
@@ -99,7 +103,7 @@ impl Engine {
             let (tracks, mut onward) = self.split(now);
             match tracks.get_mut(held) {
                 Some(track) => track.release(&mut onward, held, key),
-                None => self.viewer(key).into_iter().for_each(|subscribe| subscribe.link.forget(held)),
+                None => _ = self.viewer(key).map(|subscribe| subscribe.link.forget(held)),
             }
         }
     }
