@@ -28,9 +28,10 @@ impl<K> Demand<K> {
         (0..).zip(self.rates).filter(|(_, rate)| *rate > 0)
     }
 
-    /// Bits a second of the best that it may have.
-    pub(crate) fn best(&self) -> u64 {
-        self.encodings().last().map_or(0, |(_, rate)| rate)
+    /// How many bits a second more the best that it may have has than what it gets.
+    pub(crate) fn lacking(&self) -> u64 {
+        let best = self.encodings().last().map_or(0, |(_, rate)| rate);
+        best.saturating_sub(self.current.and_then(|current| self.rates.get(usize::from(current))).copied().unwrap_or(0))
     }
 
     /// Whether it is to get the best that it may have.
@@ -153,6 +154,13 @@ mod tests {
     }
 
     #[test]
+    fn who_has_the_best_lacks_nothing() {
+        let lacking = |current| Demand { current, ..demand(1, &CAMERA) }.lacking();
+        assert_eq!([lacking(Some(2)), lacking(Some(0)), lacking(None)], [0, 1_350_000, 1_500_000]);
+        assert_eq!(demand(1, &[]).lacking(), 0);
+    }
+
+    #[test]
     fn an_encoding_that_does_not_come_is_passed_over() {
         assert_eq!(choices(5_000_000, vec![demand(1, &[150_000, 0, 1_500_000])]), [Some(2)]);
         assert_eq!(choices(5_000_000, vec![demand(1, &[])]), [Some(0)], "nothing comes yet");
@@ -176,9 +184,9 @@ mod tests {
         ) {
             allocate(budget, &mut demands);
             let given = |demand: &Demand<u32>| demand.choice.map_or(0, |choice| demand.rates[usize::from(choice)]);
-            let sounds = demands.iter().filter(|demand| demand.sound).map(|demand| demand.rates.iter().copied().find(|rate| *rate > 0).unwrap_or(0));
-            let first = demands.iter().find(|demand| !demand.sound && demand.best() > 0);
-            let least = first.map_or(0, |demand| demand.rates.iter().copied().find(|rate| *rate > 0).unwrap_or(0));
+            let least_of = |demand: &Demand<u32>| demand.rates.iter().copied().find(|rate| *rate > 0);
+            let sounds = demands.iter().filter(|demand| demand.sound).filter_map(least_of);
+            let least = demands.iter().filter(|demand| !demand.sound).find_map(least_of).unwrap_or(0);
             let must: u64 = sounds.sum::<u64>() + least;
             prop_assert!(demands.iter().map(given).sum::<u64>() <= budget.max(must));
         }

@@ -50,7 +50,7 @@ impl Engine {
         let tracks = subscribe.tracks();
         demands.extend(tracks.filter_map(|track| self.tracks.get_mut(track)?.demand(now, track, key)));
         allocate(budget.estimate, &mut demands);
-        subscribe.link.estimator.set_wanted(now, demands.iter().map(|demand| demand.best()).sum());
+        subscribe.link.estimator.set_wanted(now, demands.iter().map(|demand| demand.lacking()).sum());
         let content = demands.iter().all(|demand| demand.is_content());
         if content {
             subscribe.link.relax();
