@@ -363,7 +363,7 @@ async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
                  if (mine?.frameWidth) widths.add(mine.frameWidth);
                  const theirs = await free.inbound(high.trackId);
                  globalThis.seen = { theirs: theirs?.frameWidth, mine: mine?.frameWidth };
-                 return theirs?.frameWidth === 640 && theirs;
+                 return mine?.frameWidth && theirs?.frameWidth === 640 && theirs;
              }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
              const before = (await capped.inbound(low.trackId)).framesDecoded;
              const { framesDecoded, frameWidth } = await capped.decoded(low.trackId, before + 15);
