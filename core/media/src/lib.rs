@@ -28,6 +28,7 @@ mod subscribe;
 mod subscription;
 mod tap;
 mod template;
+mod told;
 mod track;
 mod transport;
 

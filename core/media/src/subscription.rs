@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lockgate_model::{Layer, LayerReason, Limits};
+use lockgate_model::{Codec, Limits, MediaKind};
 use lockgate_rtp::{SenderInfo, Vp8Fields};
 
 use crate::arena::Key;
@@ -12,6 +12,7 @@ use crate::numbers::{FIRST, Numbers, Origin, Segment};
 use crate::packet::Packet;
 use crate::stats::DropReason;
 use crate::template::{Head, Template};
+use crate::told::Told;
 
 /// How a viewer is sent a track, as negotiated.
 #[derive(Clone, Debug)]
@@ -47,7 +48,9 @@ pub(crate) struct Subscription {
     repeated: u64,
     packets: u32,
     octets: u32,
-    changed: Option<LayerReason>,
+    /// What the viewer was told of what it gets, and whether that may be something else by now.
+    pub(crate) told: Told,
+    pub(crate) is_stirred: bool,
     /// Since when repairs are counted, and how many there were.
     repairs: (Instant, u32),
 }
@@ -82,7 +85,7 @@ impl Subscription {
         stream: String,
         ssrc: u32,
         random: u32,
-        clock_rate: u32,
+        codec: Codec,
         limits: Limits,
     ) -> Self {
         Self {
@@ -90,7 +93,7 @@ impl Subscription {
             stream: stream.into(),
             ssrc,
             limits,
-            clock_rate,
+            clock_rate: codec.clock_rate(),
             format: None,
             // Below half: a peer that sees the first packets out of order must not take them for a wrap (RFC 3711 §3.3.1).
             numbers: Numbers::new(random as u16 & 0x7fff),
@@ -104,7 +107,8 @@ impl Subscription {
             repeated: u64::from(random >> 16 & 0x7fff),
             packets: 0,
             octets: 0,
-            changed: None,
+            told: if codec.kind() == MediaKind::Audio { Told::of_sound() } else { Told::default() },
+            is_stirred: false,
             repairs: (now, 0),
         }
     }
@@ -114,12 +118,14 @@ impl Subscription {
         if format.is_none() {
             self.close();
         }
+        self.is_stirred = true;
         self.format = format;
     }
 
     /// Nothing is sent until a decoder can begin: what is left out meanwhile has no place in the viewer's numbers.
     pub(crate) fn close(&mut self) {
         self.open = false;
+        self.is_stirred = true;
     }
 
     pub(crate) fn is_agreed(&self) -> bool {
@@ -129,16 +135,15 @@ impl Subscription {
     /// Takes other limits. What they forbid ends with the next packet; what they allow begins where a decoder can follow.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        self.is_stirred = true;
         if limits.max_layer.temporal < self.temporal {
             self.temporal = limits.max_layer.temporal;
         }
     }
 
     /// Chooses an encoding. True if a key frame of it is needed now.
-    pub(crate) fn aim(&mut self, target: Option<u8>, allowed: impl Fn(u8) -> bool, reason: LayerReason) -> bool {
-        if self.target != target {
-            self.changed = Some(reason);
-        }
+    pub(crate) fn aim(&mut self, target: Option<u8>, allowed: impl Fn(u8) -> bool) -> bool {
+        self.is_stirred |= self.target != target;
         self.target = target;
         let current = self.current().filter(|_| self.open);
         if target.is_none() || current.is_some_and(|origin| !allowed(origin.encoding)) {
@@ -166,18 +171,6 @@ impl Subscription {
     /// The encoding that a lost picture is to be repaired of.
     pub(crate) fn encoding_to_repair(&self) -> Option<u8> {
         self.sent_encoding().or(self.target)
-    }
-
-    /// Whether [`Self::take_change`] has something: what is only aimed at is not told.
-    pub(crate) fn has_changed(&self) -> bool {
-        self.changed.is_some() && self.wanted().is_none()
-    }
-
-    /// The layer that the viewer gets, once after each change.
-    pub(crate) fn take_change(&mut self, spatial: u8, highest_temporal: u8) -> Option<(Layer, LayerReason)> {
-        let settled = self.has_changed();
-        let reason = self.changed.take_if(|_| settled)?;
-        Some((Layer::new(spatial, self.limits.max_layer.temporal.min(highest_temporal)), reason))
     }
 
     /// Whether packets of an encoding are of any use: they are sent, or one of them may be the first that is.
@@ -279,7 +272,7 @@ impl Subscription {
         self.open = true;
         self.left_out = None;
         self.temporal = self.limits.max_layer.temporal;
-        self.changed.get_or_insert(LayerReason::Source);
+        self.is_stirred = true;
     }
 
     /// By how much timestamps of the new encoding move, so that pictures keep their time.

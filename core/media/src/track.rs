@@ -4,11 +4,12 @@
 
 mod piping;
 mod serving;
+mod showing;
 
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
-use lockgate_model::{Bitrate, LayerReason, Limits, MediaKind, TrackId};
+use lockgate_model::{Bitrate, Limits, MediaKind, TrackId};
 use lockgate_rtp::{Header, SenderInfo, write};
 use lockgate_transport::sdp::{CodecLine, ExtensionMap, MAX_RIDS};
 
@@ -58,13 +59,6 @@ pub(crate) struct Onward<'a> {
     pub(crate) counters: &'a mut Counters,
     pub(crate) recorder: &'a mut TapBuffer,
     pub(crate) pipes: &'a mut Pipes,
-}
-
-/// What is to be told of a viewer's layer.
-pub(crate) struct LayerChange {
-    pub(crate) transport: Key,
-    pub(crate) layer: lockgate_model::Layer,
-    pub(crate) reason: LayerReason,
 }
 
 impl Track {
@@ -135,7 +129,7 @@ impl Track {
             onward.counters.packets_in += 1;
             onward.counters.bytes_in += bytes.len() as u64;
             if first {
-                self.aim(onward.now, LayerReason::Source);
+                self.aim(onward.now);
                 self.tell_rates(onward.now, onward.pipes, onward.counters);
             }
         }
@@ -203,20 +197,23 @@ impl Track {
     // Viewers.
 
     /// Chooses an encoding for every viewer, and asks for the key frames that this needs.
-    pub(crate) fn aim(&mut self, now: Instant, reason: LayerReason) {
+    pub(crate) fn aim(&mut self, now: Instant) {
         for place in 0..self.subscriptions.len() {
-            self.aim_one(now, place, reason);
+            self.aim_one(now, place);
+            // What it gets may have come to an end by itself.
+            self.subscriptions[place].is_stirred = true;
         }
+        self.changed = true;
         self.want_key_for_tap(now);
     }
 
-    fn aim_one(&mut self, now: Instant, place: usize, reason: LayerReason) {
+    fn aim_one(&mut self, now: Instant, place: usize) {
         let Subscription { limits, ceiling, .. } = self.subscriptions[place];
         let current = self.subscriptions[place].target();
         let target = ceiling.and_then(|ceiling| self.choose(now, &limits, ceiling, current));
         let top = limits.max_layer.spatial;
         let subscription = &mut self.subscriptions[place];
-        if subscription.aim(target, |encoding| encoding <= top, reason)
+        if subscription.aim(target, |encoding| encoding <= top)
             && let Some(encoding) = target.and_then(|target| self.encodings.get_mut(usize::from(target)))
             && subscription.is_agreed()
         {
@@ -241,10 +238,10 @@ impl Track {
     }
 
     /// The limits of a viewer; what they forbid ends here.
-    pub(crate) fn set_limits(&mut self, now: Instant, transport: Key, limits: Limits, reason: LayerReason) {
+    pub(crate) fn set_limits(&mut self, now: Instant, transport: Key, limits: Limits) {
         if let Some(place) = self.place_of(transport) {
             self.subscriptions[place].set_limits(limits);
-            self.aim_one(now, place, reason);
+            self.aim_one(now, place);
         }
     }
 
@@ -270,7 +267,8 @@ impl Track {
         let place = self.place_of(transport).filter(|place| self.subscriptions[*place].ceiling != ceiling);
         if let Some(place) = place {
             self.subscriptions[place].ceiling = ceiling;
-            self.aim_one(now, place, LayerReason::Bandwidth);
+            self.subscriptions[place].is_stirred = true;
+            self.aim_one(now, place);
         }
         place.is_some()
     }
@@ -278,7 +276,7 @@ impl Track {
     /// A viewer's connection has come up, or it agreed to other formats: it needs a key frame.
     pub(crate) fn start_for(&mut self, now: Instant, transport: Key) {
         if let Some(place) = self.place_of(transport) {
-            self.aim_one(now, place, LayerReason::Source);
+            self.aim_one(now, place);
         }
     }
 
@@ -297,28 +295,6 @@ impl Track {
 
     pub(crate) fn unsubscribe(&mut self, transport: Key) {
         self.subscriptions.retain(|subscription| subscription.transport != transport);
-    }
-
-    /// Whether [`Self::take_changes`] has something.
-    pub(crate) fn has_changed(&self) -> bool {
-        self.changed
-    }
-
-    /// What viewers are to be told of their layers.
-    pub(crate) fn take_changes(&mut self) -> Vec<LayerChange> {
-        self.changed = false;
-        // Sound has no layers.
-        if self.kind() == MediaKind::Audio {
-            return Vec::new();
-        }
-        let encodings = &self.encodings;
-        let changes = self.subscriptions.iter_mut().filter_map(|subscription| {
-            let spatial = subscription.sent_encoding()?;
-            let highest = encodings.get(usize::from(spatial)).map_or(0, |encoding| encoding.temporal);
-            let (layer, reason) = subscription.take_change(spatial, highest)?;
-            Some(LayerChange { transport: subscription.transport, layer, reason })
-        });
-        changes.collect()
     }
 
     // The publisher.
@@ -346,6 +322,7 @@ impl Track {
             (true, false) => self.encodings.iter_mut().for_each(|encoding| encoding.keys.want()),
             _ => {}
         }
+        self.stir();
     }
 
     /// Whether the publisher repeats packets on request.

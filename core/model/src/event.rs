@@ -80,8 +80,12 @@ pub enum Event {
         room_name: RoomName,
         publisher_id: PublisherId,
         track_id: TrackId,
-        spatial: u8,
-        temporal: u8,
+        /// Whether nothing is received; then there is no layer.
+        paused: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        spatial: Option<u8>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        temporal: Option<u8>,
         reason: LayerReason,
     },
     /// A track is silent.
@@ -278,17 +282,19 @@ pub struct OfferedTrack {
     pub source: Source,
 }
 
-/// Why another layer is received.
+/// Why less of a track is received, or nothing; or what is over when it is more again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LayerReason {
-    /// The client asked.
+    /// The client wants no more.
     Requested,
-    /// The network carries no more, or more again.
-    Bandwidth,
-    /// Policy limits it.
+    /// Policy allows no more.
     Policy,
-    /// The publisher stopped or started it.
+    /// The track is muted.
+    Muted,
+    /// The receiver's network carries no more.
+    Bandwidth,
+    /// The publisher sends no more.
     Source,
 }
 

@@ -35,6 +35,8 @@ pub struct AdmittedMedia {
 pub struct Limits {
     /// Highest layer.
     pub max_layer: Layer,
+    /// The part of it that is policy's: nothing that the client wants goes beyond it.
+    pub granted: Layer,
     /// Highest bitrate; encodings above it are not sent.
     pub max_bitrate: Option<Bitrate>,
     /// Whether nothing is to be sent until this changes.
@@ -51,6 +53,12 @@ impl Limits {
 impl Default for Limits {
     /// No limit.
     fn default() -> Self {
-        Self { max_layer: Layer::MAX, max_bitrate: None, paused: false, priority: Self::DEFAULT_PRIORITY }
+        Self {
+            max_layer: Layer::MAX,
+            granted: Layer::MAX,
+            max_bitrate: None,
+            paused: false,
+            priority: Self::DEFAULT_PRIORITY,
+        }
     }
 }

@@ -186,6 +186,16 @@ impl Room {
         if let Some(state) = recording {
             self.send(id, state);
         }
+        self.tell_layers(id);
+    }
+
+    /// What the member receives of each track, as far as it was told before.
+    fn tell_layers(&mut self, id: PublisherId) {
+        let Some(member) = self.members.get(&id) else { return };
+        let receives = member.receives.iter();
+        let layers: Vec<_> =
+            receives.filter_map(|(track, reception)| reception.layer_changed(&self.name, track)).collect();
+        layers.into_iter().for_each(|event| self.send(id, event));
     }
 
     /// A new token counts at once: what it does not allow any more ends.

@@ -92,14 +92,14 @@ pub enum Input {
         /// Why, for people.
         reason: String,
     },
-    /// A subscriber receives another layer.
+    /// A subscriber receives another layer, or nothing.
     Layer {
         /// By which connection.
         connection: Connection,
         /// Of which track.
         track: TrackId,
-        /// Which.
-        layer: Layer,
+        /// Which; none: nothing.
+        layer: Option<Layer>,
         /// Why.
         reason: LayerReason,
     },

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use lockgate_model::policy::{Decision, Grant, Identity, Participant, TrackFacts};
 use lockgate_model::{
-    Codec, Layer, Limits, MaxLayer, MemberInfo, OfferedMedia, PublisherId, Reply, Request, RequestId,
-    SubscribeConnections, TrackId, TrackInfo,
+    Codec, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia, PublisherId, Reply, Request,
+    RequestId, RoomName, SubscribeConnections, TrackId, TrackInfo,
 };
 
 use crate::effect::Connection;
@@ -85,6 +85,8 @@ pub(crate) struct Reception {
     pub(crate) wish: MaxLayer,
     pub(crate) paused: bool,
     pub(crate) priority: Option<u8>,
+    /// What the client was told last that it gets (none: nothing), and why.
+    pub(crate) layer: Option<(Option<Layer>, LayerReason)>,
 }
 
 /// A request that an offer answers.
@@ -231,12 +233,27 @@ impl AfterOffer {
 }
 
 impl Reception {
+    /// What the client is told of what it gets, as soon as that is known.
+    pub(crate) fn layer_changed(&self, room: &RoomName, track: &TrackId) -> Option<Event> {
+        let (layer, reason) = self.layer?;
+        Some(Event::LayerChanged {
+            room_name: room.clone(),
+            publisher_id: self.publisher,
+            track_id: track.clone(),
+            paused: layer.is_none(),
+            spatial: layer.map(|layer| layer.spatial),
+            temporal: layer.map(|layer| layer.temporal),
+            reason,
+        })
+    }
+
     /// The stricter of what policy allows and what the client wants.
     pub(crate) fn limits(&self) -> Limits {
         let wish = Layer::new(self.wish.spatial.unwrap_or(u8::MAX), self.wish.temporal.unwrap_or(u8::MAX));
         let weights = [self.grant.priority, self.priority];
         Limits {
             max_layer: self.grant.max_layer().min(wish),
+            granted: self.grant.max_layer(),
             max_bitrate: self.grant.max_bitrate,
             paused: self.paused,
             priority: weights.into_iter().flatten().min().unwrap_or(Limits::DEFAULT_PRIORITY),

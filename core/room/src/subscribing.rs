@@ -107,7 +107,8 @@ impl Room {
         let Some(Ok(grant)) = member.verdicts.get(track).cloned() else { return };
         let wish = member.wants.get(&publisher).map(|want| want.max_layer).unwrap_or_default();
         let connection = member.connection_for(publisher);
-        let fresh = Reception { connection, publisher, grant: grant.clone(), wish, paused: false, priority: None };
+        let (grant_now, layer) = (grant.clone(), None);
+        let fresh = Reception { connection, publisher, grant: grant_now, wish, paused: false, priority: None, layer };
         member.open.insert(connection);
         let reception = member.receives.entry(track.clone()).or_insert(fresh);
         (reception.grant, reception.wish) = (grant, wish);
@@ -339,18 +340,18 @@ impl Room {
         self.media(MediaAction::SetLimits { connection, track: track_id, limits });
     }
 
-    pub(crate) fn on_layer(&mut self, connection: Connection, track: TrackId, layer: Layer, reason: LayerReason) {
-        let Some(publisher_id) = self.publisher_of(&track) else { return };
-        let Layer { spatial, temporal } = layer;
-        let event = Event::LayerChanged {
-            room_name: self.name.clone(),
-            publisher_id,
-            track_id: track,
-            spatial,
-            temporal,
-            reason,
-        };
-        self.send(connection.member, event);
+    pub(crate) fn on_layer(
+        &mut self,
+        connection: Connection,
+        track: TrackId,
+        layer: Option<Layer>,
+        reason: LayerReason,
+    ) {
+        let receives = self.members.get_mut(&connection.member).map(|member| &mut member.receives);
+        let Some(reception) = receives.and_then(|receives| receives.get_mut(&track)) else { return };
+        reception.layer = Some((layer, reason));
+        let event = reception.layer_changed(&self.name, &track);
+        event.into_iter().for_each(|event| self.send(connection.member, event));
     }
 
     pub(crate) fn on_connection_lost(&mut self, connection: Connection, unanswered: bool, reason: &str) {

@@ -102,7 +102,12 @@ impl Engine {
         while let Some(held) = self.viewer(key).and_then(|subscribe| subscribe.link.next_track(now)) {
             let (tracks, mut onward) = self.split(now);
             match tracks.get_mut(held) {
-                Some(track) => track.release(&mut onward, held, key),
+                Some(track) => {
+                    track.release(&mut onward, held, key);
+                    if track.has_changed() {
+                        self.stirred.insert(held);
+                    }
+                }
                 None => _ = self.viewer(key).map(|subscribe| subscribe.link.forget(held)),
             }
         }

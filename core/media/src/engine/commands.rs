@@ -76,6 +76,7 @@ impl Engine {
         let Some(key) = self.find_own(router, track) else { return };
         if let Some(track) = self.tracks.get_mut(key) {
             track.set_muted(muted);
+            self.stirred.insert(key);
             track.tell_muted(&mut self.pipes, &mut self.counters);
             self.hurry(key);
         }

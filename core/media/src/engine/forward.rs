@@ -26,6 +26,7 @@ impl Engine {
             self.waiting.pop_first();
         }
         self.waiting_bytes = 0;
+        self.tell_layers(now);
         false
     }
 

@@ -32,6 +32,7 @@ use crate::ids::{RouterId, TransportId};
 use crate::pipe::Pipes;
 use crate::stats::Counters;
 use crate::tap::TapBuffer;
+use crate::told::Change;
 use crate::track::{Onward, Track};
 use crate::transport::{Role, Transport};
 
@@ -88,15 +89,15 @@ pub enum RouterEvent {
         /// Its active m-lines: mid and track.
         tracks: Vec<(String, TrackId)>,
     },
-    /// A viewer gets another layer.
+    /// A viewer gets another layer, or nothing.
     LayerChanged {
         /// By which transport.
         transport: TransportId,
         /// Of which track.
         track: TrackId,
-        /// Which.
-        layer: Layer,
-        /// Why.
+        /// Which; none: nothing is sent.
+        layer: Option<Layer>,
+        /// Of less, what keeps the viewer from more; of more, what had kept it from that.
         reason: LayerReason,
     },
 }
@@ -196,11 +197,8 @@ impl Engine {
         None
     }
 
-    /// The next thing that a router's owner is told. To be drained after [`Self::poll_transmit`].
+    /// The next thing that a router's owner is told. To be drained after [`Self::forward`] and [`Self::poll_transmit`].
     pub fn poll_event(&mut self) -> Option<Event> {
-        while let Some(key) = self.stirred.pop_first() {
-            self.tell_layers(key);
-        }
         self.events.pop_front()
     }
 
@@ -259,15 +257,15 @@ impl Engine {
         self.events.push_back(Event { router: RouterId(router.to_u64()), event });
     }
 
-    fn tell_layers(&mut self, key: Key) {
-        let Some(track) = self.tracks.get_mut(key) else { return };
-        let (router, id) = (track.router, track.id.clone());
-        for change in track.take_changes() {
-            let transport = TransportId(change.transport.to_u64());
-            self.tell(
-                router,
-                RouterEvent::LayerChanged { transport, track: id.clone(), layer: change.layer, reason: change.reason },
-            );
+    /// Tells viewers of the tracks that were stirred what they get by now.
+    fn tell_layers(&mut self, now: Instant) {
+        while let Some(key) = self.stirred.pop_first() {
+            let Some(track) = self.tracks.get_mut(key) else { continue };
+            let (router, id) = (track.router, track.id.clone());
+            for (viewer, Change { layer, reason }) in track.take_changes(now) {
+                let (transport, track) = (transport_id(viewer), id.clone());
+                self.tell(router, RouterEvent::LayerChanged { transport, track, layer, reason });
+            }
         }
     }
 }

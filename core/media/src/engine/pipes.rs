@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use lockgate_model::{LayerReason, Limits, TrackId};
+use lockgate_model::{Limits, TrackId};
 
 use super::{Engine, Router, Subscription, transport_id};
 use crate::arena::Key;
@@ -133,6 +133,7 @@ impl Engine {
             Frame::Muted { track, muted } => {
                 let theirs = told(pipe, track)?;
                 self.with_track(now, theirs, |track, _| track.set_muted(muted))?;
+                self.stirred.insert(theirs);
                 self.hurry(theirs);
                 Ok(())
             }
@@ -140,7 +141,7 @@ impl Engine {
                 let theirs = told(pipe, track)?;
                 self.with_track(now, theirs, |track, _| {
                     track.take_rates(rates);
-                    track.aim(now, LayerReason::Source);
+                    track.aim(now);
                 })?;
                 self.stirred.insert(theirs);
                 self.hurry(theirs);

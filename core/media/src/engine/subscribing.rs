@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lockgate_model::{LayerReason, Limits, TrackId};
+use lockgate_model::{Limits, TrackId};
 use lockgate_transport::sdp::Setup;
 
 use super::{Engine, RouterEvent, transport_id};
@@ -45,7 +45,8 @@ impl Engine {
         self.touched.insert(key);
         if subscribe.has(track_key) {
             subscribe.change(wanted.cause);
-            track.set_limits(now, key, wanted.limits, LayerReason::Requested);
+            track.set_limits(now, key, wanted.limits);
+            self.stirred.insert(track_key);
             return self.hurry(track_key);
         }
         let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
@@ -53,8 +54,8 @@ impl Engine {
         if subscribe.add(new).is_none() {
             return self.counters.drop(DropReason::NoLine);
         }
-        let clock_rate = track.codec.codec.clock_rate();
-        track.subscriptions.push(Viewer::new(now, key, wanted.stream, ssrc, random, clock_rate, wanted.limits));
+        let codec = track.codec.codec;
+        track.subscriptions.push(Viewer::new(now, key, wanted.stream, ssrc, random, codec, wanted.limits));
     }
 
     /// Sends a track to a viewer no more: no packet of it follows.
@@ -83,7 +84,7 @@ impl Engine {
             return router.await_within(key, track, limits);
         };
         if let Some(track) = self.tracks.get_mut(track_key) {
-            track.set_limits(now, key, limits, LayerReason::Requested);
+            track.set_limits(now, key, limits);
             self.stirred.insert(track_key);
             self.hurry(track_key);
         }
@@ -110,6 +111,7 @@ impl Engine {
             let first = !subscription.is_agreed();
             subscription.set_format(one.format);
             self.wishes.insert(one.track);
+            self.stirred.insert(one.track);
             if connected && first {
                 self.start_subscription(now, key, one.track);
             }

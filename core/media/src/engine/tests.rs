@@ -5,6 +5,7 @@
 mod adapting;
 mod pipes;
 mod publishers;
+mod showing;
 mod viewers;
 mod world;
 
@@ -154,7 +155,10 @@ fn limits_that_sink_end_a_layer_at_once_and_the_change_is_told() {
     world.send(publisher, &Picture::new(20, 2).rid("low").key().bytes());
     assert_eq!(world.received(viewer).len(), 1);
     assert!(
-        world.events.iter().any(|event| matches!(event, RouterEvent::LayerChanged { layer, .. } if layer.spatial == 0))
+        world
+            .events
+            .iter()
+            .any(|event| matches!(event, RouterEvent::LayerChanged { layer: Some(layer), .. } if layer.spatial == 0))
     );
     let paused = Limits { paused: true, ..Limits::default() };
     world.engine.set_limits(world.now, transport, &track("camera"), paused);

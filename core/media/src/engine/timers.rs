@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
-use lockgate_model::LayerReason;
 use lockgate_rtp::write;
 use lockgate_transport::CloseReason;
 
@@ -124,7 +123,7 @@ impl Engine {
     /// Encodings come and go with the publisher's bandwidth.
     fn look_after(&mut self, now: Instant, track_key: Key) {
         if let Some(track) = self.tracks.get_mut(track_key) {
-            track.aim(now, LayerReason::Source);
+            track.aim(now);
             track.tell_rates(now, &mut self.pipes, &mut self.counters);
             self.stirred.insert(track_key);
         }

@@ -29,7 +29,7 @@ impl Track {
             let turn = self.pending.next_turn();
             let Some(subscription) = self.subscriptions.get_mut(turn) else { break };
             forward_to(subscription, &self.encodings, &self.pending, onward, paced);
-            self.changed |= subscription.has_changed();
+            self.changed |= subscription.is_stirred;
         }
         self.pending.clear();
         false
@@ -45,7 +45,7 @@ impl Track {
         while let Some(waiting) = way.link.release(onward.now, own) {
             send(subscription, &self.encodings, waiting, &mut way, (onward.now, onward.counters));
         }
-        self.changed |= subscription.has_changed();
+        self.changed |= subscription.is_stirred;
     }
 
     /// Sends a viewer again what it misses.

@@ -45,8 +45,13 @@ fn the_stricter_of_grant_and_wish_reaches_the_forwarder() {
     call.publish(ann, &["v1"]);
     let wish = json!({"type": "subscribe-request", "publisherId": 1, "maxLayer": {"spatial": 2, "temporal": 0}});
     call.say(bob, wish);
-    let capped =
-        Limits { max_layer: Layer::new(1, 0), max_bitrate: Some(Bitrate(300_000)), paused: false, priority: 9 };
+    let capped = Limits {
+        max_layer: Layer::new(1, 0),
+        granted: Layer::new(1, u8::MAX),
+        max_bitrate: Some(Bitrate(300_000)),
+        paused: false,
+        priority: 9,
+    };
     assert_eq!(limits(&call), [capped]);
     call.say(bob, json!({"type": "set-layer", "publisherId": 1, "trackId": "v1", "spatial": 7, "temporal": 7}));
     assert_eq!(limits(&call)[1].max_layer, Layer::new(1, 7));
@@ -56,9 +61,33 @@ fn the_stricter_of_grant_and_wish_reaches_the_forwarder() {
     call.say(bob, json!({"type": "set-layer", "publisherId": 2, "trackId": "v1", "spatial": 0}));
     assert_eq!(call.only(bob, "error")["code"], "not-found");
     let connection = Connection { member: bob, publisher: None };
-    call.input(Input::Layer { connection, track: track("v1"), layer: Layer::new(1, 0), reason: LayerReason::Policy });
+    let reason = LayerReason::Policy;
+    call.input(Input::Layer { connection, track: track("v1"), layer: Some(Layer::new(1, 0)), reason });
     let changed = call.only(bob, "layer-changed");
     assert_eq!((&changed["spatial"], &changed["reason"]), (&json!(1), &json!("policy")));
+}
+
+#[test]
+fn what_a_member_gets_is_told_and_told_again_when_its_socket_is_back() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    call.subscribe(bob, ann);
+    let connection = Connection { member: bob, publisher: None };
+    let mut tell = |layer, reason| {
+        call.quiet();
+        call.input(Input::Layer { connection, track: track("v1"), layer, reason });
+        let told = call.only(bob, "layer-changed");
+        call.quiet();
+        call.input(Input::Resumed { member: bob });
+        assert_eq!(call.messages(bob).iter().filter(|message| **message == told).count(), 1);
+        told
+    };
+    let paused = tell(None, LayerReason::Bandwidth);
+    let wanted = json!({"type": "layer-changed", "roomName": "den", "publisherId": 1, "trackId": "v1", "paused": true, "reason": "bandwidth"});
+    assert_eq!(paused, wanted);
+    let back = tell(Some(Layer::new(2, 1)), LayerReason::Bandwidth);
+    assert_eq!((&back["paused"], &back["spatial"], &back["temporal"]), (&json!(false), &json!(2), &json!(1)));
 }
 
 #[test]

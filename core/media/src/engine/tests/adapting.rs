@@ -195,12 +195,12 @@ fn the_encoding_follows_the_link_down_and_up_again() {
     let rates = call.run(2);
     assert_eq!(most(rates), 2, "{rates:?}");
     let told = |event: &RouterEvent| match event {
-        RouterEvent::LayerChanged { layer, reason, .. } => Some((layer.spatial, *reason)),
+        RouterEvent::LayerChanged { layer, reason, .. } => Some((layer.map(|layer| layer.spatial), *reason)),
         _ => None,
     };
     let told: Vec<_> = call.world.events.iter().filter_map(told).collect();
-    assert!(told.contains(&(0, LayerReason::Bandwidth)), "{told:?}");
-    assert_eq!(told.last(), Some(&(2, LayerReason::Bandwidth)), "{told:?}");
+    assert!(told.contains(&(Some(0), LayerReason::Bandwidth)), "{told:?}");
+    assert_eq!(told.last(), Some(&(Some(2), LayerReason::Bandwidth)), "{told:?}");
 }
 
 #[test]
