@@ -37,8 +37,9 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
-    // rtc_dtls warns of every extension that it does not know, which is most of what browsers offer.
-    let quieter = if wanted.contains("rtc_dtls") { wanted } else { format!("{wanted},rtc_dtls=error") };
+    // rtc_dtls warns of every extension that it does not know, which is most of what browsers offer; rtc_sctp of whatever a peer does.
+    let loud = [("rtc_dtls", "error"), ("rtc_sctp", "off")].into_iter().filter(|(name, _)| !wanted.contains(name));
+    let quieter = loud.fold(wanted.clone(), |all, (name, level)| format!("{all},{name}={level}"));
     let filter = EnvFilter::new(quieter);
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();

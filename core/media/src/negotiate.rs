@@ -77,7 +77,7 @@ pub fn inspect_offer(sdp: &str) -> Result<Vec<OfferedMedia>, NegotiateError> {
 fn offered(section: &Section) -> Option<OfferedMedia> {
     Some(OfferedMedia {
         mid: section.mid.clone(),
-        kind: section.kind?,
+        kind: section.kind.filter(|kind| *kind != MediaKind::Data)?,
         track_id: section.track_id().map(str::to_owned),
         codec: section.codec().map(|line| line.codec),
         encodings: section.encodings(),

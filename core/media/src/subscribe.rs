@@ -163,7 +163,7 @@ impl Subscribe {
         }
         let cause = self.changed.take()?;
         self.stop_idle_lines();
-        let sdp = write_offer(local, &self.lines.iter().map(Line::offer).collect::<Vec<_>>());
+        let sdp = write_offer(local, &self.lines.iter().map(Line::offer).collect::<Vec<_>>(), None);
         let used = self.lines.iter().filter_map(|line| Some((line.mid.clone(), line.used()?.id.clone())));
         let offer = OfferToMake { offer_id: self.next_offer, cause, sdp, tracks: used.collect() };
         self.next_offer += 1;
@@ -318,6 +318,7 @@ fn extensions(kind: MediaKind) -> ExtensionMap {
             (Extension::DependencyDescriptor, 4),
             (Extension::Twcc, 5),
         ],
+        MediaKind::Data => &[],
     };
     ExtensionMap::of(own)
 }

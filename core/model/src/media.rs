@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Audio or video.
+/// What a track carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaKind {
@@ -13,6 +13,8 @@ pub enum MediaKind {
     Audio,
     /// Picture.
     Video,
+    /// Messages on a data channel.
+    Data,
 }
 
 /// Where a track comes from, as its publisher says.
@@ -27,6 +29,8 @@ pub enum Source {
     Screen,
     /// A shared screen's sound.
     ScreenAudio,
+    /// A data channel.
+    Data,
 }
 
 impl Source {
@@ -35,6 +39,7 @@ impl Source {
         match kind {
             MediaKind::Audio => Self::Microphone,
             MediaKind::Video => Self::Camera,
+            MediaKind::Data => Self::Data,
         }
     }
 
@@ -48,6 +53,7 @@ impl Source {
         match self {
             Self::Camera | Self::Screen => MediaKind::Video,
             Self::Microphone | Self::ScreenAudio => MediaKind::Audio,
+            Self::Data => MediaKind::Data,
         }
     }
 
@@ -58,6 +64,7 @@ impl Source {
             Self::Microphone => "microphone",
             Self::Screen => "screen",
             Self::ScreenAudio => "screen-audio",
+            Self::Data => "data",
         }
     }
 }

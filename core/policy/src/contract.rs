@@ -168,6 +168,7 @@ fn kind(kind: MediaKind) -> types::MediaKind {
     match kind {
         MediaKind::Audio => types::MediaKind::Audio,
         MediaKind::Video => types::MediaKind::Video,
+        MediaKind::Data => types::MediaKind::Data,
     }
 }
 
@@ -256,7 +257,7 @@ fn read_grant(plugin: &str, grant: types::Grant) -> Result<model::Grant, Failure
         max_spatial: grant.max_spatial,
         max_temporal: grant.max_temporal,
         max_bitrate: grant.max_bitrate.map(Bitrate),
-        kinds: grant.kinds.map(|kinds| kinds.into_iter().filter_map(read_kind).collect()),
+        kinds: grant.kinds.map(|kinds| kinds.into_iter().map(read_kind).collect()),
         // A source that we do not know cannot come, so leaving it out only makes the set what it is.
         sources: grant.sources.map(|sources| sources.iter().filter_map(|source| read_source(source)).collect()),
         rooms: grant.rooms.map(|rooms| rooms.into_iter().collect()),
@@ -273,16 +274,16 @@ fn read_grant(plugin: &str, grant: types::Grant) -> Result<model::Grant, Failure
     })
 }
 
-fn read_kind(kind: types::MediaKind) -> Option<MediaKind> {
+fn read_kind(kind: types::MediaKind) -> MediaKind {
     match kind {
-        types::MediaKind::Audio => Some(MediaKind::Audio),
-        types::MediaKind::Video => Some(MediaKind::Video),
-        types::MediaKind::Data => None,
+        types::MediaKind::Audio => MediaKind::Audio,
+        types::MediaKind::Video => MediaKind::Video,
+        types::MediaKind::Data => MediaKind::Data,
     }
 }
 
 fn read_source(name: &str) -> Option<Source> {
-    [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio]
+    [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio, Source::Data]
         .into_iter()
         .find(|source| source.as_str() == name)
 }

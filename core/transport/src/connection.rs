@@ -5,10 +5,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use lockgate_model::Bitrate;
 use lockgate_rtp::Header;
 use rtc_crypto::RTCCryptoProvider;
 
 use crate::crypto::provider;
+use crate::data::{self, Association, Channel, DataCounters, DataEvent, Message, StreamId};
 use crate::dtls::{Certificate, Dtls, DtlsEvent, EngineKind, Fingerprint, Role, SrtpKeys};
 use crate::ice::{CheckError, Credentials, IceLite, Path};
 use crate::sdp::Setup;
@@ -93,10 +95,22 @@ pub struct Connection {
     ice: IceLite,
     dtls: Handshake,
     media: Option<Media>,
+    data: Data,
     transmits: VecDeque<(Path, Vec<u8>)>,
+    /// Those of data channels, which come last.
+    data_transmits: VecDeque<(Path, Vec<u8>)>,
     events: VecDeque<ConnectionEvent>,
     connect_by: Instant,
     closed: bool,
+}
+
+/// Data channels over the same DTLS.
+enum Data {
+    /// There can be none: DTLS is freed when the keys are there.
+    Off,
+    /// There may be some, from the moment on that they are negotiated; the peer may send so much.
+    Possible(Bitrate),
+    Negotiated(Box<Association>),
 }
 
 enum Handshake {
@@ -127,10 +141,20 @@ impl Connection {
             ice: IceLite::new(now, credentials),
             dtls: Handshake::Waiting(Vec::new()),
             media: None,
+            data: Data::Off,
             transmits: VecDeque::new(),
+            data_transmits: VecDeque::new(),
             events: VecDeque::new(),
             connect_by: now + CONNECT_WITHIN,
             closed: false,
+        }
+    }
+
+    /// Data channels may be negotiated at any time, and the peer send so much on them. It costs 10 KB of memory, and is to be said
+    /// before [`Self::set_peer`].
+    pub fn allow_data(&mut self, rate: Bitrate) {
+        if matches!(self.data, Data::Off) {
+            self.data = Data::Possible(rate);
         }
     }
 
@@ -140,7 +164,8 @@ impl Connection {
         let Handshake::Waiting(held) = &mut self.dtls else { return };
         let held = std::mem::take(held);
         let role = if peer == Setup::Passive { Role::Client } else { Role::Server };
-        let dtls = Dtls::new(self.engine, &self.certificate, role, fingerprints);
+        let mut dtls = Dtls::new(self.engine, &self.certificate, role, fingerprints);
+        dtls.keep(!matches!(self.data, Data::Off));
         self.dtls = Handshake::Running(Box::new(dtls), role);
         held.iter().for_each(|datagram| self.handle_dtls(now, datagram));
         self.start_if_client(now);
@@ -183,7 +208,7 @@ impl Connection {
             Handshake::Waiting(_) => {}
             Handshake::Running(dtls, _) => dtls.handle_datagram(now, datagram),
         }
-        self.after_dtls();
+        self.after_dtls(now);
     }
 
     /// Unprotects an RTP packet in place; its length without the tag comes back.
@@ -209,13 +234,62 @@ impl Connection {
         self.media.is_some() && !self.closed
     }
 
+    /// Data channels are negotiated; the peer takes messages of so many bytes, 0 for any. True if there are any from now on.
+    pub fn start_data(&mut self, now: Instant, peer_takes: usize) -> bool {
+        let Handshake::Running(dtls, role) = &self.dtls else { return false };
+        let side = if *role == Role::Client { data::Side::Client } else { data::Side::Server };
+        if let Data::Possible(rate) = self.data
+            && dtls.can_send()
+        {
+            self.data = Data::Negotiated(Box::new(Association::new(now, side, peer_takes, rate)));
+        }
+        self.data().is_some_and(|association| !association.is_over())
+    }
+
+    /// The data channels' association, to be asked.
+    pub fn data(&self) -> Option<&Association> {
+        match &self.data {
+            Data::Negotiated(association) => Some(association),
+            Data::Off | Data::Possible(_) => None,
+        }
+    }
+
+    /// Opens a data channel. None: there are none, or too many.
+    pub fn open_channel(&mut self, now: Instant, channel: Channel) -> Option<StreamId> {
+        self.with_data(now, |association| association.open(now, channel)).flatten()
+    }
+
+    /// Sends a message on a data channel. False: it is not open, or the peer takes none that is so long.
+    pub fn send_message(&mut self, now: Instant, stream: StreamId, message: Message) -> bool {
+        self.with_data(now, |association| association.send(now, stream, message)).unwrap_or(false)
+    }
+
+    /// Ends a data channel.
+    pub fn close_channel(&mut self, now: Instant, stream: StreamId) {
+        self.with_data(now, |association| association.close(now, stream));
+    }
+
+    /// What happened on data channels.
+    pub fn poll_data(&mut self) -> Option<DataEvent> {
+        match &mut self.data {
+            Data::Negotiated(association) => association.poll_event(),
+            Data::Off | Data::Possible(_) => None,
+        }
+    }
+
+    /// What was refused of what came on data channels.
+    pub fn data_counters(&self) -> DataCounters {
+        self.data().map(Association::counters).unwrap_or_default()
+    }
+
     /// Tells the peer that it is over.
     pub fn close(&mut self, now: Instant) {
+        self.with_data(now, |association| association.abort(now));
         if let Handshake::Running(dtls, _) = &mut self.dtls
             && !self.closed
         {
             dtls.close(now);
-            self.after_dtls();
+            self.after_dtls(now);
         }
         self.closed = true;
         self.events.clear();
@@ -230,7 +304,10 @@ impl Connection {
             if dtls.next_timeout().is_some_and(|due| due <= now) {
                 dtls.handle_timeout(now);
             }
-            self.after_dtls();
+            self.after_dtls(now);
+        }
+        if self.data().and_then(Association::next_timeout).is_some_and(|due| due <= now) {
+            self.with_data(now, |association| association.handle_timeout(now));
         }
         if self.media.is_none() && self.connect_by <= now {
             self.close_with(CloseReason::NotConnected);
@@ -249,12 +326,13 @@ impl Connection {
             Handshake::Waiting(_) => None,
         };
         let own = if self.media.is_none() { self.connect_by } else { self.ice.last_check() + CONSENT };
-        Some(dtls.map_or(own, |dtls| dtls.min(own)))
+        let data = self.data().and_then(Association::next_timeout);
+        dtls.into_iter().chain(data).chain([own]).min()
     }
 
     /// The next datagram to send, and its way.
     pub fn poll_transmit(&mut self) -> Option<(Path, Vec<u8>)> {
-        self.transmits.pop_front()
+        self.transmits.pop_front().or_else(|| self.data_transmits.pop_front())
     }
 
     /// The next thing that became of it.
@@ -269,29 +347,20 @@ impl Connection {
             && self.media.is_none()
         {
             dtls.start(now);
-            self.after_dtls();
+            self.after_dtls(now);
         }
     }
 
-    fn after_dtls(&mut self) {
-        let Handshake::Running(dtls, _) = &mut self.dtls else { return };
-        let path = self.ice.path();
-        while let Some(datagram) = dtls.poll_transmit() {
-            // Without a path there is nobody to send to; the handshake repeats itself.
-            if let Some(path) = path
-                && self.transmits.len() < MAX_TRANSMITS
-            {
-                self.transmits.push_back((path, datagram.to_vec()));
-            }
-        }
+    fn after_dtls(&mut self, now: Instant) {
         let mut events = Vec::new();
-        while let Some(event) = dtls.poll_event() {
-            events.push(event);
+        if let Handshake::Running(dtls, _) = &mut self.dtls {
+            send(dtls, self.ice.path(), &mut self.transmits, MAX_TRANSMITS);
+            events.extend(std::iter::from_fn(|| dtls.poll_event()));
         }
-        events.into_iter().for_each(|event| self.on_dtls(event));
+        events.into_iter().for_each(|event| self.on_dtls(now, event));
     }
 
-    fn on_dtls(&mut self, event: DtlsEvent) {
+    fn on_dtls(&mut self, now: Instant, event: DtlsEvent) {
         match event {
             DtlsEvent::Connected(keys) => match media(&keys) {
                 Ok(media) => {
@@ -300,14 +369,42 @@ impl Connection {
                 }
                 Err(error) => self.close_with(CloseReason::Handshake(error.to_string())),
             },
+            DtlsEvent::Data(packet) => {
+                self.with_data(now, |association| association.handle_packet(now, &packet));
+            }
             DtlsEvent::PeerClosed => self.close_with(CloseReason::Peer),
             DtlsEvent::Failed(failure) => self.close_with(CloseReason::Handshake(failure.to_string())),
         }
     }
 
+    /// Does something with the data channels, and sends what comes of it.
+    fn with_data<T>(&mut self, now: Instant, then: impl FnOnce(&mut Association) -> T) -> Option<T> {
+        let Data::Negotiated(association) = &mut self.data else { return None };
+        let result = then(association);
+        let Handshake::Running(dtls, _) = &mut self.dtls else { return Some(result) };
+        while let Some(packet) = association.poll_transmit() {
+            // What does not fit is sent again later, more slowly: the association takes it for a loss.
+            if self.data_transmits.len() < MAX_DATA_TRANSMITS && dtls.send(now, &packet) {
+                send(dtls, self.ice.path(), &mut self.data_transmits, MAX_DATA_TRANSMITS);
+            }
+        }
+        Some(result)
+    }
+
     fn close_with(&mut self, reason: CloseReason) {
         if !std::mem::replace(&mut self.closed, true) {
             self.events.push_back(ConnectionEvent::Closed(reason));
+        }
+    }
+}
+
+/// Hands on what DTLS wants to send, as far as there is room. Without a path there is nobody to send to; the handshake repeats itself.
+fn send(dtls: &mut Dtls, path: Option<Path>, out: &mut VecDeque<(Path, Vec<u8>)>, most: usize) {
+    while let Some(datagram) = dtls.poll_transmit() {
+        if let Some(path) = path
+            && out.len() < most
+        {
+            out.push_back((path, datagram.to_vec()));
         }
     }
 }
@@ -328,3 +425,5 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 const MAX_HELD: usize = 8;
 /// Datagrams between two drains.
 const MAX_TRANSMITS: usize = 256;
+/// Those of data, beside them: what may be on its way, and a longest message.
+const MAX_DATA_TRANSMITS: usize = 512;

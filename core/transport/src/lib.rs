@@ -1,15 +1,16 @@
-//! One peer's connection, sans-I/O: ICE-lite, DTLS, SRTP, SDP, TWCC, bandwidth estimation.
+//! One peer's connection, sans-I/O: ICE-lite, DTLS, SRTP, SDP, TWCC, bandwidth estimation, data channels.
 
 pub mod bandwidth;
 mod connection;
 mod crypto;
+pub mod data;
 pub mod dtls;
 pub mod ice;
 pub mod nack;
 pub mod pacer;
 pub mod sdp;
 pub mod srtp;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod twcc;
 

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's peer fails where it stands")]
 
+mod data;
+
 use std::time::Instant;
 
 use lockgate_rtp::Header;
@@ -18,6 +20,8 @@ use crate::crypto::provider;
 use crate::dtls::{Certificate, Dtls, DtlsEvent, EngineKind, Fingerprint, Role};
 use crate::srtp::{Receiver, Sender};
 
+pub use data::DataPeer;
+
 /// A client.
 pub struct Peer {
     certificate: Certificate,
@@ -27,6 +31,8 @@ pub struct Peer {
     pub rtp: Vec<Vec<u8>>,
     /// Feedback that came, decrypted.
     pub rtcp: Vec<Vec<u8>>,
+    /// Data channels, once they were begun.
+    pub data: Option<DataPeer>,
 }
 
 /// An attribute without a value.
@@ -66,6 +72,7 @@ impl Default for Peer {
             media: None,
             rtp: Vec::new(),
             rtcp: Vec::new(),
+            data: None,
         }
     }
 }
@@ -79,8 +86,14 @@ impl Peer {
     /// Begins the handshake with a server of this digest.
     pub fn start(&mut self, now: Instant, server: Fingerprint) {
         let mut dtls = Dtls::new(EngineKind::RtcDtls, &self.certificate, Role::Client, vec![server]);
+        dtls.keep(true);
         dtls.start(now);
         self.dtls = Some(dtls);
+    }
+
+    /// Begins an SCTP association.
+    pub fn start_data(&mut self, now: Instant) -> &mut DataPeer {
+        self.data.get_or_insert_with(|| DataPeer::new(now))
     }
 
     /// Takes a datagram of the server.
@@ -110,6 +123,9 @@ impl Peer {
             dtls.handle_timeout(now);
         }
         while let Some(event) = dtls.poll_event() {
+            if let (DtlsEvent::Data(packet), Some(data)) = (&event, &mut self.data) {
+                data.handle(now, packet);
+            }
             if let DtlsEvent::Connected(keys) = event {
                 let provider = provider();
                 let crypto = provider.crypto();
@@ -120,7 +136,14 @@ impl Peer {
                 self.media = Some((sender, receiver));
             }
         }
-        std::iter::from_fn(|| dtls.poll_transmit()).map(|datagram| datagram.to_vec()).collect()
+        let mut datagrams: Vec<_> =
+            std::iter::from_fn(|| dtls.poll_transmit()).map(|datagram| datagram.to_vec()).collect();
+        for packet in self.data.as_mut().filter(|_| self.media.is_some()).map(|data| data.poll(now)).unwrap_or_default()
+        {
+            assert!(dtls.send(now, &packet));
+            datagrams.extend(std::iter::from_fn(|| dtls.poll_transmit()).map(|datagram| datagram.to_vec()));
+        }
+        datagrams
     }
 
     /// Whether it has keys.

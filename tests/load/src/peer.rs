@@ -206,6 +206,8 @@ impl Peer {
                 Err(error) => self.close_with(Closed::Handshake(error.to_string())),
             },
             DtlsEvent::PeerClosed => self.close_with(Closed::ByServer),
+            // It opens no data channels.
+            DtlsEvent::Data(_) => {}
             DtlsEvent::Failed(failure) => self.close_with(Closed::Handshake(failure.to_string())),
         }
     }

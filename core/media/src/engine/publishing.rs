@@ -236,6 +236,7 @@ impl Plan<'_> {
         AnswerLine {
             section: self.section,
             accepted: self.codec,
+            data: false,
             extensions: self.section.extensions,
             receives: self.track.is_some(),
             max_bitrate: self.admitted.and_then(|admitted| admitted.max_bitrate),

@@ -142,7 +142,8 @@ impl Grant {
     }
 
     fn allows_track(&self, kind: MediaKind, source: Source) -> bool {
-        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+        (kind != MediaKind::Data || self.allows_data())
+            && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
             && self.sources.as_ref().is_none_or(|sources| sources.contains(&source))
     }
 }
@@ -203,11 +204,17 @@ mod tests {
     }
 
     fn kinds() -> impl Strategy<Value = MediaKind> {
-        prop_oneof![Just(MediaKind::Audio), Just(MediaKind::Video)]
+        prop_oneof![Just(MediaKind::Audio), Just(MediaKind::Video), Just(MediaKind::Data)]
     }
 
     fn sources() -> impl Strategy<Value = Source> {
-        prop_oneof![Just(Source::Camera), Just(Source::Microphone), Just(Source::Screen), Just(Source::ScreenAudio)]
+        prop_oneof![
+            Just(Source::Camera),
+            Just(Source::Microphone),
+            Just(Source::Screen),
+            Just(Source::ScreenAudio),
+            Just(Source::Data)
+        ]
     }
 
     proptest! {

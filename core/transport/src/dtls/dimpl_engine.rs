@@ -91,7 +91,9 @@ impl DimplEngine {
                 self.due = Some(due);
                 return false;
             }
-            // There are no data channels yet: nobody may send application data.
+            Output::ApplicationData(data) if self.progress == Progress::Complete => {
+                self.events.push_back(EngineEvent::Data(Bytes::copy_from_slice(data)));
+            }
             _ => self.dropped += 1,
         }
         true
@@ -155,6 +157,12 @@ impl DtlsEngine for DimplEngine {
 
     fn export(&mut self) -> Result<SrtpKeys, DtlsFailure> {
         self.keys.take().ok_or(DtlsFailure::NoSrtpProfile)
+    }
+
+    fn send(&mut self, _now: Instant, data: &[u8]) -> bool {
+        let mut taken = 0;
+        let sent = self.mutate(|dtls| dtls.send_application_data(data).map(|bytes| taken = bytes));
+        sent.is_ok() && taken == data.len()
     }
 
     fn close(&mut self, now: Instant) {

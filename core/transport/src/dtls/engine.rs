@@ -20,6 +20,9 @@ pub(super) trait DtlsEngine: Send {
     /// Exports the SRTP keys, once, after [`EngineEvent::Complete`].
     fn export(&mut self) -> Result<SrtpKeys, DtlsFailure>;
 
+    /// Sends application data in a record of its own. False: there is nothing to send it with.
+    fn send(&mut self, now: Instant, data: &[u8]) -> bool;
+
     /// Says `close_notify`, also when the library's object is gone.
     fn close(&mut self, now: Instant);
 
@@ -49,4 +52,6 @@ pub(super) enum EngineEvent {
     },
     /// The peer said `close_notify`.
     PeerClosed,
+    /// Application data came, one record of it.
+    Data(Bytes),
 }

@@ -1,7 +1,7 @@
 //! DTLS for SRTP keys: one association, sans I/O, over one of two libraries (RFC 5764, RFC 6347).
 //!
-//! [`Dtls`] proves that the peer holds the certificate its signalling promised and hands out the SRTP keys; it sends
-//! no data. The libraries are kept behind guards here because neither may be fed from the network as it is. They draw
+//! [`Dtls`] proves that the peer holds the certificate its signalling promised, hands out the SRTP keys, and carries
+//! what data channels say. The libraries are kept behind guards here because neither may be fed from the network as it is. They draw
 //! their own randomness. `rtc-dtls` logs a line per unknown ClientHello extension: programs filter it with
 //! `rtc_dtls=error`.
 
@@ -54,6 +54,8 @@ pub enum DtlsEvent {
     Connected(Box<SrtpKeys>),
     /// The peer ended the association. SRTP keys stay usable, but it will send nothing more.
     PeerClosed,
+    /// Application data of the peer that was proven, one record of it.
+    Data(Bytes),
     /// There will be no keys. Nothing comes after it.
     Failed(DtlsFailure),
 }
@@ -191,6 +193,24 @@ impl Dtls {
         }
     }
 
+    /// Sends application data in a record of its own. False: it is not connected, or its library's object is freed
+    /// (see [`Dtls::keep`]).
+    pub fn send(&mut self, now: Instant, data: &[u8]) -> bool {
+        let mut sent = false;
+        if matches!(self.phase, Phase::Connected { .. }) {
+            self.mutate(now, |engine| {
+                sent = engine.send(now, data);
+                Ok(())
+            });
+        }
+        sent
+    }
+
+    /// Whether application data can be sent, now or once it is connected.
+    pub fn can_send(&self) -> bool {
+        !matches!(self.phase, Phase::Shed | Phase::Over)
+    }
+
     /// Ends the association with `close_notify`, which tells browsers at once. Keys that were handed out stay valid.
     pub fn close(&mut self, now: Instant) {
         self.mutate(now, |engine| {
@@ -259,6 +279,9 @@ impl Dtls {
         match event {
             EngineEvent::Complete { certificate } => self.on_complete(now, &certificate),
             EngineEvent::PeerClosed => self.on_peer_closed(),
+            // Nobody's who was not proven.
+            EngineEvent::Data(_) if !matches!(self.phase, Phase::Connected { .. }) => self.dropped += 1,
+            EngineEvent::Data(data) => self.events.push_back(DtlsEvent::Data(data)),
         }
     }
 

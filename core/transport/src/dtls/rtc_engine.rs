@@ -104,8 +104,10 @@ impl RtcEngine {
         match event {
             EndpointEvent::HandshakeComplete => self.on_complete(),
             EndpointEvent::PeerClosed => self.on_peer_closed(),
-            // There are no data channels yet: nobody may send any.
-            EndpointEvent::ApplicationData(_) => self.dropped += 1,
+            // Before the peer is known, there is nobody who may send any.
+            EndpointEvent::ApplicationData(data) if self.complete => {
+                self.events.push_back(EngineEvent::Data(data.freeze()));
+            }
             _ => {}
         }
     }
@@ -196,6 +198,13 @@ impl DtlsEngine for RtcEngine {
         let material =
             state.export_keying_material(EXPORTER, &[], profile.material_length()).map_err(|error| failure(&error))?;
         SrtpKeys::cut(profile, self.role, material.as_ref()).ok_or(DtlsFailure::NoSrtpProfile)
+    }
+
+    fn send(&mut self, now: Instant, data: &[u8]) -> bool {
+        let Some(endpoint) = self.endpoint.as_mut().filter(|_| self.complete) else { return false };
+        let sent = endpoint.write(now, PEER, data).is_ok();
+        self.collect(now);
+        sent
     }
 
     fn close(&mut self, now: Instant) {

@@ -17,7 +17,7 @@ use crate::ice::Credentials;
 pub use codec::{CodecLine, Feedback};
 pub use extension::{Extension, ExtensionMap};
 pub use read::{CandidateError, SdpError, check_candidate, read_answer, read_offer};
-pub use write::{AnswerLine, Local, OfferLine, Sends, write_answer, write_offer};
+pub use write::{AnswerLine, DataLine, Local, OfferLine, Sends, write_answer, write_offer};
 
 /// A peer's description.
 #[derive(Clone, Debug)]
@@ -58,8 +58,10 @@ pub enum Setup {
 pub struct Section {
     /// `a=mid`.
     pub mid: String,
-    /// Audio or video; none for what is not forwarded, such as data channels.
+    /// Audio, video or data; none for what is not forwarded.
     pub kind: Option<MediaKind>,
+    /// What its data channels are like, if it is for these.
+    pub data: Option<DataSection>,
     /// What stood in the m-line, to be said again in an answer.
     pub media: String,
     /// The m-line's protocol.
@@ -84,6 +86,15 @@ pub struct Section {
     pub msid: Option<(String, Option<String>)>,
     /// Sources that are named, each with its retransmission source (`ssrc-group:FID`).
     pub sources: Vec<(u32, Option<u32>)>,
+}
+
+/// What a line for data channels says (RFC 8841).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataSection {
+    /// `a=max-message-size` in bytes; 0 for any.
+    pub max_message: usize,
+    /// Whether it is written as before RFC 8841, with an `a=sctpmap`.
+    pub legacy: bool,
 }
 
 impl Section {

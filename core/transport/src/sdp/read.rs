@@ -8,8 +8,10 @@ use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
 
 use super::{
-    CodecLine, Description, Extension, ExtensionMap, Feedback, MAX_RIDS, MAX_SECTIONS, Remote, Section, Setup,
+    CodecLine, DataSection, Description, Extension, ExtensionMap, Feedback, MAX_RIDS, MAX_SECTIONS, Remote, Section,
+    Setup,
 };
+use crate::data::{DEFAULT_PEER_MESSAGE, SCTP_PORT};
 use crate::dtls::Fingerprint;
 use crate::ice::Credentials;
 
@@ -167,16 +169,18 @@ fn section(media: &MediaDescription, bundle: Option<&[String]>) -> Result<Sectio
         return Err(wrong("a=mid", &mid));
     }
     let name = &media.media_name;
+    let data = data(media);
     let kind = match name.media.as_str() {
         "audio" => Some(MediaKind::Audio),
         "video" => Some(MediaKind::Video),
-        _ => None,
+        _ => data.map(|_| MediaKind::Data),
     };
     let outside = bundle.is_some_and(|bundle| !bundle.contains(&mid));
     let stopped = name.port.value == 0 && !media.has_attribute("bundle-only");
     let (sends, receives) = direction(media);
     Ok(Section {
         kind,
+        data,
         rejected: stopped || outside,
         sends,
         receives,
@@ -191,6 +195,21 @@ fn section(media: &MediaDescription, bundle: Option<&[String]>) -> Result<Sectio
         format: name.formats.first().cloned().unwrap_or_else(|| "0".to_owned()),
         mid,
     })
+}
+
+/// Data channels, written as RFC 8841 has it or as before. On another port than everybody's there is nobody.
+fn data(media: &MediaDescription) -> Option<DataSection> {
+    let name = &media.media_name;
+    let protocol = name.protos.join("/");
+    let data = name.media == "application" && DATA_PROTOCOLS.iter().any(|known| protocol.eq_ignore_ascii_case(known));
+    let port = |text: &str| text.parse() == Ok(SCTP_PORT);
+    let new = name.formats.iter().any(|format| format == "webrtc-datachannel")
+        && values(media, "sctp-port").next().is_some_and(port);
+    let legacy =
+        values(media, "sctpmap").any(|map| port(split(map).0) && split(map).1.starts_with("webrtc-datachannel"));
+    let max_message = values(media, "max-message-size").next().map(str::parse::<u64>);
+    let max_message = max_message.and_then(Result::ok).map_or(DEFAULT_PEER_MESSAGE, |bytes| bytes as usize);
+    (data && (new || legacy)).then_some(DataSection { max_message, legacy: !new })
 }
 
 fn direction(media: &MediaDescription) -> (bool, bool) {
@@ -321,6 +340,8 @@ fn shortened(text: &str) -> String {
     text.chars().take(80).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
+/// RFC 8841 §4, and what stood there before.
+const DATA_PROTOCOLS: [&str; 3] = ["UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP"];
 /// On the session it counts for all its lines.
 const MIXES: &str = "extmap-allow-mixed";
 const MAX_FINGERPRINTS: usize = 8;

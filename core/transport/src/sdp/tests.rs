@@ -96,7 +96,12 @@ fn a_browsers_offer_is_read() {
     let vp8 = video.codec().unwrap();
     assert_eq!((vp8.payload_type, vp8.rtx, vp8.codec), (96, Some(97), Codec::Vp8));
     assert_eq!(vp8.feedback, Feedback { nack: true, pli: true, fir: true, twcc: true });
-    assert_eq!((data.kind, data.media.as_str()), (None, "application"));
+    assert_eq!((data.kind, data.media.as_str()), (Some(MediaKind::Data), "application"));
+    assert_eq!(
+        data.data,
+        Some(DataSection { max_message: 65_536, legacy: false }),
+        "what counts for one that says nothing"
+    );
 }
 
 const CANDIDATES: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000)];
@@ -115,6 +120,7 @@ fn the_answer_takes_what_is_allowed_and_rejects_the_rest() {
         .map(|section| AnswerLine {
             section,
             accepted: section.codec().filter(|_| section.mid != "0"),
+            data: false,
             extensions: section.extensions,
             receives: true,
             max_bitrate: Some(Bitrate(1_500_500)),
@@ -154,6 +160,7 @@ fn our_offer_can_be_read_and_says_what_is_sent() {
     let text = write_offer(
         &local(&ice, &fingerprint, Setup::ActPass),
         &[line("0", sends), line("1", Sends::Nothing), line("2", Sends::Stopped)],
+        None,
     );
     let offer = read_offer(&text).unwrap();
     assert_eq!(offer.sections[0].msid, Some(("42".into(), Some("camera".into()))));
@@ -161,6 +168,77 @@ fn our_offer_can_be_read_and_says_what_is_sent() {
     assert!(offer.sections[0].sends && !offer.sections[1].sends);
     assert!(!offer.sections[1].rejected && offer.sections[2].rejected);
     assert!(text.contains("a=group:BUNDLE 0 1\r\na=extmap-allow-mixed\r\n"));
+}
+
+#[test]
+fn data_channels_are_read_in_either_form_and_answered_in_the_same() {
+    let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
+    let answer = |text: &str| {
+        let offer = read_offer(text).unwrap();
+        let line = |section| AnswerLine {
+            section,
+            accepted: None,
+            data: section.data.is_some(),
+            extensions: section.extensions,
+            receives: false,
+            max_bitrate: None,
+        };
+        let lines: Vec<_> = offer.sections.iter().map(line).collect();
+        (offer.sections[2].data, write_answer(&local(&ice, &fingerprint, Setup::Passive), &lines))
+    };
+    let sized =
+        |size: &str| offer().replace("a=sctp-port:5000", &format!("a=sctp-port:5000\r\na=max-message-size:{size}"));
+    for (size, max_message) in [("262144", 262_144), ("0", 0), ("x", 65_536), ("99999999999999999999", 65_536)] {
+        let (data, answered) = answer(&sized(size));
+        assert_eq!(data, Some(DataSection { max_message, legacy: false }), "{size}");
+        assert!(
+            answered.contains("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n")
+                && answered.contains("BUNDLE 2\r\n")
+        );
+        let read = read_answer(&answered).unwrap();
+        assert_eq!(read.sections[2].data, Some(DataSection { max_message: 262_144, legacy: false }));
+    }
+    let legacy = offer()
+        .replace("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")
+        .replace("a=sctp-port:5000", "a=sctpmap:5000 webrtc-datachannel 1024");
+    let (data, answered) = answer(&legacy);
+    assert_eq!(data, Some(DataSection { max_message: 65_536, legacy: true }));
+    assert!(answered.contains("m=application 9 DTLS/SCTP 5000\r\n") && answered.contains("a=sctpmap:5000 "));
+    for other in [offer().replace("sctp-port:5000", "sctp-port:5001"), offer().replace("webrtc-datachannel", "other")] {
+        let (data, answered) = answer(&other);
+        assert_eq!(data, None);
+        assert!(answered.contains("m=application 0 "));
+    }
+}
+
+#[test]
+fn a_line_for_data_keeps_its_place_among_the_others() {
+    let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
+    let codec = CodecLine {
+        payload_type: 96,
+        codec: Codec::Vp8,
+        fmtp: String::new(),
+        rtx: None,
+        feedback: Feedback::wanted(Codec::Vp8),
+    };
+    let line = |mid, sends| OfferLine {
+        mid,
+        kind: MediaKind::Video,
+        codec: &codec,
+        extensions: ExtensionMap::default(),
+        sends,
+    };
+    let lines = [line("0", Sends::Nothing), line("2", Sends::Stopped), line("3", Sends::Nothing)];
+    for (place, mids) in [(0, ["1", "0", "2", "3"]), (1, ["0", "1", "2", "3"]), (3, ["0", "2", "3", "1"])] {
+        let data = Some(DataLine { place, mid: "1" });
+        let text = write_offer(&local(&ice, &fingerprint, Setup::ActPass), &lines, data);
+        let offer = read_offer(&text).unwrap();
+        assert_eq!(offer.sections.iter().map(|section| section.mid.as_str()).collect::<Vec<_>>(), mids);
+        assert!(offer.sections.iter().all(|section| section.rejected == (section.mid == "2")));
+        assert_eq!(offer.sections[place].data.unwrap().max_message, 262_144);
+    }
+    let alone = write_offer(&local(&ice, &fingerprint, Setup::ActPass), &[], Some(DataLine { place: 0, mid: "0" }));
+    assert!(alone.contains("BUNDLE 0\r\n") && !alone.contains("rtcp"));
 }
 
 #[test]
@@ -173,6 +251,7 @@ fn short_and_long_extensions_are_not_said_to_mix_to_a_peer_that_did_not_say_so()
         let line = |section| AnswerLine {
             section,
             accepted: section.codec(),
+            data: false,
             extensions: section.extensions,
             receives: true,
             max_bitrate: None,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use lockgate_model::{Bitrate, MediaKind};
 
 use super::{CodecLine, ExtensionMap, Feedback, Section, Setup};
+use crate::data::{MAX_MESSAGE, SCTP_PORT};
 use crate::dtls::Fingerprint;
 use crate::ice::Credentials;
 
@@ -29,8 +30,10 @@ pub struct Local<'a> {
 pub struct AnswerLine<'a> {
     /// As it was offered.
     pub section: &'a Section,
-    /// The codec that is taken; none: the line is rejected.
+    /// The codec that is taken; none: the line is rejected, unless it is taken for data.
     pub accepted: Option<&'a CodecLine>,
+    /// Whether data channels are taken on it.
+    pub data: bool,
     /// The header extensions that are taken.
     pub extensions: ExtensionMap,
     /// Whether we receive on it now.
@@ -53,6 +56,15 @@ pub struct OfferLine<'a> {
     pub sends: Sends<'a>,
 }
 
+/// An offered line for data channels.
+#[derive(Clone, Copy, Debug)]
+pub struct DataLine<'a> {
+    /// Which line it is.
+    pub place: usize,
+    /// Its mid.
+    pub mid: &'a str,
+}
+
 /// What is sent on an offered m-line.
 pub enum Sends<'a> {
     /// A track.
@@ -72,36 +84,52 @@ pub enum Sends<'a> {
     Stopped,
 }
 
-/// The answer to a publisher's offer.
-pub fn write_answer(local: &Local<'_>, lines: &[AnswerLine<'_>]) -> String {
-    let mut out = String::with_capacity(1024 + 512 * lines.len());
-    let bundled = lines.iter().filter(|line| line.accepted.is_some()).map(|line| line.section.mid.as_str());
-    // What was not offered must not be answered (RFC 8285 §6); browsers offer it for the session.
-    session(&mut out, local, bundled, lines.iter().all(|line| line.section.mixes));
-    for line in lines {
-        match line.accepted {
-            Some(codec) => accepted(&mut out, local, line, codec),
-            None => rejected(&mut out, line.section),
-        }
-    }
-    out
-}
-
-/// An offer to a viewer.
-pub fn write_offer(local: &Local<'_>, lines: &[OfferLine<'_>]) -> String {
-    let mut out = String::with_capacity(1024 + 640 * lines.len());
-    let bundled = lines.iter().filter(|line| !matches!(line.sends, Sends::Stopped)).map(|line| line.mid);
-    session(&mut out, local, bundled, true);
-    lines.iter().for_each(|line| offered(&mut out, local, line));
-    out
-}
-
 /// Writes a line with the ending of RFC 8866 §5. Writing to a text cannot fail.
 macro_rules! line {
     ($out:expr, $($format:tt)*) => {{
         let _ = write!($out, $($format)*);
         $out.push_str("\r\n");
     }};
+}
+
+/// The answer to a publisher's offer.
+pub fn write_answer(local: &Local<'_>, lines: &[AnswerLine<'_>]) -> String {
+    let mut out = String::with_capacity(1024 + 512 * lines.len());
+    let bundled = lines.iter().filter(|line| line.accepted.is_some() || line.data);
+    // What was not offered must not be answered (RFC 8285 §6); browsers offer it for the session.
+    let mixes = lines.iter().all(|line| line.section.mixes);
+    session(&mut out, local, bundled.map(|line| line.section.mid.as_str()), mixes);
+    for line in lines {
+        match (line.accepted, line.data) {
+            (Some(codec), _) => accepted(&mut out, local, line, codec),
+            (None, true) => accepted_data(&mut out, local, line.section),
+            (None, false) => rejected(&mut out, line.section),
+        }
+    }
+    out
+}
+
+/// An offer to a viewer; a line for data channels stands among the others.
+pub fn write_offer(local: &Local<'_>, lines: &[OfferLine<'_>], data: Option<DataLine<'_>>) -> String {
+    let mut out = String::with_capacity(1024 + 640 * lines.len());
+    let (before, behind) = lines.split_at(data.map_or(lines.len(), |data| data.place.min(lines.len())));
+    let live = |lines: &'_ [OfferLine<'_>]| {
+        lines
+            .iter()
+            .filter(|line| !matches!(line.sends, Sends::Stopped))
+            .map(|line| line.mid.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let bundled = [live(before), data.iter().map(|data| data.mid.to_owned()).collect(), live(behind)].concat();
+    session(&mut out, local, bundled.iter().map(String::as_str), true);
+    before.iter().for_each(|line| offered(&mut out, local, line));
+    if let Some(data) = data {
+        line!(out, "m=application 9 UDP/DTLS/SCTP webrtc-datachannel");
+        connection(&mut out, local, data.mid);
+        data_parameters(&mut out);
+    }
+    behind.iter().for_each(|line| offered(&mut out, local, line));
+    out
 }
 
 fn session<'a>(out: &mut String, local: &Local<'_>, bundled: impl Iterator<Item = &'a str>, mixes: bool) {
@@ -121,6 +149,7 @@ fn accepted(out: &mut String, local: &Local<'_>, line: &AnswerLine<'_>, codec: &
     let section = line.section;
     line!(out, "m={} 9 {} {}", section.media, section.protocol, payload_types(codec));
     connection(out, local, &section.mid);
+    rtcp(out);
     if let Some(Bitrate(bps)) = line.max_bitrate {
         line!(out, "b=AS:{}", bps.div_ceil(1000));
         line!(out, "b=TIAS:{bps}");
@@ -134,6 +163,23 @@ fn accepted(out: &mut String, local: &Local<'_>, line: &AnswerLine<'_>, codec: &
     }
 }
 
+fn accepted_data(out: &mut String, local: &Local<'_>, section: &Section) {
+    line!(out, "m={} 9 {} {}", section.media, section.protocol, section.format);
+    connection(out, local, &section.mid);
+    match section.data {
+        Some(data) if data.legacy => {
+            line!(out, "a=sctpmap:{SCTP_PORT} webrtc-datachannel 1024");
+            line!(out, "a=max-message-size:{MAX_MESSAGE}");
+        }
+        _ => data_parameters(out),
+    }
+}
+
+fn data_parameters(out: &mut String) {
+    line!(out, "a=sctp-port:{SCTP_PORT}");
+    line!(out, "a=max-message-size:{MAX_MESSAGE}");
+}
+
 fn rejected(out: &mut String, section: &Section) {
     line!(out, "m={} 0 {} {}", section.media, section.protocol, section.format);
     line!(out, "c=IN IP4 0.0.0.0");
@@ -145,10 +191,12 @@ fn offered(out: &mut String, local: &Local<'_>, line: &OfferLine<'_>) {
     let media = match line.kind {
         MediaKind::Audio => "audio",
         MediaKind::Video => "video",
+        MediaKind::Data => "application",
     };
     let port = if matches!(line.sends, Sends::Stopped) { 0 } else { 9 };
     line!(out, "m={media} {port} UDP/TLS/RTP/SAVPF {}", payload_types(line.codec));
     connection(out, local, line.mid);
+    rtcp(out);
     line!(out, "a={}", if matches!(line.sends, Sends::Track { .. }) { "sendonly" } else { "inactive" });
     formats(out, line.codec, line.codec.feedback);
     extensions(out, line.extensions);
@@ -165,8 +213,6 @@ fn offered(out: &mut String, local: &Local<'_>, line: &OfferLine<'_>) {
 fn connection(out: &mut String, local: &Local<'_>, mid: &str) {
     line!(out, "c=IN IP4 0.0.0.0");
     line!(out, "a=mid:{mid}");
-    line!(out, "a=rtcp-mux");
-    line!(out, "a=rtcp-rsize");
     line!(out, "a=ice-ufrag:{}", local.ice.ufrag);
     line!(out, "a=ice-pwd:{}", local.ice.password);
     line!(out, "a=fingerprint:{}", local.fingerprint);
@@ -183,6 +229,11 @@ fn connection(out: &mut String, local: &Local<'_>, mid: &str) {
         line!(out, "a=candidate:{} 1 udp {priority} {ip} {port} typ host", place + 1);
     }
     line!(out, "a=end-of-candidates");
+}
+
+fn rtcp(out: &mut String) {
+    line!(out, "a=rtcp-mux");
+    line!(out, "a=rtcp-rsize");
 }
 
 fn payload_types(codec: &CodecLine) -> String {

@@ -49,6 +49,22 @@ fn either_engine_connects_to_either_engine_with_matching_keys() {
 }
 
 #[test]
+fn either_engine_carries_data_both_ways_as_long_as_it_is_kept() {
+    for kind in ENGINES {
+        let (mut client, mut server) = Seam::pair(kind, kind);
+        server.dtls.keep(true);
+        let mut network = Network::new();
+        assert!(!server.dtls.send(network.now(), b"early"), "nobody is proven yet");
+        assert!(network.connect(&mut client, &mut server, MINUTE, arrives));
+        assert!(client.dtls.send(network.now(), b"to the server") && server.dtls.send(network.now(), b"to the client"));
+        network.run(&mut client, &mut server, MINUTE, |_, _| false, arrives);
+        assert_eq!((server.data, client.data), (vec![b"to the server".to_vec()], vec![b"to the client".to_vec()]));
+        assert!(server.dtls.can_send() && server.dtls.send(network.now(), b"later"));
+        assert!(!client.dtls.can_send() && !client.dtls.send(network.now(), b"later"), "{kind:?}: it was freed");
+    }
+}
+
+#[test]
 fn the_second_engine_needs_one_round_trip_where_the_first_needs_three() {
     for (kind, milliseconds) in [(EngineKind::RtcDtls, 60), (EngineKind::Dimpl, 30)] {
         let (mut client, mut server) = Seam::pair(kind, kind);

@@ -47,6 +47,10 @@ impl Network {
         Self { started, now: started, flying: Vec::new(), sent: 0 }
     }
 
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         self.now - self.started
     }
@@ -134,12 +138,13 @@ pub(crate) struct Seam {
     pub(crate) keys: Option<SrtpKeys>,
     pub(crate) failure: Option<DtlsFailure>,
     pub(crate) peer_closed: bool,
+    pub(crate) data: Vec<Vec<u8>>,
 }
 
 impl Seam {
     pub(crate) fn new(kind: EngineKind, certificate: &Certificate, role: Role, peer: Vec<Fingerprint>) -> Self {
         let dtls = Dtls::new(kind, certificate, role, peer);
-        Self { dtls, keys: None, failure: None, peer_closed: false }
+        Self { dtls, keys: None, failure: None, peer_closed: false, data: Vec::new() }
     }
 
     /// A client and a server that expect each other.
@@ -157,6 +162,7 @@ impl Seam {
             match event {
                 DtlsEvent::Connected(keys) => assert!(self.keys.replace(*keys).is_none(), "connected twice"),
                 DtlsEvent::PeerClosed => self.peer_closed = true,
+                DtlsEvent::Data(data) => self.data.push(data.to_vec()),
                 DtlsEvent::Failed(failure) => self.failure = Some(failure),
             }
         }

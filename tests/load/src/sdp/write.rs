@@ -106,11 +106,14 @@ fn offered(out: &mut String, own: &Own<'_>, mid: &str, kind: MediaKind) {
     match kind {
         MediaKind::Audio => line!(out, "m=audio 9 UDP/TLS/RTP/SAVPF 111"),
         MediaKind::Video => line!(out, "m=video 9 UDP/TLS/RTP/SAVPF 96 97"),
+        // The generator opens no data channels.
+        MediaKind::Data => return,
     }
     connection(out, own, mid, "actpass");
     let lines: &[&str] = match kind {
         MediaKind::Audio => &AUDIO_LINES,
         MediaKind::Video => &VIDEO_LINES,
+        MediaKind::Data => &[],
     };
     let is_wanted = |text: &&&str| own.feedback || !text.ends_with(TRANSPORT_CC);
     lines.iter().filter(is_wanted).for_each(|text| line!(out, "{text}"));
@@ -130,6 +133,7 @@ fn offered_extensions(kind: MediaKind) -> ExtensionMap {
     match kind {
         MediaKind::Audio => ExtensionMap::of(&both),
         MediaKind::Video => ExtensionMap::of(&[both, video].concat()),
+        MediaKind::Data => ExtensionMap::default(),
     }
 }
 
@@ -289,7 +293,7 @@ mod tests {
             setup: Setup::ActPass,
             candidates: &["10.0.0.1:9000".parse().unwrap()],
         };
-        write_offer(&local, &[line])
+        write_offer(&local, &[line], None)
     }
 
     /// The answer to an offer, and what it says of transport-wide feedback: its lines, and the extension's id.

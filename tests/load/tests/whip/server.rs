@@ -169,6 +169,7 @@ impl Shared {
             .map(|section| AnswerLine {
                 section,
                 accepted: section.codec(),
+                data: false,
                 extensions: section.extensions,
                 receives: true,
                 max_bitrate: None,
