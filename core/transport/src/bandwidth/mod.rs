@@ -32,7 +32,7 @@ use self::follow::Tally;
 use self::groups::Groups;
 use self::history::History;
 use self::loss::Loss;
-use self::probe::{Need, Prober};
+use self::probe::{ENOUGH, Need, Prober};
 use self::queue::Queue;
 use self::sent::SentMeter;
 use self::trend::{Trend, Usage};
@@ -195,7 +195,8 @@ impl Estimator {
     /// What probes are for; None: nobody would tell what became of them.
     fn need(&self) -> Option<Need> {
         let estimate = self.estimate.filter(|_| self.is_heard)?;
-        let most = if self.wanted > 0.0 { self.sent.rate() + self.wanted } else { 0.0 };
+        // Who is sent all that there is needs no room above it; but what is sent is to fit, or it is paced for nothing.
+        let most = if self.wanted > 0.0 { self.sent.rate() + self.wanted } else { self.sent.rate() / ENOUGH };
         let is_calm = self.trend.usage() == Usage::Normal && !self.queue.is_draining() && !self.loss.is_high();
         Some(Need { estimate, most, is_calm })
     }

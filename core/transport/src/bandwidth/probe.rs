@@ -166,7 +166,7 @@ const SCALE: f64 = 2.0;
 /// `further_probe_threshold`.
 const FURTHER: f64 = 0.7;
 /// Room above what there is to send: for overhead, frames that are larger than most, and a switch up that is no gamble.
-const ENOUGH: f64 = 1.2;
+pub(super) const ENOUGH: f64 = 1.2;
 /// What a probe may show at most (`libwebrtc: twice `max_total_allocated_bitrate`).
 const SLACK: f64 = 1.5;
 /// `alr_probing_interval`.

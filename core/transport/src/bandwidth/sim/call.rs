@@ -19,6 +19,8 @@ pub(super) enum Source {
     Fill,
     /// A voice and the highest of these encodings that fits.
     Layers(&'static [f64]),
+    /// A picture of so much, whatever the estimate.
+    One(f64),
 }
 
 /// What was so at the end of a tenth of a second.
@@ -157,6 +159,7 @@ impl Call {
         match self.source {
             Source::Fill => self.fill(),
             Source::Layers(layers) => self.show(layers),
+            Source::One(rate) => self.insist(rate),
         }
     }
 
@@ -190,6 +193,17 @@ impl Call {
         }
         let top = layers.last().copied().unwrap_or(0.0);
         self.estimator.set_wanted(self.instant(), (top - self.layer) as u64);
+    }
+
+    fn insist(&mut self, rate: f64) {
+        if self.now % 33_000 == 0 {
+            let mut bytes = rate / 8.0 * 0.033;
+            while bytes >= 1.0 {
+                self.paced.push_back(bytes.min(1200.0) as usize);
+                bytes -= 1200.0;
+            }
+            self.estimator.set_wanted(self.instant(), 0);
+        }
     }
 
     /// Down at once, up with a little to spare.

@@ -154,6 +154,17 @@ fn a_call_that_begins_on_a_narrow_link_is_small_after_three_seconds() {
 }
 
 #[test]
+fn what_is_sent_anyway_is_soon_believed_to_fit() {
+    for delay in DELAYS {
+        let mut call = Call::new(Way { rate: 20e6, ..over(delay) }, Source::One(4.5e6), 12);
+        call.run(3);
+        assert!(call.estimate() >= 4.5e6, "delay {delay}: {}", call.estimate());
+        let sent = mean(call.run(20), |sample| sample.sent);
+        assert!(sent < 4.7e6, "delay {delay}: {sent} sent");
+    }
+}
+
+#[test]
 fn nothing_is_probed_for_nothing() {
     let mut call = Call::new(GOOD, Source::Layers(&[150_000.0]), 10);
     call.run(2);
