@@ -16,7 +16,7 @@ use rtc_crypto::providers::AwsLcRsProvider;
 use rtc_crypto::{AeadAlgorithm, AeadCipher, RTCCryptoProvider};
 use serde::{Deserialize, Serialize};
 
-use crate::machine::used_by_this_thread;
+use crate::machine::{used_by_this_thread, wall_clock};
 
 /// What leaves at one moment, to every viewer alike.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -79,20 +79,23 @@ impl Floor {
         })
     }
 
-    /// Sends all bursts at their times; how long this thread has worked for it comes back.
-    pub(crate) fn send(&mut self, bursts: &[Burst]) -> Result<Duration> {
+    /// Sends all bursts at their times. How long this thread has worked for it comes back, and when each packet's burst began.
+    pub(crate) fn send(&mut self, bursts: &[Burst]) -> Result<(Duration, Vec<Duration>)> {
         for run in bursts.iter().flat_map(|burst| &burst.runs) {
             ensure!((1..=64).contains(&run.packets) && (HEADER..=SLOT).contains(&run.size), "{run:?} cannot be sent");
         }
+        let mut times = Vec::with_capacity(bursts.iter().flat_map(|burst| &burst.runs).map(|run| run.packets).sum());
         let (begun, before) = (Instant::now(), used_by_this_thread()?);
         for burst in bursts {
             let due = begun + Duration::from_micros(burst.at);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let now = wall_clock();
             for run in &burst.runs {
+                times.extend((0..run.packets).map(|_| now));
                 self.send_run(*run)?;
             }
         }
-        Ok(used_by_this_thread()? - before)
+        Ok((used_by_this_thread()? - before, times))
     }
 
     /// Every viewer gets a run, so many viewers to a call.
@@ -154,8 +157,9 @@ mod tests {
         let sinks: Vec<_> = (0..40).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
         let ports: Vec<_> = sinks.iter().map(|sink| sink.local_addr().unwrap().port()).collect();
         let runs = vec![Run { packets: 3, size: 1100 }, Run { packets: 1, size: 112 }];
-        let used = Floor::new(&ports).unwrap().send(&[Burst { at: 0, runs }]).unwrap();
+        let (used, begun) = Floor::new(&ports).unwrap().send(&[Burst { at: 0, runs }]).unwrap();
         assert!(used > Duration::ZERO);
+        assert!(begun.len() == 4 && begun[0] == begun[3] && begun[0] <= wall_clock());
         let mut packet = [0; 2000];
         for sink in sinks {
             sink.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::machine::{self, Machine};
 use crate::protocol::{Sending, Usage};
 use crate::report::{self, Report};
-use crate::room::{Flow, Room};
+use crate::room::{Flow, Room, STAMPS_BEGIN};
 use crate::row::{Cost, Latency, Row, Turn, floor_for, median};
 use crate::scenario::{BURST, Outgoing, Scenario, drops, flood};
 use crate::sinks::Sinks;
@@ -158,14 +158,22 @@ impl Bench {
         let schedule = scenario.schedule(viewers, 0, self.length, &self.trace);
         let heap = self.heap / viewers as u64;
         let silent = self.silent_cost(&schedule)?;
+        let alone = drops(scenario, viewers, LATENCY);
+        let least = self.floor_latency(scenario, viewers, &alone)?;
         let ours = self.room(Sending::Runs)?;
-        let alone = ours.run_timed(&drops(scenario, viewers, Duration::from_secs(1)))?;
+        let alone = ours.run_timed(&alone)?;
         let loaded = ours.run_timed(&schedule)?;
         let rate = loaded.received as f64 / loaded.lasted.as_secs_f64();
         let row = summed(scenario, viewers, &turns, &[alone, loaded], rate);
         // A question about usage does not cost quite the same allocations each time.
         let allocs_per_packet = (silent.allocations * 1000.0).round() / 1000.0;
-        Ok(Row { heap_per_viewer_bytes: heap, allocs_per_packet, ..row })
+        Ok(Row {
+            heap_per_viewer_bytes: heap,
+            allocs_per_packet,
+            floor_latency_p50_us: least.p50,
+            floor_latency_p99_us: least.p99,
+            ..row
+        })
     }
 
     /// Everything once, with the same packets.
@@ -208,6 +216,7 @@ impl Bench {
             expected: flow.expected,
             lost: flow.lost(),
             allocations: allocations as f64 / packets,
+            probes: (after.probes - before.probes) as f64 / packets,
             run: (after.datagrams - before.datagrams) as f64 / messages.max(1) as f64,
         }
     }
@@ -217,9 +226,22 @@ impl Bench {
         let expected = (packets * viewers) as u64;
         self.host.start_floor(self.sinks.ports(viewers)?, bursts)?;
         let (received, lasted) = self.sinks.count(expected)?;
-        let used = self.host.floor_used()?;
+        let (used, _) = self.host.end_floor()?;
         let nanos = used.as_nanos() as f64 / received.max(1) as f64;
         Ok((Cost { nanos, expected, lost: expected - received, ..Cost::default() }, lasted))
+    }
+
+    /// How long packets are under way at least: from the moment at which the sender has one, one at a time.
+    fn floor_latency(&mut self, scenario: Scenario, viewers: usize, schedule: &[Outgoing]) -> Result<Latency> {
+        let bursts = floor_for(scenario, schedule, 1.0);
+        self.sinks.set_stamped(true)?;
+        std::thread::sleep(STAMPS_BEGIN);
+        self.host.start_floor(self.sinks.ports(viewers)?, bursts)?;
+        let arrivals = self.sinks.note((schedule.len() * viewers) as u64)?;
+        let (_, begun) = self.host.end_floor()?;
+        self.sinks.set_stamped(false)?;
+        let delay = |(number, arrived): (usize, Duration)| Some(arrived.saturating_sub(*begun.get(number)?));
+        Ok(Latency::of(arrivals.into_iter().filter_map(delay).collect()))
     }
 
     /// As much as one core does.
@@ -261,7 +283,10 @@ fn summed(scenario: Scenario, viewers: usize, turns: &[Turn], flows: &[Flow; 2],
         floor_ns: of(|turn| turn.floor.nanos),
         ours_ns: of(|turn| turn.ours.nanos),
         estimated_ns: estimated(|_, cost| cost.nanos),
-        ratio_estimated_to_ours: estimated(|turn, cost| cost.nanos / turn.ours.nanos),
+        estimated_ratio_to_floor: estimated(|turn, cost| cost.nanos / turn.floor.nanos),
+        estimated_ratio_to_sendto: estimated(|turn, cost| cost.nanos / turn.single.nanos),
+        estimated_run_mean: estimated(|_, cost| cost.run),
+        estimated_probes_per_packet: estimated(|_, cost| cost.probes),
         estimated_lost: turns.iter().filter_map(|turn| turn.estimated).map(|cost| cost.lost).sum(),
         ours_nogso_ns: of(|turn| turn.batched.nanos),
         sendto_ns: of(|turn| turn.single.nanos),
@@ -270,6 +295,8 @@ fn summed(scenario: Scenario, viewers: usize, turns: &[Turn], flows: &[Flow; 2],
         ratio_to_sendto: of(|turn| turn.ours.nanos / turn.single.nanos),
         allocs_per_packet: 0.0,
         allocs_with_feedback: of(|turn| turn.ours.allocations),
+        floor_latency_p50_us: 0.0,
+        floor_latency_p99_us: 0.0,
         latency_p50_us: alone.p50,
         latency_p99_us: alone.p99,
         loaded_latency_p50_us: loaded.p50,
@@ -282,6 +309,8 @@ fn summed(scenario: Scenario, viewers: usize, turns: &[Turn], flows: &[Flow; 2],
     }
 }
 
+/// For how long packets are sent one at a time: fifty of them to every viewer.
+const LATENCY: Duration = Duration::from_secs(1);
 /// The row that is also measured with a core's worth of packets.
 const SATURATED: usize = 100;
 const BURSTS: usize = 200;

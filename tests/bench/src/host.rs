@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -75,15 +76,15 @@ impl Host {
         }
     }
 
-    /// Has the floor sent. Its answer comes when all is sent: see [`Self::floor_used`].
+    /// Has the floor sent. Its answer comes when all is sent: see [`Self::end_floor`].
     pub(crate) fn start_floor(&mut self, ports: Vec<u16>, bursts: Vec<Burst>) -> Result<()> {
         self.tell(&Ask::Floor { ports, bursts })
     }
 
-    /// How long the floor's thread worked.
-    pub(crate) fn floor_used(&mut self) -> Result<std::time::Duration> {
+    /// How long the floor's thread worked, and when each packet's burst began.
+    pub(crate) fn end_floor(&mut self) -> Result<(Duration, Vec<Duration>)> {
         match self.hear()? {
-            Answer::Floor { used } => Ok(used),
+            Answer::Floor { used, begun } => Ok((used, begun)),
             other => unexpected(&other),
         }
     }

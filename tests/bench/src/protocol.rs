@@ -68,6 +68,8 @@ pub(crate) enum Answer {
     Usage(Box<Usage>),
     Floor {
         used: Duration,
+        /// When each packet's burst began, by the wall clock.
+        begun: Vec<Duration>,
     },
     Failed {
         why: String,
@@ -89,6 +91,8 @@ pub(crate) struct Usage {
     pub(crate) resident: u64,
     /// RTP datagrams that were sent.
     pub(crate) packets_out: u64,
+    /// Of them, repetitions: to find out what a link carries.
+    pub(crate) probes: u64,
     /// Messages to the system that they, and all else, left in; 0 if the worker does not count them.
     pub(crate) messages: u64,
     /// Datagrams in these messages.

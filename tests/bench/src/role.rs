@@ -109,7 +109,8 @@ impl Role {
             self.floor = Some((ports, floor));
         }
         let (_, floor) = self.floor.as_mut().context("it was just made")?;
-        Ok(Answer::Floor { used: floor.send(bursts)? })
+        let (used, begun) = floor.send(bursts)?;
+        Ok(Answer::Floor { used, begun })
     }
 
     async fn end(self) {
@@ -253,6 +254,7 @@ async fn counted(workers: &Workers, usage: Usage) -> Usage {
     let happened = engine.drops().filter(|(_, count)| *count > 0);
     Usage {
         packets_out: engine.packets_out,
+        probes: engine.probes_out,
         messages: network.datagrams_out - network.run_datagrams_out + network.runs_out,
         datagrams: network.datagrams_out,
         unsent: network.failures().map(|(_, count)| count).sum(),

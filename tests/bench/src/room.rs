@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lockgate_rtp::{Header, write};
 
 use crate::host::Host;
+use crate::machine::wall_clock;
 use crate::pest::Pest;
 use crate::protocol::Sending;
 use crate::publisher::{FILL, Publisher};
@@ -155,7 +156,11 @@ impl Room {
 
     /// Sends the packets at their times, and waits until they have come.
     pub(crate) fn run(&mut self, schedule: &[Outgoing]) -> Result<Flow> {
-        self.drive(schedule, usize::MAX, None)
+        if !self.is_estimated() {
+            return self.drive(schedule, usize::MAX, None);
+        }
+        // Packets that wait to be read by a busy thread would be reported as a slow network's.
+        self.stamped(|room| room.drive(schedule, usize::MAX, None))
     }
 
     /// The same while the clients send nothing but media.
@@ -174,12 +179,7 @@ impl Room {
 
     /// The same, noting how long each packet was under way.
     pub(crate) fn run_timed(&mut self, schedule: &[Outgoing]) -> Result<Flow> {
-        self.set_stamped(true)?;
-        // Until then the system would stamp packets when they are read.
-        std::thread::sleep(STAMPS_BEGIN);
-        let flow = self.drive(schedule, usize::MAX, Some(Vec::new()));
-        self.set_stamped(false)?;
-        flow
+        self.stamped(|room| room.drive(schedule, usize::MAX, Some(Vec::new())))
     }
 
     /// The same while somebody attacks; who then comes back.
@@ -199,6 +199,15 @@ impl Room {
     /// The worker's.
     pub(crate) fn port(&self) -> Result<u16> {
         Ok(self.publisher.client.socket.peer_addr()?.port())
+    }
+
+    /// The system notes when packets arrive meanwhile.
+    fn stamped(&mut self, run: impl FnOnce(&mut Self) -> Result<Flow>) -> Result<Flow> {
+        self.set_stamped(true)?;
+        std::thread::sleep(STAMPS_BEGIN);
+        let flow = run(self);
+        self.set_stamped(false)?;
+        flow
     }
 
     fn set_stamped(&mut self, on: bool) -> Result<()> {
@@ -253,17 +262,13 @@ impl Room {
     /// Reads what has come; `media` is told of each media packet: of which viewer, and when it came.
     fn receive(&mut self, patience: Duration, mut media: impl FnMut(usize, Option<Duration>)) -> Result<usize> {
         let (viewers, due) = (&mut self.viewers, &mut self.reports_due);
-        let mut read = None;
+        let clocks = (Instant::now(), wall_clock());
         self.receiver.poll(patience, |Seen { socket, head, arrived }| {
             // The first socket is the publisher's, to whom only feedback comes.
             let Some(viewer) = socket.checked_sub(1) else { return };
             if viewers[viewer].is_reporting() {
-                // What is read off a socket in one call came at one time.
-                let (_, now) = match read {
-                    Some(last @ (same, _)) if same == socket => last,
-                    _ => *read.insert((socket, Instant::now())),
-                };
-                due.extend(viewers[viewer].note_arrival(now, head).map(|due| (due, viewer)));
+                let at = arrived.map_or_else(Instant::now, |arrived| instant(clocks, arrived));
+                due.extend(viewers[viewer].note_arrival(at, head).map(|due| (due, viewer)));
             }
             if viewers[viewer].take(head) {
                 media(viewer, arrived);
@@ -347,6 +352,14 @@ fn is_picture(packet: &[u8], before: usize) -> bool {
         .is_some_and(|bytes| bytes.len() == before + CHECKED && bytes[before + 16..].iter().all(|byte| *byte == FILL))
 }
 
+/// A wall clock's time, by a moment of which both clocks are known.
+fn instant((now, wall): (Instant, Duration), at: Duration) -> Instant {
+    match at.checked_sub(wall) {
+        Some(later) => now + later,
+        None => now.checked_sub(wall.saturating_sub(at)).unwrap_or(now),
+    }
+}
+
 /// How many of the next packets leave in one call: those of one moment that are equally long.
 fn together(next: &[Outgoing], first: &Outgoing) -> usize {
     let alike = |one: &&Outgoing| (one.at, one.payload, one.video) == (first.at, first.payload, first.video);
@@ -367,7 +380,7 @@ const CONSENT_ROUNDS: usize = 5;
 /// What has not come by then is lost.
 const PATIENCE: Duration = Duration::from_millis(400);
 const ATTEMPTS: usize = 20;
-/// After which time of asking for it the system surely stamps packets on their arrival.
-const STAMPS_BEGIN: Duration = Duration::from_millis(50);
+/// After which time of asking for it the system surely stamps packets on their arrival; before, it does so when they are read.
+pub(crate) const STAMPS_BEGIN: Duration = Duration::from_millis(50);
 /// The payload of a packet whose way is checked.
 const CHECKED: usize = 700;

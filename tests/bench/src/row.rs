@@ -20,6 +20,8 @@ pub(crate) struct Cost {
     pub(crate) allocations: f64,
     /// Datagrams in a message to the system; 0 if that was not counted.
     pub(crate) run: f64,
+    /// Repetitions to find out what links carry, for each packet.
+    pub(crate) probes: f64,
 }
 
 /// All that was measured in one turn, with the same packets.
@@ -42,7 +44,10 @@ pub(crate) struct Row {
     pub(crate) ours_ns: f64,
     /// To viewers that report every arrival, by which the worker estimates what they can be sent; none if it does not.
     pub(crate) estimated_ns: Option<f64>,
-    pub(crate) ratio_estimated_to_ours: Option<f64>,
+    pub(crate) estimated_ratio_to_floor: Option<f64>,
+    pub(crate) estimated_ratio_to_sendto: Option<f64>,
+    pub(crate) estimated_run_mean: Option<f64>,
+    pub(crate) estimated_probes_per_packet: Option<f64>,
     /// What was not sent to these, as the estimate was lower.
     pub(crate) estimated_lost: u64,
     pub(crate) ours_nogso_ns: f64,
@@ -56,6 +61,9 @@ pub(crate) struct Row {
     pub(crate) allocs_per_packet: f64,
     /// With their reports and checks, for each packet all the same.
     pub(crate) allocs_with_feedback: f64,
+    /// One packet at a time, sent by the floor: from the moment at which it has the packet.
+    pub(crate) floor_latency_p50_us: f64,
+    pub(crate) floor_latency_p99_us: f64,
     /// One packet at a time.
     pub(crate) latency_p50_us: f64,
     pub(crate) latency_p99_us: f64,
