@@ -165,11 +165,9 @@ impl Bench {
         let loaded = ours.run_timed(&schedule)?;
         let rate = loaded.received as f64 / loaded.lasted.as_secs_f64();
         let row = summed(scenario, viewers, &turns, &[alone, loaded], rate);
-        // A question about usage does not cost quite the same allocations each time.
-        let allocs_per_packet = (silent.allocations * 1000.0).round() / 1000.0;
         Ok(Row {
             heap_per_viewer_bytes: heap,
-            allocs_per_packet,
+            allocs_per_packet: silent.allocations,
             floor_latency_p50_us: least.p50,
             floor_latency_p99_us: least.p99,
             ..row

@@ -1,20 +1,36 @@
-//! What this process has on its heap, and how often it asked for memory.
+//! What this process has on its heap, and how often a thread asked for memory.
 //!
 //! The cryptographic library allocates with C's `malloc`, as Rust's own allocator does: so the sum of both is asked of that.
 
 #![allow(unsafe_code, reason = "an allocator that counts, and the C library's statistics, cannot be had without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 /// The system's allocator, counted.
 pub(crate) struct Counting;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// A thread's account; the last one is of all threads for which there was no other.
+struct Account {
+    /// The system's number of the thread; 0: of none yet.
+    thread: AtomicI32,
+    allocations: AtomicU64,
+}
 
-/// How often Rust code of this process asked for memory, or for more of it.
-pub(crate) fn allocations() -> u64 {
-    ALLOCATIONS.load(Ordering::Relaxed)
+static ACCOUNTS: [Account; THREADS] =
+    [const { Account { thread: AtomicI32::new(0), allocations: AtomicU64::new(0) } }; THREADS];
+static OPENED: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// This thread's account, once it has one.
+    static OWN: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// How often Rust code of a thread of this process, by the system's number, asked for memory, or for more of it.
+pub(crate) fn allocations(thread: i32) -> u64 {
+    let own = ACCOUNTS.iter().find(|account| account.thread.load(Ordering::Relaxed) == thread);
+    own.map_or(0, |account| account.allocations.load(Ordering::Relaxed))
 }
 
 /// Bytes that this process, Rust and C, has allocated now, with what the allocator adds to them.
@@ -25,7 +41,18 @@ pub(crate) fn in_use() -> u64 {
 }
 
 fn count() {
-    ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    // What a thread asks for while it ends is nobody's.
+    let own = OWN.try_with(|own| own.get().unwrap_or_else(|| open(own)));
+    if let Some(account) = own.ok().and_then(|own| ACCOUNTS.get(own)) {
+        account.allocations.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn open(own: &Cell<Option<usize>>) -> usize {
+    let index = OPENED.fetch_add(1, Ordering::Relaxed).min(THREADS - 1);
+    own.set(Some(index));
+    ACCOUNTS[index].thread.store(nix::unistd::gettid().as_raw(), Ordering::Relaxed);
+    index
 }
 
 // SAFETY: each call is passed on as it came, to an allocator that keeps the contract.
@@ -54,18 +81,22 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// More than a worker's process has.
+const THREADS: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_held_is_seen_and_what_is_let_go_is_not() {
-        let (calls, before) = (allocations(), in_use());
+        let own = nix::unistd::gettid().as_raw();
+        let (calls, before) = (allocations(own), in_use());
         let held = std::hint::black_box(vec![1_u8; 64 << 20]);
         // Other tests of this process come and go meanwhile, with less than that.
         assert!(in_use() >= before + (48 << 20));
         drop(held);
         assert!(in_use() < before + (16 << 20));
-        assert!(allocations() > calls);
+        assert_eq!(allocations(own), calls + 1);
     }
 }

@@ -10,6 +10,8 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use serde::Serialize;
 
+use crate::heap;
+
 /// What a reader of the numbers has to know.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
@@ -73,6 +75,11 @@ impl Thread {
             ensure!(begun.elapsed() < PATIENCE, "the worker has no thread");
             std::thread::yield_now();
         }
+    }
+
+    /// How often it asked for memory so far.
+    pub(crate) fn allocations(self) -> u64 {
+        heap::allocations(self.0)
     }
 
     /// How long it has run on a core so far, in user and kernel mode.

@@ -83,7 +83,7 @@ pub(crate) struct Usage {
     pub(crate) thread: Duration,
     /// That of all threads of the process.
     pub(crate) process: Duration,
-    /// How often the process asked for memory.
+    /// How often the media thread asked for memory.
     pub(crate) allocations: u64,
     /// What it holds.
     pub(crate) heap: u64,

@@ -16,7 +16,7 @@ pub(crate) struct Cost {
     pub(crate) expected: u64,
     /// Those that did not, or came twice.
     pub(crate) lost: u64,
-    /// How often the process asked for memory, for each packet.
+    /// How often the media thread asked for memory, for each packet.
     pub(crate) allocations: f64,
     /// Datagrams in a message to the system; 0 if that was not counted.
     pub(crate) run: f64,
