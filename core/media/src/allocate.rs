@@ -1,8 +1,12 @@
-//! Sharing a link out: which encoding of each track a viewer gets when not all of them fit.
+//! Sharing a link out: which layer of each track a viewer gets when not all of them fit.
 //!
 //! A pure function of what there is and what is wanted. Sound is served before pictures, and every picture before any gets better;
 //! among pictures, priority decides, and of equals the one that was subscribed first.
+//!
+//! What a track can be had as is a row of steps, each better than the one before. It does not matter here whether they are encodings
+//! or layers of one.
 
+use lockgate_model::Layer;
 use lockgate_transport::sdp::MAX_RIDS;
 
 /// A track that a viewer gets.
@@ -14,45 +18,89 @@ pub(crate) struct Demand<K> {
     pub(crate) sound: bool,
     /// 0…255: more is served first.
     pub(crate) priority: u8,
-    /// Bits a second of the encodings that it may have, the smallest first; 0: that one does not come.
-    pub(crate) rates: [u64; MAX_RIDS],
-    /// The encoding that it gets now.
+    /// What it may have.
+    pub(crate) steps: Steps,
+    /// The step that it gets now.
     pub(crate) current: Option<u8>,
-    /// The encoding that it is to get at most; none: nothing fits.
+    /// The step that it is to get at most; none: nothing fits.
     pub(crate) choice: Option<u8>,
 }
 
+/// What a track can be had as, from the least to the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Steps {
+    /// Bits a second of each step; 0: that one does not come.
+    rates: [u64; MAX_STEPS],
+    layers: [Layer; MAX_STEPS],
+    count: u8,
+}
+
+impl Steps {
+    /// One more, better than all before. Beyond the last that there is room for they count as that.
+    pub(crate) fn push(&mut self, layer: Layer, rate: u64) {
+        let place = usize::from(self.count).min(MAX_STEPS - 1);
+        (self.layers[place], self.rates[place]) = (layer, rate);
+        self.count = place as u8 + 1;
+    }
+
+    /// The layer of a step; the lowest one where there are no steps yet.
+    pub(crate) fn layer(&self, step: u8) -> Layer {
+        match self.count {
+            0 => Layer::new(0, u8::MAX),
+            count => self.layers[usize::from(step.min(count - 1))],
+        }
+    }
+
+    /// The best step that has no more than a layer.
+    pub(crate) fn within(&self, layer: Layer) -> Option<u8> {
+        let has = |(own, _): &(Layer, u64)| (own.spatial, own.temporal) <= (layer.spatial, layer.temporal);
+        self.iter().rposition(|step| has(&step)).map(|place| place as u8)
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (Layer, u64)> + ExactSizeIterator {
+        let count = usize::from(self.count);
+        self.layers.into_iter().take(count).zip(self.rates)
+    }
+
+    fn rate(&self, step: u8) -> Option<u64> {
+        self.rates.get(usize::from(step)).copied()
+    }
+}
+
 impl<K> Demand<K> {
-    /// The encodings that come, the smallest first.
-    fn encodings(&self) -> impl Iterator<Item = (u8, u64)> {
-        (0..).zip(self.rates).filter(|(_, rate)| *rate > 0)
+    /// The steps that come, the least first.
+    fn offered(&self) -> impl Iterator<Item = (u8, u64)> {
+        (0..).zip(self.steps.iter()).map(|(step, (_, rate))| (step, rate)).filter(|(_, rate)| *rate > 0)
     }
 
     /// How many bits a second more the best that it may have has than what it gets.
     pub(crate) fn lacking(&self) -> u64 {
-        let best = self.encodings().last().map_or(0, |(_, rate)| rate);
-        best.saturating_sub(self.current.and_then(|current| self.rates.get(usize::from(current))).copied().unwrap_or(0))
+        let best = self.offered().last().map_or(0, |(_, rate)| rate);
+        best.saturating_sub(self.current.and_then(|current| self.steps.rate(current)).unwrap_or(0))
+    }
+
+    /// The layer that it is to get at most.
+    pub(crate) fn chosen(&self) -> Option<Layer> {
+        self.choice.map(|choice| self.steps.layer(choice))
     }
 
     /// Whether it is to get the best that it may have.
     pub(crate) fn is_content(&self) -> bool {
-        self.encodings().last().is_none_or(|(best, _)| self.choice.is_some_and(|choice| choice >= best))
+        self.offered().last().is_none_or(|(best, _)| self.choice.is_some_and(|choice| choice >= best))
     }
 
-    /// What an encoding must be counted as: going up needs some room above it, staying does not.
-    fn price(&self, encoding: u8, rate: u64) -> u64 {
-        if self.current.is_none_or(|current| encoding > current) { rate + rate / 10 } else { rate }
+    /// What a step must be counted as: going up needs some room above it, staying does not.
+    fn price(&self, step: u8, rate: u64) -> u64 {
+        if self.current.is_none_or(|current| step > current) { rate + rate / 10 } else { rate }
     }
 
     fn price_of_choice(&self) -> u64 {
-        self.encodings()
-            .find(|(encoding, _)| Some(*encoding) == self.choice)
-            .map_or(0, |(at, rate)| self.price(at, rate))
+        self.offered().find(|(step, _)| Some(*step) == self.choice).map_or(0, |(at, rate)| self.price(at, rate))
     }
 
-    /// The next better encoding.
+    /// The next better step.
     fn next(&self) -> Option<(u8, u64)> {
-        self.encodings().find(|(encoding, _)| self.choice.is_none_or(|choice| *encoding > choice))
+        self.offered().find(|(step, _)| self.choice.is_none_or(|choice| *step > choice))
     }
 }
 
@@ -84,7 +132,7 @@ fn raise_all<K>(demands: &mut [Demand<K>], left: &mut u64) -> bool {
     demands.iter_mut().filter_map(|demand| raise(demand, left).then_some(())).count() > 0
 }
 
-/// Gives a track the next better encoding, if it fits.
+/// Gives a track the next better step, if it fits.
 fn raise<K>(demand: &mut Demand<K>, left: &mut u64) -> bool {
     let (Some(_), Some((better, rate))) = (demand.choice, demand.next()) else { return false };
     let more = demand.price(better, rate).saturating_sub(demand.price_of_choice());
@@ -96,6 +144,9 @@ fn raise<K>(demand: &mut Demand<K>, left: &mut u64) -> bool {
     true
 }
 
+/// Of the least encoding every frame rate, of the others the two best.
+pub(crate) const MAX_STEPS: usize = 4 + 2 * (MAX_RIDS - 1);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -105,9 +156,9 @@ mod tests {
     const CAMERA: [u64; 3] = [150_000, 500_000, 1_500_000];
 
     fn demand(track: u32, rates: &[u64]) -> Demand<u32> {
-        let mut all = [0; MAX_RIDS];
-        all[..rates.len()].copy_from_slice(rates);
-        Demand { track, sound: false, priority: 128, rates: all, current: None, choice: None }
+        let mut steps = Steps::default();
+        (0..).zip(rates).for_each(|(spatial, rate)| steps.push(Layer::new(spatial, 0), *rate));
+        Demand { track, sound: false, priority: 128, steps, current: None, choice: None }
     }
 
     fn choices(budget: u64, mut demands: Vec<Demand<u32>>) -> Vec<Option<u8>> {
@@ -166,6 +217,21 @@ mod tests {
         assert_eq!(choices(5_000_000, vec![demand(1, &[])]), [Some(0)], "nothing comes yet");
     }
 
+    #[test]
+    fn a_step_is_found_by_its_layer() {
+        let mut steps = Steps::default();
+        for (spatial, temporal) in [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)] {
+            steps.push(Layer::new(spatial, temporal), 1 + u64::from(4 * spatial + temporal));
+        }
+        let within = |spatial, temporal| steps.within(Layer::new(spatial, temporal)).map(|step| steps.layer(step));
+        assert_eq!(within(1, 3), Some(Layer::new(1, 2)));
+        assert_eq!(within(2, 0), Some(Layer::new(1, 2)), "half of the best is less than all of the next");
+        assert_eq!(within(u8::MAX, u8::MAX), Some(Layer::new(2, 2)));
+        assert_eq!(Steps::default().layer(3), Layer::new(0, u8::MAX));
+        (0..20).for_each(|spatial| steps.push(Layer::new(spatial, 0), 1));
+        assert_eq!(steps.layer(u8::MAX), Layer::new(19, 0), "the best is never lost");
+    }
+
     fn any_demand() -> impl Strategy<Value = Demand<u32>> {
         let rates = proptest::array::uniform4(prop_oneof![Just(0), 1_u64..5_000_000]);
         (rates, any::<u8>(), proptest::option::of(0_u8..4), any::<bool>()).prop_map(
@@ -183,8 +249,8 @@ mod tests {
             mut demands in proptest::collection::vec(any_demand(), 1..12),
         ) {
             allocate(budget, &mut demands);
-            let given = |demand: &Demand<u32>| demand.choice.map_or(0, |choice| demand.rates[usize::from(choice)]);
-            let least_of = |demand: &Demand<u32>| demand.rates.iter().copied().find(|rate| *rate > 0);
+            let given = |demand: &Demand<u32>| demand.choice.and_then(|choice| demand.steps.rate(choice)).unwrap_or(0);
+            let least_of = |demand: &Demand<u32>| demand.offered().map(|(_, rate)| rate).next();
             let sounds = demands.iter().filter(|demand| demand.sound).filter_map(least_of);
             let least = demands.iter().filter(|demand| !demand.sound).find_map(least_of).unwrap_or(0);
             let must: u64 = sounds.sum::<u64>() + least;

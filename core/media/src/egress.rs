@@ -8,7 +8,7 @@ use lockgate_transport::ice::Path;
 use lockgate_transport::srtp::SrtpError;
 
 use crate::packet::Packet;
-use crate::template::{Head, MAX_HEAD, Template};
+use crate::template::{Described, Head, MAX_HEAD, Template};
 
 /// Sealed datagrams, in the order in which they were made.
 #[derive(Default)]
@@ -64,6 +64,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) before: &'a [u8],
     /// Bytes of padding behind the payload.
     pub(crate) padding: u8,
+    /// What its dependency descriptor is to say otherwise.
+    pub(crate) described: Option<Described>,
 }
 
 impl Outgoing<'_> {
@@ -106,11 +108,11 @@ impl Egress {
         outgoing: &Outgoing<'_>,
         edit: impl FnOnce(&mut [u8]),
     ) -> Result<usize, SrtpError> {
-        let Outgoing { packet, template, head, index, before, padding } = outgoing;
+        let Outgoing { packet, template, head, index, before, padding, described } = outgoing;
         let (payload, padding) = (packet.payload(), usize::from(*padding));
         let overhead = outlet.sender.overhead();
         let out = self.room(MAX_HEAD + before.len() + payload.len() + padding + overhead);
-        let head_len = template.write(head, packet, out);
+        let head_len = template.write(head, packet, *described, out);
         let start = head_len + before.len();
         let end = start + payload.len() + padding;
         out[head_len..start].copy_from_slice(before);

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use lockgate_model::Codec;
-use lockgate_rtp::{Header, PacketFacts, SenderInfo, inspect};
+use lockgate_rtp::{Arrived, DescriptorError, Header, LayerReader, PacketFacts, SenderInfo};
 use lockgate_transport::nack::{Due, Missing};
 use lockgate_transport::sdp::ExtensionMap;
 
 use crate::key_frames::KeyFrames;
+use crate::layer_rates::LayerRates;
 use crate::numbers::Origin;
 use crate::packet::{Packet, Passed};
 use crate::rate::RateMeter;
@@ -22,8 +23,8 @@ pub(crate) struct Encoding {
     pub(crate) keys: KeyFrames,
     pub(crate) ring: Ring,
     pub(crate) rate: RateMeter,
-    /// Highest temporal layer that was seen.
-    pub(crate) temporal: u8,
+    pub(crate) layers: LayerReader,
+    pub(crate) layer_rates: LayerRates,
     keep: Duration,
     origin: Origin,
     receive: Receive,
@@ -47,7 +48,8 @@ pub(crate) struct Reading<'a> {
 
 /// What came of a packet.
 pub(crate) enum Received<'a> {
-    Packet(Packet<'a>),
+    /// It is to be handed on. Why its dependency descriptor is not, if so.
+    Packet(Packet<'a>, Option<DescriptorError>),
     /// Nothing but padding, under this number.
     Padding(u64),
     Dropped(DropReason),
@@ -63,7 +65,8 @@ impl Encoding {
             ring: Ring::new(keep),
             keep,
             rate: RateMeter::new(now),
-            temporal: 0,
+            layers: LayerReader::default(),
+            layer_rates: LayerRates::new(now),
             origin: Origin { encoding: index, life: 0 },
             receive: Receive::new(),
             missing: Missing::default(),
@@ -107,6 +110,7 @@ impl Encoding {
         self.receive = Receive::new();
         self.missing = Missing::default();
         self.ring = Ring::new(self.keep);
+        self.layers = LayerReader::default();
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -136,6 +140,7 @@ impl Encoding {
         reading: Reading<'_>,
         repaired: bool,
     ) -> Received<'a> {
+        let late = self.receive.highest().is_some_and(|highest| number < highest);
         if !self.pass_over(now, number, reading) {
             return Received::Dropped(DropReason::Duplicate);
         }
@@ -148,14 +153,17 @@ impl Encoding {
         if payload.is_empty() {
             return Received::Padding(number);
         }
-        let facts = inspect(reading.codec, &bytes[payload.clone()]);
-        self.note_facts(facts);
         let passed = Passed::find(&header, bytes, reading.ids);
+        let (descriptor, marker) = (passed.descriptor(bytes), header.marker);
+        let arrived = Arrived { codec: reading.codec, payload: &bytes[payload.clone()], descriptor, marker, late };
+        let (facts, refused) = self.layers.read(arrived);
+        self.note_facts(now, &facts, bytes.len());
+        let passed = if refused.is_some() { passed.without_descriptor() } else { passed };
         let packet = Packet { number, header, facts, payload, passed, bytes };
         if !reading.muted {
             self.ring.keep(now, &packet);
         }
-        Received::Packet(packet)
+        Received::Packet(packet, refused)
     }
 
     /// Notes that a packet came, which may be all: then it is neither kept nor missing. False: it came before.
@@ -192,10 +200,13 @@ impl Encoding {
         self.missing.next_timeout().into_iter().chain(self.keys.next_timeout(now)).min()
     }
 
-    fn note_facts(&mut self, facts: PacketFacts) {
-        self.temporal = self.temporal.max(facts.temporal);
+    fn note_facts(&mut self, now: Instant, facts: &PacketFacts, bytes: usize) {
+        self.layer_rates.note(now, &facts.layer, facts.key_frame, bytes);
         if facts.key_frame {
             self.keys.satisfied();
+        }
+        if self.layers.take_lost() {
+            self.keys.want();
         }
     }
 }

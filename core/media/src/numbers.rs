@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use lockgate_rtp::Target;
+
 /// Where a numbering holds and by how much it moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
@@ -16,10 +18,23 @@ pub(crate) struct Segment {
     sequence: i64,
     /// Added to timestamps.
     pub(crate) timestamp: u32,
-    /// Added to VP8 picture ids.
+    /// Added to what the codec numbers.
+    pub(crate) shift: Shift,
+    /// The layers that are sent.
+    pub(crate) target: Target,
+}
+
+/// By how much a codec's numbers move; each as wide as its field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shift {
+    /// Picture ids.
     pub(crate) picture: u16,
-    /// Added to VP8 TL0 indices.
+    /// Frame numbers of dependency descriptors.
+    pub(crate) frame: u16,
+    /// TL0 indices.
     pub(crate) tl0: u8,
+    /// VP8 key indices.
+    pub(crate) key: u8,
 }
 
 /// Numbers count for one life of one encoding only: a publisher that starts an encoding anew starts another count.
@@ -58,11 +73,27 @@ impl Numbers {
     }
 
     /// Goes on with another origin, from its packet `number` on.
-    pub(crate) fn switch(&mut self, origin: Origin, number: u64, timestamp: u32, picture: u16, tl0: u8) {
+    pub(crate) fn switch(&mut self, origin: Origin, number: u64, timestamp: u32, shift: Shift, target: Target) {
         let sequence = (self.highest_out + 1).wrapping_sub(number).cast_signed();
-        self.push(Segment { origin, first: number, sequence, timestamp, picture, tl0 });
+        self.push(Segment { origin, first: number, sequence, timestamp, shift, target });
         self.since = number;
         self.highest_in = number - 1;
+    }
+
+    /// Goes on with other layers of the current origin, from its packet `number` on, which is ahead of all.
+    pub(crate) fn aim(&mut self, number: u64, target: Target) {
+        let Some(last) = self.segments.back_mut().filter(|last| last.target != target) else { return };
+        if last.first >= number {
+            last.target = target;
+        } else {
+            let next = Segment { first: number, target, ..*last };
+            self.push(next);
+        }
+    }
+
+    /// The layers that are sent at the place of a packet of the current origin.
+    pub(crate) fn target_at(&self, number: u64) -> Option<Target> {
+        self.segment_of(number).map(|segment| segment.target)
     }
 
     /// The number to send a packet of the current origin by. None for one so late that its place is unknown.
@@ -81,8 +112,9 @@ impl Numbers {
         // What is missing between the two keeps its place.
         self.highest_out = (number - 1).wrapping_add_signed(last.sequence).max(self.highest_out);
         self.highest_in = number;
-        let picture = last.picture.wrapping_sub(u16::from(new_picture));
-        let next = Segment { first: number + 1, sequence: last.sequence - 1, picture, ..last };
+        let picture = last.shift.picture.wrapping_sub(u16::from(new_picture));
+        let shift = Shift { picture, ..last.shift };
+        let next = Segment { first: number + 1, sequence: last.sequence - 1, shift, ..last };
         match self.segments.back_mut() {
             // Nothing was sent by the last one: it need not be kept.
             Some(unused) if unused.first == number => {
@@ -130,8 +162,8 @@ impl Numbers {
 
 /// Numbers given out begin one cycle up, so that there is something below; their SRTP index is counted from 0.
 pub(crate) const FIRST: u64 = 1 << 16;
-/// A picture in two left out at 30 a second: some four seconds back, longer than any packet is kept.
-const MAX_SEGMENTS: usize = 64;
+/// A part of each of 60 pictures a second left out: two seconds back, longer than any packet is kept.
+const MAX_SEGMENTS: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -147,10 +179,10 @@ mod tests {
     #[test]
     fn a_switch_goes_on_where_the_last_encoding_ended() {
         let mut numbers = Numbers::new(100);
-        numbers.switch(A, 70_000, 0, 0, 0);
+        numbers.switch(A, 70_000, 0, Shift::default(), Target::ALL);
         assert_eq!(numbers.map(70_000).unwrap().0, 65_636);
         assert_eq!(numbers.map(70_001).unwrap().0, 65_637);
-        numbers.switch(B, 500_000, 0, 0, 0);
+        numbers.switch(B, 500_000, 0, Shift::default(), Target::ALL);
         assert_eq!(numbers.map(500_000).unwrap().0, 65_638);
         assert_eq!(numbers.map(499_999), None, "before the switch");
         assert_eq!(
@@ -166,7 +198,7 @@ mod tests {
     #[test]
     fn what_is_missing_keeps_its_place_before_something_left_out() {
         let mut numbers = Numbers::new(0);
-        numbers.switch(A, 100_000, 0, 0, 0);
+        numbers.switch(A, 100_000, 0, Shift::default(), Target::ALL);
         let first = numbers.map(100_000).unwrap().0;
         numbers.skip(100_002, true);
         assert_eq!(numbers.map(100_003).unwrap().0, first + 2);
@@ -176,9 +208,9 @@ mod tests {
     #[test]
     fn what_came_before_a_switch_within_one_encoding_has_no_place_behind_it() {
         let mut numbers = Numbers::new(0);
-        numbers.switch(A, 100_000, 0, 0, 0);
+        numbers.switch(A, 100_000, 0, Shift::default(), Target::ALL);
         assert!(numbers.map(100_000).is_some());
-        numbers.switch(A, 100_200, 0, 0, 0);
+        numbers.switch(A, 100_200, 0, Shift::default(), Target::ALL);
         assert!(numbers.map(100_200).is_some());
         assert_eq!(numbers.map(100_150), None);
         numbers.skip(100_201, false);
@@ -192,14 +224,14 @@ mod tests {
             packets in proptest::collection::vec((0_u8..12, 0_u64..4), 1..200),
         ) {
             let mut numbers = Numbers::new(7);
-            numbers.switch(A, 1 << 17, 0, 0, 0);
+            numbers.switch(A, 1 << 17, 0, Shift::default(), Target::ALL);
             let mut given = HashMap::new();
             let mut order: Vec<(u64, u8)> = packets.iter().enumerate().map(|(at, (what, _))| ((1 << 17) + at as u64, *what)).collect();
             order.sort_by_key(|(number, _)| number + packets[(*number - (1 << 17)) as usize].1);
             let mut highest = 1 << 17;
             for (number, what) in order {
                 if what == 0 && number > highest {
-                    numbers.switch(A, number, 0, 0, 0);
+                    numbers.switch(A, number, 0, Shift::default(), Target::ALL);
                 }
                 highest = highest.max(number);
                 if what > 7 {

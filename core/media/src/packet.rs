@@ -44,6 +44,17 @@ impl Passed {
         passed
     }
 
+    /// The dependency descriptor, if there is one.
+    pub(crate) fn descriptor<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.iter(bytes).find(|(place, _)| *place == DESCRIPTOR).map(|(_, value)| value)
+    }
+
+    /// All but the dependency descriptor.
+    pub(crate) fn without_descriptor(mut self) -> Self {
+        self.0[DESCRIPTOR] = (0, 0);
+        self
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|(_, length)| *length == 0)
@@ -67,3 +78,6 @@ impl Passed {
 /// What a viewer needs of what the publisher says; the rest is of the hop.
 pub(crate) const PASSED: [Extension; 3] =
     [Extension::AudioLevel, Extension::Orientation, Extension::DependencyDescriptor];
+/// The place of the dependency descriptor among them.
+pub(crate) const DESCRIPTOR: usize = 2;
+const _: () = assert!(matches!(PASSED[DESCRIPTOR], Extension::DependencyDescriptor));

@@ -56,6 +56,8 @@ reasons! {
     AwaitingKeyFrame = "awaiting-key-frame",
     /// A viewer gets another encoding or a lower layer.
     Layer = "layer",
+    /// A dependency descriptor that cannot be read; the packet goes on without it.
+    Descriptor = "descriptor",
     /// A viewer's m-lines or payload types are used up: a track is not offered to it.
     NoLine = "no-line",
     /// A viewer's report on a packet that it was not sent, or reported on before.

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use lockgate_model::{Codec, Limits, MediaKind};
-use lockgate_rtp::{SenderInfo, Vp8Fields};
+use lockgate_model::{Codec, Layer, Limits, MediaKind};
+use lockgate_rtp::{LayerReader, PacketFacts, PictureNumbers, Renumbered, SenderInfo, Target};
 
 use crate::arena::Key;
 use crate::egress::Outgoing;
 use crate::link::Way;
-use crate::numbers::{FIRST, Numbers, Origin, Segment};
-use crate::packet::Packet;
+use crate::numbers::{FIRST, Numbers, Origin, Segment, Shift};
+use crate::packet::{Packet, Passed};
+use crate::selection::Selection;
 use crate::stats::DropReason;
-use crate::template::{Head, Template};
+use crate::template::{Described, Head, Template};
 use crate::told::Told;
 
 /// How a viewer is sent a track, as negotiated.
@@ -34,16 +35,20 @@ pub(crate) struct Subscription {
     /// None until the viewer has agreed.
     format: Option<Format>,
     numbers: Numbers,
-    /// The highest encoding that the viewer's link has room for; none: not even the lowest.
-    pub(crate) ceiling: Option<u8>,
+    /// The highest layer that the viewer's link has room for; none: not even the lowest.
+    pub(crate) ceiling: Option<Layer>,
     /// The encoding that is wanted; none: nothing is to be sent.
     target: Option<u8>,
     /// Whether the numbering's current origin is being sent.
     open: bool,
-    temporal: u8,
+    selection: Selection,
     last: Option<Sent>,
-    picture: Option<(u16, u8)>,
+    /// The codec's numbers of the last packet, as the viewer saw them.
+    picture: Option<Renumbered>,
+    frame: Option<u16>,
     left_out: Option<u16>,
+    /// Descriptors told fewer decode targets than there are, and nothing else since.
+    masked: bool,
     /// How many retransmissions there were, from a number on that is drawn.
     repeated: u64,
     packets: u32,
@@ -74,6 +79,7 @@ pub(crate) struct Next<'a> {
 pub(crate) struct Source<'a> {
     pub(crate) origin: Origin,
     pub(crate) sender: Option<SenderInfo>,
+    pub(crate) layers: &'a LayerReader,
     /// The last report of another encoding of the track.
     pub(crate) sender_of: &'a dyn Fn(u8) -> Option<SenderInfo>,
 }
@@ -97,13 +103,15 @@ impl Subscription {
             format: None,
             // Below half: a peer that sees the first packets out of order must not take them for a wrap (RFC 3711 §3.3.1).
             numbers: Numbers::new(random as u16 & 0x7fff),
-            ceiling: Some(u8::MAX),
+            ceiling: Some(Layer::MAX),
             target: None,
             open: false,
-            temporal: limits.max_layer.temporal,
+            selection: Selection::new(),
             last: None,
             picture: None,
+            frame: None,
             left_out: None,
+            masked: false,
             repeated: u64::from(random >> 16 & 0x7fff),
             packets: 0,
             octets: 0,
@@ -132,24 +140,38 @@ impl Subscription {
         self.format.is_some()
     }
 
-    /// Takes other limits. What they forbid ends with the next packet; what they allow begins where a decoder can follow.
+    /// Takes other limits. What they forbid of an encoding ends with the next packet, of its layers with the next picture; what they
+    /// allow begins where a decoder can follow.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
         self.is_stirred = true;
-        if limits.max_layer.temporal < self.temporal {
-            self.temporal = limits.max_layer.temporal;
-        }
     }
 
-    /// Chooses an encoding. True if a key frame of it is needed now.
-    pub(crate) fn aim(&mut self, target: Option<u8>, allowed: impl Fn(u8) -> bool) -> bool {
-        self.is_stirred |= self.target != target;
-        self.target = target;
+    /// Chooses an encoding and its layers. `allowed`: whether limits forbid neither an encoding nor one of its spatial layers. True if
+    /// a key frame of it is needed now.
+    pub(crate) fn aim(&mut self, target: Option<(u8, Target)>, allowed: impl Fn(u8, u8) -> bool) -> bool {
+        let encoding = target.map(|(encoding, _)| encoding);
+        let wish = target.map_or(self.selection.wish(), |(_, wish)| wish);
+        self.is_stirred |= self.target != encoding || wish != self.selection.wish();
+        self.target = encoding;
+        self.selection.set_wish(wish);
         let current = self.current().filter(|_| self.open);
-        if target.is_none() || current.is_some_and(|origin| !allowed(origin.encoding)) {
+        // Layers that can be left without a key frame are left with the next picture.
+        let spatial = if self.selection.is_stuck_above() { self.selection.current().spatial() } else { 0 };
+        if target.is_none() || current.is_some_and(|origin| !allowed(origin.encoding, spatial)) {
             self.close();
         }
-        self.wanted().is_some()
+        self.wanted().is_some() || self.open && self.selection.needs_key()
+    }
+
+    /// The layers that are sent of its encoding.
+    pub(crate) fn sent_layers(&self) -> Target {
+        self.selection.current()
+    }
+
+    /// Whether a key frame is waited for that changes them.
+    pub(crate) fn changes_layers(&self) -> bool {
+        self.selection.is_on_its_way()
     }
 
     /// The encoding whose next key frame is waited for.
@@ -193,7 +215,7 @@ impl Subscription {
         let (number, segment) = self.numbers.map(packet.number).ok_or(DropReason::Duplicate)?;
         let timestamp = packet.header.timestamp.wrapping_add(segment.timestamp);
         let head = Head {
-            marker: packet.header.marker,
+            marker: packet.header.marker || ends_picture(packet, &segment),
             padded: next.padding > 0,
             payload_type: format.payload_type,
             sequence: number as u16,
@@ -202,12 +224,14 @@ impl Subscription {
             wide: 0,
         };
         let (template, padding) = (&format.template, next.padding);
-        let outgoing = Outgoing { packet, template, head, index: number - FIRST, before: &[], padding };
+        let described = describe(packet, &segment, source.layers, self.masked);
+        let outgoing = Outgoing { packet, template, head, index: number - FIRST, before: &[], padding, described };
         let renumbered = renumber(packet, &segment);
         let edit = |payload: &mut [u8]| rewrite(payload, renumbered);
         let len = way.send(now, outgoing, edit).map_err(|_| DropReason::NotConnected)?;
-        if let Some((_, picture, tl0)) = renumbered.filter(|_| ahead) {
-            self.picture = Some((picture, tl0));
+        if ahead {
+            self.picture = renumbered.map(|(_, numbers)| numbers).or(self.picture);
+            self.note_described(described, packet, &segment);
         }
         if self.last.is_none_or(|last| timestamp.wrapping_sub(last.timestamp).cast_signed() >= 0) {
             self.last = Some(Sent { timestamp, at: now });
@@ -236,43 +260,70 @@ impl Subscription {
             return match (origin.encoding == target, key) {
                 (true, true) => {
                     self.begin(now, packet, source);
-                    Ok(())
+                    self.select_layer(packet)
                 }
                 (true, false) => Err(DropReason::AwaitingKeyFrame),
                 _ => Err(DropReason::Layer),
             };
         }
-        if packet.facts.switch_up || packet.facts.key_frame {
-            self.temporal = self.limits.max_layer.temporal;
+        self.select_layer(packet)
+    }
+
+    /// Whether a packet is of a layer that is sent.
+    fn select_layer(&mut self, packet: &Packet<'_>) -> Result<(), DropReason> {
+        // Of one that comes late the place is taken already, and what was sent there is decided.
+        if !self.numbers.is_ahead(packet.number) {
+            let target = self.numbers.target_at(packet.number).ok_or(DropReason::Duplicate)?;
+            return if packet.facts.layer.part_of.has(target) { Ok(()) } else { Err(DropReason::Layer) };
         }
-        if packet.facts.temporal > self.temporal {
-            // Of one that comes late the place is taken already.
-            if self.numbers.is_ahead(packet.number) {
-                let picture = packet.facts.vp8.and_then(|fields| fields.picture_id);
-                let new_picture = picture.is_some() && self.left_out != picture;
-                self.left_out = picture;
-                self.numbers.skip(packet.number, new_picture);
-            }
-            return Err(DropReason::Layer);
+        let before = self.selection.current();
+        let sent = self.selection.take(packet.header.timestamp, &packet.facts);
+        self.is_stirred |= before != self.selection.current();
+        self.numbers.aim(packet.number, self.selection.current());
+        if sent {
+            return Ok(());
         }
-        Ok(())
+        let picture = packet.facts.picture.filter(|picture| picture.close_up).and_then(|picture| picture.id);
+        let new_picture = picture.is_some() && self.left_out != picture;
+        self.left_out = picture;
+        self.numbers.skip(packet.number, new_picture);
+        Err(DropReason::Layer)
     }
 
     /// Goes on with an encoding, from this packet on.
     fn begin(&mut self, now: Instant, packet: &Packet<'_>, source: &Source<'_>) {
         let timestamp = self.timestamp_offset(now, packet, source);
-        let (picture, tl0) = match (packet.facts.vp8, self.picture) {
-            (Some(fields), Some((picture, tl0))) => (
-                picture.wrapping_add(1).wrapping_sub(fields.picture_id.unwrap_or(0)),
-                tl0.wrapping_add(1).wrapping_sub(fields.tl0.unwrap_or(0)),
-            ),
-            _ => (0, 0),
-        };
-        self.numbers.switch(source.origin, packet.number, timestamp, picture, tl0);
+        let shift = self.shift_to(packet);
+        self.selection.begin();
+        self.numbers.switch(source.origin, packet.number, timestamp, shift, self.selection.current());
         self.open = true;
         self.left_out = None;
-        self.temporal = self.limits.max_layer.temporal;
         self.is_stirred = true;
+    }
+
+    /// By how much the codec's numbers move, so that they go on by one.
+    fn shift_to(&self, packet: &Packet<'_>) -> Shift {
+        let mut shift = Shift::default();
+        if let (Some(theirs), Some(last)) = (packet.facts.picture, self.picture) {
+            shift.picture = last.id.wrapping_add(1).wrapping_sub(theirs.id.unwrap_or(0));
+            shift.tl0 = last.tl0.wrapping_add(1).wrapping_sub(theirs.tl0.unwrap_or(0));
+            shift.key = last.key.wrapping_add(1).wrapping_sub(theirs.key.unwrap_or(0));
+        }
+        if let (Some(theirs), Some(last)) = (packet.facts.descriptor, self.frame) {
+            shift.frame = last.wrapping_add(1).wrapping_sub(theirs.number);
+        }
+        shift
+    }
+
+    fn note_described(&mut self, described: Option<Described>, packet: &Packet<'_>, segment: &Segment) {
+        if let Some(descriptor) = packet.facts.descriptor {
+            self.frame = Some(descriptor.number.wrapping_add(segment.shift.frame));
+            let whole = segment.target == Target::ALL;
+            self.masked = match described.and_then(|one| one.mask) {
+                Some(_) => self.masked && !descriptor.tells_targets || !whole,
+                None => self.masked,
+            };
+        }
     }
 
     /// By how much timestamps of the new encoding move, so that pictures keep their time.
@@ -326,6 +377,16 @@ impl Subscription {
         Some((segment.origin, number, out, segment))
     }
 
+    /// What is sent for a packet that is asked for again. One that is of a layer which was left out at its place, or which limits
+    /// forbid by now, came so late that its number was given out: it is told to be nothing.
+    pub(crate) fn again<'a>(&self, packet: Packet<'a>, segment: &Segment, allowed: Target) -> Packet<'a> {
+        let part_of = packet.facts.layer.part_of;
+        if part_of.has(segment.target) && (packet.facts.layer.spatial <= allowed.spatial()) {
+            return packet;
+        }
+        Packet { payload: 0..0, passed: Passed::default(), facts: PacketFacts::default(), ..packet }
+    }
+
     /// Sends a packet again, as RFC 4588 §4 says.
     pub(crate) fn retransmit(
         &mut self,
@@ -333,12 +394,13 @@ impl Subscription {
         packet: &Packet<'_>,
         out: u64,
         segment: &Segment,
+        layers: &LayerReader,
         way: &mut Way<'_>,
     ) -> Option<usize> {
         let format = self.format.as_ref()?;
         let (ssrc, payload_type) = format.rtx?;
         let head = Head {
-            marker: packet.header.marker,
+            marker: packet.header.marker || ends_picture(packet, segment),
             padded: false,
             payload_type,
             sequence: self.repeated as u16,
@@ -348,8 +410,9 @@ impl Subscription {
         };
         let renumbered = renumber(packet, segment);
         let before = (out as u16).to_be_bytes();
-        let outgoing =
-            Outgoing { packet, template: &format.template, head, index: self.repeated, before: &before, padding: 0 };
+        let described = describe(packet, segment, layers, self.masked);
+        let (template, index, before) = (&format.template, self.repeated, &before);
+        let outgoing = Outgoing { packet, template, head, index, before, padding: 0, described };
         let len = way.send(now, outgoing, |payload| rewrite(payload, renumbered)).ok()?;
         self.repeated += 1;
         Some(len)
@@ -374,17 +437,40 @@ impl Subscription {
     }
 }
 
-/// The numbers of a VP8 picture as the viewer sees them.
-fn renumber(packet: &Packet<'_>, segment: &Segment) -> Option<(Vp8Fields, u16, u8)> {
-    let fields = packet.facts.vp8?;
-    let picture = fields.picture_id.unwrap_or(0).wrapping_add(segment.picture);
-    Some((fields, picture, fields.tl0.unwrap_or(0).wrapping_add(segment.tl0)))
+/// The numbers of a picture as the viewer sees them.
+fn renumber(packet: &Packet<'_>, segment: &Segment) -> Option<(PictureNumbers, Renumbered)> {
+    let (theirs, shift) = (packet.facts.picture?, segment.shift);
+    let numbers = Renumbered {
+        id: theirs.id.unwrap_or(0).wrapping_add(shift.picture),
+        tl0: theirs.tl0.unwrap_or(0).wrapping_add(shift.tl0),
+        key: theirs.key.unwrap_or(0).wrapping_add(shift.key),
+    };
+    Some((theirs, numbers))
 }
 
-fn rewrite(payload: &mut [u8], renumbered: Option<(Vp8Fields, u16, u8)>) {
-    if let Some((fields, picture, tl0)) = renumbered {
-        fields.rewrite(payload, picture, tl0);
+fn rewrite(payload: &mut [u8], renumbered: Option<(PictureNumbers, Renumbered)>) {
+    if let Some((theirs, numbers)) = renumbered {
+        theirs.rewrite(payload, numbers);
     }
+}
+
+/// Whether a packet is the last of its picture for who gets no higher spatial layer: RFC 9628 §4.1 has the marker there.
+fn ends_picture(packet: &Packet<'_>, segment: &Segment) -> bool {
+    packet.facts.layer.ends && packet.facts.layer.spatial == segment.target.spatial()
+}
+
+/// What a packet's dependency descriptor is to say otherwise. Which decode targets a viewer gets is told where the publisher tells
+/// something of it, and with every frame that nobody does without, until a key frame brings all of them.
+fn describe(packet: &Packet<'_>, segment: &Segment, layers: &LayerReader, masked: bool) -> Option<Described> {
+    let descriptor = packet.facts.descriptor?;
+    let layer = &packet.facts.layer;
+    let differs = masked || segment.target != Target::ALL;
+    let place = descriptor.tells_targets || layer.begins && layer.temporal == 0;
+    // One that was read by a former structure keeps what its publisher said.
+    let known = descriptor.generation == layers.generation();
+    let mask = (differs && place && known).then(|| layers.told(segment.target));
+    let number = descriptor.number.wrapping_add(segment.shift.frame);
+    (mask.is_some() || segment.shift.frame != 0).then_some(Described { number, mask, place: descriptor.mask })
 }
 
 /// What the packet path touches of each viewer is small, so that many stay in a processor's cache.

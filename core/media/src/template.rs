@@ -1,9 +1,9 @@
 //! What a viewer's packets of one track are headed with: what never changes is made once, the rest is put in its place.
 
-use lockgate_rtp::Profile;
+use lockgate_rtp::{MAX_DESCRIPTOR, MaskPlace, Profile};
 use lockgate_transport::sdp::{Extension, ExtensionMap};
 
-use crate::packet::{PASSED, Packet};
+use crate::packet::{DESCRIPTOR, PASSED, Packet};
 
 /// The header extension block of a viewer's packets (RFC 8285 §4.2), and the ids that it takes.
 #[derive(Clone, Debug)]
@@ -30,6 +30,16 @@ pub(crate) struct Head {
     pub(crate) ssrc: u32,
     /// The number of the packet among all of the connection, if it is told.
     pub(crate) wide: u16,
+}
+
+/// What a viewer's copy of a dependency descriptor says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Described {
+    /// The frame's number.
+    pub(crate) number: u16,
+    /// The decode targets that the viewer gets, and where they are told; none: as the publisher said.
+    pub(crate) mask: Option<u32>,
+    pub(crate) place: MaskPlace,
 }
 
 impl Template {
@@ -66,7 +76,13 @@ impl Template {
     }
 
     /// Writes the header for a packet to the front of `out`, which has [`MAX_HEAD`] bytes; its length comes back.
-    pub(crate) fn write(&self, head: &Head, packet: &Packet<'_>, out: &mut [u8]) -> usize {
+    pub(crate) fn write(
+        &self,
+        head: &Head,
+        packet: &Packet<'_>,
+        described: Option<Described>,
+        out: &mut [u8],
+    ) -> usize {
         out[1] = u8::from(head.marker) << 7 | head.payload_type;
         out[2..4].copy_from_slice(&head.sequence.to_be_bytes());
         out[4..8].copy_from_slice(&head.timestamp.to_be_bytes());
@@ -80,7 +96,7 @@ impl Template {
             }
             length
         } else {
-            self.write_elements(head, packet, &mut out[FIXED..])
+            self.write_elements(head, packet, described, &mut out[FIXED..])
         };
         let extended = block > 4;
         out[0] = 0x80 | u8::from(head.padded) << 5 | u8::from(extended) << 4;
@@ -88,11 +104,17 @@ impl Template {
     }
 
     /// The block with what the publisher said beside the mid.
-    fn write_elements(&self, head: &Head, packet: &Packet<'_>, out: &mut [u8]) -> usize {
-        let passed = || packet.passed.iter(packet.bytes).map(|(place, value)| (self.ids[place], value));
-        let passed = || passed().filter(|(id, _)| *id > 0);
+    fn write_elements(&self, head: &Head, packet: &Packet<'_>, described: Option<Described>, out: &mut [u8]) -> usize {
+        let passed = || packet.passed.iter(packet.bytes).filter(|(place, _)| self.ids[*place] > 0);
+        let described =
+            |place: usize, value: &[u8]| described.filter(|_| place == DESCRIPTOR).map(|one| one.within_bounds(value));
+        let length_of = |place: usize, value: &[u8]| match described(place, value) {
+            Some(one) => one.length(value),
+            None => value.len(),
+        };
         // A dependency descriptor that brings its structure along is too long for the short form.
-        let profile = if passed().any(|(_, value)| value.len() > 16) { Profile::TwoByte } else { Profile::OneByte };
+        let long = passed().any(|(place, value)| length_of(place, value) > 16);
+        let profile = if long { Profile::TwoByte } else { Profile::OneByte };
         out[..2].copy_from_slice(&profile.to_u16().to_be_bytes());
         let mut length = 4;
         if self.mid > 0 {
@@ -102,8 +124,12 @@ impl Template {
         if self.is_counted() {
             length += write_element(profile, self.counted, &head.wide.to_be_bytes(), &mut out[length..]);
         }
-        for (id, value) in passed() {
-            length += write_element(profile, id, value, &mut out[length..]);
+        for (place, value) in passed() {
+            let (id, out) = (self.ids[place], &mut out[length..]);
+            length += match described(place, value) {
+                Some(one) => one.write(profile, id, value, out),
+                None => write_element(profile, id, value, out),
+            };
         }
         let words = (length - 4).div_ceil(4);
         out[length..4 + 4 * words].fill(0);
@@ -112,20 +138,44 @@ impl Template {
     }
 }
 
+impl Described {
+    /// Without the mask if no element has the room for it.
+    fn within_bounds(self, value: &[u8]) -> Self {
+        if self.length(value) <= MAX_DESCRIPTOR { self } else { Self { mask: None, ..self } }
+    }
+
+    fn length(&self, value: &[u8]) -> usize {
+        self.place.length(value.len(), self.mask.is_some())
+    }
+
+    fn write(&self, profile: Profile, id: u8, value: &[u8], out: &mut [u8]) -> usize {
+        let length = self.length(value);
+        let head = write_element_head(profile, id, length, out);
+        if let Some(room) = out[head..].first_chunk_mut() {
+            self.place.rewrite(value, self.number, self.mask, room);
+        }
+        head + length
+    }
+}
+
 /// Ids are 1…14 and values short enough for the profile: ours to number, and chosen so.
 fn write_element(profile: Profile, id: u8, value: &[u8], out: &mut [u8]) -> usize {
-    let head = match profile {
+    let head = write_element_head(profile, id, value.len(), out);
+    out[head..head + value.len()].copy_from_slice(value);
+    head + value.len()
+}
+
+fn write_element_head(profile: Profile, id: u8, length: usize, out: &mut [u8]) -> usize {
+    match profile {
         Profile::OneByte => {
-            out[0] = id << 4 | (value.len() - 1) as u8;
+            out[0] = id << 4 | (length - 1) as u8;
             1
         }
         Profile::TwoByte | Profile::Unknown => {
-            out[..2].copy_from_slice(&[id, value.len() as u8]);
+            out[..2].copy_from_slice(&[id, length as u8]);
             2
         }
-    };
-    out[head..head + value.len()].copy_from_slice(value);
-    head + value.len()
+    }
 }
 
 const FIXED: usize = 12;
@@ -169,7 +219,7 @@ mod tests {
         let (payload, facts) = (header.payload(&bytes).unwrap(), PacketFacts::default());
         let packet = Packet { number: 1, header, facts, payload, passed, bytes: &bytes };
         let mut out = vec![0xee; MAX_HEAD];
-        let length = Template::new(mid, &ExtensionMap::of(ids)).write(&HEAD, &packet, &mut out);
+        let length = Template::new(mid, &ExtensionMap::of(ids)).write(&HEAD, &packet, None, &mut out);
         let read = Header::parse(&out[..length]).unwrap();
         assert_eq!((read.len, read.marker, read.payload_type, read.sequence), (length, true, 96, 7));
         assert_eq!((read.timestamp, read.ssrc), (9, 0x0102_0304));

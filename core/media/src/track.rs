@@ -2,6 +2,7 @@
 //!
 //! Packets of one publisher come in here and leave for everybody who may have them; what is needed of the publisher is gathered.
 
+mod layers;
 mod piping;
 mod serving;
 mod showing;
@@ -9,11 +10,10 @@ mod showing;
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
-use lockgate_model::{Bitrate, Limits, MediaKind, TrackId};
+use lockgate_model::{Bitrate, Layer, Limits, MediaKind, TrackId};
 use lockgate_rtp::{Header, SenderInfo, write};
-use lockgate_transport::sdp::{CodecLine, ExtensionMap, MAX_RIDS};
+use lockgate_transport::sdp::{CodecLine, ExtensionMap};
 
-use crate::allocate::Demand;
 use crate::arena::{Arena, Key, KeySet};
 use crate::egress::Egress;
 use crate::encoding::{Encoding, Reading, Received};
@@ -125,7 +125,7 @@ impl Track {
         }
         let first = !encoding.is_alive(onward.now);
         let received = encoding.receive(onward.now, number, header, bytes, reading, repaired);
-        if let Received::Packet(_) = &received {
+        if let Received::Packet(..) = &received {
             onward.counters.packets_in += 1;
             onward.counters.bytes_in += bytes.len() as u64;
             if first {
@@ -154,7 +154,10 @@ impl Track {
                 self.pipe(onward, index, number, bytes);
                 self.pending.push_nothing(self.encodings[index].origin(), number);
             }
-            Received::Packet(packet) => {
+            Received::Packet(packet, refused) => {
+                if refused.is_some() {
+                    onward.counters.drop(DropReason::Descriptor);
+                }
                 self.pipe(onward, index, packet.number, bytes);
                 self.take_packet(onward, index, &packet);
             }
@@ -209,32 +212,16 @@ impl Track {
 
     fn aim_one(&mut self, now: Instant, place: usize) {
         let Subscription { limits, ceiling, .. } = self.subscriptions[place];
-        let current = self.subscriptions[place].target();
-        let target = ceiling.and_then(|ceiling| self.choose(now, &limits, ceiling, current));
-        let top = limits.max_layer.spatial;
+        let target = ceiling.and_then(|ceiling| self.choose(now, place, ceiling));
+        let (most, alone) = (limits.max_layer.spatial, self.encodings.len() == 1);
+        let allowed = |encoding, spatial| if alone { spatial <= most } else { encoding <= most };
         let subscription = &mut self.subscriptions[place];
-        if subscription.aim(target, |encoding| encoding <= top)
-            && let Some(encoding) = target.and_then(|target| self.encodings.get_mut(usize::from(target)))
+        if subscription.aim(target, allowed)
+            && let Some(encoding) = target.and_then(|(target, _)| self.encodings.get_mut(usize::from(target)))
             && subscription.is_agreed()
         {
             encoding.keys.want();
         }
-    }
-
-    /// The highest encoding that is alive and within limits; while none is, the lowest allowed one, which may come.
-    fn choose(&mut self, now: Instant, limits: &Limits, ceiling: u8, current: Option<u8>) -> Option<u8> {
-        if limits.paused {
-            return None;
-        }
-        let top = usize::from(limits.max_layer.spatial.min(ceiling)).min(self.encodings.len() - 1);
-        let (mut first, mut best) = (None, None);
-        for index in 0..=top {
-            if is_within(limits, self.rate(now, index), current == Some(index as u8)) {
-                first = first.or(Some(index as u8));
-                best = self.is_alive(now, index).then_some(index as u8).or(best);
-            }
-        }
-        best.or(first)
     }
 
     /// The limits of a viewer; what they forbid ends here.
@@ -245,25 +232,8 @@ impl Track {
         }
     }
 
-    /// What a viewer could be sent of it, to be chosen from. None: it is not to be sent anything.
-    pub(crate) fn demand(&mut self, now: Instant, own: Key, transport: Key) -> Option<Demand<Key>> {
-        let subscription = &self.subscriptions[self.place_of(transport)?];
-        let (limits, current) = (subscription.limits, subscription.sent_encoding());
-        if limits.paused || self.muted || !subscription.is_agreed() {
-            return None;
-        }
-        let mut rates = [0; MAX_RIDS];
-        for (index, rate) in rates.iter_mut().enumerate().take(self.encodings.len()) {
-            let allowed = index <= usize::from(limits.max_layer.spatial) && self.is_alive(now, index);
-            let own = if allowed { self.rate(now, index) } else { 0 };
-            *rate = if is_within(&limits, own, current == Some(index as u8)) { own } else { 0 };
-        }
-        let sound = self.kind() == MediaKind::Audio;
-        Some(Demand { track: own, sound, priority: limits.priority, rates, current, choice: None })
-    }
-
     /// What a viewer's link has room for; none: not even the lowest encoding. True if that is something else than before.
-    pub(crate) fn set_ceiling(&mut self, now: Instant, transport: Key, ceiling: Option<u8>) -> bool {
+    pub(crate) fn set_ceiling(&mut self, now: Instant, transport: Key, ceiling: Option<Layer>) -> bool {
         let place = self.place_of(transport).filter(|place| self.subscriptions[*place].ceiling != ceiling);
         if let Some(place) = place {
             self.subscriptions[place].ceiling = ceiling;
@@ -385,17 +355,8 @@ impl Track {
     }
 }
 
-/// Whether an encoding has no more than a viewer may be sent. Rates go up and down: the one that it gets may be somewhat above before
-/// it is left, for that costs a key frame.
-fn is_within(limits: &Limits, rate: u64, current: bool) -> bool {
-    let slack = |max: Bitrate| if current { max.0 / SLACK } else { 0 };
-    limits.max_bitrate.is_none_or(|max| rate <= max.0 + slack(max))
-}
-
 /// A viewer asks again after a round trip or a few; what is older would come too late for its decoder.
 const KEEP: Duration = Duration::from_millis(1500);
 const KEEP_SOUND: Duration = Duration::from_millis(200);
-/// A quarter: what an encoder's rate sways by from second to second.
-const SLACK: u64 = 4;
 /// No network carries more in one piece.
 const MAX_PACKET: usize = 1500;

@@ -7,8 +7,14 @@ mod extension;
 mod header;
 mod number;
 mod rtcp;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
-pub use codec::{PacketFacts, Vp8Fields, inspect};
+pub use codec::{
+    Arrived, Descriptor, DescriptorError, DescriptorFacts, Descriptors, Indication, LayerFacts, LayerReader,
+    MAX_DESCRIPTOR, MAX_TARGETS, MaskPlace, Needs, PacketFacts, PictureNumbers, References, Renumbered, Structure,
+    Target, Targets, inspect,
+};
 pub use extension::{Element, Extensions, Profile};
 pub use header::{Header, HeaderError};
 pub use number::{Unwrapper, ntp_middle};

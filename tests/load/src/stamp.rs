@@ -105,7 +105,7 @@ mod tests {
                 if codec == Codec::Vp8 {
                     let facts = inspect(codec, &payload);
                     prop_assert_eq!(facts.key_frame, first && key_frame);
-                    prop_assert_eq!(facts.vp8.and_then(|fields| fields.picture_id), Some(picture & 0x7fff));
+                    prop_assert_eq!(facts.picture.and_then(|numbers| numbers.id), Some(picture & 0x7fff));
                 }
             }
         }

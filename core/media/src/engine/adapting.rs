@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use lockgate_model::Layer;
 use lockgate_rtp::TwccFeedback;
 
 use super::Engine;
@@ -42,7 +43,7 @@ impl Engine {
         self.touched.insert(key);
     }
 
-    /// Chooses the encodings of all tracks of a viewer by what its link carries.
+    /// Chooses the layers of all tracks of a viewer by what its link carries.
     fn share_out(&mut self, now: Instant, key: Key, budget: Budget) {
         let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };
         let mut demands = std::mem::take(&mut self.demands);
@@ -56,7 +57,7 @@ impl Engine {
             subscribe.link.relax();
         }
         for demand in &demands {
-            let choice = if content || !budget.strained { Some(u8::MAX) } else { demand.choice };
+            let choice = if content || !budget.strained { Some(Layer::MAX) } else { demand.chosen() };
             let track = self.tracks.get_mut(demand.track);
             if track.is_some_and(|track| track.set_ceiling(now, key, choice)) {
                 self.stirred.insert(demand.track);

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 
 mod adapting;
+mod layers;
 mod pipes;
 mod publishers;
 mod showing;
@@ -125,7 +126,7 @@ fn a_capped_viewer_gets_no_packet_of_a_higher_layer() {
     let got = world.received(capped);
     assert_eq!(sequences(&got), (0..got.len() as u16).collect::<Vec<_>>(), "no gap to be seen");
     assert!((8..=12).contains(&got.len()), "{}", got.len());
-    assert!(got.iter().all(|(_, payload)| inspect(lockgate_model::Codec::Vp8, payload).temporal == 0));
+    assert!(got.iter().all(|(_, payload)| inspect(lockgate_model::Codec::Vp8, payload).layer.temporal == 0));
     let pictures: Vec<_> = got.iter().map(|(_, payload)| u16::from_be_bytes([payload[2] & 0x7f, payload[3]])).collect();
     assert!(pictures.windows(2).all(|pair| pair[1] == pair[0] + 1), "picture ids close up: {pictures:?}");
     assert!(world.received(free).len() >= 18, "the other viewer got one encoding whole");

@@ -51,6 +51,7 @@ impl Track {
     /// Sends a viewer again what it misses.
     pub(crate) fn retransmit(&mut self, onward: &mut Onward<'_>, transport: Key, missing: Missing<'_>) {
         let Some(place) = self.place_of(transport) else { return };
+        let allowed = self.allowed_layers(place);
         let subscription = &mut self.subscriptions[place];
         let Some(mut way) = onward.transports.get_mut(transport).and_then(|one| one.way(onward.egress)) else { return };
         for sequence in missing.iter().take(MAX_RETRANSMISSIONS) {
@@ -59,7 +60,8 @@ impl Track {
             }
             let sent = subscription.find(sequence).and_then(|(origin, number, out, segment)| {
                 let encoding = self.encodings.get(usize::from(origin.encoding)).filter(|one| one.origin() == origin)?;
-                subscription.retransmit(onward.now, &encoding.ring.get(number)?, out, &segment, &mut way)
+                let packet = subscription.again(encoding.ring.get(number)?, &segment, allowed);
+                subscription.retransmit(onward.now, &packet, out, &segment, &encoding.layers, &mut way)
             });
             match sent {
                 Some(len) => {
@@ -75,6 +77,7 @@ impl Track {
     /// How many bytes were sent comes back.
     pub(crate) fn probe(&mut self, onward: &mut Onward<'_>, transport: Key, bytes: usize) -> usize {
         let Some(place) = self.place_of(transport) else { return 0 };
+        let allowed = self.allowed_layers(place);
         let subscription = &mut self.subscriptions[place];
         let Some(mut way) = onward.transports.get_mut(transport).and_then(|one| one.way(onward.egress)) else {
             return 0;
@@ -85,8 +88,10 @@ impl Track {
                 break;
             };
             let encoding = self.encodings.get(usize::from(origin.encoding)).filter(|one| one.origin() == origin);
-            let Some(packet) = encoding.and_then(|encoding| encoding.ring.get(number)) else { break };
-            let Some(len) = subscription.retransmit(onward.now, &packet, out, &segment, &mut way) else { break };
+            let Some((encoding, packet)) = encoding.and_then(|one| Some((one, one.ring.get(number)?))) else { break };
+            let packet = subscription.again(packet, &segment, allowed);
+            let sent_again = subscription.retransmit(onward.now, &packet, out, &segment, &encoding.layers, &mut way);
+            let Some(len) = sent_again else { break };
             onward.counters.probes_out += 1;
             onward.counters.bytes_out += len as u64;
             sent += len;
@@ -138,7 +143,7 @@ fn send(
         return counters.drop(DropReason::NotInRing);
     };
     let sender_of = |other: u8| encodings.get(usize::from(other)).and_then(Encoding::sender);
-    let source = Source { origin, sender: encoding.sender(), sender_of: &sender_of };
+    let source = Source { origin, sender: encoding.sender(), layers: &encoding.layers, sender_of: &sender_of };
     let next = Next { packet: &packet, key, padding };
     match subscription.forward(now, &next, &source, way) {
         Ok(len) => {

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use lockgate_model::{Layer, LayerReason, MediaKind};
 
-use super::{Track, is_within};
+use super::Track;
+use super::layers::{self, is_within};
 use crate::arena::Key;
 use crate::told::{Change, View};
 
@@ -51,10 +52,12 @@ impl Track {
             // Unless another one is about to begin.
             return (!self.is_alive(now, usize::from(target))).then_some(View::Paused(LayerReason::Source));
         }
-        let sent = sent.filter(|sent| *sent == target)?;
-        let temporal = self.encodings.get(usize::from(sent)).map_or(0, |encoding| encoding.temporal);
-        let temporal = temporal.min(self.subscriptions[place].limits.max_layer.temporal);
-        Some(View::Layer(Layer::new(sent, temporal), self.limit(now, place, sent)))
+        let subscription = &self.subscriptions[place];
+        if sent != Some(target) || subscription.changes_layers() {
+            return None;
+        }
+        let layer = layers::sent(&self.encodings, subscription)?;
+        Some(View::Layer(layer, self.limit(now, place, layer)))
     }
 
     /// Why a viewer is not to be sent anything, if so.
@@ -64,7 +67,7 @@ impl Track {
         if limits.paused {
             return Some(LayerReason::Requested);
         }
-        if self.choose(now, &limits, u8::MAX, subscription.target()).is_none() {
+        if self.choose(now, place, Layer::MAX).is_none() {
             return Some(LayerReason::Policy);
         }
         if self.muted {
@@ -73,23 +76,25 @@ impl Track {
         ceiling.is_none().then_some(LayerReason::Bandwidth)
     }
 
-    /// What keeps a viewer from more than the encoding that it gets.
-    fn limit(&mut self, now: Instant, place: usize, sent: u8) -> LayerReason {
+    /// What keeps a viewer from more than the layer that it gets.
+    fn limit(&mut self, now: Instant, place: usize, sent: Layer) -> LayerReason {
         let subscription = &self.subscriptions[place];
         let (limits, ceiling) = (subscription.limits, subscription.ceiling);
         let whose =
             |allowed: u8, needed: u8| if allowed < needed { LayerReason::Policy } else { LayerReason::Requested };
-        let count = self.encodings.len() as u8;
-        let Some(better) = (sent + 1..count).find(|better| self.is_alive(now, usize::from(*better))) else {
-            let highest = self.encodings.get(usize::from(sent)).map_or(0, |encoding| encoding.temporal);
-            let is_whole = limits.max_layer.temporal >= highest;
-            return if is_whole { LayerReason::Source } else { whose(limits.granted.temporal, highest) };
+        let Some((better, rate)) = self.better(now, sent.spatial) else {
+            let highest = self.highest_temporal(sent.spatial);
+            return match ceiling.is_none_or(|ceiling| ceiling < Layer::new(sent.spatial, highest)) {
+                _ if limits.max_layer.temporal < highest => whose(limits.granted.temporal, highest),
+                true if sent.temporal < highest => LayerReason::Bandwidth,
+                _ => LayerReason::Source,
+            };
         };
         if limits.max_layer.spatial < better {
             whose(limits.granted.spatial, better)
-        } else if !is_within(&limits, self.rate(now, usize::from(better)), false) {
+        } else if !is_within(&limits, rate, false) {
             LayerReason::Policy
-        } else if ceiling.is_none_or(|ceiling| ceiling < better) {
+        } else if ceiling.is_none_or(|ceiling| ceiling.spatial < better) {
             LayerReason::Bandwidth
         } else {
             LayerReason::Source

@@ -1,36 +1,44 @@
-//! What a forwarder must know of a payload: whether a key frame starts here, and its layer. Nothing is decoded.
+//! What a forwarder must know of a packet: whether a key frame starts here, and its layers. Nothing is decoded.
 
 mod av1;
+mod bits;
+mod descriptor;
 mod h264;
+mod layers;
+mod picture;
+mod target;
 mod vp8;
 mod vp9;
 
 use lockgate_model::Codec;
 
-pub use vp8::Vp8Fields;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use bits::set as set_bit;
 
-/// What one packet's payload says.
+pub use descriptor::{
+    Descriptor, DescriptorError, Descriptors, Indication, MAX_DESCRIPTOR, MAX_TARGETS, MaskPlace, References, Structure,
+};
+pub use layers::{Arrived, DescriptorFacts, LayerFacts, LayerReader, Needs};
+pub use picture::{PictureNumbers, Renumbered};
+pub use target::{Target, Targets};
+
+/// What one packet says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PacketFacts {
     /// A key frame starts with this packet: a receiver may begin here.
     pub key_frame: bool,
-    /// The temporal layer; 0 where the format does not tell.
-    pub temporal: u8,
-    /// The temporal layer may be raised to this one from here on.
-    pub switch_up: bool,
-    /// The picture's numbers, which a VP8 forwarder renumbers.
-    pub vp8: Option<Vp8Fields>,
+    /// Its layers.
+    pub layer: LayerFacts,
+    /// The picture's numbers, which a forwarder of VP8 and VP9 renumbers.
+    pub picture: Option<PictureNumbers>,
+    /// What is to be changed in its dependency descriptor, if it has one that can be read.
+    pub descriptor: Option<DescriptorFacts>,
 }
 
-/// Reads what the payload says; of one that is malformed or of sound, nothing.
+/// Reads what a payload says by itself; of one that is malformed or of sound, nothing.
 pub fn inspect(codec: Codec, payload: &[u8]) -> PacketFacts {
-    match codec {
-        Codec::Opus => PacketFacts::default(),
-        Codec::Vp8 => vp8::inspect(payload),
-        Codec::Vp9 => vp9::inspect(payload),
-        Codec::H264 => PacketFacts { key_frame: h264::starts_key_frame(payload), ..PacketFacts::default() },
-        Codec::Av1 => PacketFacts { key_frame: av1::starts_key_frame(payload), ..PacketFacts::default() },
-    }
+    let arrived = Arrived { codec, payload, descriptor: None, marker: false, late: false };
+    LayerReader::default().read(arrived).0
 }
 
 #[cfg(test)]
@@ -44,10 +52,11 @@ mod tests {
         fn no_payload_panics(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
             for codec in [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1] {
                 let facts = inspect(codec, &payload);
-                if let Some(fields) = facts.vp8 {
+                if let Some(numbers) = facts.picture {
                     let mut copy = payload.clone();
-                    fields.rewrite(&mut copy, 1, 2);
-                    prop_assert_eq!(inspect(codec, &copy).key_frame, facts.key_frame);
+                    numbers.rewrite(&mut copy, Renumbered { id: 1, tl0: 2, key: 3 });
+                    let again = inspect(codec, &copy);
+                    prop_assert_eq!((again.key_frame, again.layer), (facts.key_frame, facts.layer));
                 }
             }
         }
