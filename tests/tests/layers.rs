@@ -1,0 +1,166 @@
+//! Layers within one stream, from a real encoder to real decoders.
+
+use lockgate_tests::{Browser, Node, Page, Setup, Token, assert_unbroken};
+use serde_json::Value;
+
+/// A node, a page that publishes, a page of one viewer who may have everything and of one who may not.
+struct Call {
+    left: Page,
+    right: Page,
+    _node: Node,
+    _browser: Browser,
+}
+
+impl Call {
+    async fn begin() -> Self {
+        let subscription = "[plugin.settings.roles.viewer]\nmax_spatial = 0\n";
+        let node = Node::start(Setup { subscription: subscription.into(), ..Setup::default() }).await;
+        let browser = Browser::start().await;
+        let left = browser.open(&node.url("/health")).await;
+        let right = browser.open(&node.url("/health")).await;
+        left.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
+        right.enter("capped", &node, &Token::of(2, "Vic").role("viewer"), "board", "{}").await;
+        right.enter("free", &node, &Token::of(3, "Bob"), "board", "{}").await;
+        Self { left, right, _node: node, _browser: browser }
+    }
+
+    /// Publishes a camera in one stream with these layers.
+    async fn publish(&self, codec: &str, mode: &str, fps: u32) {
+        let publish = format!(
+            "const [published] = await ann.publish([{{ track: await devices.camera(960, 540, {fps}), source: 'camera', codec: '{codec}',
+                 encodings: [{{ scalabilityMode: '{mode}', maxBitrate: 1_500_000 }}] }}]);
+             return published"
+        );
+        let published = self.left.run(&publish).await;
+        assert_eq!(published["accepted"], true, "{published}");
+    }
+
+    /// Both viewers watch until the one without a cap sees the widest picture and the other has seen enough.
+    async fn watch(&self) -> Value {
+        self.right
+            .run(
+                "const { publisherId, tracks: [{ trackId }] } = await free.publisher();
+                 Object.assign(globalThis, { publisherId, trackId });
+                 await capped.subscribe(publisherId);
+                 capped.send({ type: 'set-layer', publisherId, trackId, spatial: 2, temporal: 2 });
+                 const begun = performance.now();
+                 await free.subscribe(publisherId);
+                 const seen = new Set();
+                 const wide = await until('the widest picture', async () => {
+                     const mine = await capped.inbound(trackId);
+                     if (mine?.frameWidth) seen.add(mine.frameWidth);
+                     const theirs = await free.inbound(trackId);
+                     globalThis.last = { mine, theirs };
+                     return theirs?.frameWidth === 960 && theirs;
+                 }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(last)}`) });
+                 const seconds = (performance.now() - begun) / 1000;
+                 const before = (await capped.inbound(trackId))?.framesDecoded ?? 0;
+                 const low = await capped.decoded(trackId, before + 40);
+                 seen.add(low.frameWidth);
+                 return { seconds, wide, low, widths: [...seen] }",
+            )
+            .await
+    }
+
+    /// The viewer without a cap asks for another layer, and has so many frames more decoded when it sees it.
+    async fn change(&self, spatial: u8, width: u32) -> Value {
+        self.right
+            .run(&format!(
+                "const before = await free.inbound(trackId);
+                 free.send({{ type: 'set-layer', publisherId, trackId, spatial: {spatial}, temporal: 2 }});
+                 const seen = await until('a width of {width}', async () => {{
+                     const now = await free.inbound(trackId);
+                     globalThis.last = now;
+                     return now.frameWidth === {width} && now;
+                 }}).catch((error) => {{ throw new Error(`${{error.message}}: ${{JSON.stringify(last)}}`) }});
+                 const after = await free.decoded(trackId, seen.framesDecoded + 30);
+                 const told = free.heard.findLast(({{ type }}) => type === 'layer-changed');
+                 return {{ width: after.frameWidth, asked: after.pliCount - before.pliCount, told: told?.spatial,
+                           freezes: after.freezeCount - before.freezeCount, after }}"
+            ))
+            .await
+    }
+}
+
+fn assert_decodable(seen: &Value) {
+    assert_unbroken(seen);
+    assert_eq!(seen["pliCount"], 0, "a decoder lost the picture: {seen}");
+}
+
+/// From the publisher's encoder to two decoders and back and forth between layers.
+async fn layers_are_chosen(codec: &str, mode: &str, fps: u32) {
+    let call = Call::begin().await;
+    call.publish(codec, mode, fps).await;
+    let seen = call.watch().await;
+    let sent = call.left.run("return Object.values(await ann.outbound())[0]").await;
+    let (wide, low) = (&seen["wide"], &seen["low"]);
+    eprintln!(
+        "{codec} {mode} ({}): 960 wide after {:.1} s; capped: {:?} wide, {} frames, {} freezes, {} requests; \
+         {} key frames sent, {} asked for",
+        sent["scalabilityMode"],
+        seen["seconds"].as_f64().unwrap_or_default(),
+        seen["widths"],
+        low["framesDecoded"],
+        low["freezeCount"],
+        low["pliCount"],
+        sent["keyFramesEncoded"],
+        sent["pliCount"],
+    );
+    assert_eq!(sent["scalabilityMode"], mode, "{sent}");
+    assert!(seen["seconds"].as_f64() < Some(10.0), "{seen}");
+    assert_eq!(seen["widths"], serde_json::json!([240]), "policy allows no more");
+    [wide, low].into_iter().for_each(assert_decodable);
+    for (spatial, width) in [(0, 240), (1, 480), (0, 240), (2, 960)] {
+        let changed = call.change(spatial, width).await;
+        eprintln!("  {width} wide: {} freezes, {} requests", changed["freezes"], changed["asked"]);
+        assert_eq!((&changed["asked"], &changed["told"]), (&0.into(), &spatial.into()), "{changed}");
+        assert_unbroken(&changed["after"]);
+    }
+    let capped = call.right.run("return await capped.inbound(trackId)").await;
+    assert_decodable(&capped);
+    assert_eq!(capped["frameWidth"], 240);
+}
+
+#[tokio::test]
+async fn layers_of_vp9_that_build_on_each_other_are_chosen() {
+    layers_are_chosen("vp9", "L3T3", 15).await;
+}
+
+#[tokio::test]
+async fn layers_of_vp9_that_meet_at_key_frames_are_chosen() {
+    layers_are_chosen("vp9", "L3T3_KEY", 15).await;
+}
+
+#[tokio::test]
+async fn layers_of_av1_are_chosen_by_their_descriptors() {
+    layers_are_chosen("av1", "L3T3", 10).await;
+}
+
+#[tokio::test]
+async fn temporal_layers_are_left_out_and_come_back() {
+    for codec in ["vp8", "h264", "av1"] {
+        let call = Call::begin().await;
+        call.publish(codec, "L1T3", 20).await;
+        let seen = call
+            .right
+            .run(
+                "const { publisherId, tracks: [{ trackId }] } = await free.publisher();
+                 await free.subscribe(publisherId);
+                 await free.decoded(trackId, 40);
+                 const rate = async (temporal) => {
+                     free.send({ type: 'set-layer', publisherId, trackId, temporal });
+                     await free.decoded(trackId, (await free.inbound(trackId)).framesDecoded + 10);
+                     const [before, begun] = [await free.inbound(trackId), performance.now()];
+                     const after = await free.decoded(trackId, before.framesDecoded + 20);
+                     return (after.framesDecoded - before.framesDecoded) / (performance.now() - begun) * 1000;
+                 };
+                 const [slow, fast] = [await rate(0), await rate(2)];
+                 return { slow, fast, after: await free.inbound(trackId) }",
+            )
+            .await;
+        let sent = call.left.run("return Object.values(await ann.outbound())[0]").await;
+        eprintln!("{codec} {}: {:.1} and {:.1} frames a second", sent["scalabilityMode"], seen["slow"], seen["fast"]);
+        assert!(seen["slow"].as_f64().unwrap() * 2.0 < seen["fast"].as_f64().unwrap(), "{codec}: {seen}");
+        assert_decodable(&seen["after"]);
+    }
+}
