@@ -45,8 +45,14 @@ export class Room extends EventTarget {
   }
 
   /** Goes on with a new token of the same subject. */
-  renew(token) {
-    return this.#signalling.renew(token);
+  async renew(token) {
+    await this.#signalling.renew(token);
+    // Credentials of TURN servers end with time: the next ICE restart is to have new ones.
+    for (const connection of [this.#publish, this.#receive]) connection?.setConfiguration(this.#configuration());
+  }
+
+  #configuration() {
+    return { bundlePolicy: "max-bundle", iceServers: this.#signalling.iceServers };
   }
 
   /**
@@ -226,7 +232,7 @@ export class Room extends EventTarget {
   // Publishing: this side offers.
 
   #publishConnection() {
-    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const connection = new RTCPeerConnection(this.#configuration());
     connection.onconnectionstatechange = () => {
       if (connection.connectionState === "failed") this.#mend();
     };
@@ -282,7 +288,7 @@ export class Room extends EventTarget {
   // Receiving: the server offers.
 
   async #onOffer({ offer, offerId, publisherId, tracks }) {
-    const connection = (this.#receive ??= new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
+    const connection = (this.#receive ??= new RTCPeerConnection(this.#configuration()));
     await connection.setRemoteDescription({ type: "offer", sdp: offer });
     await connection.setLocalDescription(await connection.createAnswer());
     this.#signalling.send({ type: "subscribe-answer", roomName: this.#name, publisherId, offerId, answer: connection.localDescription.sdp });

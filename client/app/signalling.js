@@ -24,6 +24,8 @@ export class Signalling extends EventTarget {
   #ended = false;
   #next = 1;
   #waiting = new Map();
+  /** STUN and TURN servers that the node names, for RTCPeerConnection. */
+  iceServers = [];
 
   constructor(url, token) {
     super();
@@ -43,7 +45,7 @@ export class Signalling extends EventTarget {
     socket.onmessage = ({ data }) => this.#heard(JSON.parse(data));
     socket.onclose = (event) => this.#lost(socket, event);
     const authenticated = await this.ask({ type: "auth", token: this.#token, resume: this.#resume });
-    this.#resume = authenticated.resumeToken;
+    this.#accepted(authenticated);
     this.#attempt = 0;
     return authenticated;
   }
@@ -52,7 +54,12 @@ export class Signalling extends EventTarget {
   async renew(token) {
     const authenticated = await this.ask({ type: "auth", token });
     this.#token = token;
-    this.#resume = authenticated.resumeToken;
+    this.#accepted(authenticated);
+  }
+
+  #accepted({ resumeToken, iceServers = [] }) {
+    this.#resume = resumeToken;
+    this.iceServers = iceServers;
   }
 
   /** Sends a message and forgets it. While the socket is lost nothing is sent. */

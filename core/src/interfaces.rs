@@ -41,7 +41,7 @@ mod tests {
     use lockgate_worker::Sending;
 
     use super::*;
-    use crate::config::Announce;
+    use crate::config::{Announce, IceServers};
 
     fn media(bind: &[&str], announce: Vec<Announce>) -> Media {
         Media {
@@ -51,6 +51,7 @@ mod tests {
             bind: bind.iter().map(|ip| ip.parse().unwrap()).collect(),
             announce,
             sending: Sending::Gso,
+            ice: IceServers::default(),
         }
     }
 

@@ -7,6 +7,7 @@ mod app;
 mod assets;
 pub mod cli;
 pub mod config;
+mod ice_servers;
 mod interfaces;
 mod metrics;
 mod node;

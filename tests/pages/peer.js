@@ -62,7 +62,7 @@ class Peer {
   #players = [];
 
   /** Opens a socket, shows a token, enters a room. */
-  static async enter(url, token, room, { password, subscribeConnections } = {}) {
+  static async enter(url, token, room, { password, subscribeConnections, iceTransportPolicy = "all" } = {}) {
     const peer = new Peer();
     peer.room = room;
     peer.perPublisher = subscribeConnections === "per-publisher";
@@ -73,7 +73,8 @@ class Peer {
       peer.socket.onopen = resolve;
       peer.socket.onerror = () => reject(new Error("the socket does not open"));
     });
-    await peer.ask({ type: "auth", token });
+    const { iceServers = [] } = await peer.ask({ type: "auth", token });
+    peer.configuration = { bundlePolicy: "max-bundle", iceServers, iceTransportPolicy };
     const joined = await peer.ask({ type: "join-room", roomName: room, password, subscribeConnections });
     peer.publisherId = joined.publisherId;
     return peer;
@@ -189,7 +190,7 @@ class Peer {
   }
 
   #connection(onCandidate) {
-    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const connection = new RTCPeerConnection(this.configuration);
     connection.onicecandidate = ({ candidate }) => onCandidate(candidate?.toJSON() ?? null);
     // A browser fetches sound only for somebody who listens.
     connection.ontrack = ({ track }) => {
@@ -233,6 +234,16 @@ class Peer {
     } catch (error) {
       throw new Error(`${error.message}, but: ${JSON.stringify(seen)}; ${this.#state()}`);
     }
+  }
+
+  /** Waits until a connection has a way, and resolves with its candidates on both sides. */
+  path(connection) {
+    return until("a way", async () => {
+      const stats = await connection.getStats();
+      const transport = [...stats.values()].find(({ type }) => type === "transport");
+      const pair = stats.get(transport?.selectedCandidatePairId);
+      return pair && { local: stats.get(pair.localCandidateId), remote: stats.get(pair.remoteCandidateId) };
+    });
   }
 
   /** What is sent, by rid (or mid where there is none). */

@@ -14,6 +14,8 @@ pub struct Setup {
     pub subscription: String,
     /// Settings of the plugin `faulty`, which is loaded, and asked last, only if there are any.
     pub faulty: Option<String>,
+    /// Below `[media]`.
+    pub media: String,
     /// Below `[rooms]`.
     pub rooms: String,
     /// Below `[recording]`.
@@ -38,13 +40,13 @@ impl Setup {
         let workers = self.room_spread.map_or("workers = 1".to_owned(), spread);
         let mut text = format!(
             "[http]\nport = 0\n\
-             [media]\n{workers}\nport = {port}\nbind = [\"{bind}\"]\nannounce = [\"{announced}\"]\n\
+             [media]\n{workers}\nport = {port}\nbind = [\"{bind}\"]\nannounce = [\"{announced}\"]\n{}\n\
              [auth]\nsecret = {{ file = \"{SECRET_FILE}\" }}\n\
              [rooms]\n{}\n\
              [policy]\nchain_deadline = \"2s\"\n\
              [recording]\n{}\n\
              [dev]\nenabled = {}\nguest_tokens = {}\n",
-            self.rooms, self.recording, self.guests, self.guests,
+            self.media, self.rooms, self.recording, self.guests, self.guests,
         );
         let mut add = |name: &str, hooks: &str, grants: &str, settings: &str| {
             let file = plugin(name);

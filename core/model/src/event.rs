@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Grant;
-use crate::{Codec, ErrorCode, MediaKind, PublisherId, RecordingId, RequestId, RoomName, Source, TrackId, UserId};
+use crate::{
+    Codec, ErrorCode, IceServer, MediaKind, PublisherId, RecordingId, RequestId, RoomName, Source, TrackId, UserId,
+};
 
 /// An event, with the `id` of the command that it answers.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +38,8 @@ pub enum Event {
         expires_at: Option<u64>,
         resume_token: String,
         resume_ms: u64,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        ice_servers: Vec<IceServer>,
     },
     /// The token expires in a minute.
     TokenExpiring { expires_at: u64 },

@@ -8,6 +8,7 @@ mod command;
 mod error_code;
 mod event;
 mod forwarding;
+mod ice_server;
 mod ids;
 mod media;
 pub mod policy;
@@ -21,6 +22,7 @@ pub use event::{
     RevokedWhat, TrackInfo,
 };
 pub use forwarding::{AdmittedMedia, Limits, OfferedMedia};
+pub use ice_server::{Credential, IceServer};
 pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
 pub use media::{Bitrate, Codec, InvalidBitrate, Layer, MediaKind, Source};
 pub use secret::Secret;

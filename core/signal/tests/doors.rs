@@ -19,7 +19,8 @@ use door::{Answer, Door, Session, close_of};
 
 fn authenticated() -> Event {
     let (username, resume_token) = ("Ann".into(), "r".into());
-    Event::Authenticated { user_id: UserId(1), username, expires_at: None, resume_token, resume_ms: 0 }
+    let ice_servers = Vec::new();
+    Event::Authenticated { user_id: UserId(1), username, expires_at: None, resume_token, resume_ms: 0, ice_servers }
 }
 
 async fn next_request(session: &mut Session) -> Request {

@@ -2,6 +2,7 @@
 //!
 //! Every problem is found before the node gives up, and says where it is, what is wrong and what to do.
 
+mod ice;
 mod policy;
 mod problem;
 mod secret;
@@ -12,6 +13,7 @@ mod tree;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+pub use ice::IceServers;
 pub use policy::{FailureMode, Import, Plugin, PluginLimits, PolicySection};
 pub use problem::Problem;
 pub use section::Announce;
@@ -98,7 +100,7 @@ impl Config {
         let mut root = Section::new("", root, problems);
         let config = Self {
             http: Http::read(root.below("http")),
-            media: Media::read(root.below("media")),
+            media: Media::read(root.below("media"), folder),
             auth: Auth::read(root.below("auth"), folder),
             rooms: Rooms::read(root.below("rooms")),
             policy: PolicySection::read(root.below("policy")),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lockgate_model::Secret;
 use lockgate_worker::Sending;
 
+use super::ice::IceServers;
 use super::section::{Announce, FromValue, Section};
 use super::tree::Value;
 
@@ -48,6 +49,8 @@ pub struct Media {
     pub announce: Vec<Announce>,
     /// How datagrams are handed to the system.
     pub sending: Sending,
+    /// The STUN and TURN servers that clients are told.
+    pub ice: IceServers,
 }
 
 impl FromValue for Sending {
@@ -63,7 +66,7 @@ impl FromValue for Sending {
 }
 
 impl Media {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Self {
         let media = Self {
             workers: section.within("workers", 0, 0, 256),
             room_spread: section.within("room_spread", 64, 1, 1_000_000),
@@ -71,6 +74,7 @@ impl Media {
             bind: section.get("bind", vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
             announce: section.get("announce", Vec::new()),
             sending: section.get("sending", Sending::Gso),
+            ice: IceServers::read(&mut section, folder),
         };
         section.finish();
         media

@@ -52,6 +52,20 @@ fn a_secret_in_the_file_is_refused_and_not_shown() {
 }
 
 #[test]
+fn turn_servers_and_their_secret_belong_together() {
+    let read = |media: &str| read(&format!("[media]\n{media}\n[dev]\nenabled = true\n"), &[]);
+    let problems = read("ice_servers = [\"turn:a\"]").unwrap_err();
+    assert!(problems[0].contains("TURN servers want credentials; set turn_secret"), "{problems:?}");
+    let problems = read("ice_servers = [\"http:a\"]").unwrap_err();
+    assert!(problems[0].contains("is neither a STUN nor a TURN server; write addresses as in"), "{problems:?}");
+    let ice = read("ice_servers = [\"stun:a\", \"stun:b:1\"]").unwrap().media.ice;
+    assert_eq!(
+        (ice.stun, ice.turn.len(), ice.lifetime.as_secs()),
+        (vec!["stun:a".into(), "stun:b:1".into()], 0, 43_200)
+    );
+}
+
+#[test]
 fn outside_development_a_secret_is_needed() {
     let problems = read("", &[]).unwrap_err();
     assert!(problems.iter().any(|problem| problem.contains("auth.secret: is missing")), "{problems:?}");

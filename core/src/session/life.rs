@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Comeback, Link, RoomEvent, RoomNews};
+use crate::ice_servers;
 use crate::node::{Ending, Node, random_token, wall_clock_ms};
 use crate::rooms::{RoomHandle, inspect_offer};
 
@@ -206,6 +207,7 @@ impl Session {
             expires_at: identity.expires_at_ms.map(|ms| ms / 1000),
             resume_token: resume_token.clone(),
             resume_ms: u64::try_from(self.node.config.rooms.resume.as_millis()).unwrap_or(u64::MAX),
+            ice_servers: ice_servers::for_user(&self.node.config.media.ice, identity.user_id, wall_clock_ms() / 1000),
         };
         self.who = Some(Known { identity, resume_token, warned: false });
         self.reply(id, event);

@@ -51,7 +51,10 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-const BROWSER: &[Tool] = &[Tool { program: "chromium", package: "chromium", purpose: "the browser in the calls" }];
+const BROWSER: &[Tool] = &[
+    Tool { program: "chromium", package: "chromium", purpose: "the browser in the calls" },
+    Tool { program: "turnserver", package: "coturn", purpose: "relays a call whose clients get no UDP through" },
+];
 
 /// Programs of one package stand together.
 const MEDIA: &[Tool] = &[
