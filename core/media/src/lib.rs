@@ -14,6 +14,7 @@ mod ids;
 mod key_frames;
 mod layer_rates;
 mod link;
+mod meter;
 mod negotiate;
 mod numbers;
 mod packet;

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use lockgate_rtp::{Header, PacketFacts};
+use lockgate_model::Loudness;
+use lockgate_rtp::{Header, PacketFacts, audio_level};
 use lockgate_transport::sdp::{Extension, ExtensionMap};
 
 /// A publisher's packet.
@@ -23,6 +24,11 @@ pub(crate) struct Packet<'a> {
 impl<'a> Packet<'a> {
     pub(crate) fn payload(&self) -> &'a [u8] {
         &self.bytes[self.payload.clone()]
+    }
+
+    /// How loud its sender says it is.
+    pub(crate) fn audio_level(&self) -> Option<Loudness> {
+        audio_level(self.passed.value(LEVEL, self.bytes)?)
     }
 }
 
@@ -69,6 +75,12 @@ impl Passed {
         })
     }
 
+    /// The value of one of them, by its place in [`PASSED`].
+    fn value<'a>(&self, place: usize, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (start, length) = self.0[place];
+        bytes.get(usize::from(start)..usize::from(start) + usize::from(length)).filter(|value| !value.is_empty())
+    }
+
     /// How many bytes they take in a header, about.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().filter(|(_, length)| *length > 0).map(|(_, length)| usize::from(*length) + 1).sum()
@@ -81,3 +93,6 @@ pub(crate) const PASSED: [Extension; 3] =
 /// The place of the dependency descriptor among them.
 pub(crate) const DESCRIPTOR: usize = 2;
 const _: () = assert!(matches!(PASSED[DESCRIPTOR], Extension::DependencyDescriptor));
+/// The place of the audio level among them.
+const LEVEL: usize = 0;
+const _: () = assert!(matches!(PASSED[LEVEL], Extension::AudioLevel));

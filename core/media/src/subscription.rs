@@ -200,6 +200,11 @@ impl Subscription {
         self.target == Some(encoding) || self.sent_encoding() == Some(encoding)
     }
 
+    /// Whether nothing is sent, nor to be.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.target.is_none() && !self.open
+    }
+
     /// Sends a packet of an encoding, or says why not.
     pub(crate) fn forward(
         &mut self,

@@ -10,13 +10,14 @@ mod showing;
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
-use lockgate_model::{Bitrate, Layer, Limits, MediaKind, TrackId};
+use lockgate_model::{Bitrate, Frames, Layer, Limits, MediaKind, TrackId};
 use lockgate_rtp::{Header, SenderInfo, write};
 use lockgate_transport::sdp::{CodecLine, ExtensionMap};
 
 use crate::arena::{Arena, Key, KeySet};
 use crate::egress::Egress;
 use crate::encoding::{Encoding, Reading, Received};
+use crate::meter::Meter;
 use crate::packet::Packet;
 use crate::pending::Pending;
 use crate::pipe::{Announced, Pipes};
@@ -40,6 +41,7 @@ pub(crate) struct Track {
     muted: bool,
     policer: Option<Policer>,
     tap: Option<Tap>,
+    meter: Meter,
     pending: Pending,
     /// The engines that were told of it.
     told: Vec<piping::Told>,
@@ -84,6 +86,7 @@ impl Track {
             muted: false,
             policer: None,
             tap: None,
+            meter: Meter::default(),
             pending: Pending::default(),
             told: Vec::new(),
             remote: piping::Remote::default(),
@@ -166,6 +169,11 @@ impl Track {
 
     fn take_packet(&mut self, onward: &mut Onward<'_>, index: usize, packet: &Packet<'_>) {
         let key = self.kind() == MediaKind::Audio || packet.facts.key_frame;
+        if self.is_home()
+            && let Some(level) = packet.audio_level()
+        {
+            self.meter.note(level, packet.header.timestamp, self.codec.codec.clock_rate());
+        }
         self.record_packet(onward, index, packet, key);
         self.pending.push(self.encodings[index].origin(), packet, key);
     }
@@ -212,7 +220,7 @@ impl Track {
 
     fn aim_one(&mut self, now: Instant, place: usize) {
         let Subscription { limits, ceiling, .. } = self.subscriptions[place];
-        let target = ceiling.and_then(|ceiling| self.choose(now, place, ceiling));
+        let target = ceiling.filter(|_| !limits.waits).and_then(|ceiling| self.choose(now, place, ceiling));
         let (most, alone) = (limits.max_layer.spatial, self.encodings.len() == 1);
         let allowed = |encoding, spatial| if alone { spatial <= most } else { encoding <= most };
         let subscription = &mut self.subscriptions[place];
@@ -269,6 +277,16 @@ impl Track {
 
     // The publisher.
 
+    /// Whether [`Self::take_heard`] may have something that it had not at the last call of this.
+    pub(crate) fn begins_to_be_heard(&mut self) -> bool {
+        self.meter.take_fresh()
+    }
+
+    /// How loud it was since the last call; none: silent.
+    pub(crate) fn take_heard(&mut self) -> Option<Frames> {
+        self.meter.take()
+    }
+
     /// The most that the publisher may send.
     pub(crate) fn set_max_bitrate(&mut self, now: Instant, limit: Option<Bitrate>) {
         self.policer = limit.map(|limit| Policer::new(now, limit));
@@ -284,6 +302,7 @@ impl Track {
             (false, true) => {
                 self.subscriptions.iter_mut().for_each(Subscription::close);
                 self.tap.iter_mut().for_each(Tap::pause);
+                self.meter.reset();
                 for encoding in &mut self.encodings {
                     encoding.rest();
                     encoding.forget();

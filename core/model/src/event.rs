@@ -296,6 +296,8 @@ pub enum LayerReason {
     Policy,
     /// The track is muted.
     Muted,
+    /// Others spoke later, and only so many are received.
+    Speakers,
     /// The receiver's network carries no more.
     Bandwidth,
     /// The publisher sends no more.

@@ -41,11 +41,18 @@ pub struct Limits {
     pub max_bitrate: Option<Bitrate>,
     /// Whether nothing is to be sent until this changes.
     pub paused: bool,
+    /// Whether others are sent in its place, until its publisher speaks.
+    pub waits: bool,
     /// Weight when bandwidth is short, 0…255.
     pub priority: u8,
 }
 
 impl Limits {
+    /// Whether nothing is to be sent for now.
+    pub fn is_at_rest(&self) -> bool {
+        self.paused || self.waits
+    }
+
     /// The middle: neither client nor policy prefers a track over another.
     pub const DEFAULT_PRIORITY: u8 = 128;
 }
@@ -58,6 +65,7 @@ impl Default for Limits {
             granted: Layer::MAX,
             max_bitrate: None,
             paused: false,
+            waits: false,
             priority: Self::DEFAULT_PRIORITY,
         }
     }

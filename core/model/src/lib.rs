@@ -10,6 +10,7 @@ mod event;
 mod forwarding;
 mod ice_server;
 mod ids;
+mod level;
 mod media;
 pub mod policy;
 mod secret;
@@ -24,6 +25,7 @@ pub use event::{
 pub use forwarding::{AdmittedMedia, Limits, OfferedMedia};
 pub use ice_server::{Credential, IceServer};
 pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
+pub use level::{Frames, Heard, Loudness};
 pub use media::{Bitrate, Codec, InvalidBitrate, Layer, MediaKind, Source};
 pub use secret::Secret;
 pub use text::{InvalidDuration, parse_duration};

@@ -187,6 +187,7 @@ impl Room {
             self.send(id, state);
         }
         self.tell_layers(id);
+        self.tell_speaker_to(id);
     }
 
     /// What the member receives of each track, as far as it was told before.
@@ -211,6 +212,7 @@ impl Room {
             return self.put_out(id, "the new token is not for this room");
         }
         self.end_forbidden_tracks(id);
+        self.share_places(id);
         self.recheck(id, |_| true);
     }
 
@@ -274,6 +276,7 @@ impl Room {
         let mut told = Vec::new();
         for member in self.members.values_mut() {
             member.wants.remove(&id);
+            member.speaker.take_if(|speaker| *speaker == id);
             let own = Connection { member: member.id, publisher: Some(id) };
             if member.open.remove(&own) {
                 closed.push(own);

@@ -1,8 +1,9 @@
 //! What reaches a room from outside.
 
+use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{CommandAnswer, Decision, Denial, Identity, Participant};
 use lockgate_model::{
-    Codec, ErrorCode, Layer, LayerReason, OfferedMedia, PublisherId, RecordingId, Request, RequestId, Secret,
+    Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, RecordingId, Request, RequestId, Secret,
     SubscribeConnections, TrackId,
 };
 
@@ -102,6 +103,13 @@ pub enum Input {
         layer: Option<Layer>,
         /// Why.
         reason: LayerReason,
+    },
+    /// How loud tracks are. Each engine that carries some of the room tells of its own, about every 100 ms while there is something.
+    Levels {
+        /// When, on the timeline of all engines.
+        at: NodeTime,
+        /// What was heard.
+        heard: Vec<Heard>,
     },
     /// The recorder said something.
     Recorder(RecorderReport),

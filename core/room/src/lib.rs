@@ -9,9 +9,12 @@ mod input;
 mod member;
 mod moderation;
 mod pending;
+mod places;
 mod publishing;
 mod recording;
 mod room;
+mod speakers;
+mod speaking;
 mod subscribing;
 mod visibility;
 

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{Decision, Grant, Identity, Participant, TrackFacts};
 use lockgate_model::{
     Codec, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia, PublisherId, Reply, Request,
-    RequestId, RoomName, SubscribeConnections, TrackId, TrackInfo,
+    RequestId, RoomName, Source, SubscribeConnections, TrackId, TrackInfo,
 };
 
 use crate::effect::Connection;
@@ -34,6 +35,10 @@ pub(crate) struct Member {
     pub(crate) verdicts: HashMap<TrackId, Decision>,
     /// Of whom the client was told.
     pub(crate) met: BTreeSet<PublisherId>,
+    /// Who speaks, as far as the client was told.
+    pub(crate) speaker: Option<PublisherId>,
+    /// When the member became the speaker last.
+    pub(crate) spoke: Option<NodeTime>,
     /// The question that holds this member's further commands.
     pub(crate) busy: Option<Ticket>,
     pub(crate) held: VecDeque<Held>,
@@ -81,9 +86,12 @@ pub(crate) struct Want {
 pub(crate) struct Reception {
     pub(crate) connection: Connection,
     pub(crate) publisher: PublisherId,
+    pub(crate) source: Source,
     pub(crate) grant: Grant,
     pub(crate) wish: MaxLayer,
     pub(crate) paused: bool,
+    /// Whether it waits for a place: others are sent instead.
+    pub(crate) waits: bool,
     pub(crate) priority: Option<u8>,
     /// What the client was told last that it gets (none: nothing), and why.
     pub(crate) layer: Option<(Option<Layer>, LayerReason)>,
@@ -118,6 +126,8 @@ impl Member {
             receives: HashMap::new(),
             verdicts: HashMap::new(),
             met: BTreeSet::new(),
+            speaker: None,
+            spoke: None,
             busy: None,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -256,6 +266,7 @@ impl Reception {
             granted: self.grant.max_layer(),
             max_bitrate: self.grant.max_bitrate,
             paused: self.paused,
+            waits: self.waits,
             priority: weights.into_iter().flatten().min().unwrap_or(Limits::DEFAULT_PRIORITY),
         }
     }

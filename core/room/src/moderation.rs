@@ -115,6 +115,8 @@ impl Room {
             return;
         };
         state.info.muted = muted;
+        self.speakers.silence(track);
+        self.share_places_of(track);
         self.media(MediaAction::Mute { track: track.clone(), muted });
         let (room_name, track_id) = (self.name.clone(), track.clone());
         let event = match muted {

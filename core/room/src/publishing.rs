@@ -155,6 +155,9 @@ impl Room {
             if let Some(accepted) = accepted {
                 let track = offered.to_track(accepted);
                 if !offered.known {
+                    if track.info.source == Source::Microphone {
+                        self.speakers.add(accepted.track.clone(), id);
+                    }
                     new.push(accepted.track.clone());
                     member.tracks.insert(accepted.track.clone(), track);
                 }
@@ -257,6 +260,7 @@ impl Room {
         for track in ended {
             self.stop_sending_to_all(track);
             self.record_no_more(track);
+            self.speakers.remove(track);
         }
         self.tell_shorter(id, ended);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{Denial, Identity, Publication, RoomFacts};
 use lockgate_model::{
     Command, ErrorCode, Event, OfferedMedia, PublisherId, Reply, Request, RequestId, RoomName, TrackId,
@@ -12,6 +13,7 @@ use crate::input::{Answer, Input, MediaProblem};
 use crate::member::{Held, Member, Stage, Track};
 use crate::pending::{Pending, Ticket};
 use crate::recording::Recording;
+use crate::speakers::Speakers;
 
 /// What holds for every room.
 #[derive(Clone, Debug)]
@@ -24,11 +26,25 @@ pub struct RoomConfig {
     pub replace_duplicates: bool,
     /// Whether the room is recorded from its first track on.
     pub auto_record: bool,
+    /// How often everybody is told how loud the others are, in ms; 0: only when somebody else speaks than before.
+    pub level_interval_ms: u32,
+    /// Most cameras that one participant is sent at a time: those of the last speakers. None: all.
+    pub last_n: Option<usize>,
+    /// Most microphones that one participant is sent at a time: those that are spoken into. None: all.
+    pub top_n: Option<usize>,
 }
 
 impl Default for RoomConfig {
     fn default() -> Self {
-        Self { max_participants: 1000, max_tracks: 16, replace_duplicates: false, auto_record: false }
+        Self {
+            max_participants: 1000,
+            max_tracks: 16,
+            replace_duplicates: false,
+            auto_record: false,
+            level_interval_ms: 0,
+            last_n: None,
+            top_n: None,
+        }
     }
 }
 
@@ -44,6 +60,12 @@ pub struct Room {
     pub(crate) ending: Vec<Recording>,
     /// How many recordings there were.
     pub(crate) sessions: u32,
+    pub(crate) speakers: Speakers,
+    /// When levels were told last, and whether they were that nobody is to be heard.
+    pub(crate) levels_told: Option<NodeTime>,
+    pub(crate) silence_told: bool,
+    /// Whether some track has ever had to wait for a place.
+    pub(crate) places_taken: bool,
     pending: HashMap<Ticket, Pending>,
     next_ticket: u64,
     effects: VecDeque<Effect>,
@@ -60,6 +82,10 @@ impl Room {
             recording: None,
             ending: Vec::new(),
             sessions: 0,
+            speakers: Speakers::default(),
+            levels_told: None,
+            silence_told: true,
+            places_taken: false,
             pending: HashMap::new(),
             next_ticket: 0,
             effects: VecDeque::new(),
@@ -87,6 +113,7 @@ impl Room {
             }
             Input::PublishLost { member, reason } => self.on_publish_lost(member, &reason),
             Input::Layer { connection, track, layer, reason } => self.on_layer(connection, track, layer, reason),
+            Input::Levels { at, heard } => self.on_levels(at, &heard),
             Input::Recorder(report) => self.on_recorder(report),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use lockgate_model::policy::{Decision, Denial, Why};
 use lockgate_model::{
     Candidate, Command, ErrorCode, Event, Layer, LayerReason, MaxLayer, OfferedTrack, PublisherId, RequestId,
-    RevokedWhat, TrackId,
+    RevokedWhat, Source, TrackId,
 };
 
 use crate::effect::{Connection, MediaAction};
@@ -103,16 +103,26 @@ impl Room {
 
     /// Sends a track to a member within what policy allows and the client wants.
     pub(crate) fn start_sending(&mut self, id: PublisherId, publisher: PublisherId, track: &TrackId) {
+        let Some(source) = self.source_of(publisher, track) else { return };
         let Some(member) = self.members.get_mut(&id) else { return };
         let Some(Ok(grant)) = member.verdicts.get(track).cloned() else { return };
         let wish = member.wants.get(&publisher).map(|want| want.max_layer).unwrap_or_default();
         let connection = member.connection_for(publisher);
-        let (grant_now, layer) = (grant.clone(), None);
-        let fresh = Reception { connection, publisher, grant: grant_now, wish, paused: false, priority: None, layer };
+        let fresh = Reception {
+            connection,
+            publisher,
+            source,
+            grant: grant.clone(),
+            wish,
+            paused: false,
+            waits: false,
+            priority: None,
+            layer: None,
+        };
         member.open.insert(connection);
         let reception = member.receives.entry(track.clone()).or_insert(fresh);
         (reception.grant, reception.wish) = (grant, wish);
-        let limits = reception.limits();
+        let Some(limits) = self.find_place(id, track) else { return };
         self.media(MediaAction::Subscribe { connection, publisher, track: track.clone(), limits });
     }
 
@@ -126,7 +136,12 @@ impl Room {
         }
         for (connection, publisher) in stopped {
             self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
+            self.share_places(connection.member);
         }
+    }
+
+    fn source_of(&self, publisher: PublisherId, track: &TrackId) -> Option<Source> {
+        Some(self.members.get(&publisher)?.tracks.get(track)?.info.source)
     }
 
     /// An offer goes to the client as the reply to the request that caused it. Requests whose changes it carries as well are
@@ -180,12 +195,14 @@ impl Room {
                 let (connection, limits) = (reception.connection, reception.limits());
                 if limits != before {
                     self.media(MediaAction::SetLimits { connection, track: track.clone(), limits });
+                    self.share_places(viewer);
                 }
             }
             (Some(Err(denial)), Some(reception)) => {
                 let (connection, publisher) = (reception.connection, reception.publisher);
                 member.receives.remove(track);
                 self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
+                self.share_places(viewer);
                 self.hide_from(viewer, track, &denial.message);
             }
             (Some(Err(denial)), None) => self.hide_from(viewer, track, &denial.message),
@@ -306,6 +323,7 @@ impl Room {
         for (track, connection) in ended {
             self.media(MediaAction::Unsubscribe { connection, publisher, track });
         }
+        self.share_places(id);
     }
 
     pub(crate) fn on_restart_ice(&mut self, id: PublisherId, mark: Option<RequestId>, publisher: Option<PublisherId>) {
@@ -336,7 +354,9 @@ impl Room {
         reception.wish.temporal = temporal.or(reception.wish.temporal);
         reception.paused = paused.unwrap_or(reception.paused);
         reception.priority = priority.or(reception.priority);
-        let (connection, limits) = (reception.connection, reception.limits());
+        let connection = reception.connection;
+        // Others may have to make room for it, or may take its place.
+        let Some(limits) = self.find_place(id, &track_id) else { return };
         self.media(MediaAction::SetLimits { connection, track: track_id, limits });
     }
 
@@ -370,6 +390,7 @@ impl Room {
             self.refuse(connection.member, None, "subscribe-answer", ErrorCode::INVALID_SDP, reason);
         }
         self.tell_revoked(connection.member, RevokedWhat::Subscription, reason);
+        self.share_places(connection.member);
     }
 }
 

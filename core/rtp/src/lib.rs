@@ -5,6 +5,7 @@
 mod codec;
 mod extension;
 mod header;
+mod level;
 mod number;
 mod rtcp;
 #[cfg(any(test, feature = "testing"))]
@@ -17,5 +18,6 @@ pub use codec::{
 };
 pub use extension::{Element, Extensions, Profile};
 pub use header::{Header, HeaderError};
+pub use level::audio_level;
 pub use number::{Unwrapper, ntp_middle};
 pub use rtcp::{Feedback, Missing, ReportBlock, SenderInfo, TwccFeedback, TwccPacket, is_rtcp, parse_rtcp, write};

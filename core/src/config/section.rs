@@ -53,13 +53,21 @@ impl<'a> Section<'a> {
     where
         T: FromValue + PartialOrd + Shown,
     {
-        let Some((value, node)) = self.read::<T>(key) else { return default };
+        self.find_within(key, low, high).unwrap_or(default)
+    }
+
+    /// Like [`Self::find`], within bounds.
+    pub(crate) fn find_within<T>(&mut self, key: &'static str, low: T, high: T) -> Option<T>
+    where
+        T: FromValue + PartialOrd + Shown,
+    {
+        let (value, node) = self.read::<T>(key)?;
         if value >= low && value <= high {
-            return value;
+            return Some(value);
         }
         let remedy = format!("choose {} to {}", low.shown(), high.shown());
         self.complain(key, &node, "is out of range", &remedy);
-        default
+        None
     }
 
     /// The key's value if it is there and right.

@@ -146,7 +146,28 @@ pub struct Rooms {
     pub duplicate: Duplicate,
     /// How long a participant whose socket was lost keeps its place.
     pub resume: Duration,
+    /// Most cameras that one participant is sent at a time, those of the last speakers; none: all.
+    pub last_n: Option<usize>,
+    /// Most microphones that one participant is sent at a time, those that are spoken into; none: all.
+    pub top_n: Option<usize>,
+    /// How often participants are told how loud the others are; zero: only with a change of speaker.
+    pub audio_levels: Duration,
 }
+
+/// Not at all, or not so often that it is a load.
+fn audio_levels(section: &mut Section<'_>) -> Duration {
+    let Some((interval, node)) = section.read::<Duration>("audio_levels") else { return Duration::ZERO };
+    if interval.is_zero() || (LEAST_LEVELS..=MOST_LEVELS).contains(&interval) {
+        return interval;
+    }
+    section.complain("audio_levels", &node, "is out of range", "choose 0s, or 200ms to 10s");
+    Duration::ZERO
+}
+
+/// As many as a room has participants at most.
+const MOST_PLACES: usize = 100_000;
+const LEAST_LEVELS: Duration = Duration::from_millis(200);
+const MOST_LEVELS: Duration = Duration::from_secs(10);
 
 /// What a second place of the same user in a room does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +196,9 @@ impl Rooms {
             max_tracks: section.within("max_tracks", 16, 1, 64),
             duplicate: section.get("duplicate", Duplicate::Allow),
             resume: section.within("resume", Duration::from_secs(15), Duration::ZERO, Duration::from_secs(300)),
+            last_n: section.find_within("last_n", 0, MOST_PLACES),
+            top_n: section.find_within("top_n", 1, MOST_PLACES),
+            audio_levels: audio_levels(&mut section),
         };
         section.finish();
         rooms

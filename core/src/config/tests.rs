@@ -24,6 +24,21 @@ fn all_problems_are_told_at_once_with_place_and_remedy() {
 }
 
 #[test]
+fn levels_are_told_not_at_all_or_not_too_often() {
+    let levels = |interval: &str| {
+        read(&format!("[rooms]\naudio_levels = \"{interval}\"\n[dev]\nenabled = true\n"), &[])
+            .map(|config| config.rooms.audio_levels.as_millis())
+    };
+    assert_eq!((levels("0s").unwrap(), levels("500ms").unwrap()), (0, 500));
+    for interval in ["100ms", "11s"] {
+        let problem = format!(
+            "config.toml:2:16: rooms.audio_levels = \"{interval}\": is out of range; choose 0s, or 200ms to 10s"
+        );
+        assert_eq!(levels(interval).unwrap_err(), [problem]);
+    }
+}
+
+#[test]
 fn broken_toml_is_told_with_its_place() {
     let problems = read("[http\nport = 1\n[dev]\nenabled = true", &[]).unwrap_err();
     assert!(problems[0].starts_with("config.toml:1:6: "), "{problems:?}");

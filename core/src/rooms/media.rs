@@ -276,6 +276,7 @@ impl RoomMedia {
                     Input::Offer(SubscribeOffer { connection, offer_id, cause, sdp, tracks })
                 })
             }
+            RouterEvent::Levels { at, heard } => Some(Input::Levels { at, heard }),
             RouterEvent::LayerChanged { transport, track, layer, reason } => {
                 self.connection(transport).map(|connection| Input::Layer { connection, track, layer, reason })
             }

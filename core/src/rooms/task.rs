@@ -89,6 +89,9 @@ impl RoomTask {
             max_tracks: node.config.rooms.max_tracks,
             replace_duplicates: node.config.rooms.duplicate == Duplicate::Replace,
             auto_record: node.config.recording.auto,
+            last_n: node.config.rooms.last_n,
+            top_n: node.config.rooms.top_n,
+            level_interval_ms: u32::try_from(node.config.rooms.audio_levels.as_millis()).unwrap_or(u32::MAX),
         };
         let room = Room::new(name.clone(), config);
         let questions = Questions::new(node.policy.clone());

@@ -87,11 +87,13 @@ pub(crate) fn transport_id(worker: u32, own: TransportId) -> TransportId {
 }
 
 fn named(worker: u32, mut event: RouterEvent) -> RouterEvent {
-    let (RouterEvent::Connected { transport }
-    | RouterEvent::Closed { transport, .. }
-    | RouterEvent::Offer { transport, .. }
-    | RouterEvent::LayerChanged { transport, .. }) = &mut event;
-    *transport = transport_id(worker, *transport);
+    match &mut event {
+        RouterEvent::Connected { transport }
+        | RouterEvent::Closed { transport, .. }
+        | RouterEvent::Offer { transport, .. }
+        | RouterEvent::LayerChanged { transport, .. } => *transport = transport_id(worker, *transport),
+        RouterEvent::Levels { .. } => {}
+    }
     event
 }
 

@@ -226,7 +226,7 @@ impl Hosted {
                 let offer = Offer { id: offer_id, sdp, tracks: tracks.len() };
                 self.offers.entry(transport).or_default().push_back(offer);
             }
-            RouterEvent::LayerChanged { .. } => {}
+            RouterEvent::LayerChanged { .. } | RouterEvent::Levels { .. } => {}
         }
         Ok(())
     }

@@ -99,9 +99,12 @@ impl Engine {
                 track.receive(&mut onward, source.encoding, header, packet, true);
             }
         }
-        let (after, pending) = (track.next_repair(now), track.has_pending());
+        let (after, pending, heard) = (track.next_repair(now), track.has_pending(), track.begins_to_be_heard());
         if pending {
             self.wait_for_forward(source.track, len);
+        }
+        if heard {
+            self.listen(now, source.track);
         }
         if after.is_some() && after != before {
             self.repair_by(key, after);

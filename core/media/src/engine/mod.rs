@@ -4,6 +4,7 @@ mod adapting;
 mod commands;
 mod forward;
 mod input;
+mod levels;
 mod pipes;
 mod publishing;
 mod subscribing;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lockgate_model::carrier::NodeTime;
-use lockgate_model::{Layer, LayerReason, TrackId};
+use lockgate_model::{Heard, Layer, LayerReason, TrackId};
 use lockgate_rtp::ReportBlock;
 use lockgate_transport::CloseReason;
 use lockgate_transport::dtls::{Certificate, EngineKind};
@@ -100,6 +101,13 @@ pub enum RouterEvent {
         /// Of less, what keeps the viewer from more; of more, what had kept it from that.
         reason: LayerReason,
     },
+    /// How loud tracks are that are at home in this engine; about every 100 ms, until all have been silent for a second.
+    Levels {
+        /// Now.
+        at: NodeTime,
+        /// Those that are not silent.
+        heard: Vec<Heard>,
+    },
 }
 
 /// Everything that one worker holds.
@@ -126,6 +134,9 @@ pub struct Engine {
     waiting_bytes: usize,
     /// Transports over which packets wait for room.
     holding: KeySet,
+    /// Tracks that told how loud they are, and when that is told on.
+    heard: KeySet,
+    next_levels: Option<Instant>,
     pipes: Pipes,
     /// Tracks of other engines of which something else may be wanted.
     wishes: KeySet,
@@ -144,6 +155,8 @@ pub(crate) struct Router {
     pipes: Vec<Key>,
     awaited: Vec<pipes::Awaited>,
     deferred: HashMap<TrackId, pipes::Deferred>,
+    /// How many more times its owner is told that nothing is heard.
+    silences: u8,
 }
 
 impl Engine {
@@ -166,6 +179,8 @@ impl Engine {
             waiting: KeySet::default(),
             waiting_bytes: 0,
             holding: KeySet::default(),
+            heard: KeySet::default(),
+            next_levels: None,
             demands: Vec::new(),
             pipes: Pipes::default(),
             wishes: KeySet::default(),

@@ -4,6 +4,7 @@
 
 mod adapting;
 mod layers;
+mod levels;
 mod pipes;
 mod publishers;
 mod showing;

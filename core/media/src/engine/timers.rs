@@ -15,7 +15,7 @@ impl Engine {
     /// When [`Self::handle_timeout`] is to be called next; earlier does no harm. To be asked after draining.
     pub fn next_timeout(&self) -> Option<Instant> {
         let due = self.due.peek().map(|Reverse((due, _))| *due);
-        due.into_iter().chain(self.pipes.next_timeout()).chain(self.next_release()).min()
+        due.into_iter().chain(self.pipes.next_timeout()).chain(self.next_release()).chain(self.next_levels).min()
     }
 
     /// Lets time act.
@@ -32,6 +32,7 @@ impl Engine {
             self.act_on(now, key);
         }
         self.handle_pipes_timeout(now);
+        self.tell_levels(now);
     }
 
     fn act_on(&mut self, now: Instant, key: Key) {

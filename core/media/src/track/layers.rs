@@ -75,7 +75,7 @@ impl Track {
     pub(crate) fn demand(&mut self, now: Instant, own: Key, transport: Key) -> Option<Demand<Key>> {
         let place = self.place_of(transport)?;
         let limits = self.subscriptions[place].limits;
-        if limits.paused || self.muted || !self.subscriptions[place].is_agreed() {
+        if limits.is_at_rest() || self.muted || !self.subscriptions[place].is_agreed() {
             return None;
         }
         let sent = sent(&self.encodings, &self.subscriptions[place]);

@@ -28,6 +28,11 @@ impl Track {
             }
             let turn = self.pending.next_turn();
             let Some(subscription) = self.subscriptions.get_mut(turn) else { break };
+            if subscription.is_at_rest() {
+                // In a large room most are: they cost nothing but this look.
+                onward.counters.drop_all(DropReason::Paused, self.pending.len());
+                continue;
+            }
             forward_to(subscription, &self.encodings, &self.pending, onward, paced);
             self.changed |= subscription.is_stirred;
         }

@@ -42,7 +42,9 @@ impl Track {
             return None;
         }
         if let Some(reason) = self.pause(now, place) {
-            return Some(View::Paused(reason));
+            // Microphones come and go with every word: of those nothing is told.
+            let is_word = self.kind() == MediaKind::Audio && reason == LayerReason::Speakers;
+            return (!is_word).then_some(View::Paused(reason));
         }
         if self.kind() == MediaKind::Audio {
             return Some(View::Layer(Layer::default(), LayerReason::Source));
@@ -72,6 +74,9 @@ impl Track {
         }
         if self.muted {
             return Some(LayerReason::Muted);
+        }
+        if limits.waits {
+            return Some(LayerReason::Speakers);
         }
         ceiling.is_none().then_some(LayerReason::Bandwidth)
     }

@@ -106,6 +106,21 @@ impl Grant {
         Layer { spatial: self.max_spatial.unwrap_or(u8::MAX), temporal: self.max_temporal.unwrap_or(u8::MAX) }
     }
 
+    /// Most cameras of others at a time: the attribute `last-n`, of whatever plugin.
+    pub fn last_n(&self) -> Option<usize> {
+        self.least(Self::LAST_N)
+    }
+
+    /// Most microphones of others at a time: the attribute `top-n`, of whatever plugin.
+    pub fn top_n(&self) -> Option<usize> {
+        self.least(Self::TOP_N)
+    }
+
+    /// The attribute that says how many cameras of others are sent at a time.
+    pub const LAST_N: &'static str = "last-n";
+    /// The attribute that says how many microphones of others are sent at a time.
+    pub const TOP_N: &'static str = "top-n";
+
     /// Whether the room is allowed.
     pub fn allows_room(&self, room: &str) -> bool {
         self.rooms.as_ref().is_none_or(|rooms| rooms.contains(room))
@@ -139,6 +154,12 @@ impl Grant {
     /// Whether others may be muted and put out.
     pub fn is_admin(&self) -> bool {
         self.admin.unwrap_or(false)
+    }
+
+    /// The least that plugins say under a name. What is no number allows nothing.
+    fn least(&self, name: &str) -> Option<usize> {
+        let is_it = |attribute: &&Attribute| attribute.key.split_once('.').is_some_and(|(_, own)| own == name);
+        self.attributes.iter().filter(is_it).map(|attribute| attribute.value.parse().unwrap_or(0)).min()
     }
 
     fn allows_track(&self, kind: MediaKind, source: Source) -> bool {
@@ -215,6 +236,23 @@ mod tests {
             Just(Source::ScreenAudio),
             Just(Source::Data)
         ]
+    }
+
+    #[test]
+    fn the_fewest_places_that_any_plugin_leaves_count() {
+        let grant = |attributes: &[(&str, &str)]| Grant {
+            attributes: attributes
+                .iter()
+                .map(|(key, value)| Attribute { key: (*key).into(), value: (*value).into() })
+                .collect(),
+            ..Grant::default()
+        };
+        let (one, other) =
+            (grant(&[("a.last-n", "9"), ("a.role", "guest")]), grant(&[("b.last-n", "4"), ("b.top-n", "3")]));
+        assert_eq!((one.last_n(), one.top_n()), (Some(9), None));
+        assert_eq!((one.and(&other).last_n(), one.and(&other).top_n()), (Some(4), Some(3)));
+        assert_eq!(grant(&[("a.last-n", "many")]).last_n(), Some(0), "it is a limit, whatever it says");
+        assert_eq!(grant(&[("last-n", "1"), ("a.b.last-n", "2")]).last_n(), None);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Call, Rules, all, no};
-use crate::{Connection, Input, LeaveReason, MediaAction};
+use crate::{Connection, Input, LeaveReason, MediaAction, RoomConfig};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -20,6 +20,7 @@ enum Step {
     Offer { viewer: u64, of: Option<u64> },
     Lost { viewer: u64, of: Option<u64> },
     PublishLost { who: u64 },
+    Speak { who: u64 },
     Close { who: u64 },
 }
 
@@ -42,6 +43,12 @@ fn messages() -> impl Strategy<Value = Value> {
         Just(json!({"type": "leave-room"})),
         Just(json!({"type": "join-room"})),
         Just(json!({"type": "chat", "text": "x"})),
+        (people(), any::<bool>(), any::<u8>()).prop_map(|(of, paused, priority)| {
+            let track = format!("v{of}");
+            json!({"type": "set-layer", "publisherId": of, "trackId": track, "paused": paused, "priority": priority})
+        }),
+        ("[av][1-4]", any::<bool>())
+            .prop_map(|(track, muted)| json!({"type": if muted { "mute" } else { "unmute" }, "trackId": track})),
     ]
 }
 
@@ -55,20 +62,23 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (people(), proptest::option::of(people())).prop_map(|(viewer, of)| Step::Offer { viewer, of }),
         1 => (people(), proptest::option::of(people())).prop_map(|(viewer, of)| Step::Lost { viewer, of }),
         1 => people().prop_map(|who| Step::PublishLost { who }),
+        2 => people().prop_map(|who| Step::Speak { who }),
         1 => people().prop_map(|who| Step::Close { who }),
     ]
 }
 
 /// A call whose policy answers late and in any order, and denies some things.
 fn call() -> Call {
-    let mut call = Call::ruled(Rules {
+    let config = RoomConfig { last_n: Some(1), top_n: Some(1), ..RoomConfig::default() };
+    let rules = Rules {
         publish: Box::new(|track| if track.id.as_str() == "a3" { no("not this") } else { Ok(Grant::default()) }),
         subscribe: Box::new(|who, of| {
             let hidden = who.identity.subject == "2" && of.track.id.as_str() == "v4";
             if hidden { no("hidden") } else { Ok(Grant::default()) }
         }),
         ..Rules::default()
-    });
+    };
+    let mut call = Call::with(config, rules);
     call.slow_policy = true;
     call.slow_offers = true;
     call
@@ -109,6 +119,7 @@ fn take(call: &mut Call, step: Step, joined: &mut BTreeSet<u64>) {
         Step::PublishLost { who } => {
             call.input(Input::PublishLost { member: PublisherId(who), reason: "lost".into() });
         }
+        Step::Speak { who } => call.speak(&[&format!("a{who}")], 1500),
         Step::Close { who } => call.input(Input::Leave { member: PublisherId(who), reason: LeaveReason::Closed }),
     }
 }
@@ -143,6 +154,9 @@ proptest! {
         for (viewer, track) in flows(&call) {
             prop_assert!(!(viewer == PublisherId(2) && track.as_str() == "v4"));
             prop_assert_ne!(track.as_str(), "a3");
+        }
+        for viewer in (1..5).map(PublisherId) {
+            prop_assert!(call.sent(viewer, "v").len() <= 1 && call.sent(viewer, "a").len() <= 1, "too much for {viewer:?}");
         }
         for who in 1..5 {
             call.input(Input::Leave { member: PublisherId(who), reason: LeaveReason::Closed });

@@ -3,8 +3,10 @@
 mod chaos;
 mod entrance;
 mod moderation;
+mod places;
 mod publishing;
 mod recording;
+mod speaking;
 mod subscribing;
 mod visibility;
 
@@ -85,6 +87,8 @@ struct Call {
     gone: Vec<PublisherId>,
     sending: BTreeMap<Connection, Vec<TrackId>>,
     offers: u64,
+    /// Up to when levels were told, in µs.
+    heard_until: u64,
 }
 
 impl Call {
@@ -109,6 +113,7 @@ impl Call {
             gone: Vec::new(),
             sending: BTreeMap::new(),
             offers: 0,
+            heard_until: 0,
         }
     }
 

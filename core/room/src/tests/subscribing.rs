@@ -50,6 +50,7 @@ fn the_stricter_of_grant_and_wish_reaches_the_forwarder() {
         granted: Layer::new(1, u8::MAX),
         max_bitrate: Some(Bitrate(300_000)),
         paused: false,
+        waits: false,
         priority: 9,
     };
     assert_eq!(limits(&call), [capped]);

@@ -1,0 +1,185 @@
+use std::collections::BTreeSet;
+
+use lockgate_model::policy::{Attribute, Grant};
+use lockgate_model::{PublisherId, SubscribeConnections};
+use serde_json::json;
+
+use super::{Call, Rules, all};
+use crate::{MediaAction, RoomConfig};
+
+/// A viewer, and this many others with a camera and a microphone each (`v1`, `a1` …), whom it receives.
+fn meeting(others: u64, config: RoomConfig, grant: Grant) -> (Call, PublisherId) {
+    let mut call = Call::with(config, Rules::default());
+    for number in 1..=others {
+        let member = call.join(number);
+        call.publish(member, &[&format!("v{number}"), &format!("a{number}")]);
+    }
+    let viewer = call.join_with(100, grant, SubscribeConnections::Shared);
+    for number in 1..=others {
+        call.subscribe(viewer, PublisherId(number));
+    }
+    (call, viewer)
+}
+
+impl Call {
+    /// What a viewer is really sent, of the tracks whose names begin so.
+    pub(super) fn sent(&self, viewer: PublisherId, begins: &str) -> Vec<String> {
+        let mut sent = BTreeSet::new();
+        for action in &self.media {
+            match action {
+                MediaAction::Subscribe { connection, track, limits, .. }
+                | MediaAction::SetLimits { connection, track, limits }
+                    if connection.member == viewer =>
+                {
+                    let name = track.to_string();
+                    if limits.is_at_rest() {
+                        sent.remove(&name)
+                    } else {
+                        sent.insert(name)
+                    };
+                }
+                MediaAction::Unsubscribe { connection, track, .. } if connection.member == viewer => {
+                    sent.remove(&track.to_string());
+                }
+                MediaAction::CloseConnection { connection } if connection.member == viewer => sent.clear(),
+                _ => {}
+            }
+        }
+        sent.into_iter().filter(|name| name.starts_with(begins)).collect()
+    }
+}
+
+fn last(n: usize) -> RoomConfig {
+    RoomConfig { last_n: Some(n), ..RoomConfig::default() }
+}
+
+fn top(n: usize) -> RoomConfig {
+    RoomConfig { top_n: Some(n), ..RoomConfig::default() }
+}
+
+#[test]
+fn without_a_limit_everything_is_sent_and_nothing_changes_with_speakers() {
+    let (mut call, viewer) = meeting(4, RoomConfig::default(), all());
+    assert_eq!((call.sent(viewer, "v").len(), call.sent(viewer, "a").len()), (4, 4));
+    call.media.clear();
+    call.speak(&["a3"], 2000);
+    assert!(call.media.is_empty());
+}
+
+#[test]
+fn the_cameras_of_the_last_speakers_are_sent_and_all_microphones() {
+    let (mut call, viewer) = meeting(4, last(2), all());
+    assert_eq!((call.sent(viewer, "v"), call.sent(viewer, "a").len()), (vec!["v1".into(), "v2".into()], 4));
+    call.speak(&["a4"], 2000);
+    assert_eq!(call.sent(viewer, "v"), ["v1", "v4"], "nobody spoke before: who came last gives way");
+    call.speak(&["a3"], 2000);
+    assert_eq!(call.sent(viewer, "v"), ["v3", "v4"]);
+    call.media.clear();
+    call.speak(&["a4"], 2000);
+    assert!(call.media.is_empty(), "it is there already");
+    call.speak(&["a1"], 2000);
+    let changes: Vec<_> = call.media.iter().map(|action| format!("{action:?}").contains("waits: true")).collect();
+    assert_eq!(changes, [true, false], "one goes before another comes");
+    call.say(PublisherId(4), json!({"type": "unpublish", "trackId": "v4"}));
+    call.say(PublisherId(1), json!({"type": "leave-room"}));
+    call.say(viewer, json!({"type": "unsubscribe", "publisherId": 3, "trackIds": ["v3"]}));
+    let resumed = |name: &str| {
+        call.media
+            .iter()
+            .rev()
+            .find(|action| format!("{action:?}").contains(name))
+            .map(|action| format!("{action:?}").contains("waits: false"))
+    };
+    assert_eq!(resumed("\"v2\""), Some(true), "places that become free are taken");
+}
+
+#[test]
+fn screens_take_no_places() {
+    let (mut call, viewer) = meeting(3, RoomConfig { last_n: Some(1), top_n: Some(1), ..RoomConfig::default() }, all());
+    let sharing = json!({"type": "publish-offer", "offer": "v=0", "tracks": [
+        {"trackId": "v9", "source": "screen"}, {"trackId": "a9", "source": "screen-audio"}]});
+    call.offer_tracks(PublisherId(3), sharing, &["v3", "a3", "v9", "a9"]);
+    assert_eq!(
+        (call.sent(viewer, "v"), call.sent(viewer, "a")),
+        (vec!["v1".into(), "v9".into()], vec!["a1".into(), "a9".into()])
+    );
+}
+
+#[test]
+fn whom_a_viewer_has_put_first_keeps_a_place_within_the_limit() {
+    let (mut call, viewer) = meeting(4, last(2), all());
+    call.say(viewer, json!({"type": "set-layer", "publisherId": 4, "trackId": "v4", "priority": 200}));
+    assert_eq!(call.sent(viewer, "v"), ["v1", "v4"]);
+    call.speak(&["a2"], 2000);
+    call.speak(&["a3"], 2000);
+    assert_eq!(call.sent(viewer, "v"), ["v3", "v4"]);
+    call.say(viewer, json!({"type": "set-layer", "publisherId": 4, "trackId": "v4", "priority": 128}));
+    assert_eq!(call.sent(viewer, "v"), ["v2", "v3"]);
+}
+
+#[test]
+fn what_is_muted_or_paused_takes_no_place() {
+    let (mut call, viewer) = meeting(4, last(2), all());
+    call.say(viewer, json!({"type": "set-layer", "publisherId": 1, "trackId": "v1", "paused": true}));
+    assert_eq!(call.sent(viewer, "v"), ["v2", "v3"]);
+    call.say(PublisherId(2), json!({"type": "mute", "trackId": "v2"}));
+    assert_eq!(call.sent(viewer, "v"), ["v3", "v4"]);
+    call.say(PublisherId(2), json!({"type": "unmute", "trackId": "v2"}));
+    assert_eq!(call.sent(viewer, "v"), ["v2", "v3"]);
+    call.say(viewer, json!({"type": "set-layer", "publisherId": 1, "trackId": "v1", "paused": false}));
+    assert_eq!(call.sent(viewer, "v"), ["v1", "v2"]);
+}
+
+#[test]
+fn policy_may_leave_fewer_places_than_the_configuration() {
+    let limited = |value: &str| {
+        let attributes = vec![Attribute { key: "room-admission.last-n".into(), value: value.into() }];
+        Grant { attributes, ..all() }
+    };
+    let (call, viewer) = meeting(4, last(3), limited("1"));
+    assert_eq!(call.sent(viewer, "v"), ["v1"]);
+    let (call, viewer) = meeting(4, last(3), limited("9"));
+    assert_eq!(call.sent(viewer, "v").len(), 3);
+    let (call, viewer) = meeting(4, RoomConfig::default(), limited("0"));
+    assert!(call.sent(viewer, "v").is_empty() && call.sent(viewer, "a").len() == 4);
+}
+
+#[test]
+fn another_token_gives_and_takes_places() {
+    let (mut call, viewer) = meeting(3, RoomConfig::default(), all());
+    let attributes = vec![Attribute { key: "a.last-n".into(), value: "1".into() }];
+    call.input(crate::Input::Renewed { member: viewer, identity: super::identity(100, Grant { attributes, ..all() }) });
+    assert_eq!(call.sent(viewer, "v"), ["v1"]);
+    call.input(crate::Input::Renewed { member: viewer, identity: super::identity(100, all()) });
+    assert_eq!(call.sent(viewer, "v").len(), 3);
+}
+
+#[test]
+fn of_microphones_those_are_sent_that_are_spoken_into() {
+    let (mut call, viewer) = meeting(5, top(2), all());
+    assert_eq!(call.sent(viewer, "a"), ["a1", "a2"]);
+    // A fifth of a second is enough to be heard.
+    call.speak(&["a5"], 200);
+    assert_eq!(call.sent(viewer, "a"), ["a1", "a5"]);
+    call.speak(&["a5", "a4"], 200);
+    assert_eq!(call.sent(viewer, "a"), ["a4", "a5"]);
+    call.speak(&["a5", "a4", "a3"], 3000);
+    assert_eq!(call.sent(viewer, "a"), ["a4", "a5"], "who speaks is not cut off by who begins");
+    call.speak(&["a5", "a3"], 1000);
+    assert_eq!(call.sent(viewer, "a"), ["a3", "a5"], "who has ended gives way");
+    assert_eq!(call.sent(viewer, "v").len(), 5);
+}
+
+#[test]
+fn a_newcomer_joins_the_line() {
+    let (mut call, viewer) = meeting(2, last(2), all());
+    let late = call.join(50);
+    call.publish(late, &["v50"]);
+    call.subscribe(viewer, late);
+    assert_eq!(call.sent(viewer, "v"), ["v1", "v2"]);
+    let subscribed = call.media.iter().find_map(|action| match action {
+        MediaAction::Subscribe { track, limits, .. } if track.as_str() == "v50" => Some(limits.waits),
+        _ => None,
+    });
+    assert_eq!(subscribed, Some(true), "not for a moment");
+}
