@@ -250,6 +250,11 @@ fn read_grant(plugin: &str, grant: types::Grant) -> Result<model::Grant, Failure
         return Err(Failure::BadAnswer);
     }
     let mut attributes = read_attrs(grant.attributes, MAX_ATTRIBUTES)?;
+    let is_limit =
+        |attribute: &&model::Attribute| [model::Grant::LAST_N, model::Grant::TOP_N].contains(&attribute.key.as_str());
+    if attributes.iter().filter(is_limit).any(|attribute| attribute.value.parse::<u32>().is_err()) {
+        return Err(Failure::BadAnswer);
+    }
     for attribute in &mut attributes {
         attribute.key.insert_str(0, &format!("{plugin}."));
     }

@@ -25,6 +25,8 @@
 //! [plugin.settings.roles.guest]   # what a role may do; what is absent is left to the token
 //! publish = ["microphone", "camera"]   # sources; [] for none
 //! record = false
+//! last_n = 4                           # most cameras of others at a time, those of the last speakers
+//! top_n = 3                            # most microphones of others at a time, those that are spoken into
 //! ```
 
 mod settings;
@@ -124,10 +126,13 @@ fn refusal(door: &Door, asked: &admission::Question, role: &str) -> Option<Denia
 /// The grant for the whole stay. An absent permission leaves the matter to the token, and `true` could not allow more than it.
 fn stay(rules: Option<&Role>, role: String) -> Grant {
     let publishes = rules.and_then(|rules| rules.publish.as_ref()).is_none_or(|sources| !sources.is_empty());
+    let attr = |key: &str, value: String| Attr { key: key.into(), value };
+    let places = |key: &str, most: Option<u32>| most.map(|most| attr(key, most.to_string()));
+    let limits = rules.into_iter().flat_map(|rules| [places("last-n", rules.last_n), places("top-n", rules.top_n)]);
     Grant {
         can_publish: (!publishes).then_some(false),
         can_record: rules.and_then(|rules| rules.record),
-        attributes: vec![Attr { key: "role".into(), value: role }],
+        attributes: limits.flatten().chain([attr("role", role)]).collect(),
         ..no_limits()
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Door {
 pub(crate) struct Role {
     pub(crate) publish: Option<Vec<String>>,
     pub(crate) record: Option<bool>,
+    pub(crate) last_n: Option<u32>,
+    pub(crate) top_n: Option<u32>,
 }
 
 impl Default for Settings {

@@ -109,3 +109,11 @@ fn recording_needs_leave_unless_the_operator_wants_it() {
     assert_eq!([may(None), may(Some(false)), may(Some(true))], [false, false, true]);
     assert!(matches!(record(None), Verdict::Allow(_)));
 }
+
+#[test]
+fn a_role_is_left_so_many_places() {
+    let settings = Settings::read(r#"{"roles": {"guest": {"last_n": 4, "top_n": 3}}}"#).unwrap();
+    let Verdict::Allow(grant) = admit(&settings, &question(&[], None, 0)) else { panic!("not admitted") };
+    let attributes: Vec<_> = grant.attributes.iter().map(|attr| (attr.key.as_str(), attr.value.as_str())).collect();
+    assert_eq!(attributes, [("last-n", "4"), ("top-n", "3"), ("role", "guest")]);
+}
