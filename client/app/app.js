@@ -80,6 +80,9 @@ function listen(room) {
   on("track-ended", (track) => tiles.hide(track));
   on("published", ({ track, trackId }) => track && own.published.set(track, trackId));
   on("muted", ({ publisherId, trackId, muted }) => tiles.setMuted(publisherId, trackId, muted));
+  // A shared screen that stands still is paused by its source, and goes on being looked at.
+  on("layer", ({ publisherId, trackId, paused, reason }) => tiles.setPaused(publisherId, trackId, paused && reason !== "source"));
+  on("speaker", ({ publisherId, own }) => tiles.setSpeaker(own ? OWN_TILE : publisherId));
   on("recording", showRecording);
   on("token-expiring", () => {
     if (!$("token").value.trim()) guard(async () => room.renew(await guestToken(own.name)));

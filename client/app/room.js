@@ -4,7 +4,8 @@ import { Signalling } from "./signalling.js";
 
 /**
  * A room. Events: `waiting` ({message}: in the lobby), `joined`, `track` ({publisherId, trackId, kind, source, track, muted}),
- * `track-ended`, `member`, `member-left`, `muted`, `recording`, `published` ({track, trackId}), `token-expiring`, `problem` ({message}), `lost`,
+ * `track-ended`, `member`, `member-left`, `muted`, `speaker` ({publisherId, own}),
+ * `layer` (what is received of a track, as `layer-changed` tells it), `recording`, `published` ({track, trackId}), `token-expiring`, `problem` ({message}), `lost`,
  * `back`, `left` ({reason}).
  */
 export class Room extends EventTarget {
@@ -115,6 +116,8 @@ export class Room extends EventTarget {
     on("subscribe-offer", (offer) => (this.#receiving = this.#receiving.then(() => this.#onOffer(offer)).catch((error) => this.#problem(error))));
     on("track-muted", (track) => this.#onMuted(track, true));
     on("track-unmuted", (track) => this.#onMuted(track, false));
+    on("layer-changed", (layer) => this.#emit("layer", layer));
+    on("active-speaker", ({ publisherId }) => this.#emit("speaker", { publisherId, own: publisherId === this.#me }));
     on("token-expiring", (detail) => this.#emit("token-expiring", detail));
     on("recording-state", (state) => this.#emit("recording", state));
     on("error", (error) => this.#problem(error));

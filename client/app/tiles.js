@@ -66,6 +66,25 @@ export class Tiles {
     if (media instanceof HTMLVideoElement) tile.classList.toggle("seen", !muted);
   }
 
+  /** A picture that is not sent for now does not stand still: its publisher's initial is shown. */
+  setPaused(publisherId, trackId, paused) {
+    for (const screen of [false, true]) {
+      const tile = this.#tiles.get(keyOf(publisherId, screen))?.tile;
+      const video = tile && [...tile.querySelectorAll("video")].find((media) => media.dataset.track === String(trackId));
+      if (video) tile.classList.toggle("seen", !paused && video.videoWidth > 0);
+    }
+  }
+
+  /** Somebody speaks: their picture is set off until somebody else does. */
+  setSpeaker(publisherId) {
+    for (const [key, { tile }] of this.#tiles) {
+      const speaks = key === keyOf(publisherId, false);
+      tile.classList.toggle("speaking", speaks);
+      if (speaks) tile.setAttribute("aria-current", "true");
+      else tile.removeAttribute("aria-current");
+    }
+  }
+
   remove(publisherId) {
     this.#drop(keyOf(publisherId, false));
     this.#drop(keyOf(publisherId, true));
