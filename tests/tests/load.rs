@@ -1,6 +1,6 @@
 //! The load generator and a node: what one sends the other forwards.
 
-use lockgate_tests::{Load, Node};
+use lockgate_tests::{Load, Node, Setup};
 
 #[tokio::test]
 async fn two_publishers_reach_six_subscribers_and_nothing_is_lost() {
@@ -67,4 +67,19 @@ async fn a_wrong_token_is_a_clear_error_and_fails_the_run() {
     assert_eq!(status.code(), Some(1), "{said}");
     assert_eq!(result["errors"]["unauthenticated"]["count"], 1, "{said}");
     assert!(said.contains("unauthenticated: ") && said.contains("1 publisher did not join"), "{said}");
+}
+
+#[tokio::test]
+async fn a_room_costs_what_its_places_do_and_pauses_leave_no_holes() {
+    let node = Node::start(Setup { rooms: "last_n = 2\ntop_n = 1".into(), ..Setup::default() }).await;
+    let media = ["--bitrate", "100 kbps", "--fps", "10", "--talk", "1s", "--no-decrypt"];
+    let course = ["--participants", "6", "--duration", "5s", "--max-loss", "0"];
+    let Load { status, result, said } = Load::run(&node, &[course.as_slice(), &media].concat()).await;
+    assert!(status.success(), "{said}");
+    assert_eq!(result["publishers"]["joined"], 6, "{said}");
+    // Two cameras of 20 packets a second and a microphone of 50 for each; all five others would be 2100 a second.
+    let rate = result["received"]["packets_per_second"].as_f64().unwrap();
+    assert!((300.0..800.0).contains(&rate), "{rate} a second: {said}");
+    // More than once somebody came back: that takes a key frame.
+    assert!(result["sent"]["key_frames_asked"].as_u64() > Some(6), "{said}");
 }

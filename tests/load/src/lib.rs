@@ -18,6 +18,7 @@ mod socket;
 mod stamp;
 mod traffic;
 mod viewer;
+mod voice;
 
 pub use driver::{Driver, DriverError, Options, PublisherHandle, Stage, ViewerHandle};
 pub use ice::Agent;
@@ -27,3 +28,4 @@ pub use report::{Delivery, Histogram, Snapshot, Uplink};
 pub use sdp::NegotiateError;
 pub use traffic::{Frame, Traffic};
 pub use viewer::ViewerSpec;
+pub use voice::Voice;

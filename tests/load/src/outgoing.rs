@@ -8,6 +8,7 @@ use lockgate_rtp::{Element, Profile, SenderInfo};
 
 use crate::stamp::{Place, Stamp};
 use crate::traffic::Frames;
+use crate::voice::Voice;
 
 /// A stream of packets.
 pub(crate) struct Outgoing {
@@ -21,6 +22,8 @@ pub(crate) struct Outgoing {
     pub(crate) is_known: bool,
     pub(crate) key_wanted: bool,
     pub(crate) frames: Frames,
+    /// How loud it says that it is, and under which id.
+    pub(crate) voice: Option<(Voice, u8)>,
     pub(crate) uplink_lost: u32,
     pub(crate) retransmitted: u64,
     source: u32,
@@ -62,6 +65,7 @@ impl Outgoing {
             is_known: false,
             key_wanted: false,
             frames,
+            voice: None,
             uplink_lost: 0,
             retransmitted: 0,
             source: source.id,
@@ -96,7 +100,10 @@ impl Outgoing {
             timestamp: self.timestamp,
             ssrc: self.ssrc,
         };
-        header.write(names.mid.as_ref(), names.rid.as_ref(), names.twcc.map(|id| (id, twcc)), out);
+        let level = self.voice.map(|(voice, id)| (id, voice.level(now_us, self.packets)));
+        let elements =
+            Elements { mid: names.mid.as_ref(), rid: names.rid.as_ref(), level, twcc: names.twcc.map(|id| (id, twcc)) };
+        header.write(&elements, out);
         let payload = out.len();
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let stamp = Stamp { source: self.source, number, sent_us: now_us };
@@ -132,7 +139,8 @@ impl Outgoing {
         };
         self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
         let names = &self.names;
-        again.write(names.mid.as_ref(), names.repaired_rid.as_ref(), names.twcc.map(|id| (id, twcc)), out);
+        let (mid, rid) = (names.mid.as_ref(), names.repaired_rid.as_ref());
+        again.write(&Elements { mid, rid, level: None, twcc: names.twcc.map(|id| (id, twcc)) }, out);
         out.extend_from_slice(&sequence.to_be_bytes());
         out.extend_from_slice(&kept[header.len..]);
         true
@@ -167,15 +175,18 @@ struct Header {
     ssrc: u32,
 }
 
+/// A header's extension elements, each with its id.
+struct Elements<'a> {
+    mid: Option<&'a (u8, String)>,
+    rid: Option<&'a (u8, String)>,
+    level: Option<(u8, u8)>,
+    twcc: Option<(u8, u16)>,
+}
+
 impl Header {
-    fn write(
-        &self,
-        mid: Option<&(u8, String)>,
-        rid: Option<&(u8, String)>,
-        twcc: Option<(u8, u16)>,
-        out: &mut Vec<u8>,
-    ) {
-        let extended = mid.is_some() || rid.is_some() || twcc.is_some();
+    fn write(&self, elements: &Elements<'_>, out: &mut Vec<u8>) {
+        let Elements { mid, rid, level, twcc } = *elements;
+        let extended = mid.is_some() || rid.is_some() || level.is_some() || twcc.is_some();
         out.push(if extended { 0x90 } else { 0x80 });
         out.push(u8::from(self.marker) << 7 | self.payload_type);
         out.extend_from_slice(&self.sequence.to_be_bytes());
@@ -189,6 +200,9 @@ impl Header {
         out.extend_from_slice(&[0, 0]);
         for (id, name) in [mid, rid].into_iter().flatten() {
             Element { id: *id, value: name.as_bytes() }.write(Profile::OneByte, out);
+        }
+        if let Some((id, level)) = level {
+            Element { id, value: &[level] }.write(Profile::OneByte, out);
         }
         if let Some((id, number)) = twcc {
             Element { id, value: &number.to_be_bytes() }.write(Profile::OneByte, out);

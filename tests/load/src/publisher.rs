@@ -17,6 +17,7 @@ use crate::peer::Peer;
 use crate::report::Uplink;
 use crate::sdp::{NegotiateError, Own, SendLine, publish_offer};
 use crate::traffic::{Frames, Traffic};
+use crate::voice::Voice;
 
 /// What a publisher sends.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct PublisherSpec {
     pub audio: Option<Traffic>,
     /// A picture (VP8).
     pub video: Option<VideoSpec>,
+    /// When it says that it is loud. None: it does not say how loud it is.
+    pub voice: Option<Voice>,
     /// First part of the tracks' `a=msid`: a token of RFC 8830, unique in the room. Empty: one is made.
     pub stream: String,
 }
@@ -58,6 +61,7 @@ pub(crate) struct Offered {
     lines: Vec<Line>,
     session: u64,
     stream: String,
+    voice: Option<Voice>,
 }
 
 struct Line {
@@ -106,7 +110,7 @@ impl Offered {
             let mid = lines.len().to_string();
             lines.push(Line { mid, kind: MediaKind::Video, track: format!("{stream}v"), encodings });
         }
-        Self { lines, session: random.u64(..) >> 2, stream }
+        Self { lines, session: random.u64(..) >> 2, stream, voice: spec.voice }
     }
 
     pub(crate) fn write(&self, peer: &Peer, fingerprint: &Fingerprint) -> String {
@@ -163,6 +167,7 @@ impl Publisher {
                 stream.payload_type = codec.payload_type;
                 stream.rtx = codec.rtx.and_then(|payload_type| Some((encoding.rtx?, payload_type)));
                 stream.names = names(section, encoding.rid.as_deref());
+                stream.voice = offered.voice.zip(section.extensions.id(Extension::AudioLevel));
                 streams.push(stream);
             }
         }

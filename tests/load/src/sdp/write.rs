@@ -131,7 +131,7 @@ fn offered_extensions(kind: MediaKind) -> ExtensionMap {
     let both = [(Extension::Mid, 1), (Extension::Twcc, 2)];
     let video = [(Extension::Rid, 3), (Extension::RepairedRid, 4)];
     match kind {
-        MediaKind::Audio => ExtensionMap::of(&both),
+        MediaKind::Audio => ExtensionMap::of(&[both.as_slice(), &[(Extension::AudioLevel, 5)]].concat()),
         MediaKind::Video => ExtensionMap::of(&[both, video].concat()),
         MediaKind::Data => ExtensionMap::default(),
     }

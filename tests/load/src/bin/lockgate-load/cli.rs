@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Subscribers in each room; each receives every publisher of it
     #[arg(short, long, default_value_t = 10, help_heading = "Who joins")]
     pub(crate) subscribers: u32,
+    /// Participants in each room, each of whom publishes and receives all others (WebSocket only)
+    #[arg(long, conflicts_with_all = ["publishers", "subscribers", "whip", "whep", "churn"], value_name = "PARTICIPANTS", help_heading = "Who joins")]
+    pub(crate) participants: Option<u32>,
     /// Rooms
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Who joins")]
     pub(crate) rooms: u32,
@@ -67,6 +70,9 @@ pub(crate) struct Args {
     /// Bitrate of the sound, in 50 packets a second
     #[arg(long, default_value = "32 kbps", value_parser = Bitrate::from_str, help_heading = "Media")]
     pub(crate) audio_bitrate: Bitrate,
+    /// Publishers say how loud they are, and speak one after the other, each for so long: 5s
+    #[arg(long, value_name = "TURN", value_parser = parse_duration, help_heading = "Media")]
+    pub(crate) talk: Option<Duration>,
     /// Video in three encodings: low, mid and high with a tenth, a third and all of the bitrate
     #[arg(long, help_heading = "Media")]
     pub(crate) simulcast: bool,
@@ -227,6 +233,9 @@ Examples:
   Twenty rooms of four who all see each other's simulcast video, for an hour, with people coming and going:
     lockgate-load https://sfu.example.org --rooms 20 --publishers 4 --subscribers 4 --simulcast \\
       --churn 0.5 --duration 1h --secret-file secret --json result.json
+
+  A room of fifty who all see each other, as far as the node lets them, and speak in turns of five seconds:
+    lockgate-load ws://127.0.0.1:9000/ws --participants 50 --talk 5s --bitrate \"150 kbps\" --fps 15
 
   A gate for a build: fails when a client cannot join or more than 0.1 % of the packets are lost:
     lockgate-load ws://127.0.0.1:9000/ws --subscribers 50 --duration 10s --max-loss 0.1 --quiet

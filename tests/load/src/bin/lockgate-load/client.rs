@@ -35,7 +35,32 @@ pub(crate) struct Plan {
 pub(crate) struct Ticket {
     pub(crate) who: Who,
     pub(crate) room: String,
-    pub(crate) publishes: bool,
+    pub(crate) role: Role,
+    /// Which one of its kind in the room it is, from 0.
+    pub(crate) place: u32,
+}
+
+/// What a client does in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Publisher,
+    Subscriber,
+    /// Both, over one socket.
+    Participant,
+}
+
+impl Role {
+    pub(crate) fn publishes(self) -> bool {
+        self != Self::Subscriber
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Publisher => "publisher",
+            Self::Subscriber => "subscriber",
+            Self::Participant => "participant",
+        }
+    }
 }
 
 /// What a client tells of itself.
@@ -51,10 +76,11 @@ pub(crate) enum News {
     Trouble(Failure),
 }
 
-/// A client that is in.
-enum Live {
-    Publisher { handle: Box<PublisherHandle>, way: Way },
-    Viewer { viewer: Box<Viewer>, way: Way },
+/// A client that is in: it sends, receives, or both.
+struct Live {
+    publisher: Option<Box<PublisherHandle>>,
+    viewer: Option<Box<Viewer>>,
+    way: Way,
 }
 
 /// How it got in, and leaves.
@@ -93,8 +119,9 @@ pub(crate) async fn live(plan: Arc<Plan>, ticket: Ticket, mut leave: oneshot::Re
 }
 
 async fn join(plan: &Plan, ticket: &Ticket, tell: &impl Fn(News)) -> Result<(Live, Instant), Failure> {
-    let template = if ticket.publishes { &plan.whip } else { &plan.whep };
+    let template = if ticket.role.publishes() { &plan.whip } else { &plan.whep };
     match (template, &plan.socket) {
+        (None, Some(socket)) if ticket.role == Role::Participant => take_part(plan, ticket, socket, tell).await,
         (Some(template), _) => join_by_http(plan, ticket, template).await,
         (None, Some(socket)) => join_by_socket(plan, ticket, socket, tell).await,
         (None, None) => Err(Failure::connect("there is no address for this kind of client")),
@@ -108,8 +135,8 @@ async fn join_by_socket(
     tell: &impl Fn(News),
 ) -> Result<(Live, Instant), Failure> {
     let mut session = Session::enter(url, &plan.tokens, ticket.who.clone(), &ticket.room).await?;
-    if ticket.publishes {
-        let mut handle = Box::new(plan.driver.publisher(&plan.publishes));
+    if ticket.role.publishes() {
+        let mut handle = Box::new(plan.publisher(ticket));
         let offer = json!({ "type": "publish-offer", "roomName": ticket.room, "offer": handle.offer() });
         session.send(offer).await?;
         let answer = session.expect("publish-answer").await?;
@@ -118,17 +145,17 @@ async fn join_by_socket(
         }
         handle.accept_answer(text(&answer, "answer")?)?;
         let at = reached(handle.stage(), |stage| *stage == Stage::Connected).await?;
-        return Ok((Live::Publisher { handle, way: Way::Socket(Box::new(session)) }, at));
+        let way = Way::Socket(Box::new(session));
+        return Ok((Live { publisher: Some(handle), viewer: None, way }, at));
     }
-    let handle = plan.driver.viewer(plan.views);
-    let media = reached(handle.stage(), |stage| matches!(stage, Stage::Media(_)));
+    let mut viewer = Box::new(plan.viewer(ticket));
+    let media = reached(viewer.handle.stage(), |stage| matches!(stage, Stage::Media(_)));
     tokio::pin!(media);
-    let room = ticket.room.clone();
-    let mut viewer = Box::new(Viewer { handle, room, asked: HashSet::new(), max_spatial: plan.max_spatial });
     loop {
         tokio::select! {
             at = &mut media => {
-                return Ok((Live::Viewer { viewer, way: Way::Socket(Box::new(session)) }, at?));
+                let way = Way::Socket(Box::new(session));
+                return Ok((Live { publisher: None, viewer: Some(viewer), way }, at?));
             }
             message = session.next() => {
                 if let Some(failure) = viewer.hear(&mut session, &message?).await? {
@@ -140,38 +167,79 @@ async fn join_by_socket(
     }
 }
 
+/// Publishes and receives. Who is the first in a room receives nothing yet: it is in when it may send.
+async fn take_part(plan: &Plan, ticket: &Ticket, url: &Url, tell: &impl Fn(News)) -> Result<(Live, Instant), Failure> {
+    let mut session = Session::enter(url, &plan.tokens, ticket.who.clone(), &ticket.room).await?;
+    let (mut publisher, mut viewer) = (Box::new(plan.publisher(ticket)), Box::new(plan.viewer(ticket)));
+    session.send(json!({ "type": "publish-offer", "roomName": ticket.room, "offer": publisher.offer() })).await?;
+    let connected = reached(publisher.stage(), |stage| *stage == Stage::Connected);
+    tokio::pin!(connected);
+    loop {
+        tokio::select! {
+            at = &mut connected => {
+                let way = Way::Socket(Box::new(session));
+                return Ok((Live { publisher: Some(publisher), viewer: Some(viewer), way }, at?));
+            }
+            message = session.next() => {
+                let message = message?;
+                if message["type"] == "publish-answer" {
+                    if let Some(refused) = refused_track(&message) {
+                        return Err(refused);
+                    }
+                    publisher.accept_answer(text(&message, "answer")?)?;
+                } else if let Some(failure) = viewer.hear(&mut session, &message).await? {
+                    tell(News::Trouble(failure));
+                }
+            }
+        }
+    }
+}
+
 async fn join_by_http(plan: &Plan, ticket: &Ticket, template: &str) -> Result<(Live, Instant), Failure> {
     let token = plan.tokens.token(&ticket.who).await?;
     let room: String = url::form_urlencoded::byte_serialize(ticket.room.as_bytes()).collect();
     let url = Url::parse(&template.replace("{room}", &room.replace('+', "%20"))).map_err(Failure::connect)?;
-    if ticket.publishes {
-        let mut handle = Box::new(plan.driver.publisher(&plan.publishes));
+    if ticket.role.publishes() {
+        let mut handle = Box::new(plan.publisher(ticket));
         let (resource, answer) = Resource::create(url, token, handle.offer()).await?;
         handle.accept_answer(&answer)?;
         let at = reached(handle.stage(), |stage| *stage == Stage::Connected).await?;
-        return Ok((Live::Publisher { handle, way: Way::Http(resource) }, at));
+        return Ok((Live { publisher: Some(handle), viewer: None, way: Way::Http(resource) }, at));
     }
-    let mut handle = plan.driver.viewer(plan.views);
-    let offer = handle.offer(&plan.kinds);
+    let mut viewer = Box::new(plan.viewer(ticket));
+    let offer = viewer.handle.offer(&plan.kinds);
     let (resource, answer) = Resource::create(url, token, &offer).await?;
-    handle.accept_answer(&answer)?;
-    let at = reached(handle.stage(), |stage| matches!(stage, Stage::Media(_))).await?;
-    let viewer = Viewer { handle, room: ticket.room.clone(), asked: HashSet::new(), max_spatial: None };
-    Ok((Live::Viewer { viewer: Box::new(viewer), way: Way::Http(resource) }, at))
+    viewer.handle.accept_answer(&answer)?;
+    let at = reached(viewer.handle.stage(), |stage| matches!(stage, Stage::Media(_))).await?;
+    Ok((Live { publisher: None, viewer: Some(viewer), way: Way::Http(resource) }, at))
+}
+
+impl Plan {
+    fn publisher(&self, ticket: &Ticket) -> PublisherHandle {
+        let mut spec = self.publishes.clone();
+        if let Some(voice) = &mut spec.voice {
+            voice.place = ticket.place;
+        }
+        self.driver.publisher(&spec)
+    }
+
+    fn viewer(&self, ticket: &Ticket) -> Viewer {
+        let handle = self.driver.viewer(self.views);
+        Viewer { handle, room: ticket.room.clone(), asked: HashSet::new(), max_spatial: self.max_spatial }
+    }
 }
 
 impl Live {
     async fn stay(self, mut leave: oneshot::Receiver<()>, tell: &impl Fn(News)) {
-        let (stage, mut viewer, publisher, mut way) = match self {
-            Self::Publisher { handle, way } => (handle.stage(), None, Some(handle), way),
-            Self::Viewer { viewer, way } => (viewer.handle.stage(), Some(viewer), None, way),
-        };
-        let closed = reached(stage, |_| false);
-        tokio::pin!(closed);
+        let Self { publisher, mut viewer, mut way } = self;
+        let sending_ends = ended(publisher.as_ref().map(|publisher| publisher.stage()));
+        let receiving_ends = ended(viewer.as_ref().map(|viewer| viewer.handle.stage()));
+        tokio::pin!(sending_ends, receiving_ends);
         let lost = loop {
             tokio::select! {
                 _ = &mut leave => break None,
-                failure = &mut closed => break failure.err(),
+                failure = &mut sending_ends => break failure,
+                failure = &mut receiving_ends => break failure,
                 heard = way.hear(&mut viewer) => match heard {
                     Ok(Some(trouble)) => tell(News::Trouble(trouble)),
                     Ok(None) => {}
@@ -255,6 +323,14 @@ impl Viewer {
             "answer": answer,
         });
         session.send(answer).await
+    }
+}
+
+/// Waits until a client is over, if there is one.
+async fn ended(stage: Option<watch::Receiver<Stage>>) -> Option<Failure> {
+    match stage {
+        Some(stage) => reached(stage, |_| false).await.err(),
+        None => std::future::pending().await,
     }
 }
 

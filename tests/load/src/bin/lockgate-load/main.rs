@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use lockgate_load::{Driver, Options, PublisherSpec, Traffic, VideoSpec, ViewerSpec};
+use lockgate_load::{Driver, Options, PublisherSpec, Traffic, VideoSpec, ViewerSpec, Voice};
 use lockgate_model::MediaKind;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -103,6 +103,7 @@ fn publishes(args: &Args, kinds: &[MediaKind]) -> PublisherSpec {
     PublisherSpec {
         audio: kinds.contains(&MediaKind::Audio).then(sound),
         video: kinds.contains(&MediaKind::Video).then(shape),
+        voice: args.talk.map(|turn| Voice { place: 0, of: args.participants.unwrap_or(args.publishers), turn }),
         stream: String::new(),
     }
 }
@@ -114,8 +115,9 @@ fn course(args: &Args) -> Course {
     };
     Course {
         rooms,
-        publishers: args.publishers,
-        subscribers: args.subscribers,
+        publishers: if args.participants.is_some() { 0 } else { args.publishers },
+        subscribers: if args.participants.is_some() { 0 } else { args.subscribers },
+        participants: args.participants.unwrap_or(0),
         join_rate: args.join_rate,
         churn: args.churn,
         duration: args.duration,

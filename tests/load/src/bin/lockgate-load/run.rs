@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::client::{News, Plan, Ticket, live};
+use crate::client::{News, Plan, Role, Ticket, live};
 use crate::ledger::Ledger;
 use crate::summary::{Measured, Span};
 use crate::tokens::Who;
@@ -23,6 +23,8 @@ pub(crate) struct Course {
     pub(crate) rooms: Vec<String>,
     pub(crate) publishers: u32,
     pub(crate) subscribers: u32,
+    /// Who both publishes and receives.
+    pub(crate) participants: u32,
     pub(crate) join_rate: f64,
     pub(crate) churn: Option<f64>,
     pub(crate) duration: Duration,
@@ -46,7 +48,7 @@ pub(crate) struct Run {
 /// A client, seen from outside.
 struct Member {
     room: String,
-    publishes: bool,
+    role: Role,
     is_in: Arc<AtomicBool>,
     leave: oneshot::Sender<()>,
 }
@@ -86,10 +88,13 @@ impl Run {
 
     /// Goes through with it. What was measured comes back; the caller says whether it is well.
     pub(crate) async fn finish(mut self, threads: usize, decrypted: bool, max_loss: Option<f64>) -> Measured {
-        let mut ended = self.join(true).await;
+        let mut ended = self.join(Role::Publisher, self.course.publishers).await;
         let has_publishers = self.course.publishers == 0 || self.ledger.entries().publishers.joined > 0;
         if ended == Ended::AsPlanned && has_publishers {
-            ended = self.join(false).await;
+            ended = self.join(Role::Subscriber, self.course.subscribers).await;
+        }
+        if ended == Ended::AsPlanned {
+            ended = self.join(Role::Participant, self.course.participants).await;
         }
         let (from, before) = (Instant::now(), self.count());
         let cpu_before = cpu();
@@ -112,24 +117,23 @@ impl Run {
         Measured { entries, all, steady, took: self.begun.elapsed(), interrupted, threads, decrypted, max_loss }
     }
 
-    /// Lets all publishers or all subscribers join, at the rate that was asked for, and waits until it is known of each how it went.
-    async fn join(&mut self, publishes: bool) -> Ended {
-        let each = if publishes { self.course.publishers } else { self.course.subscribers };
+    /// Lets so many of a kind join each room, at the rate that was asked for, and waits until it is known of each how it went.
+    async fn join(&mut self, role: Role, each: u32) -> Ended {
         // Room by room in turn, so that all rooms fill at the same pace.
         let rooms = self.course.rooms.clone();
-        let mut waiting = (0..each).flat_map(|_| rooms.iter()).cloned();
+        let mut waiting = (0..each).flat_map(|place| rooms.iter().map(move |room| (room.clone(), place)));
         let mut pace = every(1.0 / self.course.join_rate);
         let mut second = every(1.0);
         let mut all_asked = false;
         loop {
             let entries = self.ledger.entries();
-            let side = if publishes { &entries.publishers } else { &entries.subscribers };
+            let side = if role.publishes() { &entries.publishers } else { &entries.subscribers };
             if all_asked && side.is_settled() {
                 return Ended::AsPlanned;
             }
             tokio::select! {
                 _ = pace.tick(), if !all_asked => match waiting.next() {
-                    Some(room) => self.admit(room, publishes),
+                    Some((room, place)) => self.admit(room, role, place),
                     None => all_asked = true,
                 },
                 () = self.ledger.changed() => {}
@@ -158,7 +162,7 @@ impl Run {
     /// Waits for what is under way, counts for the last time, and lets all leave.
     async fn end(&mut self) -> Snapshot {
         self.plan.driver.finish_viewers();
-        if self.ledger.entries().subscribers.joined > 0 {
+        if self.ledger.entries().subscribers.joined > 0 || self.course.participants > 0 {
             tokio::time::sleep(UNDER_WAY).await;
         }
         let mut all = self.count();
@@ -173,14 +177,14 @@ impl Run {
         all
     }
 
-    fn admit(&mut self, room: String, publishes: bool) {
+    fn admit(&mut self, room: String, role: Role, place: u32) {
+        let publishes = role.publishes();
         let number = self.next_number;
         self.next_number += 1;
-        let kind = if publishes { "publisher" } else { "subscriber" };
-        let who = Who { number, name: format!("load {kind} {number}") };
+        let who = Who { number, name: format!("load {} {number}", role.name()) };
         let (leave, left) = oneshot::channel();
         let is_in = Arc::new(AtomicBool::new(false));
-        let ticket = Ticket { who, room: room.clone(), publishes };
+        let ticket = Ticket { who, room: room.clone(), role, place };
         self.ledger.ask(publishes);
         let (plan, ledger, joined) = (Arc::clone(&self.plan), Arc::clone(&self.ledger), Arc::clone(&is_in));
         let tell = move |news: News| {
@@ -192,21 +196,21 @@ impl Run {
             ledger.note(publishes, news);
         };
         self.tasks.spawn(live(plan, ticket, left, tell));
-        self.members.push(Member { room, publishes, is_in, leave });
+        self.members.push(Member { room, role, is_in, leave });
     }
 
     /// Lets one subscriber go, chosen at random, and another one come.
     fn replace_one(&mut self) {
         while self.tasks.try_join_next().is_some() {}
         self.members.retain(|member| !member.leave.is_closed());
-        let is_candidate = |member: &Member| !member.publishes && member.is_in.load(Ordering::Relaxed);
+        let is_candidate = |member: &Member| member.role == Role::Subscriber && member.is_in.load(Ordering::Relaxed);
         let candidates: Vec<_> =
             (0..self.members.len()).filter(|member| is_candidate(&self.members[*member])).collect();
         let Some(&chosen) = candidates.get(fastrand::usize(..candidates.len().max(1))) else { return };
         let Member { room, leave, .. } = self.members.swap_remove(chosen);
         // It may have been put out just now.
         let _ = leave.send(());
-        self.admit(room, false);
+        self.admit(room, Role::Subscriber, 0);
     }
 
     /// Counts. The latencies are those since the last time; all together are kept here.
