@@ -28,6 +28,23 @@ const devices = {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     return stream.getAudioTracks()[0];
   },
+  /** Somebody who is silent until `speak()`, and again after `hush()`: five syllables a second. */
+  voice() {
+    const context = new AudioContext();
+    const mouth = new GainNode(context, { gain: 0 });
+    const throat = new OscillatorNode(context, { type: "sawtooth", frequency: 160 });
+    const stream = new MediaStreamAudioDestinationNode(context);
+    throat.connect(mouth).connect(stream);
+    throat.start();
+    const hush = () => mouth.gain.cancelScheduledValues(0).setValueAtTime(0, context.currentTime);
+    const speak = () => {
+      hush();
+      for (let at = context.currentTime; at < context.currentTime + 120; at += 0.2) {
+        mouth.gain.setValueAtTime(0.3, at).setValueAtTime(0.003, at + 0.15);
+      }
+    };
+    return { track: stream.stream.getAudioTracks()[0], speak, hush };
+  },
   /** A picture that no encoder can make small: it fills whatever bitrate there is. */
   noise(width, height, fps) {
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
