@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lockgate_model::Codec;
-use lockgate_rtp::{Arrived, DescriptorError, Header, LayerReader, PacketFacts, SenderInfo};
+use lockgate_rtp::{Arrived, DescriptorError, Header, LayerReader, LayersAllocation, PacketFacts, SenderInfo};
 use lockgate_transport::nack::{Due, Missing};
 use lockgate_transport::sdp::ExtensionMap;
 
@@ -22,9 +22,13 @@ pub(crate) struct Encoding {
     pub(crate) rtx_ssrc: Option<u32>,
     pub(crate) keys: KeyFrames,
     pub(crate) ring: Ring,
-    pub(crate) rate: RateMeter,
+    meter: RateMeter,
     pub(crate) layers: LayerReader,
     pub(crate) layer_rates: LayerRates,
+    /// How its publisher counts it among the track's, where that is told.
+    stream: Option<u8>,
+    /// Its publisher says that it sends nothing.
+    off: bool,
     keep: Duration,
     origin: Origin,
     receive: Receive,
@@ -64,9 +68,11 @@ impl Encoding {
             keys: KeyFrames::default(),
             ring: Ring::new(keep),
             keep,
-            rate: RateMeter::new(now),
+            meter: RateMeter::new(now),
             layers: LayerReader::default(),
             layer_rates: LayerRates::new(now),
+            stream: None,
+            off: false,
             origin: Origin { encoding: index, life: 0 },
             receive: Receive::new(),
             missing: Missing::default(),
@@ -125,9 +131,29 @@ impl Encoding {
         self.receive.note_sender(now, info);
     }
 
-    /// Whether packets came lately.
+    /// Its publisher tells what it spends on which layer: on this one's own packets, or on another's of the track. True: it is alive
+    /// no more, or again.
+    pub(crate) fn take_allocation(&mut self, allocation: &LayersAllocation, own: bool) -> bool {
+        if own {
+            self.stream = Some(allocation.stream);
+        }
+        let Some(stream) = self.stream else { return false };
+        self.layer_rates.tell(allocation.layers(stream));
+        let off = !allocation.is_sent(stream);
+        std::mem::replace(&mut self.off, off) != off
+    }
+
+    /// How many bits a second it has: what came, or what its publisher says while that was not measured yet.
+    pub(crate) fn rate(&mut self, now: Instant) -> u64 {
+        match self.meter.rate(now).0 {
+            0 => self.layer_rates.told(),
+            measured => measured,
+        }
+    }
+
+    /// Whether packets came lately, and its publisher does not say that it sends none.
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
-        self.last_packet.is_some_and(|last| now.duration_since(last) < ALIVE)
+        !self.off && self.last_packet.is_some_and(|last| now.duration_since(last) < ALIVE)
     }
 
     /// Takes a packet by its extended number. `repaired`: it was asked for again.
@@ -146,7 +172,8 @@ impl Encoding {
         }
         let Ok(payload) = header.payload(bytes) else { return Received::Dropped(DropReason::Malformed) };
         self.last_packet = Some(now);
-        self.rate.note(now, bytes.len());
+        self.meter.note(now, bytes.len());
+        self.off &= late;
         if !repaired {
             self.receive.note_time(now.duration_since(self.start), header.timestamp, reading.codec.clock_rate());
         }

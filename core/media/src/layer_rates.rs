@@ -13,6 +13,8 @@ pub(crate) struct LayerRates {
     last: [u32; Target::COUNT],
     /// What each layer is part of, but at key frames.
     part_of: [Targets; Target::COUNT],
+    /// What the publisher says that it spends: kilobits a second, by spatial layer, up to each temporal one.
+    told: [Option<[u32; 4]>; 4],
 }
 
 impl LayerRates {
@@ -22,7 +24,18 @@ impl LayerRates {
             bytes: [0; Target::COUNT],
             last: [0; Target::COUNT],
             part_of: [Targets::NONE; Target::COUNT],
+            told: [None; 4],
         }
+    }
+
+    /// What the publisher says that it spends on each spatial layer, up to each temporal one.
+    pub(crate) fn tell(&mut self, told: [Option<[u32; 4]>; 4]) {
+        self.told = told;
+    }
+
+    /// How many bits a second the publisher says that there are in all; 0: it says nothing.
+    pub(crate) fn told(&self) -> u64 {
+        self.told.iter().flatten().flatten().max().map_or(0, |most| 1000 * u64::from(*most))
     }
 
     /// Takes a packet into account. `key`: it is of a key frame, whose layers belong together more than others.
@@ -40,14 +53,20 @@ impl LayerRates {
     /// How much of a rate of the whole encoding a target has; all of it while nothing is known.
     pub(crate) fn share(&self, rate: u64, target: Target) -> u64 {
         let whole: u64 = self.last.iter().map(|bytes| u64::from(*bytes)).sum();
+        if whole == 0 {
+            let below = self.told.iter().take(usize::from(target.spatial()) + 1).flatten();
+            let own = below.last().map_or(0, |rates| 1000 * u64::from(rates[usize::from(target.temporal())]));
+            return (rate * own).checked_div(self.told()).unwrap_or(rate);
+        }
         let parts = self.last.iter().zip(&self.part_of).filter(|(_, part_of)| part_of.has(target));
         let own: u64 = parts.map(|(bytes, _)| u64::from(*bytes)).sum();
         (rate * own).checked_div(whole).unwrap_or(rate)
     }
 
-    /// The layers that came within the last window, as spatial and temporal ones.
-    pub(crate) fn layers(&self) -> impl Iterator<Item = Target> + '_ {
-        Target::all().filter(|layer| self.last[layer.index()] > 0)
+    /// Whether something of a spatial layer came within the last window, or is said to come.
+    pub(crate) fn comes(&self, spatial: u8) -> bool {
+        let came = Target::all().any(|layer| layer.spatial() == spatial && self.last[layer.index()] > 0);
+        came || self.told.get(usize::from(spatial)).is_some_and(Option::is_some)
     }
 }
 
@@ -75,6 +94,17 @@ mod tests {
         rates.note(start + WINDOW, &layer(0, 0), false, 7);
         let shares = [(0, 0), (0, 3), (1, 0), (3, 3)].map(|(s, t)| rates.share(6000, Target::new(s, t)));
         assert_eq!(shares, [1000, 1500, 4000, 6000]);
-        assert_eq!(rates.layers().count(), 4);
+        assert_eq!([0, 1, 2].map(|spatial| rates.comes(spatial)), [true, true, false]);
+    }
+
+    #[test]
+    fn what_the_publisher_says_counts_until_it_is_measured() {
+        let start = Instant::now();
+        let mut rates = LayerRates::new(start);
+        rates.tell([Some([50, 100, 100, 100]), Some([200, 400, 400, 400]), None, None]);
+        assert_eq!(rates.told(), 400_000);
+        let shares = [(0, 0), (0, 3), (1, 0), (3, 3)].map(|(s, t)| rates.share(400_000, Target::new(s, t)));
+        assert_eq!(shares, [50_000, 100_000, 200_000, 400_000]);
+        assert_eq!([1, 2].map(|spatial| rates.comes(spatial)), [true, false]);
     }
 }

@@ -81,12 +81,12 @@ impl Link {
         self.held.is_empty() && self.pacer.admits(now)
     }
 
-    /// Keeps a packet until its time. False: too many wait.
-    pub(crate) fn hold(&mut self, now: Instant, track: Key, waiting: Waiting) -> bool {
+    /// Keeps a packet until its time. `sent`: it is of a layer that will be sent, as far as can be known. False: too many wait.
+    pub(crate) fn hold(&mut self, now: Instant, track: Key, waiting: Waiting, sent: bool) -> bool {
         if self.held.len() >= MAX_HELD {
             return false;
         }
-        let size = waiting.size();
+        let size = if sent { waiting.size() } else { 0 };
         self.held.push_back(Held { track, waiting, size });
         self.held_bytes += usize::from(size);
         self.set_pace(now);

@@ -2,6 +2,8 @@
 //!
 //! Viewers are served one after the other, each with the whole batch: what goes to one peer then lies together and leaves as runs.
 
+use lockgate_rtp::Targets;
+
 use crate::numbers::Origin;
 use crate::packet::Packet;
 
@@ -31,6 +33,8 @@ pub(crate) enum Kind {
         padding: u8,
         /// Payload, and header extensions that are passed on.
         size: (u16, u16),
+        /// The layers that it belongs to.
+        part_of: Targets,
     },
     /// Nothing but padding: numbers close over it.
     Nothing,
@@ -50,7 +54,8 @@ impl Pending {
     /// A packet for everybody.
     pub(crate) fn push(&mut self, origin: Origin, packet: &Packet<'_>, key: bool) {
         let size = (packet.payload.len() as u16, packet.passed.len() as u16);
-        self.waiting.push(Waiting { origin, number: packet.number, kind: Kind::Media { key, padding: 0, size } });
+        let kind = Kind::Media { key, padding: 0, size, part_of: packet.facts.layer.part_of };
+        self.waiting.push(Waiting { origin, number: packet.number, kind });
     }
 
     /// A packet of nothing but padding.
@@ -136,7 +141,7 @@ mod tests {
 
     fn paddings(sizes: &[u16]) -> Vec<u8> {
         let origin = Origin { encoding: 0, life: 0 };
-        let kind = |size| Kind::Media { key: false, padding: 0, size: (size, 0) };
+        let kind = |size| Kind::Media { key: false, padding: 0, size: (size, 0), part_of: Targets::ALL };
         let waiting = (1..).zip(sizes).map(|(number, size)| Waiting { origin, number, kind: kind(*size) });
         let mut pending = Pending { waiting: waiting.collect(), turn: 0 };
         pending.next_turn();

@@ -45,6 +45,8 @@ struct Line {
     mid: String,
     kind: MediaKind,
     codec: CodecLine,
+    /// Its packets have dependency descriptors.
+    described: bool,
     use_: Use,
 }
 
@@ -71,6 +73,8 @@ pub(crate) struct NewLine {
     pub(crate) stream: String,
     pub(crate) cause: u64,
     pub(crate) codec: CodecLine,
+    /// Its packets have dependency descriptors.
+    pub(crate) described: bool,
     pub(crate) ssrc: u32,
     pub(crate) rtx_ssrc: u32,
 }
@@ -127,7 +131,8 @@ impl Subscribe {
         let rtx = codec.rtx.map(|_| new.rtx_ssrc);
         self.sources.insert(new.ssrc, new.track);
         let used = Used { track: new.track, id: new.id, stream: new.stream, cause: new.cause, ssrc: new.ssrc, rtx };
-        let line = Line { mid: self.next_mid.to_string(), kind: codec.codec.kind(), codec, use_: Use::Track(used) };
+        let (mid, kind, described) = (self.next_mid.to_string(), codec.codec.kind(), new.described);
+        let line = Line { mid, kind, codec, described, use_: Use::Track(used) };
         self.next_mid += 1;
         match stopped {
             Some(stopped) => self.lines[stopped] = line,
@@ -290,14 +295,20 @@ impl Line {
             Use::Inactive => Sends::Nothing,
             Use::Stopped => Sends::Stopped,
         };
-        OfferLine { mid: &self.mid, kind: self.kind, codec: &self.codec, extensions: extensions(self.kind), sends }
+        OfferLine { mid: &self.mid, kind: self.kind, codec: &self.codec, extensions: self.extensions(), sends }
+    }
+
+    /// What may be sent with its packets. A descriptor is offered of what has one only: decoders that were promised it wait for it.
+    fn extensions(&self) -> ExtensionMap {
+        let all = extensions(self.kind);
+        if self.described { all } else { all.without(Extension::DependencyDescriptor) }
     }
 
     fn settle(&self, section: &Section) -> Option<Settled> {
         let used = self.used()?;
         let taken = section.codecs.iter().find(|line| line.codec == self.codec.codec);
         let format = taken.filter(|_| section.receives && !section.rejected).map(|codec| {
-            let ids = extensions(self.kind).both(&section.extensions);
+            let ids = self.extensions().both(&section.extensions);
             // Numbers that nobody reports on are left out.
             let ids = if codec.feedback.twcc { ids } else { ids.without(Extension::Twcc) };
             // An answer may name its own payload types (RFC 3264 §6.1): they are what the viewer wants to see.

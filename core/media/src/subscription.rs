@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lockgate_model::{Codec, Layer, Limits, MediaKind};
-use lockgate_rtp::{LayerReader, PacketFacts, PictureNumbers, Renumbered, SenderInfo, Target};
+use lockgate_rtp::{LayerReader, PacketFacts, PictureNumbers, Renumbered, SenderInfo, Target, Targets};
 
 use crate::arena::Key;
 use crate::egress::Outgoing;
@@ -203,6 +203,11 @@ impl Subscription {
     /// Whether nothing is sent, nor to be.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.target.is_none() && !self.open
+    }
+
+    /// Whether what belongs to these layers is sent, or is to be.
+    pub(crate) fn sends(&self, part_of: Targets) -> bool {
+        part_of.has(self.selection.current()) || part_of.has(self.selection.wish())
     }
 
     /// Sends a packet of an encoding, or says why not.

@@ -135,6 +135,9 @@ impl Track {
                 self.aim(onward.now);
                 self.tell_rates(onward.now, onward.pipes, onward.counters);
             }
+            if let Some(allocation) = self.allocation_in(&header, bytes) {
+                self.take_allocation(onward, index, &allocation);
+            }
         }
         self.take(onward, index, bytes, received);
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here owns a packet or keeps time: functions read bytes that somebody else holds, and never panic on any of them.
 
+mod allocation;
 mod codec;
 mod extension;
 mod header;
@@ -11,6 +12,7 @@ mod rtcp;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use allocation::LayersAllocation;
 pub use codec::{
     Arrived, Descriptor, DescriptorError, DescriptorFacts, Descriptors, Indication, LayerFacts, LayerReader,
     MAX_DESCRIPTOR, MAX_TARGETS, MaskPlace, Needs, PacketFacts, PictureNumbers, References, Renumbered, Structure,

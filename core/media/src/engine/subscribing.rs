@@ -50,7 +50,8 @@ impl Engine {
             return self.hurry(track_key);
         }
         let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
-        let new = NewLine { track: track_key, id: wanted.track, stream, cause, codec, ssrc, rtx_ssrc };
+        let described = track.is_described();
+        let new = NewLine { track: track_key, id: wanted.track, stream, cause, codec, described, ssrc, rtx_ssrc };
         if subscribe.add(new).is_none() {
             return self.counters.drop(DropReason::NoLine);
         }

@@ -6,9 +6,10 @@
 use std::time::Instant;
 
 use lockgate_model::{Bitrate, Layer, Limits, MediaKind};
-use lockgate_rtp::Target;
+use lockgate_rtp::{Header, LayersAllocation, Target};
+use lockgate_transport::sdp::Extension;
 
-use super::Track;
+use super::{Onward, Track};
 use crate::allocate::{Demand, Steps};
 use crate::arena::Key;
 use crate::encoding::Encoding;
@@ -114,6 +115,28 @@ impl Track {
 }
 
 impl Track {
+    /// Whether its publisher sends dependency descriptors.
+    pub(crate) fn is_described(&self) -> bool {
+        self.ids.id(Extension::DependencyDescriptor).is_some()
+    }
+
+    /// What a packet says of all layers of the track.
+    pub(super) fn allocation_in(&self, header: &Header, bytes: &[u8]) -> Option<LayersAllocation> {
+        let id = self.ids.id(Extension::LayersAllocation)?;
+        let element = header.extensions(bytes).find(|element| element.id == id)?;
+        LayersAllocation::read(element.value)
+    }
+
+    /// The publisher tells what it spends on which layer. What it does not send any more is left at once.
+    pub(super) fn take_allocation(&mut self, onward: &mut Onward<'_>, index: usize, allocation: &LayersAllocation) {
+        let told = (0..).zip(&mut self.encodings);
+        let changed = told.map(|(own, encoding)| encoding.take_allocation(allocation, own == index)).filter(|one| *one);
+        if changed.count() > 0 {
+            self.aim(onward.now);
+            self.tell_rates(onward.now, onward.pipes, onward.counters);
+        }
+    }
+
     /// The next better encoding or spatial layer that comes, and its rate.
     pub(super) fn better(&mut self, now: Instant, than: u8) -> Option<(u8, u64)> {
         if self.encodings.len() > 1 {
@@ -146,8 +169,7 @@ pub(super) fn sent(encodings: &[Encoding], subscription: &Subscription) -> Optio
 fn spatial_layers(encoding: &Encoding, several: bool) -> impl Iterator<Item = u8> + '_ {
     let comes = move |spatial: &u8| {
         let top = encoding.layers.top().0;
-        *spatial == top
-            || !several && *spatial < top && encoding.layer_rates.layers().any(|one| one.spatial() == *spatial)
+        *spatial == top || !several && *spatial < top && encoding.layer_rates.comes(*spatial)
     };
     (0..4).filter(comes)
 }

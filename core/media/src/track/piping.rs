@@ -58,7 +58,7 @@ impl Track {
     /// How many bits a second an encoding has.
     pub(super) fn rate(&mut self, now: Instant, index: usize) -> u64 {
         match self.feed {
-            Feed::Publisher(_) => self.encodings[index].rate.rate(now).0,
+            Feed::Publisher(_) => self.encodings[index].rate(now),
             Feed::Pipe(..) => self.remote.rates.get(index).copied().unwrap_or(0).into(),
         }
     }
@@ -116,7 +116,7 @@ impl Track {
         for (encoding, (index, rate)) in self.encodings.iter_mut().zip((0..).zip(&mut rates)) {
             if encoding.is_alive(now) {
                 // Its first second is not over: it has some.
-                *rate = u32::try_from(encoding.rate.rate(now).0).unwrap_or(u32::MAX).max(1);
+                *rate = u32::try_from(encoding.rate(now)).unwrap_or(u32::MAX).max(1);
                 alive = alive.with(index);
             }
         }

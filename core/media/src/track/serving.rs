@@ -120,11 +120,11 @@ fn forward_to(
     for waiting in pending.iter() {
         match (waiting.kind, paced) {
             (Kind::Nothing, _) => subscription.skip(waiting.origin, waiting.number),
-            (Kind::Media { .. }, Some(track))
+            (Kind::Media { part_of, .. }, Some(track))
                 if subscription.uses(waiting.origin.encoding) && !way.link.admits(onward.now) =>
             {
                 onward.holding.insert(transport);
-                if !way.link.hold(onward.now, track, *waiting) {
+                if !way.link.hold(onward.now, track, *waiting, subscription.sends(part_of)) {
                     onward.counters.drop(DropReason::Congested);
                 }
             }

@@ -18,11 +18,13 @@ pub enum Extension {
     Orientation,
     /// What an AV1 or other frame depends on.
     DependencyDescriptor,
+    /// What a publisher spends on each of its layers.
+    LayersAllocation,
 }
 
 impl Extension {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Mid,
         Self::Rid,
         Self::RepairedRid,
@@ -30,6 +32,7 @@ impl Extension {
         Self::AudioLevel,
         Self::Orientation,
         Self::DependencyDescriptor,
+        Self::LayersAllocation,
     ];
 
     /// Its name in `a=extmap`.
@@ -44,6 +47,7 @@ impl Extension {
             Self::DependencyDescriptor => {
                 "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
             }
+            Self::LayersAllocation => "http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00",
         }
     }
 

@@ -58,6 +58,8 @@ struct Call {
     got: [usize; 3],
     /// Most packets that came into the link at one moment.
     burst: usize,
+    /// Set where it is layers of one stream instead: pictures since the last key frame.
+    layers: Option<u16>,
 }
 
 impl Call {
@@ -79,6 +81,7 @@ impl Call {
             twcc,
             got: [0; 3],
             burst: 0,
+            layers: None,
         }
     }
 
@@ -103,7 +106,10 @@ impl Call {
         let before = self.link().under_way.len();
         self.world.advance(STEP);
         if self.steps.is_multiple_of(7) {
-            self.publish();
+            match self.layers {
+                Some(picture) => self.publish_layers(picture),
+                None => self.publish(),
+            }
         }
         let came = self.link().under_way.len().saturating_sub(before);
         self.burst = self.burst.max(came);
@@ -242,4 +248,70 @@ fn what_waits_for_a_viewer_that_leaves_is_forgotten() {
     call.world.engine.close_transport(call.world.now, transport);
     call.step();
     assert_eq!(call.world.engine.next_release(), None);
+}
+
+/// Bits a second of the three spatial layers of one stream, each on top of those below.
+const LAYER_RATES: [u64; 3] = [120_000, 300_000, 900_000];
+
+impl Call {
+    /// A publisher of one VP9 stream with three spatial and three temporal layers.
+    fn layered(rate: u64) -> Self {
+        let mut call = Self::new(rate);
+        let mut world = World::new();
+        let (publisher, _) = world.publisher_within(None, |offer| offer.replace("VP8/90000", "VP9/90000"));
+        let viewer = world.viewer("camera", Limits::default());
+        world.bottleneck = Some((viewer, Bottleneck::new(world.now, rate)));
+        (call.twcc, call.world, call.publisher, call.viewer) = (TwccReceiver::new(world.now), world, publisher, viewer);
+        call.layers = Some(0);
+        call
+    }
+
+    /// A picture of all layers; `picture` counts from the last key frame.
+    fn publish_layers(&mut self, picture: u16) {
+        let asked = self.world.key_frame_requests(self.publisher) > 0;
+        let picture = if asked { 0 } else { picture };
+        let temporal = if picture == 0 { 0 } else { [0, 2, 1, 2][usize::from(picture) % 4] };
+        self.pictures += 1;
+        for (spatial, rate) in (0_u8..).zip(LAYER_RATES) {
+            let bytes = rate as usize * 35 / 8000 * if picture == 0 { 3 } else { 1 };
+            let packets = bytes.div_ceil(1100);
+            for packet in 0..packets {
+                self.sequences[0] += 1;
+                let (begins, ends) = (packet == 0, packet + 1 == packets);
+                let timestamp = u32::from(self.pictures) * 3150;
+                let mut plain = Picture { timestamp, ..Picture::new(1, self.sequences[0]) }.bytes();
+                plain.truncate(plain.len() - 8);
+                plain[1] = u8::from(ends && spatial == 2) << 7 | 96;
+                let bits = u8::from(picture > 0) << 6 | u8::from(begins) << 3 | u8::from(ends) << 2;
+                plain.extend_from_slice(&[0xa0 | bits | u8::from(spatial == 2), self.pictures as u8 & 0x7f]);
+                plain.extend_from_slice(&[temporal << 5 | 0x10 | spatial << 1 | u8::from(spatial > 0), 7]);
+                plain.resize(plain.len() + bytes / packets, spatial);
+                let sealed = self.world.clients[self.publisher].peer.seal_rtp(&plain);
+                let path = self.world.clients[self.publisher].path;
+                self.world.engine.handle_datagram(self.world.now, path, &mut sealed.clone());
+            }
+        }
+        self.layers = Some(picture + 1);
+        self.world.pump();
+    }
+}
+
+#[test]
+fn layers_of_one_stream_follow_the_link_down_and_up_again() {
+    let mut call = Call::layered(5_000_000);
+    call.run(8);
+    let rates = call.run(2);
+    assert!(rates[2] > 800_000, "{rates:?}");
+    for (rate, wanted) in [(700_000, 1), (180_000, 0)] {
+        call.link().rate = rate;
+        call.run(8);
+        let now = call.world.now;
+        assert!(call.link().delay(now) < Duration::from_millis(100), "the queue is empty");
+        let rates = call.run(4);
+        assert!(rates[wanted] > 60_000 && rates[wanted + 1..].iter().all(|rate| *rate < 30_000), "{rates:?}");
+    }
+    call.link().rate = 5_000_000;
+    call.run(15);
+    let rates = call.run(2);
+    assert!(rates[2] > 800_000, "{rates:?}");
 }

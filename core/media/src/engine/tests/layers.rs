@@ -292,6 +292,91 @@ fn descriptors_that_make_no_sense_are_counted_and_go_no_further() {
 }
 
 #[test]
+fn frame_numbers_go_on_over_a_change_of_encodings() {
+    let mut call = Layered::new(Codec::Av1, false);
+    call.answers = false;
+    let edit = |offer: String| {
+        let extension = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+        let offer = offer.replace("VP8/90000", "AV1/90000");
+        offer + &format!("a=extmap:11 {extension}\r\na=rid:l send\r\na=rid:h send\r\na=simulcast:send l;h\r\n")
+    };
+    call.world = World::new();
+    (call.publisher, _) = call.world.publisher_within(None, edit);
+    let viewer = call.viewer(Layer::new(0, 7));
+    let rids = |packet: &[u8], ssrc: u8, rid: u8| {
+        let mut packet = packet.to_vec();
+        packet.splice(16..16, [5, 1, rid, 0]);
+        (packet[11], packet[15]) = (ssrc, packet[15] + 1);
+        packet
+    };
+    let send = |call: &mut Layered, ssrc: u8, rid: u8| {
+        for packet in call.next() {
+            call.world.send(call.publisher, &rids(&packet, ssrc, rid));
+        }
+        call.world.advance(Duration::from_millis(33));
+    };
+    (0..5).for_each(|_| send(&mut call, 1, b'l'));
+    call.limit(viewer, Layer::MAX);
+    // The other encoding counts from elsewhere, backwards for who takes it for the same.
+    (call.frame, call.sequence, call.picture) = (call.frame.wrapping_sub(900), 77, 0);
+    (0..5).for_each(|_| send(&mut call, 2, b'h'));
+    let got = call.got(viewer);
+    assert_whole(&got);
+    let mut known = Descriptors::default();
+    let read = got.iter().map(|one| known.read(one.described.as_ref().unwrap(), false).unwrap());
+    let numbers: Vec<_> = read.filter(|one| one.begins).map(|one| one.number).collect();
+    assert_eq!(numbers.len(), 30);
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{numbers:?}");
+}
+
+#[test]
+fn descriptors_are_offered_to_viewers_of_those_who_send_them() {
+    for codec in [Codec::Vp9, Codec::Av1] {
+        let mut call = Layered::new(codec, false);
+        let transport = call.world.engine.create_subscribe_transport(call.world.now, call.world.router).unwrap();
+        let viewer = call.world.add_client(transport);
+        call.world.subscribe(viewer, "camera", Limits::default());
+        let offer = call.world.take_offer(viewer);
+        assert_eq!(offer.contains("dependency-descriptor"), codec == Codec::Av1);
+    }
+}
+
+#[test]
+fn an_encoding_that_its_publisher_turns_off_is_left_at_once() {
+    let mut world = World::new();
+    let edit = |offer: String| {
+        let allocation = "a=extmap:9 http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00\r\n";
+        offer + allocation + "a=rid:low send\r\na=rid:high send\r\na=simulcast:send low;high\r\n"
+    };
+    let (publisher, answer) = world.publisher_within(None, edit);
+    assert!(answer.contains("a=extmap:9 http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00"));
+    let viewer = world.viewer("camera", Limits::default());
+    let send = |world: &mut World, ssrc: u32, sequence: u16, key: bool, told: &[u8]| {
+        let picture = Picture::new(ssrc, sequence).rid(if ssrc == 20 { "low" } else { "high" });
+        let mut packet = if key { picture.key() } else { picture }.bytes();
+        let element = [&[0x90 | (told.len() as u8 - 1)], told].concat();
+        let filled = element.len().next_multiple_of(4);
+        let block = Header::parse(&packet).unwrap().len;
+        packet.splice(block..block, element.into_iter().chain(std::iter::repeat(0)).take(filled));
+        packet[15] += (filled / 4) as u8;
+        world.send(publisher, &packet);
+    };
+    let both = |stream: u8| [stream << 6 | 0x11, 0, 100, 0x90, 0x03];
+    send(&mut world, 20, 1, true, &both(0));
+    send(&mut world, 30, 1, true, &both(1));
+    world.received(viewer);
+    send(&mut world, 30, 2, true, &both(1));
+    assert_eq!(world.received(viewer).len(), 1, "the higher one");
+    world.key_frame_requests(publisher);
+    // The first stream of two has a layer, the second none.
+    send(&mut world, 20, 3, false, &[0x10, 0x10, 0, 100]);
+    world.advance(Duration::from_millis(50));
+    assert_eq!(world.key_frame_requests(publisher), 1);
+    send(&mut world, 20, 4, true, &[0x10, 0x10, 0, 100]);
+    assert_eq!(world.received(viewer).len(), 1, "not three seconds later");
+}
+
+#[test]
 fn a_viewer_with_a_bitrate_gets_the_layers_that_have_no_more() {
     let mut call = Layered::new(Codec::Vp9, false);
     let viewer = call.viewer(Layer::MAX);
