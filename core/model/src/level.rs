@@ -12,7 +12,7 @@ impl Loudness {
 
     /// From what RFC 6464 §3 writes: dB below the loudest, 0 … 127; more counts as 127.
     pub const fn below_loudest(db: u8) -> Self {
-        Self(if db < LOUDEST { LOUDEST - db } else { 0 })
+        Self(LOUDEST.saturating_sub(db))
     }
 
     /// In dB above silence, 0 … 127.
