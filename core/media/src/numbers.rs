@@ -234,12 +234,15 @@ mod tests {
                     numbers.switch(A, number, 0, Shift::default(), Target::ALL);
                 }
                 highest = highest.max(number);
+                if numbers.is_ahead(number) {
+                    numbers.aim(number, Target::new(0, what / 3));
+                }
                 if what > 7 {
                     numbers.skip(number, false);
-                } else if let Some((out, _)) = numbers.map(number) {
+                } else if let Some((out, segment)) = numbers.map(number) {
                     prop_assert_eq!(given.insert(out, number), None, "given twice");
-                    let back = numbers.unmap(out as u16).map(|(number, again, _)| (number, again));
-                    prop_assert_eq!(back, Some((number, out)));
+                    let back = numbers.unmap(out as u16).map(|(number, again, segment)| (number, again, segment.target));
+                    prop_assert_eq!(back, Some((number, out, segment.target)), "and as it was sent");
                 }
             }
         }
