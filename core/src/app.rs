@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::Secret;
 use lockgate_policy::Policy;
-use lockgate_worker::{SpawnError, Workers, WorkersConfig};
+use lockgate_worker::{DataLimits, SpawnError, Workers, WorkersConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -125,6 +125,7 @@ impl App {
             announce: announced(&config.media).map_err(RunError::Interfaces)?,
             room_spread: config.media.room_spread,
             sending: config.media.sending,
+            data: DataLimits { rate: config.media.data_rate, buffer: config.media.data_buffer },
             started,
         })?;
         let door = RecorderDoor::open(&config.recorder.socket).map_err(told)?;

@@ -38,6 +38,7 @@ const MAX_ANNOUNCED: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::Bitrate;
     use lockgate_worker::Sending;
 
     use super::*;
@@ -52,6 +53,8 @@ mod tests {
             announce,
             sending: Sending::Gso,
             ice: IceServers::default(),
+            data_rate: Bitrate(10_000_000),
+            data_buffer: 1 << 20,
         }
     }
 

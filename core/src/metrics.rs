@@ -62,6 +62,11 @@ async fn media(page: &mut Page, node: &Node) {
     page.counter("lockgate_nacks_sent_total", "Packets that publishers were asked to send again.", stats.nacks_out);
     let requests = stats.key_frame_requests_out;
     page.counter("lockgate_key_frame_requests_total", "Key frames that publishers were asked for.", requests);
+    page.gauge("lockgate_data_channels", "Published data channels.", stats.data_channels);
+    page.counter("lockgate_data_messages_received_total", "Messages that came in on data channels.", stats.data_in);
+    page.counter("lockgate_data_bytes_received_total", "Bytes of those messages.", stats.data_bytes_in);
+    page.counter("lockgate_data_messages_sent_total", "Messages that went out on data channels.", stats.data_out);
+    page.counter("lockgate_data_bytes_sent_total", "Bytes of those messages.", stats.data_bytes_out);
     page.gauge("lockgate_pipes", "Ends of pipes between workers that share a room.", stats.pipes);
     page.counter("lockgate_piped_packets_sent_total", "Packets for which there was a pipe.", stats.piped_out);
     page.counter("lockgate_piped_packets_received_total", "Packets that came over pipes.", stats.piped_in);

@@ -9,7 +9,7 @@ use lockgate_model::policy::{Door, Grant, Identity, Participant};
 use lockgate_model::{PublisherId, SubscribeConnections, UserId};
 use lockgate_policy::{Policy, PolicyConfig};
 use lockgate_room::Join;
-use lockgate_worker::{Announced, Sending, Workers, WorkersConfig};
+use lockgate_worker::{Announced, DataLimits, Sending, Workers, WorkersConfig};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
@@ -31,6 +31,7 @@ pub(crate) fn node() -> (Arc<Node>, mpsc::Receiver<ToHub>) {
         announce,
         room_spread: 64,
         sending,
+        data: DataLimits::default(),
         started,
     })
     .unwrap();

@@ -66,6 +66,8 @@ class Peer {
   heard = [];
   /** What is received, by track id: {publisherId, mid, kind, source, connection}. */
   tracks = new Map();
+  /** Data channels that are received, by label: {channel, messages}; binary messages as {length, sum}. */
+  channels = new Map();
   /** The connection that sends. */
   sending = null;
   /** The connections that receive: one, or one for each publisher. */
@@ -147,7 +149,7 @@ class Peer {
 
   /** Publishes `[{track, source, codec, encodings}]`; resolves with what the answer says of each. */
   async publish(media) {
-    this.sending ??= this.#connection((candidate) => this.send({ type: "publish-ice-candidate", candidate }));
+    this.#begin();
     const added = [];
     for (const { track, source, codec, encodings = [{}] } of media) {
       const init = { direction: "sendonly", streams: [new MediaStream([track])], sendEncodings: encodings };
@@ -159,6 +161,20 @@ class Peer {
     }
     const { tracks } = await this.offer();
     return added.map((transceiver) => tracks.find(({ mid }) => mid === transceiver.mid));
+  }
+
+  /** Opens a data channel; resolves when it is open. Only the first one needs an offer. */
+  async openChannel(label, options) {
+    this.#begin();
+    const first = !this.sending.sctp;
+    const channel = Object.assign(this.sending.createDataChannel(label, options), { binaryType: "arraybuffer" });
+    if (first) await this.offer();
+    await until(`the channel ${label}`, () => channel.readyState === "open");
+    return channel;
+  }
+
+  #begin() {
+    this.sending ??= this.#connection((candidate) => this.send({ type: "publish-ice-candidate", candidate }));
   }
 
   /** Takes tracks back by stopping what sends them. */
@@ -215,7 +231,19 @@ class Peer {
       const player = Object.assign(new Audio(), { autoplay: true, srcObject: new MediaStream([track]) });
       this.#players.push(player);
     };
+    connection.ondatachannel = ({ channel }) => {
+      const messages = [];
+      channel.binaryType = "arraybuffer";
+      channel.onmessage = ({ data }) => messages.push(typeof data === "string" ? data : digest(data));
+      this.channels.set(channel.label, { channel, messages });
+    };
     return connection;
+  }
+
+  /** Waits until so many messages have come on a data channel, and resolves with them. */
+  async messages(label, count) {
+    await until(`${count} messages on ${label}`, () => this.channels.get(label)?.messages.length >= count);
+    return this.channels.get(label).messages;
   }
 
   // What getStats proves.
@@ -275,6 +303,12 @@ class Peer {
     const receiving = [...this.receiving.values()].map(shown);
     return `sending ${shown(this.sending)}, receiving ${receiving}, problems ${this.problems}, heard ${this.heard.map(({ type, code }) => code ?? type)}`;
   }
+}
+
+/** What a binary message is known by. */
+function digest(buffer) {
+  const sum = new Uint8Array(buffer).reduce((sum, byte, at) => (sum + byte * (at % 251)) % 65521, 0);
+  return { length: buffer.byteLength, sum };
 }
 
 /** A browser that is short of processor time sends fewer frames then, not smaller ones. */

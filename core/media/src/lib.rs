@@ -5,6 +5,7 @@
 
 mod allocate;
 mod arena;
+mod data;
 mod demux;
 mod egress;
 mod encoding;
@@ -35,6 +36,7 @@ mod told;
 mod track;
 mod transport;
 
+pub use data::DataLimits;
 pub use egress::{Egress, Run};
 pub use engine::{Engine, EngineConfig, Event, RouterEvent, Subscription};
 pub use entropy::Entropy;

@@ -77,10 +77,10 @@ pub fn inspect_offer(sdp: &str) -> Result<Vec<OfferedMedia>, NegotiateError> {
 fn offered(section: &Section) -> Option<OfferedMedia> {
     Some(OfferedMedia {
         mid: section.mid.clone(),
-        kind: section.kind.filter(|kind| *kind != MediaKind::Data)?,
+        kind: section.kind?,
         track_id: section.track_id().map(str::to_owned),
         codec: section.codec().map(|line| line.codec),
         encodings: section.encodings(),
-        sending: section.sends,
+        sending: section.sends || section.data.is_some(),
     })
 }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::TrackId;
 use lockgate_rtp::Header;
+use lockgate_transport::data::{Channel, StreamId};
 use lockgate_transport::dtls::Fingerprint;
 use lockgate_transport::sdp::{CodecLine, Extension, ExtensionMap, Remote, Section};
 use lockgate_transport::twcc::TwccReceiver;
 
 use crate::arena::Key;
+use crate::data::Openings;
 use crate::stats::DropReason;
 
 /// A publisher's transport, beside its connection.
@@ -21,6 +23,12 @@ pub(crate) struct Publish {
     pub(crate) lines: Vec<Line>,
     /// The former lines of sources that may still send.
     over: Vec<Line>,
+    /// Whether data channels are taken.
+    pub(crate) takes_data: bool,
+    /// Data channels that are open.
+    pub(crate) channels: HashMap<StreamId, PublishedChannel>,
+    /// How many more may be opened.
+    pub(crate) openings: Openings,
     pub(crate) twcc: TwccReceiver,
     /// The source of what we say.
     pub(crate) ssrc: u32,
@@ -28,6 +36,13 @@ pub(crate) struct Publish {
     /// When something is due of a track.
     pub(crate) next_repair: Option<Instant>,
     sources: HashMap<u32, Source>,
+}
+
+/// A data channel that a publisher opened.
+pub(crate) struct PublishedChannel {
+    pub(crate) channel: Channel,
+    /// As what it is forwarded, once it is admitted.
+    pub(crate) published: Option<Key>,
 }
 
 /// A negotiated m-line.
@@ -93,6 +108,9 @@ impl Publish {
             fingerprints: None,
             lines: Vec::new(),
             over: Vec::new(),
+            takes_data: false,
+            channels: HashMap::new(),
+            openings: Openings::new(now),
             twcc: TwccReceiver::new(now),
             ssrc,
             next_report: now + REPORT,

@@ -1,5 +1,9 @@
 //! What is counted, and why packets are dropped.
 
+use std::ops::{Deref, DerefMut};
+
+use lockgate_transport::data::DataCounters;
+
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $name:ident = $label:literal,)*) => {
         /// Why a packet was dropped.
@@ -80,6 +84,22 @@ reasons! {
     PipeFrame = "pipe-frame",
     /// Came over a pipe, about a track that is not there.
     PipeTrack = "pipe-track",
+    /// SCTP that cannot be read, or means nothing here.
+    DataMalformed = "data-malformed",
+    /// SCTP over the rate of a connection; its sender slows down.
+    DataOverRate = "data-over-rate",
+    /// SCTP too far ahead of what is missing; it is sent again.
+    DataAhead = "data-ahead",
+    /// A message on no channel that was admitted, or of no known kind.
+    DataUnusable = "data-unusable",
+    /// A data channel beyond the limit, or with too long a name.
+    DataChannel = "data-channel",
+    /// A peer broke SCTP's rules: its data channels were ended.
+    DataViolation = "data-violation",
+    /// A viewer is too far behind for a reliable data channel, which was ended.
+    DataBehind = "data-behind",
+    /// A message of an unreliable data channel that came too late for a viewer.
+    DataLate = "data-late",
 }
 
 /// What an engine counted since it began, and what it holds.
@@ -101,6 +121,16 @@ pub struct Counters {
     pub nacks_out: u64,
     /// Key frames that were asked for.
     pub key_frame_requests_out: u64,
+    /// Messages that came in on data channels.
+    pub data_in: u64,
+    /// Their bytes.
+    pub data_bytes_in: u64,
+    /// Messages that went out on data channels.
+    pub data_out: u64,
+    /// Their bytes.
+    pub data_bytes_out: u64,
+    /// Data channels that are published.
+    pub data_channels: u64,
     /// Transports that are there.
     pub transports: u64,
     /// Routers that are there.
@@ -118,7 +148,31 @@ pub struct Counters {
     /// How much longer than the quickest ones those were on their way, summed up, in µs.
     pub piped_delay: u64,
     /// See [`Self::drops`].
-    pub drop_counts: [u64; DropReason::ALL.len()],
+    pub drop_counts: DropCounts,
+}
+
+/// How often something was dropped, by the number of the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropCounts([u64; DropReason::ALL.len()]);
+
+impl Default for DropCounts {
+    fn default() -> Self {
+        Self([0; DropReason::ALL.len()])
+    }
+}
+
+impl Deref for DropCounts {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl DerefMut for DropCounts {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
 }
 
 impl Counters {
@@ -128,6 +182,20 @@ impl Counters {
 
     pub(crate) fn drop_all(&mut self, reason: DropReason, count: usize) {
         self.drop_counts[reason as usize] += count as u64;
+    }
+
+    /// Adds what a connection refused of data.
+    pub(crate) fn refuse_data(&mut self, refused: &DataCounters) {
+        for (reason, count) in [
+            (DropReason::DataMalformed, refused.malformed),
+            (DropReason::DataOverRate, refused.over_rate),
+            (DropReason::DataAhead, refused.ahead),
+            (DropReason::DataUnusable, refused.unusable),
+            (DropReason::DataChannel, refused.channels),
+            (DropReason::DataViolation, refused.violations),
+        ] {
+            self.drop_counts[reason as usize] += count;
+        }
     }
 
     /// How many were dropped for each reason.
@@ -146,6 +214,11 @@ impl Counters {
             (&mut self.probes_out, other.probes_out),
             (&mut self.nacks_out, other.nacks_out),
             (&mut self.key_frame_requests_out, other.key_frame_requests_out),
+            (&mut self.data_in, other.data_in),
+            (&mut self.data_bytes_in, other.data_bytes_in),
+            (&mut self.data_out, other.data_out),
+            (&mut self.data_bytes_out, other.data_bytes_out),
+            (&mut self.data_channels, other.data_channels),
             (&mut self.transports, other.transports),
             (&mut self.routers, other.routers),
             (&mut self.tracks, other.tracks),
@@ -157,7 +230,7 @@ impl Counters {
         ];
         pairs
             .into_iter()
-            .chain(self.drop_counts.iter_mut().zip(other.drop_counts))
+            .chain(self.drop_counts.iter_mut().zip(other.drop_counts.iter().copied()))
             .for_each(|(sum, count)| *sum += count);
     }
 }

@@ -10,11 +10,12 @@ use lockgate_model::{MediaKind, TrackId};
 use lockgate_transport::Connection;
 use lockgate_transport::dtls::Fingerprint;
 use lockgate_transport::sdp::{
-    CodecLine, Description, Extension, ExtensionMap, Feedback, Local, MAX_SECTIONS, OfferLine, Section, Sends, Setup,
-    read_answer, write_offer,
+    CodecLine, DataLine, Description, Extension, ExtensionMap, Feedback, Local, MAX_SECTIONS, OfferLine, Section,
+    Sends, Setup, read_answer, write_offer,
 };
 
 use crate::arena::Key;
+use crate::data::Leaving;
 use crate::link::Link;
 use crate::negotiate::NegotiateError;
 use crate::subscription::Format;
@@ -33,7 +34,21 @@ pub(crate) struct Subscribe {
     sources: HashMap<u32, Key>,
     types: Vec<CodecLine>,
     fingerprints: Option<Vec<Fingerprint>>,
+    pub(crate) data: Data,
     pub(crate) link: Link,
+}
+
+/// Data channels to a viewer.
+#[derive(Default)]
+pub(crate) struct Data {
+    /// The place of their m-line among all, and its mid; made with the first channel, and there from then on.
+    line: Option<(usize, String)>,
+    /// The published channels that the viewer gets.
+    pub(crate) channels: Vec<Key>,
+    /// Those whose last messages are on their way.
+    pub(crate) leaving: Vec<Leaving>,
+    /// What waits for the viewer in all.
+    pub(crate) waiting: usize,
 }
 
 enum Negotiation {
@@ -96,6 +111,7 @@ impl Subscribe {
             sources: HashMap::new(),
             types: Vec::new(),
             fingerprints: None,
+            data: Data::default(),
             link: Link::new(now),
         }
     }
@@ -124,7 +140,7 @@ impl Subscribe {
         // A stopped line may be taken for another kind of media, too (RFC 8829 §5.2.2).
         let stopped = self.lines.iter().position(|line| matches!(line.use_, Use::Stopped));
         let stopped = stopped.filter(|_| !matches!(self.state, Negotiation::Offered { .. }));
-        if stopped.is_none() && self.lines.len() >= MAX_SECTIONS {
+        if stopped.is_none() && self.lines.len() + 1 >= MAX_SECTIONS {
             return None;
         }
         let codec = self.type_for(&new.codec)?;
@@ -141,6 +157,20 @@ impl Subscribe {
         self.change(new.cause);
         self.link.watches_anew();
         Some(())
+    }
+
+    /// Takes the line for data channels for one more. False: lines are used up.
+    pub(crate) fn add_channel(&mut self, channel: Key, cause: u64) -> bool {
+        if self.data.line.is_none() {
+            if self.lines.len() + 1 >= MAX_SECTIONS {
+                return false;
+            }
+            self.data.line = Some((self.lines.len(), self.next_mid.to_string()));
+            self.next_mid += 1;
+        }
+        self.data.channels.push(channel);
+        self.change(cause);
+        true
     }
 
     /// Takes a track's line back.
@@ -162,15 +192,23 @@ impl Subscribe {
     }
 
     /// The next offer, when one is wanted and none is open.
-    pub(crate) fn offer(&mut self, now: Instant, local: &Local<'_>) -> Option<OfferToMake> {
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        local: &Local<'_>,
+        channels: impl Iterator<Item = TrackId>,
+    ) -> Option<OfferToMake> {
         if matches!(self.state, Negotiation::Offered { .. }) {
             return None;
         }
         let cause = self.changed.take()?;
         self.stop_idle_lines();
-        let sdp = write_offer(local, &self.lines.iter().map(Line::offer).collect::<Vec<_>>(), None);
+        let sdp = write_offer(local, &self.lines.iter().map(Line::offer).collect::<Vec<_>>(), self.data.offer());
         let used = self.lines.iter().filter_map(|line| Some((line.mid.clone(), line.used()?.id.clone())));
-        let offer = OfferToMake { offer_id: self.next_offer, cause, sdp, tracks: used.collect() };
+        let channels =
+            self.data.line.iter().zip([channels]).flat_map(|((_, mid), ids)| ids.map(|id| (mid.clone(), id)));
+        let tracks = used.chain(channels).collect();
+        let offer = OfferToMake { offer_id: self.next_offer, cause, sdp, tracks };
         self.next_offer += 1;
         self.state = Negotiation::Offered { offer: offer.clone(), since: now, repeated: false };
         Some(offer)
@@ -188,16 +226,25 @@ impl Subscribe {
         if offer_id.is_some_and(|id| id != offer.offer_id) {
             return Err(NegotiateError::NoOffer);
         }
-        let answer = read_answer(sdp)?;
+        let mut answer = read_answer(sdp)?;
+        let told = offer.tracks.iter().all(|(mid, _)| answer.sections.iter().any(|section| section.mid == *mid));
+        let live = answer.sections.iter().any(|section| !section.rejected);
+        let data = self.data.take_answer(&mut answer)?;
         // Lines that were added while the offer was open are not in it.
         let offered = self.lines.iter().take(answer.sections.len());
         let same = offered.zip(&answer.sections).all(|(line, section)| line.mid == section.mid);
-        let told = offer.tracks.iter().all(|(mid, _)| answer.sections.iter().any(|section| section.mid == *mid));
         if !same || !told || answer.sections.len() > self.lines.len() {
             return Err(NegotiateError::OtherLines);
         }
-        self.take_peer(now, connection, &answer)?;
+        if live {
+            self.take_peer(now, connection, &answer)?;
+        }
         self.state = Negotiation::Stable;
+        if let Some(section) = data.filter(|section| !section.rejected)
+            && let Some(data) = section.data
+        {
+            connection.start_data(now, data.max_message);
+        }
         let settled = self.lines.iter().zip(&answer.sections).filter_map(|(line, section)| line.settle(section));
         Ok(settled.collect())
     }
@@ -230,9 +277,6 @@ impl Subscribe {
         connection: &mut Connection,
         answer: &Description,
     ) -> Result<(), NegotiateError> {
-        if answer.sections.iter().all(|section| section.rejected) {
-            return Ok(());
-        }
         match &self.fingerprints {
             Some(known) if *known != answer.fingerprints => return Err(NegotiateError::OtherCertificate),
             Some(_) => {}
@@ -272,6 +316,21 @@ impl Subscribe {
                 .filter(|line| matches!(line.use_, Use::Inactive))
                 .for_each(|line| line.use_ = Use::Stopped);
         }
+    }
+}
+
+impl Data {
+    fn offer(&self) -> Option<DataLine<'_>> {
+        self.line.as_ref().map(|(place, mid)| DataLine { place: *place, mid })
+    }
+
+    /// Takes the section out of an answer that is about data channels, so that the others stand as the media's lines do.
+    fn take_answer(&self, answer: &mut Description) -> Result<Option<Section>, NegotiateError> {
+        let Some((place, mid)) = self.line.as_ref().filter(|(place, _)| *place < answer.sections.len()) else {
+            return Ok(None);
+        };
+        let section = answer.sections.remove(*place);
+        if section.mid == *mid { Ok(Some(section)) } else { Err(NegotiateError::OtherLines) }
     }
 }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::Grant;
 use crate::{
-    Codec, ErrorCode, IceServer, MediaKind, PublisherId, RecordingId, RequestId, RoomName, Source, TrackId, UserId,
+    ChannelFacts, Codec, ErrorCode, IceServer, MediaKind, PublisherId, RecordingId, RequestId, RoomName, Source,
+    TrackId, UserId,
 };
 
 /// An event, with the `id` of the command that it answers.
@@ -241,8 +242,9 @@ pub struct TrackInfo {
     pub kind: MediaKind,
     /// Where it comes from.
     pub source: Source,
-    /// How it is coded.
-    pub codec: Codec,
+    /// How it is coded; absent for data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<Codec>,
     /// Whether it has several encodings.
     pub simulcast: bool,
     /// Whether it is silent.
@@ -250,6 +252,9 @@ pub struct TrackInfo {
     /// A name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What a data channel was opened with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelFacts>,
 }
 
 /// What became of an offered track.

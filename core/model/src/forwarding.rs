@@ -1,5 +1,7 @@
 //! What the room and the forwarder say to each other of media: what is offered, what may be sent, how much of it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Bitrate, Codec, Layer, MediaKind, TrackId};
 
 /// A line of a publisher's offer, before anything is decided.
@@ -17,6 +19,25 @@ pub struct OfferedMedia {
     pub encodings: u8,
     /// Whether the client sends on it; false takes the track back.
     pub sending: bool,
+}
+
+/// What a data channel was opened with (RFC 8832).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelFacts {
+    /// Its publisher's name for it.
+    pub label: String,
+    /// Subprotocol, mostly empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
+    /// Whether messages come in the order in which they were sent.
+    pub ordered: bool,
+    /// How often a message is repeated at most; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_retransmits: Option<u32>,
+    /// For how many milliseconds a message is sent at most; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_packet_life_time: Option<u32>,
 }
 
 /// What policy made of an offered line.

@@ -22,7 +22,7 @@ pub use event::{
     ActiveLevel, Event, LayerReason, MemberInfo, OfferedTrack, PublishedTrack, PublisherInfo, RecordingState, Reply,
     RevokedWhat, TrackInfo,
 };
-pub use forwarding::{AdmittedMedia, Limits, OfferedMedia};
+pub use forwarding::{AdmittedMedia, ChannelFacts, Limits, OfferedMedia};
 pub use ice_server::{Credential, IceServer};
 pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
 pub use level::{Frames, Heard, Loudness};

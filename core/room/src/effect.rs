@@ -87,6 +87,22 @@ pub enum MediaAction {
         /// Which.
         track: TrackId,
     },
+    /// Forward a data channel that a member opened.
+    AdmitChannel {
+        /// Whose.
+        member: PublisherId,
+        /// Which of the connection's channels.
+        stream: u16,
+        /// Under which name.
+        track: TrackId,
+    },
+    /// End a data channel that a member opened.
+    RefuseChannel {
+        /// Whose.
+        member: PublisherId,
+        /// Which of the connection's channels.
+        stream: u16,
+    },
     /// Stop or resume forwarding a track.
     Mute {
         /// Which.

@@ -3,8 +3,8 @@
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{CommandAnswer, Decision, Denial, Identity, Participant};
 use lockgate_model::{
-    Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, RecordingId, Request, RequestId, Secret,
-    SubscribeConnections, TrackId,
+    ChannelFacts, Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, RecordingId, Request,
+    RequestId, Secret, SubscribeConnections, TrackId,
 };
 
 use crate::effect::Connection;
@@ -85,6 +85,22 @@ pub enum Input {
         unanswered: bool,
         /// Why, for people.
         reason: String,
+    },
+    /// A member opened a data channel on its publish connection.
+    ChannelOpened {
+        /// Who.
+        member: PublisherId,
+        /// Which of the connection's channels.
+        stream: u16,
+        /// What it was opened with.
+        channel: ChannelFacts,
+    },
+    /// A member's data channel is over.
+    ChannelClosed {
+        /// Whose.
+        member: PublisherId,
+        /// Which of the connection's channels.
+        stream: u16,
     },
     /// A member's publish connection ended by itself.
     PublishLost {

@@ -3,6 +3,7 @@
 //! Pure: an [`Input`] goes in with the time, [`Effect`]s come out. The shell asks the policy, drives the media and
 //! writes to the sockets as the effects say, and feeds what came of it back. Nothing here waits, sends or knows a clock.
 
+mod data;
 mod effect;
 mod entrance;
 mod input;

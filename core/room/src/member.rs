@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{Decision, Grant, Identity, Participant, TrackFacts};
 use lockgate_model::{
-    Codec, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia, PublisherId, Reply, Request,
-    RequestId, RoomName, Source, SubscribeConnections, TrackId, TrackInfo,
+    ChannelFacts, Codec, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia, PublisherId, Reply,
+    Request, RequestId, RoomName, Source, SubscribeConnections, TrackId, TrackInfo,
 };
 
 use crate::effect::Connection;
@@ -25,6 +25,8 @@ pub(crate) struct Member {
     /// What token, auth and admission allow together.
     pub(crate) grant: Grant,
     pub(crate) tracks: BTreeMap<TrackId, Track>,
+    /// Data channels that policy is asked about.
+    pub(crate) opening: BTreeMap<u16, ChannelFacts>,
     /// What the client wants to receive, by publisher.
     pub(crate) wants: BTreeMap<PublisherId, Want>,
     /// The connections that were made to send to the client.
@@ -71,6 +73,8 @@ pub(crate) struct Track {
     pub(crate) mid: String,
     pub(crate) info: TrackInfo,
     pub(crate) encodings: u8,
+    /// Which of its publisher's data channels it is, if it is one.
+    pub(crate) stream: Option<u16>,
 }
 
 /// What a client wants of one publisher.
@@ -121,6 +125,7 @@ impl Member {
             connections,
             stage: Stage::Entering,
             tracks: BTreeMap::new(),
+            opening: BTreeMap::new(),
             wants: BTreeMap::new(),
             open: BTreeSet::new(),
             receives: HashMap::new(),
@@ -222,8 +227,8 @@ impl Track {
             id: self.info.track_id.clone(),
             kind: self.info.kind,
             source: self.info.source,
-            codec: Some(self.info.codec),
-            top_layer: top_layer(self.info.codec, self.encodings),
+            codec: self.info.codec,
+            top_layer: self.info.codec.map_or(Layer::default(), |codec| top_layer(codec, self.encodings)),
             bitrate: None,
         }
     }

@@ -1,7 +1,7 @@
 //! Questions that wait for their answers.
 
 use lockgate_model::policy::Why;
-use lockgate_model::{Command, PublisherId, RequestId, TrackId};
+use lockgate_model::{ChannelFacts, Command, PublisherId, RequestId, TrackId};
 
 use crate::publishing::Offered;
 use crate::recording::RecordPending;
@@ -19,6 +19,8 @@ pub(crate) enum Pending {
     Arrival { member: PublisherId, id: Option<RequestId>, asked: Vec<TrackId> },
     /// Which of the offered tracks may be published?
     Publish { member: PublisherId, id: Option<RequestId>, offer: String, offered: Vec<Offered>, asked: Vec<usize> },
+    /// May this data channel be published?
+    Channel { member: PublisherId, stream: u16, channel: ChannelFacts },
     /// The media side makes the answer.
     Accept { member: PublisherId, id: Option<RequestId>, offered: Vec<Offered> },
     /// Which of these tracks may this member know of?
@@ -47,7 +49,7 @@ impl Pending {
             | Self::Act { member, .. } => Some(*member),
             Self::Subscribe { viewer, .. } => Some(*viewer),
             Self::Record(record) => record.asker.filter(|_| record.why == Why::Request),
-            Self::Announce { .. } | Self::Recheck { .. } => None,
+            Self::Channel { .. } | Self::Announce { .. } | Self::Recheck { .. } => None,
         }
     }
 }

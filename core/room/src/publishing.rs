@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockgate_model::policy::{Decision, Denial, Grant, PublishQuestion, TrackFacts, Why};
 use lockgate_model::{
-    AdmittedMedia, Candidate, ErrorCode, Event, Layer, OfferedMedia, PublishedTrack, PublisherId, RequestId,
+    AdmittedMedia, Candidate, ErrorCode, Event, Layer, MediaKind, OfferedMedia, PublishedTrack, PublisherId, RequestId,
     RevokedWhat, Source, TrackHint, TrackId, TrackInfo,
 };
 
@@ -68,8 +68,10 @@ impl Room {
                 Some(Ok(track)) => (track, Ok(Grant::default())),
                 _ => (TrackId::allotted(id, &media.mid), Ok(Grant::default())),
             };
-            let known = member.tracks.get(&track).is_some_and(|track| track.mid == media.mid);
+            let data = media.kind == MediaKind::Data;
+            let known = data || member.tracks.get(&track).is_some_and(|track| track.mid == media.mid);
             let denial = match media.codec {
+                _ if data => self.refusal_of_data(member, media),
                 None => Some(Denial::new(ErrorCode::UNSUPPORTED_CODEC, "none of the offered codecs is forwarded here")),
                 _ if source.kind() != media.kind => Some(Denial::new(
                     ErrorCode::INVALID_MESSAGE,
@@ -149,7 +151,14 @@ impl Room {
         let Some(member) = self.members.get_mut(&id) else { return };
         let mut new = Vec::new();
         let mut results = Vec::new();
+        let (mut data, mut takes_data) = (Vec::new(), false);
         for offered in offered {
+            // A line for data channels is no track: these come later.
+            if offered.facts.kind == MediaKind::Data {
+                takes_data |= offered.verdict.is_ok();
+                data.push(offered.result(true));
+                continue;
+            }
             let accepted =
                 answered.tracks.iter().find(|accepted| accepted.track == offered.facts.id && offered.verdict.is_ok());
             if let Some(accepted) = accepted {
@@ -164,8 +173,11 @@ impl Room {
             }
             results.push(offered.result(accepted.is_some()));
         }
+        results.extend(data);
         let kept: BTreeSet<_> = answered.tracks.iter().map(|accepted| accepted.track.clone()).collect();
-        let ended: Vec<_> = member.tracks.keys().filter(|track| !kept.contains(track)).cloned().collect();
+        let goes_on = |id, track: &Track| kept.contains(id) || (takes_data && track.stream.is_some());
+        let gone = member.tracks.iter().filter(|(id, track)| !goes_on(*id, track));
+        let ended: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
         let errors: Vec<_> = results
             .iter()
             .filter_map(|(track, denial)| denial.clone().map(|denial| (track.track_id.clone(), denial)))
@@ -254,7 +266,7 @@ impl Room {
     }
 
     /// Takes tracks out of the room: nobody receives or records them any more.
-    fn forget_tracks(&mut self, id: PublisherId, ended: &[TrackId]) {
+    pub(crate) fn forget_tracks(&mut self, id: PublisherId, ended: &[TrackId]) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.tracks.retain(|track, _| !ended.contains(track));
         for track in ended {
@@ -285,14 +297,16 @@ impl Offered {
         Track {
             mid: self.mid.clone(),
             encodings: accepted.encodings,
+            stream: None,
             info: TrackInfo {
                 track_id: accepted.track.clone(),
                 kind: self.facts.kind,
                 source: self.facts.source,
-                codec: accepted.codec,
+                codec: Some(accepted.codec),
                 simulcast: accepted.encodings > 1,
                 muted: false,
                 name: self.name.clone(),
+                channel: None,
             },
         }
     }

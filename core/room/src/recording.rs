@@ -7,7 +7,7 @@ use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState,
 
 use crate::effect::{Effect, Question, RecordAction};
 use crate::input::{RecorderReport, for_each_asked};
-use crate::member::{Member, Stage};
+use crate::member::{Member, Stage, Track};
 use crate::pending::Pending;
 use crate::room::Room;
 
@@ -51,7 +51,7 @@ impl Room {
         let wanted: Wanted = tracks.map(|tracks| tracks.into_iter().collect());
         let named = |track: &TrackId| wanted.as_ref().is_none_or(|wanted| wanted.contains(track));
         let present: Vec<_> =
-            self.tracks().map(|(_, track)| track.info.track_id.clone()).filter(|track| named(track)).collect();
+            self.recordable().map(|track| track.info.track_id.clone()).filter(|track| named(track)).collect();
         if wanted.is_some() && present.is_empty() {
             return self.refuse(id, mark, "start-recording", ErrorCode::NOT_FOUND, "the room has no such track");
         }
@@ -64,6 +64,11 @@ impl Room {
             return self.want(Some((id, mark)), wanted, Vec::new());
         }
         self.ask_to_record(RecordPending { asker: Some(id), id: mark, why: Why::Request, wish: Some(wanted), asked });
+    }
+
+    /// What can be recorded: messages cannot.
+    fn recordable(&self) -> impl Iterator<Item = &Track> {
+        self.tracks().map(|(_, track)| track).filter(|track| track.stream.is_none())
     }
 
     fn refusal_to_record(&self, id: PublisherId) -> Option<&'static str> {

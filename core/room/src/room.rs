@@ -22,6 +22,8 @@ pub struct RoomConfig {
     pub max_participants: usize,
     /// Most tracks of one participant.
     pub max_tracks: usize,
+    /// Most data channels of one participant; 0: none at all.
+    pub max_data_channels: usize,
     /// What a second place of the same user does: `true` puts the first one out.
     pub replace_duplicates: bool,
     /// Whether the room is recorded from its first track on.
@@ -39,6 +41,7 @@ impl Default for RoomConfig {
         Self {
             max_participants: 1000,
             max_tracks: 16,
+            max_data_channels: 16,
             replace_duplicates: false,
             auto_record: false,
             level_interval_ms: 0,
@@ -111,6 +114,8 @@ impl Room {
             Input::ConnectionLost { connection, unanswered, reason } => {
                 self.on_connection_lost(connection, unanswered, &reason);
             }
+            Input::ChannelOpened { member, stream, channel } => self.on_channel_opened(member, stream, channel),
+            Input::ChannelClosed { member, stream } => self.on_channel_closed(member, stream),
             Input::PublishLost { member, reason } => self.on_publish_lost(member, &reason),
             Input::Layer { connection, track, layer, reason } => self.on_layer(connection, track, layer, reason),
             Input::Levels { at, heard } => self.on_levels(at, &heard),
@@ -234,6 +239,9 @@ impl Room {
             Pending::Recheck { viewer, asked } => self.on_recheck(viewer, asked, answer.into_many()),
             Pending::Subscribe { viewer, id, publisher, asked } => {
                 self.on_subscribe_verdicts(viewer, id, publisher, asked, answer.into_many());
+            }
+            Pending::Channel { member, stream, channel } => {
+                self.on_channel_verdict(member, stream, channel, answer.into_one());
             }
             Pending::Record(record) => self.on_record_verdicts(record, answer.into_many()),
             Pending::Act { member, id, command } => self.on_act_verdict(member, id, command, answer.into_act()),

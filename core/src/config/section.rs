@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lockgate_model::parse_duration;
+use lockgate_model::{Bitrate, parse_duration};
 
 use super::problem::{Place, Problem};
 use super::tree::{Node, Value};
@@ -211,6 +211,22 @@ impl FromValue for Duration {
 impl Shown for Duration {
     fn shown(&self) -> String {
         format!("{self:?}")
+    }
+}
+
+impl FromValue for Bitrate {
+    const REMEDY: &'static str = "write a number and a unit, as in \"500 kbps\" or \"2.5 Mbps\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => text.parse().map_err(|_| "is not a bitrate".to_owned()),
+            _ => Err("is not a bitrate".into()),
+        }
+    }
+}
+
+impl Shown for Bitrate {
+    fn shown(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockgate_model::Secret;
+use lockgate_model::{Bitrate, Secret};
 use lockgate_worker::Sending;
 
 use super::ice::IceServers;
-use super::section::{Announce, FromValue, Section};
+use super::section::{Announce, Bytes, FromValue, Section};
 use super::tree::Value;
 
 /// `[http]`
@@ -51,6 +51,10 @@ pub struct Media {
     pub sending: Sending,
     /// The STUN and TURN servers that clients are told.
     pub ice: IceServers,
+    /// What one connection may send on data channels.
+    pub data_rate: Bitrate,
+    /// What may wait for one viewer of a data channel, in bytes.
+    pub data_buffer: usize,
 }
 
 impl FromValue for Sending {
@@ -75,6 +79,8 @@ impl Media {
             announce: section.get("announce", Vec::new()),
             sending: section.get("sending", Sending::Gso),
             ice: IceServers::read(&mut section, folder),
+            data_rate: section.within("data_rate", Bitrate(10_000_000), Bitrate(100_000), Bitrate(10_000_000_000)),
+            data_buffer: section.within("data_buffer", Bytes(1 << 20), Bytes(512 << 10), Bytes(64 << 20)).0,
         };
         section.finish();
         media
@@ -142,6 +148,8 @@ pub struct Rooms {
     pub max_participants: usize,
     /// Most tracks of one participant.
     pub max_tracks: usize,
+    /// Most data channels of one participant; 0: none.
+    pub max_data_channels: usize,
     /// What a second place of the same user in a room does.
     pub duplicate: Duplicate,
     /// How long a participant whose socket was lost keeps its place.
@@ -194,6 +202,7 @@ impl Rooms {
         let rooms = Self {
             max_participants: section.within("max_participants", 1000, 1, 100_000),
             max_tracks: section.within("max_tracks", 16, 1, 64),
+            max_data_channels: section.within("max_data_channels", 16, 0, 256),
             duplicate: section.get("duplicate", Duplicate::Allow),
             resume: section.within("resume", Duration::from_secs(15), Duration::ZERO, Duration::from_secs(300)),
             last_n: section.find_within("last_n", 0, MOST_PLACES),

@@ -71,6 +71,8 @@ impl RoomMedia {
                 look_at_candidate(id, member, "publish-ice-candidate", &line)
             }
             MediaAction::Unpublish { member, track } => self.unpublish(member, &track).await,
+            MediaAction::AdmitChannel { member, stream, track } => self.admit_channel(member, stream, &track),
+            MediaAction::RefuseChannel { member, stream } => self.refuse_channel(member, stream),
             MediaAction::Mute { track, muted } => self.mute(&track, muted),
             MediaAction::Subscribe { connection, publisher, track, limits } => {
                 self.send(connection, publisher, track, limits).await
@@ -183,6 +185,16 @@ impl RoomMedia {
         None
     }
 
+    fn admit_channel(&self, member: PublisherId, stream: u16, track: &TrackId) -> Option<Input> {
+        self.publish.get(&member)?.admit_channel(stream, track);
+        None
+    }
+
+    fn refuse_channel(&self, member: PublisherId, stream: u16) -> Option<Input> {
+        self.publish.get(&member)?.refuse_channel(stream);
+        None
+    }
+
     fn mute(&self, track: &TrackId, muted: bool) -> Option<Input> {
         self.router.set_muted(track, muted);
         None
@@ -270,6 +282,12 @@ impl RoomMedia {
                 let unanswered = matches!(reason, CloseReason::NoAnswer);
                 self.on_closed(transport, unanswered, reason.to_string())
             }
+            RouterEvent::ChannelOpened { transport, stream, channel } => {
+                self.publisher(transport).map(|member| Input::ChannelOpened { member, stream, channel })
+            }
+            RouterEvent::ChannelClosed { transport, stream } => {
+                self.publisher(transport).map(|member| Input::ChannelClosed { member, stream })
+            }
             RouterEvent::Offer { transport, offer_id, cause, sdp, tracks } => {
                 self.connection(transport).map(|connection| {
                     let cause = PublisherId(cause);
@@ -295,6 +313,13 @@ impl RoomMedia {
                 self.subscribe.remove(&connection);
                 Some(Input::ConnectionLost { connection, unanswered, reason })
             }
+        }
+    }
+
+    fn publisher(&self, transport: TransportId) -> Option<PublisherId> {
+        match self.owners.get(&transport)? {
+            Owner::Publish(member) => Some(*member),
+            Owner::Subscribe(_) => None,
         }
     }
 

@@ -87,6 +87,7 @@ impl RoomTask {
         let config = RoomConfig {
             max_participants: node.config.rooms.max_participants,
             max_tracks: node.config.rooms.max_tracks,
+            max_data_channels: node.config.rooms.max_data_channels,
             replace_duplicates: node.config.rooms.duplicate == Duplicate::Replace,
             auto_record: node.config.recording.auto,
             last_n: node.config.rooms.last_n,

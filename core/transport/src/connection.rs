@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use lockgate_model::Bitrate;
 use lockgate_rtp::Header;
 use rtc_crypto::RTCCryptoProvider;
@@ -108,8 +109,9 @@ pub struct Connection {
 enum Data {
     /// There can be none: DTLS is freed when the keys are there.
     Off,
-    /// There may be some, from the moment on that they are negotiated; the peer may send so much.
-    Possible(Bitrate),
+    /// There may be some, from the moment on that they are negotiated; the peer may send so much. It begins as soon as it has written
+    /// its answer: what comes ahead of that is kept.
+    Possible(Bitrate, Option<Bytes>),
     Negotiated(Box<Association>),
 }
 
@@ -154,7 +156,7 @@ impl Connection {
     /// before [`Self::set_peer`].
     pub fn allow_data(&mut self, rate: Bitrate) {
         if matches!(self.data, Data::Off) {
-            self.data = Data::Possible(rate);
+            self.data = Data::Possible(rate, None);
         }
     }
 
@@ -238,10 +240,12 @@ impl Connection {
     pub fn start_data(&mut self, now: Instant, peer_takes: usize) -> bool {
         let Handshake::Running(dtls, role) = &self.dtls else { return false };
         let side = if *role == Role::Client { data::Side::Client } else { data::Side::Server };
-        if let Data::Possible(rate) = self.data
+        if let Data::Possible(rate, early) = &mut self.data
             && dtls.can_send()
         {
+            let (rate, early) = (*rate, early.take());
             self.data = Data::Negotiated(Box::new(Association::new(now, side, peer_takes, rate)));
+            self.on_data(now, early);
         }
         self.data().is_some_and(|association| !association.is_over())
     }
@@ -250,7 +254,7 @@ impl Connection {
     pub fn data(&self) -> Option<&Association> {
         match &self.data {
             Data::Negotiated(association) => Some(association),
-            Data::Off | Data::Possible(_) => None,
+            Data::Off | Data::Possible(..) => None,
         }
     }
 
@@ -273,7 +277,7 @@ impl Connection {
     pub fn poll_data(&mut self) -> Option<DataEvent> {
         match &mut self.data {
             Data::Negotiated(association) => association.poll_event(),
-            Data::Off | Data::Possible(_) => None,
+            Data::Off | Data::Possible(..) => None,
         }
     }
 
@@ -369,11 +373,19 @@ impl Connection {
                 }
                 Err(error) => self.close_with(CloseReason::Handshake(error.to_string())),
             },
-            DtlsEvent::Data(packet) => {
-                self.with_data(now, |association| association.handle_packet(now, &packet));
-            }
+            DtlsEvent::Data(packet) => self.on_data(now, Some(packet)),
             DtlsEvent::PeerClosed => self.close_with(CloseReason::Peer),
             DtlsEvent::Failed(failure) => self.close_with(CloseReason::Handshake(failure.to_string())),
+        }
+    }
+
+    fn on_data(&mut self, now: Instant, packet: Option<Bytes>) {
+        match (&mut self.data, packet) {
+            (Data::Possible(_, early @ None), Some(packet)) if packet.len() <= MAX_EARLY => *early = Some(packet),
+            (_, Some(packet)) => {
+                self.with_data(now, |association| association.handle_packet(now, &packet));
+            }
+            (_, None) => {}
         }
     }
 
@@ -425,5 +437,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 const MAX_HELD: usize = 8;
 /// Datagrams between two drains.
 const MAX_TRANSMITS: usize = 256;
+/// The first packet of data that is kept, in bytes.
+const MAX_EARLY: usize = 1_500;
 /// Those of data, beside them: what may be on its way, and a longest message.
 const MAX_DATA_TRANSMITS: usize = 512;

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     CloseTransport(TransportId),
     AcceptOffer(TransportId, String, Vec<AdmittedMedia>, Reply<Result<Answer, NegotiateError>>),
     Unpublish(TransportId, TrackId, Reply<()>),
+    AdmitChannel(TransportId, u16, TrackId),
+    RefuseChannel(TransportId, u16),
     Subscribe(TransportId, Subscription),
     Unsubscribe(TransportId, TrackId, u64),
     SetLimits(TransportId, TrackId, Limits),

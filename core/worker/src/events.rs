@@ -90,6 +90,8 @@ fn named(worker: u32, mut event: RouterEvent) -> RouterEvent {
     match &mut event {
         RouterEvent::Connected { transport }
         | RouterEvent::Closed { transport, .. }
+        | RouterEvent::ChannelOpened { transport, .. }
+        | RouterEvent::ChannelClosed { transport, .. }
         | RouterEvent::Offer { transport, .. }
         | RouterEvent::LayerChanged { transport, .. } => *transport = transport_id(worker, *transport),
         RouterEvent::Levels { .. } => {}

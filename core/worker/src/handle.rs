@@ -96,6 +96,18 @@ impl PublishTransport {
     }
 }
 
+impl PublishTransport {
+    /// Forwards a data channel that the client opened, under this name.
+    pub fn admit_channel(&self, stream: u16, track: &TrackId) {
+        self.link.tell(Command::AdmitChannel(self.link.id, stream, track.clone()));
+    }
+
+    /// Ends a data channel that the client opened.
+    pub fn refuse_channel(&self, stream: u16) {
+        self.link.end(Command::RefuseChannel(self.link.id, stream));
+    }
+}
+
 /// A client's connection on which it receives. Dropping it closes it.
 pub struct SubscribeTransport {
     pub(crate) link: Link,

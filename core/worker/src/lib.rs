@@ -28,8 +28,8 @@ mod workers;
 pub use events::RouterEvents;
 pub use handle::{PublishTransport, RequestError, SubscribeTransport, WorkerGone};
 pub use lockgate_media::{
-    AcceptedTrack, AdmittedMedia, Answer, CloseReason, Counters, DropReason, Limits, NegotiateError, OfferedMedia,
-    RouterEvent, Subscription, TransportId, check_candidate, inspect_offer,
+    AcceptedTrack, AdmittedMedia, Answer, CloseReason, Counters, DataLimits, DropReason, Limits, NegotiateError,
+    OfferedMedia, RouterEvent, Subscription, TransportId, check_candidate, inspect_offer,
 };
 pub use outlet::Sending;
 pub use router::{NewRouter, Router};

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lockgate_media::{AdmittedMedia, CloseReason, Limits, RouterEvent, Subscription, TransportId};
+use lockgate_media::{AdmittedMedia, CloseReason, DataLimits, Limits, RouterEvent, Subscription, TransportId};
 use lockgate_model::TrackId;
 use lockgate_rtp::Header;
 use lockgate_transport::testing::{Peer, check};
@@ -46,6 +46,7 @@ impl Stage {
             announce,
             room_spread,
             sending: Sending::Gso,
+            data: DataLimits::default(),
             started: Instant::now(),
         };
         let workers = Workers::spawn(config).unwrap();

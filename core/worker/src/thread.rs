@@ -134,8 +134,13 @@ impl Worker {
                 engine.unpublish(now, transport, &track);
                 let _ = reply.send(());
             }
+            // One that is gone by now, its owner is told of.
+            Command::AdmitChannel(transport, stream, track) => {
+                let _ = engine.admit_channel(now, transport, stream, &track);
+            }
+            Command::RefuseChannel(transport, stream) => engine.refuse_channel(now, transport, stream),
             Command::Subscribe(transport, subscription) => engine.subscribe(now, transport, subscription),
-            Command::Unsubscribe(transport, track, cause) => engine.unsubscribe(transport, &track, cause),
+            Command::Unsubscribe(transport, track, cause) => engine.unsubscribe(now, transport, &track, cause),
             Command::SetLimits(transport, track, limits) => engine.set_limits(now, transport, &track, limits),
             Command::AcceptAnswer(transport, offer, answer, reply) => {
                 drop(reply.send(engine.accept_answer(now, transport, offer, &answer)));

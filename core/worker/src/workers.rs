@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lockgate_media::{Certificate, Engine, EngineConfig, EngineKind, Entropy};
+use lockgate_media::{Certificate, DataLimits, Engine, EngineConfig, EngineKind, Entropy};
 use mio::{Poll, Waker};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -41,6 +41,8 @@ pub struct WorkersConfig {
     pub room_spread: usize,
     /// How datagrams are sent.
     pub sending: Sending,
+    /// Bounds of data channels.
+    pub data: DataLimits,
     /// Zero of the workers' timeline.
     pub started: Instant,
 }
@@ -324,6 +326,7 @@ fn start(
         dtls: EngineKind::default(),
         entropy,
         started: config.started,
+        data: config.data,
     });
     let number = u32::try_from(index).unwrap_or(u32::MAX);
     let shared = Own { number, pipes: Pipes::new(dock.clone()), pulse: Pulse::new(vitals.clone(), Instant::now()) };

@@ -226,7 +226,10 @@ impl Hosted {
                 let offer = Offer { id: offer_id, sdp, tracks: tracks.len() };
                 self.offers.entry(transport).or_default().push_back(offer);
             }
-            RouterEvent::LayerChanged { .. } | RouterEvent::Levels { .. } => {}
+            RouterEvent::LayerChanged { .. }
+            | RouterEvent::Levels { .. }
+            | RouterEvent::ChannelOpened { .. }
+            | RouterEvent::ChannelClosed { .. } => {}
         }
         Ok(())
     }
@@ -246,6 +249,7 @@ fn config(sending: Sending) -> WorkersConfig {
             Sending::Single => lockgate_worker::Sending::Single,
         },
         started: Instant::now(),
+        data: lockgate_worker::DataLimits::default(),
     }
 }
 

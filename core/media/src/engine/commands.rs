@@ -46,7 +46,8 @@ impl Engine {
         let session = u64::from_be_bytes(self.config.entropy.bytes()) >> 1;
         let holder = self.routers.get_mut(router)?;
         let ufrag = credentials.ufrag.clone();
-        let connection = Connection::new(now, &self.config.certificate, self.config.dtls, credentials);
+        let mut connection = Connection::new(now, &self.config.certificate, self.config.dtls, credentials);
+        connection.allow_data(self.config.data.rate);
         let key = self.transports.insert_with(|_| Transport {
             router,
             connection,
@@ -73,6 +74,10 @@ impl Engine {
 
     /// Stops or resumes a track for all its viewers.
     pub fn set_muted(&mut self, router: RouterId, track: &TrackId, muted: bool) {
+        if let Some(channel) = self.find_channel(router, track) {
+            self.mute_channel(channel, muted);
+            return self.tell_channel_muted(channel);
+        }
         let Some(key) = self.find_own(router, track) else { return };
         if let Some(track) = self.tracks.get_mut(key) {
             track.set_muted(muted);
@@ -146,8 +151,13 @@ impl Engine {
         }
         if publishes {
             self.end_tracks_of(now, key);
+            self.end_channels_of(now, key);
         } else {
             self.end_subscriptions_of(key);
+            self.end_data_of_viewer(key);
+        }
+        if let Some(transport) = self.transports.get(key) {
+            self.counters.refuse_data(&transport.connection.data_counters());
         }
         if let Some(router) = self.routers.get_mut(router) {
             router.transports.retain(|own| *own != key);

@@ -48,6 +48,7 @@ impl Engine {
         let transport = self.transports.get_mut(key).ok_or(DropReason::Stray)?;
         transport.connection.handle_dtls(now, datagram);
         self.touched.insert(key);
+        self.take_data_events(now, key);
         self.take_connection_events(now, key);
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 mod adapting;
 mod commands;
+mod data;
 mod forward;
 mod input;
 mod levels;
+mod piped_data;
 mod pipes;
 mod publishing;
 mod subscribing;
@@ -18,7 +20,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lockgate_model::carrier::NodeTime;
-use lockgate_model::{Heard, Layer, LayerReason, TrackId};
+use lockgate_model::{ChannelFacts, Heard, Layer, LayerReason, TrackId};
 use lockgate_rtp::ReportBlock;
 use lockgate_transport::CloseReason;
 use lockgate_transport::dtls::{Certificate, EngineKind};
@@ -26,12 +28,13 @@ use lockgate_transport::ice::{Credentials, Path};
 
 use crate::allocate::Demand;
 use crate::arena::{Arena, Key, KeySet};
+use crate::data::{DataLimits, DataPublisher};
 use crate::demux::Demux;
 use crate::egress::Egress;
 use crate::entropy::Entropy;
 use crate::ids::{RouterId, TransportId};
 use crate::pipe::Pipes;
-use crate::stats::Counters;
+use crate::stats::{Counters, DropCounts};
 use crate::tap::TapBuffer;
 use crate::told::Change;
 use crate::track::{Onward, Track};
@@ -51,6 +54,8 @@ pub struct EngineConfig {
     pub entropy: Entropy,
     /// Zero of [`NodeTime`].
     pub started: Instant,
+    /// Bounds of data channels.
+    pub data: DataLimits,
 }
 
 /// What happened, and in which router.
@@ -76,6 +81,22 @@ pub enum RouterEvent {
         transport: TransportId,
         /// Why.
         reason: CloseReason,
+    },
+    /// A publisher opened a data channel: to be admitted or refused.
+    ChannelOpened {
+        /// On which transport.
+        transport: TransportId,
+        /// Which of its channels.
+        stream: u16,
+        /// What it was opened with.
+        channel: ChannelFacts,
+    },
+    /// A publisher's data channel is over. What it was sent on is gone, too.
+    ChannelClosed {
+        /// On which transport.
+        transport: TransportId,
+        /// Which of its channels.
+        stream: u16,
     },
     /// A viewer is to be offered other tracks.
     Offer {
@@ -116,6 +137,7 @@ pub struct Engine {
     routers: Arena<Router>,
     transports: Arena<Transport>,
     tracks: Arena<Track>,
+    channels: Arena<DataPublisher>,
     demux: Demux,
     egress: Egress,
     recorder: TapBuffer,
@@ -151,6 +173,7 @@ pub struct Engine {
 #[derive(Default)]
 pub(crate) struct Router {
     tracks: HashMap<TrackId, Key>,
+    data: HashMap<TrackId, Key>,
     transports: Vec<Key>,
     pipes: Vec<Key>,
     awaited: Vec<pipes::Awaited>,
@@ -167,6 +190,7 @@ impl Engine {
             routers: Arena::new(),
             transports: Arena::new(),
             tracks: Arena::new(),
+            channels: Arena::new(),
             demux: Demux::default(),
             egress: Egress::default(),
             recorder: TapBuffer::default(),
@@ -229,9 +253,18 @@ impl Engine {
             routers: self.routers.len() as u64,
             tracks: self.tracks.iter().filter(|track| track.is_home()).count() as u64,
             pipes: self.pipes.len() as u64,
+            data_channels: self.channels.iter().filter(|channel| channel.is_home()).count() as u64,
+            drop_counts: self.drop_counts(),
             subscriptions: self.tracks.iter().map(|track| track.subscriptions.len() as u64).sum(),
             ..self.counters.clone()
         }
+    }
+
+    /// What was dropped, with what connections refused of data.
+    fn drop_counts(&self) -> DropCounts {
+        let mut counters = self.counters.clone();
+        self.transports.iter().for_each(|transport| counters.refuse_data(&transport.connection.data_counters()));
+        counters.drop_counts
     }
 
     /// What tracks need to hand packets on.

@@ -40,6 +40,8 @@ impl Engine {
                 track.announce(now, *own, &mut self.pipes, &mut self.counters, pipe);
             }
         }
+        let channels: Vec<_> = router.data.values().copied().collect();
+        channels.into_iter().for_each(|channel| self.announce_channel_over(pipe, channel));
         Some(PipeId(pipe.to_u64()))
     }
 
@@ -94,6 +96,8 @@ impl Engine {
         if !pipe.is_greeted() {
             return Err(DropReason::PipeFrame);
         }
+        let Some(frame) = self.take_channel_frame(now, key, frame)? else { return Ok(()) };
+        let pipe = self.pipes.get_mut(key).ok_or(DropReason::PipeTrack)?;
         match frame {
             Frame::Hello { .. } => Ok(()),
             Frame::Announced(announced) => self.take_announced(now, key, announced),
@@ -268,6 +272,7 @@ impl Engine {
     pub(super) fn remove_pipe(&mut self, now: Instant, key: Key) {
         self.end_piped(now, key);
         let Some(pipe) = self.pipes.close(key) else { return };
+        self.forget_pipe_of_channels(key, pipe.own_channels.into_iter());
         for own in pipe.own.values() {
             if let Some(track) = self.tracks.get_mut(*own) {
                 track.forget_pipe(key);
@@ -281,6 +286,7 @@ impl Engine {
 
     /// All tracks that came over a pipe are over.
     fn end_piped(&mut self, now: Instant, key: Key) {
+        self.end_piped_channels(now, key);
         let Some(pipe) = self.pipes.get_mut(key) else { return };
         let theirs: Vec<_> = pipe.theirs.values().copied().collect();
         theirs.into_iter().for_each(|track| self.end_remote(now, track));
@@ -329,6 +335,11 @@ impl Router {
         if let Some(own) = own {
             own.wanted.limits = limits;
         }
+    }
+
+    /// As [`Self::take_awaited`], for a data channel.
+    pub(super) fn take_awaited_as_wanted(&mut self, now: Instant, id: &TrackId) -> Vec<(Key, Subscription)> {
+        self.take_awaited(now, id).into_iter().map(|own| (own.transport, own.wanted)).collect()
     }
 
     fn take_awaited(&mut self, now: Instant, track: &TrackId) -> Vec<Awaited> {

@@ -21,6 +21,8 @@ struct Plan<'a> {
     /// The track that is received on it from now on.
     track: Option<(TrackId, CodecLine)>,
     codec: Option<&'a CodecLine>,
+    /// Whether data channels are taken on it.
+    data: bool,
 }
 
 /// A track that ends and begins anew by one offer: with other encodings, another codec, on another line.
@@ -44,6 +46,7 @@ impl Engine {
         let plans: Vec<_> = offer.sections.iter().map(|section| plan(section, admitted)).collect();
         self.check_plans(key, &offer, &plans)?;
         self.take_peer(now, key, &offer)?;
+        self.take_data_line(now, key, &plans);
         let reshaped = self.end_missing(now, key, &plans);
         for plan in &plans {
             self.carry_out(now, key, plan);
@@ -57,6 +60,9 @@ impl Engine {
     /// Stops receiving a track. Its m-line stays until the publisher's next offer.
     pub fn unpublish(&mut self, now: Instant, transport: TransportId, track: &TrackId) {
         let key = Key::from_u64(transport.0);
+        if self.unpublish_channel(now, key, track) {
+            return;
+        }
         let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
         if let Some(track) = publish.lines.iter().find(|line| line.id == *track).map(|line| line.track) {
             self.end_track(now, key, track);
@@ -76,7 +82,9 @@ impl Engine {
                 plans.iter().filter_map(|plan| plan.track.as_ref()).filter(|(other, _)| other == id).count() > 1;
             let own = publish.lines.iter().any(|line| line.id == *id);
             // One of another engine is about to end: its publisher has come here.
-            let here = taken.get(id).is_some_and(|track| self.tracks.get(*track).is_some_and(Track::is_home));
+            let channel = self.routers.get(router).is_some_and(|router| router.data.contains_key(id));
+            let here =
+                channel || taken.get(id).is_some_and(|track| self.tracks.get(*track).is_some_and(Track::is_home));
             if twice || (here && !own) {
                 return Err(NegotiateError::TrackTaken(id.clone()));
             }
@@ -97,6 +105,18 @@ impl Engine {
         // We are passive whenever the offer lets us: as DTLS server we choose the SRTP profile (RFC 5764 §4.1.1).
         connection.set_peer(now, offer.fingerprints.clone(), Setup::Active);
         Ok(())
+    }
+
+    /// Data channels are taken from now on, or no more.
+    fn take_data_line(&mut self, now: Instant, key: Key, plans: &[Plan<'_>]) {
+        let taken = plans.iter().find(|plan| plan.data).and_then(|plan| plan.section.data);
+        let Some((publish, connection)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let before = std::mem::replace(&mut publish.takes_data, taken.is_some());
+        match taken {
+            Some(data) => drop(connection.start_data(now, data.max_message)),
+            None if before => self.end_channels_of(now, key),
+            None => {}
+        }
     }
 
     /// Ends tracks whose line is not offered any more, or in another shape; those come back.
@@ -227,8 +247,9 @@ fn plan<'a>(section: &'a Section, admitted: &'a [AdmittedMedia]) -> Plan<'a> {
     // A line on which nothing is sent may stay; it was refused if its track was.
     let refused = section.sends && admitted.is_none_or(|admitted| admitted.track.is_none());
     let codec = codec.filter(|_| !refused);
-    let id = admitted.filter(|_| section.sends).and_then(|admitted| admitted.track.clone());
-    Plan { section, admitted, track: id.zip(codec.cloned()), codec }
+    let id = admitted.filter(|_| section.sends || section.data.is_some()).and_then(|admitted| admitted.track.clone());
+    let data = section.data.is_some() && !section.rejected && id.is_some();
+    Plan { section, admitted, track: id.zip(codec.cloned()), codec, data }
 }
 
 impl Plan<'_> {
@@ -236,7 +257,7 @@ impl Plan<'_> {
         AnswerLine {
             section: self.section,
             accepted: self.codec,
-            data: false,
+            data: self.data,
             extensions: self.section.extensions,
             receives: self.track.is_some(),
             max_bitrate: self.admitted.and_then(|admitted| admitted.max_bitrate),

@@ -37,7 +37,10 @@ impl Engine {
         let Some(transport) = self.transports.get_mut(key) else { return };
         let Some(router) = self.routers.get_mut(transport.router) else { return };
         let Some(track_key) = router.tracks.get(&wanted.track).copied() else {
-            return router.await_track(now, key, wanted);
+            return match router.data.get(&wanted.track).copied() {
+                Some(channel) => self.subscribe_channel(now, key, channel, wanted),
+                None => router.await_track(now, key, wanted),
+            };
         };
         let (Some((subscribe, _)), Some(track)) = (transport.subscribe_mut(), self.tracks.get_mut(track_key)) else {
             return;
@@ -60,11 +63,14 @@ impl Engine {
     }
 
     /// Sends a track to a viewer no more: no packet of it follows.
-    pub fn unsubscribe(&mut self, transport: TransportId, track: &TrackId, cause: u64) {
+    pub fn unsubscribe(&mut self, now: Instant, transport: TransportId, track: &TrackId, cause: u64) {
         let key = Key::from_u64(transport.0);
         let Some(transport) = self.transports.get_mut(key) else { return };
         let Some(router) = self.routers.get_mut(transport.router) else { return };
         router.await_no_more(key, track);
+        if let Some(channel) = router.data.get(track).copied() {
+            return self.unsubscribe_channel(now, key, channel, cause);
+        }
         let Some(track_key) = router.tracks.get(track).copied() else { return };
         if let Some(track) = self.tracks.get_mut(track_key) {
             track.unsubscribe(key);
@@ -81,6 +87,9 @@ impl Engine {
         let key = Key::from_u64(transport.0);
         let Some(transport) = self.transports.get(key) else { return };
         let Some(router) = self.routers.get_mut(transport.router) else { return };
+        if let Some(channel) = router.data.get(track).copied() {
+            return self.limit_channel(key, channel, limits);
+        }
         let Some(track_key) = router.tracks.get(track).copied() else {
             return router.await_within(key, track, limits);
         };
@@ -117,6 +126,7 @@ impl Engine {
                 self.start_subscription(now, key, one.track);
             }
         }
+        self.open_channels(now, key);
         self.touched.insert(key);
         self.take_connection_events(now, key);
         Ok(())
@@ -151,7 +161,9 @@ impl Engine {
         let (session, version) = (transport.session, transport.version + 1);
         let crate::transport::Role::Subscribe(subscribe) = &mut transport.role else { return };
         let local = local(&transport.connection, &self.config.candidates, session, version, Setup::ActPass);
-        if let Some(offer) = subscribe.offer(now, &local) {
+        let channels = subscribe.data.channels.clone();
+        let channels = channels.iter().filter_map(|channel| Some(self.channels.get(*channel)?.id.clone()));
+        if let Some(offer) = subscribe.offer(now, &local, channels) {
             transport.version = version;
             self.tell_offer(key, offer);
         }

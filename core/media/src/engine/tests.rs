@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 
 mod adapting;
+mod data;
 mod layers;
 mod levels;
 mod pipes;
@@ -176,7 +177,7 @@ fn an_unsubscribed_track_sends_nothing_and_its_line_goes_inactive() {
     world.send(publisher, &Picture::new(9, 1).key().bytes());
     assert_eq!(world.received(viewer).len(), 1);
     let transport = world.clients[viewer].transport;
-    world.engine.unsubscribe(transport, &track("camera"), 42);
+    world.engine.unsubscribe(world.now, transport, &track("camera"), 42);
     world.send(publisher, &Picture::new(9, 2).key().bytes());
     assert_eq!(world.received(viewer).len(), 0);
     let offer = world.take_offer(viewer);
@@ -187,7 +188,7 @@ fn an_unsubscribed_track_sends_nothing_and_its_line_goes_inactive() {
         let offer = world.take_offer(viewer);
         assert_eq!(world.clients[viewer].tracks, ["camera"]);
         world.answer(viewer, &offer);
-        world.engine.unsubscribe(transport, &track("camera"), 42);
+        world.engine.unsubscribe(world.now, transport, &track("camera"), 42);
         let offer = world.take_offer(viewer);
         assert!(read_offer(&offer).unwrap().sections.len() <= 10, "lines are used again");
         world.answer(viewer, &offer);

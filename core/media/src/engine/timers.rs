@@ -39,6 +39,8 @@ impl Engine {
         let Some(transport) = self.transports.get_mut(key) else { return };
         transport.connection.handle_timeout(now);
         self.touched.insert(key);
+        self.take_data_events(now, key);
+        let Some(transport) = self.transports.get_mut(key) else { return };
         match &mut transport.role {
             Role::Publish(_) => self.give_feedback(now, key),
             Role::Subscribe(subscribe) => match subscribe.handle_timeout(now) {

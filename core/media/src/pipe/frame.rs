@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::{Codec, TrackId};
 use lockgate_rtp::SenderInfo;
+use lockgate_transport::data::{Channel, MAX_LABEL, Message, Reliability};
 use lockgate_transport::sdp::{CodecLine, Extension, ExtensionMap, Feedback, MAX_RIDS};
 
 use super::fields::{Fields, framed, put_text, put32, put64};
@@ -68,6 +69,29 @@ pub(crate) enum Frame<'a> {
     KeyFrames { track: PipedTrack, encodings: Encodings },
     /// Back: packets that did not come, `first` and those after it whose bits are set (bit 0: the next one).
     Missing { track: PipedTrack, origin: Origin, first: u64, more: u64 },
+    /// A data channel can be had. Its number is a track's.
+    Channel(AnnouncedChannel<'a>),
+    /// A part of a message on a data channel; those of one message follow each other.
+    Message(PipedMessage<'a>),
+}
+
+/// What must be known of a data channel to open it to viewers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AnnouncedChannel<'a> {
+    pub(crate) track: PipedTrack,
+    pub(crate) id: TrackId,
+    pub(crate) channel: Cow<'a, Channel>,
+    pub(crate) muted: bool,
+}
+
+/// A part of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PipedMessage<'a> {
+    pub(crate) track: PipedTrack,
+    pub(crate) text: bool,
+    pub(crate) first: bool,
+    pub(crate) last: bool,
+    pub(crate) bytes: &'a [u8],
 }
 
 /// What must be known of a track to show it to viewers.
@@ -192,6 +216,8 @@ impl<'a> Frame<'a> {
                 put64(out, *first);
                 put64(out, *more);
             }),
+            Self::Channel(announced) => framed(out, CHANNEL, |out| announced.write(out)),
+            Self::Message(piped) => framed(out, MESSAGE, |out| piped.write(out)),
         }
     }
 
@@ -217,6 +243,8 @@ impl<'a> Frame<'a> {
                 let (track, origin) = (track(&mut fields)?, origin(&mut fields)?);
                 Self::Missing { track, origin, first: number(&mut fields)?, more: fields.u64()? }
             }
+            CHANNEL => Self::Channel(AnnouncedChannel::read(&mut fields)?),
+            MESSAGE => Self::Message(PipedMessage::read(&mut fields)?),
             kind => return Err(FrameError::Unknown(kind)),
         };
         fields.end()?;
@@ -294,6 +322,65 @@ impl<'a> Piped<'a> {
     }
 }
 
+impl<'a> AnnouncedChannel<'a> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let (way, value) = match self.channel.reliability {
+            Reliability::Reliable => (0, 0),
+            Reliability::Retransmits(most) => (1, most),
+            Reliability::Lifetime(most) => (2, most),
+        };
+        put32(out, self.track.0);
+        out.extend_from_slice(&[u8::from(self.channel.ordered), way]);
+        put32(out, value);
+        out.push(u8::from(self.muted));
+        put_text(out, self.id.as_str());
+        put_text(out, &self.channel.label);
+        put_text(out, &self.channel.protocol);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
+        let (track, ordered) = (track(fields)?, fields.bool()?);
+        let (way, value) = (fields.u8()?, fields.u32()?);
+        let reliability = fields.meaning(match (way, value) {
+            (0, 0) => Some(Reliability::Reliable),
+            (1, most) => Some(Reliability::Retransmits(most)),
+            (2, most) => Some(Reliability::Lifetime(most)),
+            _ => None,
+        })?;
+        let muted = fields.bool()?;
+        let id = TrackId::new(fields.text(MAX_ID)?);
+        let id = fields.meaning(id.ok())?;
+        let [label, protocol] = [fields.text(MAX_LABEL)?.to_owned(), fields.text(MAX_LABEL)?.to_owned()];
+        let channel = Cow::Owned(Channel { label, protocol, ordered, reliability });
+        Ok(Self { track, id, channel, muted })
+    }
+}
+
+impl<'a> PipedMessage<'a> {
+    /// A message in parts that fit frames.
+    pub(crate) fn parts(track: PipedTrack, message: &'a Message) -> impl Iterator<Item = Self> {
+        let (bytes, text) = (&message.bytes[..], message.text);
+        let count = bytes.len().div_ceil(PART).max(1);
+        (0..count).map(move |at| {
+            let bytes = &bytes[at * PART..bytes.len().min((at + 1) * PART)];
+            Self { track, text, first: at == 0, last: at + 1 == count, bytes }
+        })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        put32(out, self.track.0);
+        out.push(u8::from(self.text) | u8::from(self.first) << 1 | u8::from(self.last) << 2);
+        out.extend_from_slice(self.bytes);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
+        let (track, flags) = (track(fields)?, fields.u8()?);
+        let flags = fields.meaning(Some(flags).filter(|flags| *flags < 8))?;
+        let [text, first, last] = [0, 1, 2].map(|bit| flags >> bit & 1 == 1);
+        Ok(Self { track, text, first, last, bytes: fields.rest() })
+    }
+}
+
 fn read_report<'a>(fields: &mut Fields<'a>) -> Result<Frame<'a>, FrameError> {
     let (track, origin) = (track(fields)?, origin(fields)?);
     let (ssrc, ntp) = (fields.u32()?, fields.u64()?);
@@ -352,6 +439,11 @@ const REPORT: u8 = 7;
 const WANTED: u8 = 8;
 const KEY_FRAMES: u8 = 9;
 const MISSING: u8 = 10;
+const CHANNEL: u8 = 11;
+const MESSAGE: u8 = 12;
+
+/// Of a message in one frame, in bytes.
+const PART: usize = 32 * 1024;
 
 const CODECS: [(Codec, u8); 5] =
     [(Codec::Opus, 1), (Codec::Vp8, 2), (Codec::Vp9, 3), (Codec::H264, 4), (Codec::Av1, 5)];
@@ -412,12 +504,34 @@ mod tests {
                 Frame::Wanted { track, encodings },
                 Frame::KeyFrames { track, encodings },
                 Frame::Missing { track, origin, first: number, more: other },
+                Frame::Message(PipedMessage {
+                    track,
+                    text: muted,
+                    first: mask & 1 == 1,
+                    last: mask & 2 == 2,
+                    bytes: packet,
+                }),
             ])
         })
     }
 
+    fn channels() -> impl Strategy<Value = Frame<'static>> {
+        let way = (0_u8..3, any::<u32>()).prop_map(|(way, value)| {
+            [Reliability::Reliable, Reliability::Retransmits(value), Reliability::Lifetime(value)][usize::from(way)]
+        });
+        let parts = (any::<u32>(), "[a-z0-9!#-]{1,64}", "[a-z\u{e4} ]{0,100}", "[a-z]{0,20}", any::<[bool; 2]>(), way);
+        parts.prop_map(|(track, id, label, protocol, [ordered, muted], reliability)| {
+            Frame::Channel(AnnouncedChannel {
+                track: PipedTrack(track),
+                id: TrackId::new(&id).unwrap(),
+                channel: Cow::Owned(Channel { label, protocol, ordered, reliability }),
+                muted,
+            })
+        })
+    }
+
     fn frames() -> impl Strategy<Value = Vec<Frame<'static>>> {
-        prop::collection::vec(prop_oneof![announced(), others(b"packet"), others(b"")], 0..20)
+        prop::collection::vec(prop_oneof![announced(), channels(), others(b"packet"), others(b"")], 0..20)
     }
 
     proptest! {
@@ -430,7 +544,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_what_would_be_written(bytes in prop::collection::vec(any::<u8>(), 0..80), kind in 0_u8..12) {
+        fn what_is_read_is_what_would_be_written(bytes in prop::collection::vec(any::<u8>(), 0..80), kind in 0_u8..14) {
             let mut batch = vec![VERSION, kind, 0, bytes.len() as u8];
             batch.extend_from_slice(&bytes);
             let mut again = Vec::new();
@@ -451,6 +565,16 @@ mod tests {
             batch[at] = with;
             prop_assert!(Frames::new(&batch).take(before).zip(&frames).all(|(read, frame)| read.as_ref() == Ok(frame)));
             prop_assert!(Frames::new(&batch).count() <= batch.len() / HEAD + 1);
+        }
+    }
+
+    #[test]
+    fn a_message_goes_in_as_many_parts_as_it_needs() {
+        for (len, parts) in [(0, 1), (1, 1), (PART, 1), (PART + 1, 2), (256 * 1024, 8)] {
+            let message = Message { text: false, bytes: vec![7; len].into() };
+            let all: Vec<_> = PipedMessage::parts(PipedTrack(1), &message).collect();
+            assert_eq!((all.len(), all.iter().map(|part| part.bytes.len()).sum::<usize>()), (parts, len));
+            assert!(all.iter().enumerate().all(|(at, part)| (part.first, part.last) == (at == 0, at + 1 == parts)));
         }
     }
 

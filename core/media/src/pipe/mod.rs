@@ -14,7 +14,7 @@ use lockgate_model::carrier::NodeTime;
 use crate::arena::{Arena, Key, KeySet};
 use crate::stats::{Counters, DropReason};
 
-pub(crate) use frame::{Announced, Encodings, Frame, Frames, Piped, PipedTrack, Rates};
+pub(crate) use frame::{Announced, AnnouncedChannel, Encodings, Frame, Frames, Piped, PipedMessage, PipedTrack, Rates};
 
 /// One end of a pipe.
 pub(crate) struct Pipe {
@@ -23,6 +23,10 @@ pub(crate) struct Pipe {
     pub(crate) own: HashMap<PipedTrack, Key>,
     /// The tracks that the other end told of.
     pub(crate) theirs: HashMap<PipedTrack, Key>,
+    /// The data channels of ours that the other end was told of.
+    pub(crate) own_channels: HashMap<PipedTrack, Key>,
+    /// Those that the other end told of.
+    pub(crate) their_channels: HashMap<PipedTrack, TheirChannel>,
     /// When something is due of [`Self::theirs`].
     pub(crate) due: Option<Instant>,
     /// Whether the other end's greeting came, and by how much its clock is behind ours at most, in µs.
@@ -32,17 +36,54 @@ pub(crate) struct Pipe {
     broken: bool,
 }
 
+/// A data channel of the other end.
+pub(crate) struct TheirChannel {
+    pub(crate) channel: Key,
+    /// Whether the other end was told that somebody here wants it.
+    pub(crate) wanted: bool,
+    /// The message of which not all has come.
+    pub(crate) partial: Vec<u8>,
+}
+
+impl TheirChannel {
+    pub(crate) fn new(channel: Key) -> Self {
+        Self { channel, wanted: false, partial: Vec::new() }
+    }
+}
+
 impl Pipe {
     fn new(router: Key) -> Self {
-        let (own, theirs) = (HashMap::new(), HashMap::new());
-        Self { router, own, theirs, due: None, clock: None, next: 1, out: Vec::new(), broken: false }
+        Self {
+            router,
+            own: HashMap::new(),
+            theirs: HashMap::new(),
+            own_channels: HashMap::new(),
+            their_channels: HashMap::new(),
+            due: None,
+            clock: None,
+            next: 1,
+            out: Vec::new(),
+            broken: false,
+        }
     }
 
     /// A number for one more of our tracks.
     pub(crate) fn allot(&mut self, track: Key) -> PipedTrack {
+        let number = self.number();
+        self.own.insert(number, track);
+        number
+    }
+
+    /// A number for one more of our data channels.
+    pub(crate) fn allot_channel(&mut self, channel: Key) -> PipedTrack {
+        let number = self.number();
+        self.own_channels.insert(number, channel);
+        number
+    }
+
+    fn number(&mut self) -> PipedTrack {
         let number = PipedTrack(self.next);
         self.next = self.next.wrapping_add(1);
-        self.own.insert(number, track);
         number
     }
 
@@ -119,6 +160,11 @@ impl Pipes {
         let (key, pipe) = self.arena.iter_mut().find(|(_, pipe)| due(pipe))?;
         pipe.due = None;
         Some(key)
+    }
+
+    /// Whether so little waits that more than what must be known may be written.
+    pub(crate) fn has_room(&self, key: Key) -> bool {
+        self.arena.get(key).is_some_and(|pipe| pipe.out.len() < MAX_MEDIA)
     }
 
     /// Writes media, unless so much waits that it would come too late.

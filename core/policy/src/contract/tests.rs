@@ -21,11 +21,18 @@ fn attributes_carry_the_name_of_their_plugin() {
 
 #[test]
 fn a_set_of_unknown_words_allows_nothing_rather_than_everything() {
-    let kinds = Some(vec![types::MediaKind::Data]);
-    let answer = types::Grant { sources: Some(vec!["telescope".into()]), kinds, ..no_limits() };
+    let answer = types::Grant { sources: Some(vec!["telescope".into()]), ..no_limits() };
     let grant = read_grant("p", answer).unwrap();
     assert!(!grant.allows_subscribing(MediaKind::Video, Source::Camera));
-    assert_eq!((grant.sources.unwrap().len(), grant.kinds.unwrap().len()), (0, 0));
+    assert_eq!(grant.sources.unwrap().len(), 0);
+}
+
+#[test]
+fn a_grant_for_data_alone_is_for_data_alone() {
+    let (kinds, sources) = (Some(vec![types::MediaKind::Data]), Some(vec!["data".into()]));
+    let grant = read_grant("p", types::Grant { kinds, sources, ..no_limits() }).unwrap();
+    assert!(grant.allows_publishing(MediaKind::Data, Source::Data));
+    assert!(!grant.allows_publishing(MediaKind::Video, Source::Camera));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The room with small fakes around it: a policy that is a handful of closures, a media side that accepts everything.
 
 mod chaos;
+mod data;
 mod entrance;
 mod moderation;
 mod places;

@@ -145,7 +145,7 @@ fn a_track_costs_nothing_over_the_pipe_until_somebody_there_wants_it_and_when_no
     pair.send(publisher, &Picture::new(9, 50).key());
     assert_eq!(pair.away.received(viewer).len(), 1);
     let transport = pair.away.clients[viewer].transport;
-    pair.away.engine.unsubscribe(transport, &track("camera"), 1);
+    pair.away.engine.unsubscribe(pair.away.now, transport, &track("camera"), 1);
     pair.carry();
     pair.carried();
     (51..60).for_each(|sequence| pair.send(publisher, &Picture::new(9, sequence)));
@@ -362,7 +362,7 @@ fn a_viewer_may_be_subscribed_before_the_track_is_announced_and_only_until_it_is
     assert_eq!(pair.away.received(viewer).len(), 1);
 
     pair.away.subscribe(viewer, "screen", Limits::default());
-    pair.away.engine.unsubscribe(transport, &track("screen"), 1);
+    pair.away.engine.unsubscribe(pair.away.now, transport, &track("screen"), 1);
     pair.home.publisher("screen", &[]);
     pair.away.now = pair.home.now;
     pair.carry();
@@ -532,4 +532,42 @@ proptest! {
         pair.send(publisher, &Picture::new(9, 20).key());
         prop_assert_eq!(pair.away.received(viewer).len(), 1);
     }
+}
+
+#[test]
+fn data_channels_reach_viewers_of_other_engines_and_end_there() {
+    use lockgate_transport::data::{Channel, Message, Reliability};
+
+    use super::data::{binary, got, named, publish, publisher, send, text, viewer};
+
+    let mut pair = Pair::new();
+    let ann = publisher(&mut pair.home);
+    pair.away.now = pair.home.now;
+    for (stream, label, reliability) in [(0, "chat", Reliability::Reliable), (2, "cursor", Reliability::Lifetime(100))]
+    {
+        let channel = Channel { label: label.into(), protocol: String::new(), ordered: stream == 0, reliability };
+        publish(&mut pair.home, ann, stream, channel);
+    }
+    pair.carry();
+    pair.carried();
+    send(&mut pair.home, ann, 0, binary(10_000));
+    pair.advance(Duration::from_millis(5));
+    assert_eq!(pair.carried(), 0, "nobody there wants it");
+    let bob = viewer(&mut pair.away, &["chat"]);
+    pair.carry();
+    let words = [text(""), binary(200_000), text("word")];
+    words.iter().for_each(|message| send(&mut pair.home, ann, 0, message.clone()));
+    for _ in 0..200 {
+        pair.advance(Duration::from_millis(5));
+    }
+    assert!(got(&mut pair.away, bob) == named("chat", &words));
+    let now = pair.home.now;
+    let data = pair.home.clients[ann].peer.data.as_mut().unwrap();
+    data.send(now, 0, Message { text: true, bytes: "bye".into() });
+    data.close(now, 0);
+    for _ in 0..20 {
+        pair.advance(Duration::from_millis(5));
+    }
+    let data = pair.away.clients[bob].peer.data.as_ref().unwrap();
+    assert_eq!((&data.messages[0].1, data.closed.len()), (&text("bye"), 1));
 }

@@ -10,6 +10,7 @@ use lockgate_transport::ice::Path;
 use lockgate_transport::testing::{Peer, check};
 
 use super::adapting::Bottleneck;
+use crate::data::DataLimits;
 use crate::engine::{Engine, EngineConfig, RouterEvent, Subscription};
 use crate::entropy::Entropy;
 use crate::ids::{RouterId, TransportId};
@@ -52,8 +53,14 @@ impl World {
         });
         let candidates = vec![SocketAddr::from(([127, 0, 0, 1], 40_000))];
         let certificate = Certificate::generate().unwrap();
-        let mut engine =
-            Engine::new(EngineConfig { candidates, certificate, dtls: EngineKind::default(), entropy, started: now });
+        let mut engine = Engine::new(EngineConfig {
+            candidates,
+            certificate,
+            dtls: EngineKind::default(),
+            entropy,
+            started: now,
+            data: DataLimits { buffer: 512 * 1024, ..DataLimits::default() },
+        });
         let router = engine.create_router();
         Self { now, engine, router, clients: Vec::new(), events: Vec::new(), bottleneck: None }
     }

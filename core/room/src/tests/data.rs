@@ -1,0 +1,176 @@
+//! Data channels: asked about, announced and subscribed to like other tracks.
+
+use lockgate_model::policy::Grant;
+use lockgate_model::{ChannelFacts, MediaKind, OfferedMedia, PublisherId, SubscribeConnections};
+use serde_json::json;
+
+use super::{Call, Rules, all, no};
+use crate::{Input, MediaAction, RoomConfig};
+
+fn channel(label: &str) -> ChannelFacts {
+    ChannelFacts {
+        label: label.into(),
+        protocol: String::new(),
+        ordered: true,
+        max_retransmits: Some(0),
+        max_packet_life_time: None,
+    }
+}
+
+fn open(call: &mut Call, member: PublisherId, stream: u16, label: &str) {
+    call.input(Input::ChannelOpened { member, stream, channel: channel(label) });
+}
+
+/// Offers a line for data channels.
+fn offer(call: &mut Call, member: PublisherId) {
+    let message = json!({"type": "publish-offer", "roomName": "den", "offer": "v=0"});
+    let request = serde_json::from_value(message).unwrap();
+    let data = OfferedMedia {
+        mid: "0".into(),
+        kind: MediaKind::Data,
+        track_id: None,
+        codec: None,
+        encodings: 1,
+        sending: true,
+    };
+    call.input(Input::Command { member, request, offered: Some(Ok(vec![data])) });
+}
+
+/// Which channels were admitted (true) and refused.
+fn settled(call: &Call) -> Vec<(bool, u16)> {
+    let settled = call.media.iter().filter_map(|action| match action {
+        MediaAction::AdmitChannel { stream, .. } => Some((true, *stream)),
+        MediaAction::RefuseChannel { stream, .. } => Some((false, *stream)),
+        _ => None,
+    });
+    settled.collect()
+}
+
+#[test]
+fn a_channel_is_a_track_that_others_are_told_of_and_may_have() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    offer(&mut call, ann);
+    let answer = call.only(ann, "publish-answer");
+    assert_eq!(answer["tracks"], json!([{"trackId": "t1-0", "mid": "0", "accepted": true}]));
+    open(&mut call, ann, 0, "chat");
+    open(&mut call, ann, 2, "my files");
+    assert_eq!(settled(&call), [(true, 0), (true, 2)]);
+    let news = call.messages(bob);
+    let chat = json!({
+        "trackId": "chat", "kind": "data", "source": "data", "simulcast": false, "muted": false,
+        "channel": {"label": "chat", "ordered": true, "maxRetransmits": 0},
+    });
+    assert_eq!(news.last().unwrap()["tracks"][0], chat);
+    assert_eq!(news.last().unwrap()["tracks"][1]["trackId"], "t1-d2", "a label that can be no name");
+    call.subscribe(bob, ann);
+    let offered = call.messages(bob).pop().unwrap();
+    assert_eq!(offered["type"], "subscribe-offer");
+    assert_eq!(offered["tracks"].as_array().unwrap().len(), 2);
+    assert_eq!(offered["tracks"][0]["kind"], "data");
+    // Another offer of the publisher's leaves them as they are.
+    offer(&mut call, ann);
+    assert!(call.only(ann, "publish-answer")["tracks"][0]["accepted"].as_bool().unwrap());
+    assert_eq!(call.heard(bob), Vec::<String>::new());
+    call.input(Input::ChannelClosed { member: ann, stream: 0 });
+    assert_eq!(call.only(bob, "new-publisher")["tracks"].as_array().unwrap().len(), 1);
+    call.say(ann, json!({"type": "unpublish", "trackId": "t1-d2"}));
+    assert_eq!(call.heard(bob), ["publisher-left"]);
+}
+
+#[test]
+fn who_may_not_use_data_neither_publishes_nor_gets_any() {
+    let mut call = Call::new();
+    let muzzled = || Grant { can_data: Some(false), ..all() };
+    let ann = call.join(1);
+    let eve = call.join_with(2, muzzled(), SubscribeConnections::Shared);
+    call.quiet();
+    open(&mut call, ann, 0, "chat");
+    assert_eq!(call.heard(eve), Vec::<String>::new(), "she does not know of it");
+    call.subscribe(eve, ann);
+    assert_eq!(call.only(eve, "error")["code"], "forbidden");
+    offer(&mut call, eve);
+    let answer = call.messages(eve);
+    assert_eq!((&answer[0]["tracks"][0]["code"], &answer[1]["code"]), (&json!("forbidden"), &json!("forbidden")));
+    open(&mut call, eve, 0, "mine");
+    assert_eq!(call.only(eve, "error")["trackId"], "mine");
+    assert_eq!(settled(&call), [(true, 0), (false, 0)]);
+    // What is taken away ends at once.
+    let identity = super::identity(1, muzzled());
+    call.input(Input::Renewed { member: ann, identity });
+    assert_eq!(call.only(ann, "revoked")["trackId"], "chat");
+    assert!(
+        call.media
+            .iter()
+            .any(|action| matches!(action, MediaAction::Unpublish { track, .. } if track.as_str() == "chat"))
+    );
+}
+
+#[test]
+fn plugins_decide_about_each_channel_and_each_viewer() {
+    let mut call = Call::ruled(Rules {
+        publish: Box::new(|asked| match (asked.kind, asked.id.as_str()) {
+            (MediaKind::Data, "secret") => no("no secrets"),
+            _ => Ok(Grant::default()),
+        }),
+        subscribe: Box::new(|who, of| match (who.identity.user_id.0, of.track.kind) {
+            (3, MediaKind::Data) => no("not for you"),
+            _ => Ok(Grant::default()),
+        }),
+        ..Rules::default()
+    });
+    let [ann, bob, eve] = [1, 2, 3].map(|number| call.join(number));
+    call.quiet();
+    open(&mut call, ann, 0, "secret");
+    assert_eq!(call.only(ann, "error")["message"], "no secrets");
+    open(&mut call, ann, 2, "chat");
+    assert_eq!(settled(&call), [(false, 0), (true, 2)]);
+    assert_eq!((call.heard(bob), call.heard(eve)), (vec!["new-publisher".to_owned()], Vec::new()));
+    call.subscribe(eve, ann);
+    assert_eq!(call.only(eve, "error")["code"], "forbidden");
+}
+
+#[test]
+fn a_channel_that_is_over_before_policy_answers_is_not_published() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    call.slow_policy = true;
+    open(&mut call, ann, 0, "chat");
+    call.input(Input::ChannelClosed { member: ann, stream: 0 });
+    open(&mut call, ann, 2, "chat");
+    call.answer_next();
+    assert_eq!(settled(&call), []);
+    call.answer_next();
+    assert_eq!(settled(&call), [(true, 2)]);
+}
+
+#[test]
+fn names_are_one_track_s_only_and_channels_are_counted() {
+    let config = RoomConfig { max_data_channels: 2, ..RoomConfig::default() };
+    let mut call = Call::with(config, Rules::default());
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.quiet();
+    open(&mut call, ann, 0, "chat");
+    open(&mut call, bob, 0, "chat");
+    assert_eq!(call.only(ann, "new-publisher")["tracks"][0]["trackId"], "t2-d0");
+    open(&mut call, ann, 2, "more");
+    open(&mut call, ann, 4, "too many");
+    assert_eq!(call.only(ann, "error")["code"], "overloaded");
+    assert_eq!(settled(&call).last(), Some(&(false, 4)));
+    let mut call = Call::with(RoomConfig { max_data_channels: 0, ..RoomConfig::default() }, Rules::default());
+    let ann = call.join(1);
+    offer(&mut call, ann);
+    assert_eq!(call.only(ann, "publish-answer")["tracks"][0]["code"], "forbidden");
+}
+
+#[test]
+fn messages_are_not_recorded() {
+    let mut call = Call::with(RoomConfig { auto_record: true, ..RoomConfig::default() }, Rules::default());
+    let ann = call.join(1);
+    open(&mut call, ann, 0, "chat");
+    assert!(call.recorder.is_empty());
+    call.say(ann, json!({"type": "start-recording", "tracks": ["chat"]}));
+    assert_eq!(call.only(ann, "error")["code"], "not-found");
+    call.publish(ann, &["v1"]);
+    assert!(call.recorder.iter().all(|action| !format!("{action:?}").contains("chat")));
+}
