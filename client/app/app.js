@@ -83,6 +83,7 @@ function listen(room) {
   // A shared screen that stands still is paused by its source, and goes on being looked at.
   on("layer", ({ publisherId, trackId, paused, reason }) => tiles.setPaused(publisherId, trackId, paused && reason !== "source"));
   on("speaker", ({ publisherId, own }) => tiles.setSpeaker(own ? OWN_TILE : publisherId));
+  on("quality", ({ publisherId, own, ...quality }) => tiles.setQuality(own || !publisherId ? OWN_TILE : publisherId, own ? "sending" : publisherId ? "" : "receiving", quality));
   on("recording", showRecording);
   on("token-expiring", () => {
     if (!$("token").value.trim()) guard(async () => room.renew(await guestToken(own.name)));

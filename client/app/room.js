@@ -5,8 +5,9 @@ import { Signalling } from "./signalling.js";
 /**
  * A room. Events: `waiting` ({message}: in the lobby), `joined`, `track` ({publisherId, trackId, kind, source, track, muted}),
  * `track-ended`, `member`, `member-left`, `muted`, `speaker` ({publisherId, own}),
- * `layer` (what is received of a track, as `layer-changed` tells it), `recording`, `published` ({track, trackId}), `token-expiring`, `problem` ({message}), `lost`,
- * `back`, `left` ({reason}).
+ * `layer` (what is received of a track, as `layer-changed` tells it), `quality` ({publisherId, own, score, bitrate, loss, rtt}: of a
+ * publisher's uplink, or without `publisherId` of what this client receives), `recording`, `published` ({track, trackId}),
+ * `token-expiring`, `problem` ({message}), `lost`, `back`, `left` ({reason}).
  */
 export class Room extends EventTarget {
   #signalling;
@@ -18,6 +19,7 @@ export class Room extends EventTarget {
   #publishing = Promise.resolve();
   #receiving = Promise.resolve();
   #sources = new Map();
+  #published = new Map();
   #received = new Map();
   #muted = new Set();
   #wanted = new Set();
@@ -74,6 +76,7 @@ export class Room extends EventTarget {
       if (!transceiver) return;
       transceiver.stop();
       this.#sources.delete(transceiver);
+      this.#forgetPublished((one) => one === transceiver);
       await this.#offer(this.#publish);
     });
   }
@@ -118,6 +121,11 @@ export class Room extends EventTarget {
     on("track-unmuted", (track) => this.#onMuted(track, false));
     on("layer-changed", (layer) => this.#emit("layer", layer));
     on("active-speaker", ({ publisherId }) => this.#emit("speaker", { publisherId, own: publisherId === this.#me }));
+    on("publish-layers", (wanted) => this.#inOrder(() => this.#steer(wanted)).catch((error) => this.#problem(error)));
+    on("quality", ({ publisherId, ...quality }) => {
+      if (publisherId === undefined) this.#cushion(quality.loss);
+      this.#emit("quality", { publisherId, own: publisherId === this.#me, ...quality });
+    });
     on("token-expiring", (detail) => this.#emit("token-expiring", detail));
     on("recording-state", (state) => this.#emit("recording", state));
     on("error", (error) => this.#problem(error));
@@ -198,6 +206,7 @@ export class Room extends EventTarget {
     this.#publish?.close();
     this.#publish = undefined;
     this.#sources.clear();
+    this.#published.clear();
     if (tracks.length) this.#inOrder(() => this.#add(tracks)).catch((error) => this.#problem(error));
   }
 
@@ -273,9 +282,31 @@ export class Room extends EventTarget {
     if (!answered || connection !== this.#publish) return;
     await connection.setRemoteDescription({ type: "answer", sdp: answered.answer });
     for (const { mid, trackId, accepted, reason } of answered.tracks) {
-      if (accepted) this.#emit("published", { trackId, track: trackOf(connection, mid) });
+      if (accepted) this.#onPublished(connection, mid, trackId);
       else this.#problem({ message: `Your ${this.#sourceOf(mid)} was refused: ${reason}` });
     }
+  }
+
+  #onPublished(connection, mid, trackId) {
+    const transceiver = connection.getTransceivers().find((transceiver) => transceiver.mid === mid);
+    if (transceiver) this.#published.set(trackId, transceiver);
+    this.#emit("published", { trackId, track: transceiver?.sender.track });
+  }
+
+  #forgetPublished(is) {
+    for (const [trackId, transceiver] of this.#published) if (is(transceiver)) this.#published.delete(trackId);
+  }
+
+  /** Encodes what somebody watches, and nothing else. */
+  async #steer({ trackId, encodings }) {
+    const transceiver = this.#published.get(trackId);
+    if (!transceiver || transceiver.currentDirection === "stopped") return;
+    const parameters = transceiver.sender.getParameters();
+    for (const { rid, active } of encodings) {
+      const encoding = parameters.encodings.find((one) => one.rid === rid);
+      if (encoding) encoding.active = active;
+    }
+    await transceiver.sender.setParameters(parameters);
   }
 
   #sourceOf(mid) {
@@ -311,6 +342,13 @@ export class Room extends EventTarget {
     }
   }
 
+  /** Where packets get lost, sound waits a little longer to be played: what is lost comes once more with the next packet. */
+  #cushion(loss) {
+    for (const receiver of this.#receive?.getReceivers() ?? []) {
+      if (receiver.track.kind === "audio") receiver.jitterBufferTarget = loss >= 0.01 ? 60 : null;
+    }
+  }
+
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
@@ -318,10 +356,6 @@ export class Room extends EventTarget {
   #problem({ code, message }) {
     this.#emit("problem", { code, message });
   }
-}
-
-function trackOf(connection, mid) {
-  return connection.getTransceivers().find((transceiver) => transceiver.mid === mid)?.sender.track;
 }
 
 /** Three sizes of a camera's picture, so that each viewer gets what its network carries; a screen is sent as it is. */

@@ -19,9 +19,13 @@ export class Tiles {
     const initial = element("div", "initial", [...name][0]?.toUpperCase() ?? "?");
     initial.setAttribute("aria-hidden", "true");
     const caption = element("span", "caption", screen ? `${name} · screen` : own ? `${name} (you)` : name);
-    tile.append(initial, caption);
+    const bars = element("span", "bars");
+    bars.setAttribute("role", "img");
+    bars.hidden = true;
+    bars.append(...[1, 2, 3].map(() => document.createElement("i")));
+    tile.append(initial, caption, bars);
     this.#grid.append(tile);
-    this.#tiles.set(key, { tile, caption, name });
+    this.#tiles.set(key, { tile, caption, name, bars, quality: {} });
     this.#arrange();
     return this.#tiles.get(key);
   }
@@ -85,6 +89,20 @@ export class Tiles {
     }
   }
 
+  /** Shows how well media flows as bars. One's own tile has two directions: the worse one counts. */
+  setQuality(publisherId, direction, quality) {
+    const entry = this.#tiles.get(keyOf(publisherId, false));
+    if (!entry) return;
+    entry.quality = { ...entry.quality, [direction]: quality };
+    const directions = Object.entries(entry.quality);
+    const score = Math.min(...directions.map(([, one]) => one.score));
+    const said = directions.map(([direction, one]) => [direction, inWords(one)].filter(Boolean).join(": "));
+    entry.bars.dataset.bars = barsOf(score);
+    entry.bars.title = `Connection ${["lost", "bad", "fair", "good"][barsOf(score)]} (${score} of 10) · ${said.join(" · ")}`;
+    entry.bars.setAttribute("aria-label", entry.bars.title);
+    entry.bars.hidden = false;
+  }
+
   remove(publisherId) {
     this.#drop(keyOf(publisherId, false));
     this.#drop(keyOf(publisherId, true));
@@ -108,6 +126,18 @@ export class Tiles {
 
 function keyOf(publisherId, screen) {
   return `${publisherId}/${screen ? "screen" : "person"}`;
+}
+
+/** 0 to 3 bars for a score of 0 to 10. */
+function barsOf(score) {
+  return score >= 8 ? 3 : score >= 5 ? 2 : score >= 2 ? 1 : 0;
+}
+
+function inWords({ bitrate, loss, rtt }) {
+  const rate = bitrate >= 1e6 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1e3)} kbit/s`;
+  const parts = [rate, `${(loss * 100).toFixed(1)} % lost`];
+  if (rtt !== undefined) parts.push(`${rtt} ms`);
+  return parts.join(", ");
 }
 
 function element(tag, className, text = "") {

@@ -79,10 +79,13 @@ class Peer {
   #receivingInOrder = Promise.resolve();
   #asked = 0;
   #players = [];
+  #senders = new Map();
+  #steering = Promise.resolve();
 
-  /** Opens a socket, shows a token, enters a room. */
-  static async enter(url, token, room, { password, subscribeConnections, iceTransportPolicy = "all" } = {}) {
+  /** Opens a socket, shows a token, enters a room. With `steered`, sends only what `publish-layers` asks for. */
+  static async enter(url, token, room, { password, subscribeConnections, iceTransportPolicy = "all", steered = false } = {}) {
     const peer = new Peer();
+    peer.steered = steered;
     peer.room = room;
     peer.perPublisher = subscribeConnections === "per-publisher";
     peer.socket = new WebSocket(url);
@@ -142,6 +145,14 @@ class Peer {
       const answered = this.#receivingInOrder.then(() => this.#answer(message));
       this.#receivingInOrder = answered.catch((error) => this.problems.push(String(error)));
     }
+    // What is lost of sound comes once more with the next packet: a little later, which must not be too late.
+    if (message.type === "quality" && message.publisherId === undefined) {
+      const receivers = [...this.receiving.values()].flatMap((connection) => connection.getReceivers());
+      for (const receiver of receivers) if (receiver.track.kind === "audio") receiver.jitterBufferTarget = message.loss >= 0.01 ? 60 : null;
+    }
+    if (message.type === "publish-layers" && this.steered) {
+      this.#steering = this.#steering.then(() => this.#steer(message)).catch((error) => this.problems.push(String(error)));
+    }
     for (const listener of [...this.#listeners]) listener(message);
   }
 
@@ -160,7 +171,16 @@ class Peer {
       added.push(transceiver);
     }
     const { tracks } = await this.offer();
+    for (const { trackId, mid } of tracks) this.#senders.set(trackId, this.sending.getTransceivers().find((one) => one.mid === mid)?.sender);
     return added.map((transceiver) => tracks.find(({ mid }) => mid === transceiver.mid));
+  }
+
+  /** Sends the encodings that are watched, and no others. */
+  async #steer({ trackId, encodings }) {
+    const sender = this.#senders.get(trackId);
+    const parameters = sender.getParameters();
+    for (const { rid, active } of encodings) parameters.encodings.find((one) => one.rid === rid).active = active;
+    await sender.setParameters(parameters);
   }
 
   /** Opens a data channel; resolves when it is open. Only the first one needs an offer. */
@@ -257,6 +277,14 @@ class Peer {
     const found = stats.find(({ type }) => type === "inbound-rtp");
     const codec = stats.find(({ type, id }) => type === "codec" && id === found?.codecId)?.mimeType;
     return found ? { ...found, codec } : null;
+  }
+
+  /** The port at which the first connection receives. */
+  async port() {
+    const [connection] = this.receiving.values();
+    const stats = await connection.getStats();
+    const pair = [...stats.values()].find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
+    return stats.get(pair.localCandidateId).port;
   }
 
   /** Waits until this many frames of a track are decoded, and resolves with its statistics. */

@@ -84,6 +84,13 @@ impl<K> Demand<K> {
         self.choice.map(|choice| self.steps.layer(choice))
     }
 
+    /// How many bits a second it is to get, and the best that it may have has.
+    pub(crate) fn given(&self) -> (u64, u64) {
+        let best = self.offered().last().map_or(0, |(_, rate)| rate);
+        let own = self.choice.and_then(|choice| self.steps.rate(choice));
+        (own.unwrap_or(0).min(best), best)
+    }
+
     /// Whether it is to get the best that it may have.
     pub(crate) fn is_content(&self) -> bool {
         self.offered().last().is_none_or(|(best, _)| self.choice.is_some_and(|choice| choice >= best))

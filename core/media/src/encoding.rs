@@ -11,6 +11,7 @@ use crate::key_frames::KeyFrames;
 use crate::layer_rates::LayerRates;
 use crate::numbers::Origin;
 use crate::packet::{Packet, Passed};
+use crate::quality::Totals;
 use crate::rate::RateMeter;
 use crate::receive::Receive;
 use crate::ring::Ring;
@@ -35,6 +36,10 @@ pub(crate) struct Encoding {
     missing: Missing,
     last_packet: Option<Instant>,
     start: Instant,
+    /// Bytes that came, packets that came when they were asked for again, and what there was before the source changed.
+    octets: u64,
+    repaired: u64,
+    before: Totals,
     /// It was not wanted for a while: what did not come then is not missing.
     resumed: bool,
 }
@@ -78,6 +83,9 @@ impl Encoding {
             missing: Missing::default(),
             last_packet: None,
             start: now,
+            octets: 0,
+            repaired: 0,
+            before: Totals::default(),
             resumed: false,
         }
     }
@@ -112,6 +120,8 @@ impl Encoding {
     }
 
     fn begin_anew(&mut self, life: u32) {
+        self.before = Totals { bytes: 0, ..self.totals() };
+        self.repaired = 0;
         self.origin.life = life;
         self.receive = Receive::new();
         self.missing = Missing::default();
@@ -174,6 +184,8 @@ impl Encoding {
         self.last_packet = Some(now);
         self.meter.note(now, bytes.len());
         self.off &= late;
+        self.octets += bytes.len() as u64;
+        self.repaired += u64::from(repaired);
         if !repaired {
             self.receive.note_time(now.duration_since(self.start), header.timestamp, reading.codec.clock_rate());
         }
@@ -216,6 +228,14 @@ impl Encoding {
     /// What is to be asked for again.
     pub(crate) fn poll_missing(&mut self, now: Instant) -> Due {
         self.missing.poll(now)
+    }
+
+    /// What came since it began. What had to be asked for again was lost at first.
+    pub(crate) fn totals(&self) -> Totals {
+        let (expected, received) = self.receive.counted();
+        let came = received.saturating_sub(self.repaired);
+        let lost = expected.saturating_sub(came);
+        Totals { bytes: self.octets, came: self.before.came + came, lost: self.before.lost + lost }
     }
 
     /// The report for the publisher.

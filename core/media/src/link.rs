@@ -14,6 +14,8 @@ use lockgate_transport::srtp::SrtpError;
 use crate::arena::Key;
 use crate::egress::{Egress, Outgoing};
 use crate::pending::Waiting;
+use crate::quality::Totals;
+use crate::redundancy::Lossy;
 
 /// A viewer's link.
 pub(crate) struct Link {
@@ -22,6 +24,14 @@ pub(crate) struct Link {
     held: VecDeque<Held>,
     held_bytes: usize,
     allotted: Allotted,
+    /// Whether sound needs help to get through.
+    pub(crate) lossy: Lossy,
+    /// Bytes that were sent.
+    sent: u64,
+    /// What receiver reports told of, packets that came and such that did not.
+    reported: (u64, u64),
+    /// How much of the bitrate that the viewer could be sent there is room for, 0 … 1.
+    share: f64,
 }
 
 /// A packet of a track whose time has not come.
@@ -61,7 +71,9 @@ impl Way<'_> {
             outgoing.head.wide = self.link.estimator.send(now, bytes);
             self.link.pacer.spend(bytes);
         }
-        self.egress.send(&mut self.outlet, &outgoing, edit)
+        let sent = self.egress.send(&mut self.outlet, &outgoing, edit)?;
+        self.link.sent += sent as u64;
+        Ok(sent)
     }
 }
 
@@ -73,6 +85,10 @@ impl Link {
             held: VecDeque::new(),
             held_bytes: 0,
             allotted: Allotted { at: now, estimate: 0, strained: false, stale: true },
+            lossy: Lossy::default(),
+            sent: 0,
+            reported: (0, 0),
+            share: 1.0,
         }
     }
 
@@ -148,6 +164,28 @@ impl Link {
         }
         (own.at, own.estimate, own.stale) = (now, estimate, false);
         Some(Budget { estimate, strained: own.strained })
+    }
+
+    /// A receiver report told of so many packets, of which that many 256ths were lost.
+    pub(crate) fn report(&mut self, packets: u64, fraction_lost: u8) {
+        let lost = packets * u64::from(fraction_lost) / 256;
+        self.reported = (self.reported.0 + packets - lost, self.reported.1 + lost);
+    }
+
+    /// What is known of everything that was sent.
+    pub(crate) fn totals(&self) -> Totals {
+        let told = self.estimator.told();
+        let (came, lost) = if told.came > 0 { (told.came, told.lost) } else { self.reported };
+        Totals { bytes: self.sent, came, lost }
+    }
+
+    /// How much of the bitrate that the viewer could be sent there is room for, 0 … 1.
+    pub(crate) fn share(&self) -> f64 {
+        self.share
+    }
+
+    pub(crate) fn set_share(&mut self, share: f64) {
+        self.share = share;
     }
 
     /// All that is wanted of it fits.

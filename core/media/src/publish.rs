@@ -35,6 +35,10 @@ pub(crate) struct Publish {
     pub(crate) next_report: Instant,
     /// When something is due of a track.
     pub(crate) next_repair: Option<Instant>,
+    /// The time there and back, if the client tells.
+    pub(crate) rtt: Option<Duration>,
+    /// Whether it was ever asked to send less than all: what its next tracks send is not known.
+    pub(crate) is_steered: bool,
     sources: HashMap<u32, Source>,
 }
 
@@ -88,6 +92,11 @@ impl Line {
         }
     }
 
+    /// The names of its encodings, the smallest first; one that has no name.
+    pub(crate) fn names(&self) -> Vec<Option<String>> {
+        if self.rids.is_empty() { vec![None] } else { self.rids.iter().cloned().map(Some).collect() }
+    }
+
     /// Whether a section goes on with the same track in the same shape.
     pub(crate) fn goes_on(&self, id: &TrackId, codec: &CodecLine, section: &Section) -> bool {
         self.id == *id
@@ -115,6 +124,8 @@ impl Publish {
             ssrc,
             next_report: now + REPORT,
             next_repair: None,
+            rtt: None,
+            is_steered: false,
             sources: HashMap::new(),
         }
     }
@@ -161,7 +172,7 @@ impl Publish {
         for over in self.over.extract_if(.., |over| over.mid == line.mid) {
             let goes_on = |ssrc: u32, source: &Source| {
                 over.rids == line.rids
-                    && (line.named.is_empty() || line.names(ssrc))
+                    && (line.named.is_empty() || line.is_of(ssrc))
                     && (source.repairs.is_none() || line.codec.rtx.is_some())
             };
             self.sources.retain(|ssrc, source| source.track != over.track || goes_on(*ssrc, source));
@@ -194,7 +205,7 @@ impl Publish {
         let by_mid =
             mid.map(|mid| self.lines.iter().find(|line| line.mid.as_bytes() == mid).ok_or(DropReason::UnknownSource));
         let by_mid = by_mid.transpose()?;
-        let by_name = || self.lines.iter().find(|line| line.names(header.ssrc));
+        let by_name = || self.lines.iter().find(|line| line.is_of(header.ssrc));
         let by_type = || {
             let mut lines = self.lines.iter().filter(|line| line.has_type(header.payload_type));
             lines.next().filter(|_| lines.next().is_none() && !over)
@@ -216,7 +227,7 @@ impl Publish {
 }
 
 impl Line {
-    fn names(&self, ssrc: u32) -> bool {
+    fn is_of(&self, ssrc: u32) -> bool {
         self.named.iter().any(|(main, rtx)| *main == ssrc || *rtx == Some(ssrc))
     }
 

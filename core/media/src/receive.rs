@@ -83,6 +83,12 @@ impl Receive {
         self.sender.map(|(info, _)| info)
     }
 
+    /// How many packets were to come so far, and how many did.
+    pub(crate) fn counted(&self) -> (u64, u64) {
+        let span = self.numbers.highest().zip(self.first);
+        (span.map_or(0, |(highest, first)| highest - first.min(highest) + 1), self.received)
+    }
+
     /// The report on what came since the last one.
     pub(crate) fn report(&mut self, now: Instant, ssrc: u32) -> Option<ReportBlock> {
         let (highest, first) = (self.numbers.highest()?, self.first?);

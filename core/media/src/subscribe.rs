@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use lockgate_model::{MediaKind, TrackId};
+use lockgate_rtp::ReportBlock;
 use lockgate_transport::Connection;
 use lockgate_transport::dtls::Fingerprint;
 use lockgate_transport::sdp::{
@@ -31,7 +32,7 @@ pub(crate) struct Subscribe {
     /// Changes that no offer has told of yet, and who caused the last of them.
     changed: Option<u64>,
     /// Whose track a source is.
-    sources: HashMap<u32, Key>,
+    sources: HashMap<u32, Reported>,
     types: Vec<CodecLine>,
     fingerprints: Option<Vec<Fingerprint>>,
     pub(crate) data: Data,
@@ -49,6 +50,13 @@ pub(crate) struct Data {
     pub(crate) leaving: Vec<Leaving>,
     /// What waits for the viewer in all.
     pub(crate) waiting: usize,
+}
+
+/// A source of ours, and how far its viewer has told of it.
+#[derive(Clone, Copy)]
+struct Reported {
+    track: Key,
+    highest: Option<u32>,
 }
 
 enum Negotiation {
@@ -118,7 +126,17 @@ impl Subscribe {
 
     /// The track that a source of ours carries.
     pub(crate) fn track_of(&self, ssrc: u32) -> Option<Key> {
-        self.sources.get(&ssrc).copied()
+        self.sources.get(&ssrc).map(|source| source.track)
+    }
+
+    /// The viewer tells how much of a source was lost since it last did (RFC 3550 §6.4.1).
+    pub(crate) fn take_report(&mut self, block: ReportBlock) {
+        let Some(source) = self.sources.get_mut(&block.ssrc) else { return };
+        let before = source.highest.replace(block.highest);
+        let expected = before.map_or(0, |before| block.highest.wrapping_sub(before));
+        if expected <= MAX_REPORTED {
+            self.link.report(expected.into(), block.fraction_lost);
+        }
     }
 
     /// The tracks that are sent.
@@ -145,7 +163,7 @@ impl Subscribe {
         }
         let codec = self.type_for(&new.codec)?;
         let rtx = codec.rtx.map(|_| new.rtx_ssrc);
-        self.sources.insert(new.ssrc, new.track);
+        self.sources.insert(new.ssrc, Reported { track: new.track, highest: None });
         let used = Used { track: new.track, id: new.id, stream: new.stream, cause: new.cause, ssrc: new.ssrc, rtx };
         let (mid, kind, described) = (self.next_mid.to_string(), codec.codec.kind(), new.described);
         let line = Line { mid, kind, codec, described, use_: Use::Track(used) };
@@ -180,7 +198,7 @@ impl Subscribe {
         };
         let cause = cause.or_else(|| line.used().map(|used| used.cause)).unwrap_or_default();
         line.use_ = Use::Inactive;
-        self.sources.retain(|_, own| *own != track);
+        self.sources.retain(|_, own| own.track != track);
         self.link.forget(track);
         self.link.watches_anew();
         self.change(cause);
@@ -293,15 +311,17 @@ impl Subscribe {
         if let Some(known) = self.types.iter().find(|known| known.codec == codec.codec && known.fmtp == codec.fmtp) {
             return Some(known.clone());
         }
-        let mut free = (96..=127)
-            .chain(35..=63)
-            .filter(|own| !self.types.iter().any(|one| one.payload_type == *own || one.rtx == Some(*own)));
+        let mut free = (96..=127).chain(35..=63).filter(|own| {
+            !self.types.iter().any(|one| [Some(one.payload_type), one.rtx, one.red].contains(&Some(*own)))
+        });
         let payload_type = free.next()?;
         let video = codec.codec.kind() == MediaKind::Video;
-        let rtx = if video { Some(free.next()?) } else { None };
+        // One more for what mends losses, each in its way.
+        let mends = free.next()?;
+        let (rtx, red) = if video { (Some(mends), None) } else { (None, Some(mends)) };
         // What viewers send back is ours to act upon, whatever the publisher can.
         let feedback = Feedback::wanted(codec.codec);
-        let line = CodecLine { payload_type, codec: codec.codec, fmtp: codec.fmtp.clone(), rtx, feedback };
+        let line = CodecLine { payload_type, codec: codec.codec, fmtp: codec.fmtp.clone(), rtx, red, feedback };
         self.types.push(line.clone());
         Some(line)
     }
@@ -372,7 +392,7 @@ impl Line {
             let ids = if codec.feedback.twcc { ids } else { ids.without(Extension::Twcc) };
             // An answer may name its own payload types (RFC 3264 §6.1): they are what the viewer wants to see.
             let (payload_type, rtx) = (codec.payload_type, used.rtx.zip(codec.rtx));
-            Format { payload_type, rtx, template: Template::new(&self.mid, &ids) }
+            Format { payload_type, rtx, red: codec.red, template: Template::new(&self.mid, &ids) }
         });
         Some(Settled { track: used.track, format })
     }
@@ -406,3 +426,5 @@ pub(crate) fn local<'a>(
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const MAX_IDLE: usize = 8;
+/// No source sends more between two reports of a second each: a report that tells of more is none.
+const MAX_REPORTED: u32 = 10_000;

@@ -10,6 +10,7 @@ use crate::egress::Outgoing;
 use crate::link::Way;
 use crate::numbers::{FIRST, Numbers, Origin, Segment, Shift};
 use crate::packet::{Packet, Passed};
+use crate::redundancy::Redundancy;
 use crate::selection::Selection;
 use crate::stats::DropReason;
 use crate::template::{Described, Head, Template};
@@ -20,6 +21,7 @@ use crate::told::Told;
 pub(crate) struct Format {
     pub(crate) payload_type: u8,
     pub(crate) rtx: Option<(u32, u8)>,
+    pub(crate) red: Option<u8>,
     pub(crate) template: Template,
 }
 
@@ -37,8 +39,12 @@ pub(crate) struct Subscription {
     numbers: Numbers,
     /// The highest layer that the viewer's link has room for; none: not even the lowest.
     pub(crate) ceiling: Option<Layer>,
-    /// The encoding that is wanted; none: nothing is to be sent.
+    /// The encoding that is wanted, of those that come; none: nothing is to be sent.
     target: Option<u8>,
+    /// The encoding that would be wanted if all came.
+    wish: Option<u8>,
+    /// The viewer does not want the track at all.
+    is_refused: bool,
     /// Whether the numbering's current origin is being sent.
     open: bool,
     selection: Selection,
@@ -66,11 +72,24 @@ struct Sent {
     at: Instant,
 }
 
+/// What is chosen for a viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Aim {
+    /// The best of the encodings that come.
+    pub(crate) encoding: u8,
+    /// Its layers.
+    pub(crate) layers: Target,
+    /// The best of all that it may have: the publisher may have to be asked for it first.
+    pub(crate) wish: u8,
+}
+
 /// A packet that is a viewer's turn.
 pub(crate) struct Next<'a> {
     pub(crate) packet: &'a Packet<'a>,
     /// A decoder may begin with it; every packet of sound is such.
     pub(crate) key: bool,
+    /// The one before, if it is to go along: it may have been lost.
+    pub(crate) before: Option<Packet<'a>>,
     /// Bytes that make it as long as those that it leaves with.
     pub(crate) padding: u8,
 }
@@ -105,6 +124,8 @@ impl Subscription {
             numbers: Numbers::new(random as u16 & 0x7fff),
             ceiling: Some(Layer::MAX),
             target: None,
+            wish: None,
+            is_refused: false,
             open: false,
             selection: Selection::new(),
             last: None,
@@ -127,6 +148,7 @@ impl Subscription {
             self.close();
         }
         self.is_stirred = true;
+        self.is_refused = format.is_none();
         self.format = format;
     }
 
@@ -149,12 +171,12 @@ impl Subscription {
 
     /// Chooses an encoding and its layers. `allowed`: whether limits forbid neither an encoding nor one of its spatial layers. True if
     /// a key frame of it is needed now.
-    pub(crate) fn aim(&mut self, target: Option<(u8, Target)>, allowed: impl Fn(u8, u8) -> bool) -> bool {
-        let encoding = target.map(|(encoding, _)| encoding);
-        let wish = target.map_or(self.selection.wish(), |(_, wish)| wish);
-        self.is_stirred |= self.target != encoding || wish != self.selection.wish();
-        self.target = encoding;
-        self.selection.set_wish(wish);
+    pub(crate) fn aim(&mut self, aim: Option<Aim>, allowed: impl Fn(u8, u8) -> bool) -> bool {
+        let target = aim.map(|aim| aim.encoding);
+        let layers = aim.map_or(self.selection.wish(), |aim| aim.layers);
+        self.is_stirred |= self.target != target || layers != self.selection.wish();
+        (self.target, self.wish) = (target, aim.map(|aim| aim.wish));
+        self.selection.set_wish(layers);
         let current = self.current().filter(|_| self.open);
         // Layers that can be left without a key frame are left with the next picture.
         let spatial = if self.selection.is_stuck_above() { self.selection.current().spatial() } else { 0 };
@@ -185,6 +207,12 @@ impl Subscription {
         self.target
     }
 
+    /// The encodings of which something is wanted, until the viewer refuses the track.
+    pub(crate) fn wishes(&self) -> impl Iterator<Item = u8> + use<'_> {
+        let all = [self.target, self.wish, self.sent_encoding()];
+        all.into_iter().flatten().filter(|_| !self.is_refused)
+    }
+
     /// The encoding that is being sent.
     pub(crate) fn sent_encoding(&self) -> Option<u8> {
         self.current().filter(|_| self.open).map(|origin| origin.encoding)
@@ -193,6 +221,11 @@ impl Subscription {
     /// The encoding that a lost picture is to be repaired of.
     pub(crate) fn encoding_to_repair(&self) -> Option<u8> {
         self.sent_encoding().or(self.target)
+    }
+
+    /// Whether the viewer understands packets that carry the one before as well.
+    pub(crate) fn takes_redundancy(&self) -> bool {
+        self.format.as_ref().is_some_and(|format| format.red.is_some())
     }
 
     /// Whether packets of an encoding are of any use: they are sent, or one of them may be the first that is.
@@ -224,18 +257,21 @@ impl Subscription {
         let ahead = self.numbers.is_ahead(packet.number);
         let (number, segment) = self.numbers.map(packet.number).ok_or(DropReason::Duplicate)?;
         let timestamp = packet.header.timestamp.wrapping_add(segment.timestamp);
+        let red = format.red.zip(next.before.as_ref());
+        let red = red.and_then(|(red, before)| Some((red, Redundancy::new(format.payload_type, packet, before)?)));
         let head = Head {
             marker: packet.header.marker || ends_picture(packet, &segment),
             padded: next.padding > 0,
-            payload_type: format.payload_type,
+            payload_type: red.as_ref().map_or(format.payload_type, |(red, _)| *red),
             sequence: number as u16,
             timestamp,
             ssrc: self.ssrc,
             wide: 0,
         };
         let (template, padding) = (&format.template, next.padding);
+        let before = red.as_ref().map_or(&[][..], |(_, redundancy)| redundancy.as_bytes());
         let described = describe(packet, &segment, source.layers, self.masked);
-        let outgoing = Outgoing { packet, template, head, index: number - FIRST, before: &[], padding, described };
+        let outgoing = Outgoing { packet, template, head, index: number - FIRST, before, padding, described };
         let renumbered = renumber(packet, &segment);
         let edit = |payload: &mut [u8]| rewrite(payload, renumbered);
         let len = way.send(now, outgoing, edit).map_err(|_| DropReason::NotConnected)?;

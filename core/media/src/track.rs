@@ -6,13 +6,14 @@ mod layers;
 mod piping;
 mod serving;
 mod showing;
+mod steering;
 
 use std::time::{Duration, Instant};
 
 use lockgate_model::carrier::{NodeTime, TrackNumber};
 use lockgate_model::{Bitrate, Frames, Layer, Limits, MediaKind, TrackId};
 use lockgate_rtp::{Header, SenderInfo, write};
-use lockgate_transport::sdp::{CodecLine, ExtensionMap};
+use lockgate_transport::sdp::{CodecLine, ExtensionMap, MAX_RIDS};
 
 use crate::arena::{Arena, Key, KeySet};
 use crate::egress::Egress;
@@ -23,6 +24,7 @@ use crate::pending::Pending;
 use crate::pipe::{Announced, Pipes};
 use crate::policer::Policer;
 use crate::stats::{Counters, DropReason};
+use crate::steering::Steering;
 use crate::subscription::Subscription;
 use crate::tap::{Tap, TapBuffer, Tapped};
 use crate::transport::Transport;
@@ -48,6 +50,11 @@ pub(crate) struct Track {
     remote: piping::Remote,
     /// Whether some viewer's layer may have changed.
     changed: bool,
+    steering: Steering,
+    /// Bits a second that each encoding had when it came.
+    known: [u64; MAX_RIDS],
+    /// Whether something else may be wanted of the publisher.
+    is_steered_anew: bool,
 }
 
 /// Where packets go: everything that a track does not own.
@@ -91,6 +98,9 @@ impl Track {
             told: Vec::new(),
             remote: piping::Remote::default(),
             changed: false,
+            steering: Steering::all(),
+            known: [0; MAX_RIDS],
+            is_steered_anew: true,
         }
     }
 
@@ -223,12 +233,13 @@ impl Track {
 
     fn aim_one(&mut self, now: Instant, place: usize) {
         let Subscription { limits, ceiling, .. } = self.subscriptions[place];
-        let target = ceiling.filter(|_| !limits.waits).and_then(|ceiling| self.choose(now, place, ceiling));
+        let aim = ceiling.filter(|_| !limits.waits).and_then(|ceiling| self.choose(now, place, ceiling));
         let (most, alone) = (limits.max_layer.spatial, self.encodings.len() == 1);
         let allowed = |encoding, spatial| if alone { spatial <= most } else { encoding <= most };
         let subscription = &mut self.subscriptions[place];
-        if subscription.aim(target, allowed)
-            && let Some(encoding) = target.and_then(|(target, _)| self.encodings.get_mut(usize::from(target)))
+        self.is_steered_anew = true;
+        if subscription.aim(aim, allowed)
+            && let Some(encoding) = aim.and_then(|aim| self.encodings.get_mut(usize::from(aim.encoding)))
             && subscription.is_agreed()
         {
             encoding.keys.want();
@@ -276,6 +287,7 @@ impl Track {
 
     pub(crate) fn unsubscribe(&mut self, transport: Key) {
         self.subscriptions.retain(|subscription| subscription.transport != transport);
+        self.is_steered_anew = true;
     }
 
     // The publisher.
@@ -315,6 +327,7 @@ impl Track {
             _ => {}
         }
         self.stir();
+        self.is_steered_anew = true;
     }
 
     /// Whether the publisher repeats packets on request.
@@ -344,6 +357,7 @@ impl Track {
 
     pub(crate) fn record(&mut self, now: Instant, number: TrackNumber) {
         self.tap = Some(Tap::new(number));
+        self.is_steered_anew = true;
         self.want_key_for_tap(now);
     }
 

@@ -9,6 +9,7 @@ use crate::arena::Key;
 use crate::egress::Egress;
 use crate::link::{Link, Way};
 use crate::publish::Publish;
+use crate::quality::Meter;
 use crate::subscribe::Subscribe;
 
 /// A client's connection and what goes over it.
@@ -21,6 +22,7 @@ pub(crate) struct Transport {
     pub(crate) version: u64,
     /// When time must act on it, as the engine's clock knows it.
     pub(crate) scheduled: Option<Instant>,
+    pub(crate) quality: Meter,
     pub(crate) role: Role,
 }
 
@@ -64,7 +66,8 @@ impl Transport {
             Role::Publish(publish) => publish.next_timeout(),
             Role::Subscribe(subscribe) => subscribe.next_timeout(),
         };
-        own.into_iter().chain(self.connection.next_timeout()).min()
+        let quality = self.connection.is_connected().then(|| self.quality.next_timeout());
+        own.into_iter().chain(self.connection.next_timeout()).chain(quality).min()
     }
 }
 

@@ -64,6 +64,8 @@ pub enum Event {
     UserLeft { room_name: RoomName, user_id: UserId, username: String, publisher_id: PublisherId },
     /// The answer to a `publish-offer`.
     PublishAnswer { room_name: RoomName, answer: String, tracks: Vec<PublishedTrack> },
+    /// Which encodings of a track are to be sent from now on: nobody watches the others.
+    PublishLayers { room_name: RoomName, track_id: TrackId, encodings: Vec<EncodingState> },
     /// A track was taken back.
     Unpublished { room_name: RoomName, track_id: TrackId },
     /// Somebody publishes, or publishes other tracks than before.
@@ -125,6 +127,7 @@ pub enum Event {
     /// How well media flows, about every two seconds.
     Quality {
         room_name: RoomName,
+        /// From whom; none: to the client itself.
         #[serde(skip_serializing_if = "Option::is_none")]
         publisher_id: Option<PublisherId>,
         /// 0 (worst) … 10.
@@ -132,9 +135,10 @@ pub enum Event {
         /// bit/s.
         bitrate: u64,
         /// 0 … 1.
-        loss: f32,
-        /// Milliseconds.
-        rtt: u32,
+        loss: f64,
+        /// Milliseconds, where it is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rtt: Option<u32>,
     },
     /// What the plugins answered to a `policy-command`.
     PolicyReply { room_name: RoomName, name: String, payload: String },
@@ -189,6 +193,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it is soon followed by another one that says the same of a later moment: one may be left out when others wait.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Quality { .. })
+    }
+
     /// An error without particulars; set them with struct update where there are any.
     pub fn error(code: ErrorCode, message: impl Into<String>, of: &str) -> Self {
         Self::Error {
@@ -273,6 +282,17 @@ pub struct PublishedTrack {
     /// Why not, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Whether an encoding is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EncodingState {
+    /// Its name; none: the track has only this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rid: Option<String>,
+    /// Whether.
+    pub active: bool,
 }
 
 /// A track in a `subscribe-offer`.

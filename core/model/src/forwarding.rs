@@ -68,6 +68,19 @@ pub struct Limits {
     pub priority: u8,
 }
 
+/// How well media flows over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quality {
+    /// 0 (worst) … 10.
+    pub score: u8,
+    /// Bits a second.
+    pub bitrate: u64,
+    /// Packets that were lost on their way, of 1000.
+    pub loss: u16,
+    /// There and back, in ms; none: it is not known.
+    pub rtt: Option<u32>,
+}
+
 impl Limits {
     /// Whether nothing is to be sent for now.
     pub fn is_at_rest(&self) -> bool {

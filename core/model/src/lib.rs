@@ -19,10 +19,10 @@ mod text;
 pub use command::{Candidate, Command, MaxLayer, PeerRelay, Request, RequestId, SubscribeConnections, TrackHint};
 pub use error_code::ErrorCode;
 pub use event::{
-    ActiveLevel, Event, LayerReason, MemberInfo, OfferedTrack, PublishedTrack, PublisherInfo, RecordingState, Reply,
-    RevokedWhat, TrackInfo,
+    ActiveLevel, EncodingState, Event, LayerReason, MemberInfo, OfferedTrack, PublishedTrack, PublisherInfo,
+    RecordingState, Reply, RevokedWhat, TrackInfo,
 };
-pub use forwarding::{AdmittedMedia, ChannelFacts, Limits, OfferedMedia};
+pub use forwarding::{AdmittedMedia, ChannelFacts, Limits, OfferedMedia, Quality};
 pub use ice_server::{Credential, IceServer};
 pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
 pub use level::{Frames, Heard, Loudness};

@@ -76,7 +76,7 @@ impl Room {
             name: None,
             channel: Some(channel),
         };
-        let published = Track { mid: String::new(), encodings: 1, info, stream: Some(stream) };
+        let published = Track { mid: String::new(), encodings: 1, info, stream: Some(stream), steered: None };
         member.tracks.insert(track.clone(), published);
         self.media(MediaAction::AdmitChannel { member: id, stream, track: track.clone() });
         self.announce(id, &[track]);

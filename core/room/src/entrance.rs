@@ -190,12 +190,13 @@ impl Room {
         self.tell_speaker_to(id);
     }
 
-    /// What the member receives of each track, as far as it was told before.
+    /// What the member sends and receives of each track, as far as it was told before.
     fn tell_layers(&mut self, id: PublisherId) {
         let Some(member) = self.members.get(&id) else { return };
+        let sends = member.tracks.values().filter_map(|track| track.publish_layers(&self.name));
         let receives = member.receives.iter();
-        let layers: Vec<_> =
-            receives.filter_map(|(track, reception)| reception.layer_changed(&self.name, track)).collect();
+        let receives = receives.filter_map(|(track, reception)| reception.layer_changed(&self.name, track));
+        let layers: Vec<_> = sends.chain(receives).collect();
         layers.into_iter().for_each(|event| self.send(id, event));
     }
 
@@ -278,6 +279,7 @@ impl Room {
             member.wants.remove(&id);
             member.speaker.take_if(|speaker| *speaker == id);
             let own = Connection { member: member.id, publisher: Some(id) };
+            member.received.remove(&own);
             if member.open.remove(&own) {
                 closed.push(own);
                 member.after_offer.retain(|waiting| waiting.connection != own);

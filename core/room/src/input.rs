@@ -3,8 +3,8 @@
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{CommandAnswer, Decision, Denial, Identity, Participant};
 use lockgate_model::{
-    ChannelFacts, Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, RecordingId, Request,
-    RequestId, Secret, SubscribeConnections, TrackId,
+    ChannelFacts, Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, Quality, RecordingId,
+    Request, RequestId, Secret, SubscribeConnections, TrackId,
 };
 
 use crate::effect::Connection;
@@ -108,6 +108,29 @@ pub enum Input {
         member: PublisherId,
         /// Why, for people.
         reason: String,
+    },
+    /// How well media flows on a subscribe connection.
+    Received {
+        /// Which.
+        connection: Connection,
+        /// How well.
+        quality: Quality,
+    },
+    /// How well media flows from a publisher.
+    Sent {
+        /// Whose.
+        member: PublisherId,
+        /// How well.
+        quality: Quality,
+    },
+    /// A member need not send all encodings of a track, or is to send more again: nobody, or somebody, watches them.
+    Steered {
+        /// Who.
+        member: PublisherId,
+        /// Which track.
+        track: TrackId,
+        /// Its encodings, the smallest first: the name, if it has one, and whether it is to be sent.
+        encodings: Vec<(Option<String>, bool)>,
     },
     /// A subscriber receives another layer, or nothing.
     Layer {

@@ -12,6 +12,7 @@ mod moderation;
 mod pending;
 mod places;
 mod publishing;
+mod quality;
 mod recording;
 mod room;
 mod speakers;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{Decision, Grant, Identity, Participant, TrackFacts};
 use lockgate_model::{
-    ChannelFacts, Codec, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia, PublisherId, Reply,
-    Request, RequestId, RoomName, Source, SubscribeConnections, TrackId, TrackInfo,
+    ChannelFacts, Codec, EncodingState, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia,
+    PublisherId, Quality, Reply, Request, RequestId, RoomName, Source, SubscribeConnections, TrackId, TrackInfo,
 };
 
 use crate::effect::Connection;
@@ -31,6 +31,8 @@ pub(crate) struct Member {
     pub(crate) wants: BTreeMap<PublisherId, Want>,
     /// The connections that were made to send to the client.
     pub(crate) open: BTreeSet<Connection>,
+    /// How well media flows on them.
+    pub(crate) received: BTreeMap<Connection, Quality>,
     /// What is sent to the client.
     pub(crate) receives: HashMap<TrackId, Reception>,
     /// What policy said about each track in the room: whether this member may know of it.
@@ -75,6 +77,8 @@ pub(crate) struct Track {
     pub(crate) encodings: u8,
     /// Which of its publisher's data channels it is, if it is one.
     pub(crate) stream: Option<u16>,
+    /// Which encodings the client was asked to send, once it was.
+    pub(crate) steered: Option<Vec<EncodingState>>,
 }
 
 /// What a client wants of one publisher.
@@ -99,6 +103,8 @@ pub(crate) struct Reception {
     pub(crate) priority: Option<u8>,
     /// What the client was told last that it gets (none: nothing), and why.
     pub(crate) layer: Option<(Option<Layer>, LayerReason)>,
+    /// The score that the client was told last of what the publisher sends.
+    pub(crate) score: Option<u8>,
 }
 
 /// A request that an offer answers.
@@ -128,6 +134,7 @@ impl Member {
             opening: BTreeMap::new(),
             wants: BTreeMap::new(),
             open: BTreeSet::new(),
+            received: BTreeMap::new(),
             receives: HashMap::new(),
             verdicts: HashMap::new(),
             met: BTreeSet::new(),
@@ -222,6 +229,12 @@ impl Member {
 }
 
 impl Track {
+    /// What the client is asked to send of it, once it was.
+    pub(crate) fn publish_layers(&self, room: &RoomName) -> Option<Event> {
+        let (track_id, encodings) = (self.info.track_id.clone(), self.steered.clone()?);
+        Some(Event::PublishLayers { room_name: room.clone(), track_id, encodings })
+    }
+
     pub(crate) fn facts(&self) -> TrackFacts {
         TrackFacts {
             id: self.info.track_id.clone(),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use lockgate_model::policy::{Decision, Denial, Grant, PublishQuestion, TrackFacts, Why};
 use lockgate_model::{
-    AdmittedMedia, Candidate, ErrorCode, Event, Layer, MediaKind, OfferedMedia, PublishedTrack, PublisherId, RequestId,
-    RevokedWhat, Source, TrackHint, TrackId, TrackInfo,
+    AdmittedMedia, Candidate, EncodingState, ErrorCode, Event, Layer, MediaKind, OfferedMedia, PublishedTrack,
+    PublisherId, RequestId, RevokedWhat, Source, TrackHint, TrackId, TrackInfo,
 };
 
 use crate::effect::{MediaAction, Question};
@@ -220,6 +220,15 @@ impl Room {
         self.reply(id, mark, event);
     }
 
+    /// What a member sends is not watched, or is again.
+    pub(crate) fn on_steered(&mut self, id: PublisherId, track: &TrackId, encodings: Vec<(Option<String>, bool)>) {
+        let Some(track) = self.members.get_mut(&id).and_then(|member| member.tracks.get_mut(track)) else { return };
+        let states = encodings.into_iter().map(|(rid, active)| EncodingState { rid, active });
+        track.steered = Some(states.collect());
+        let event = track.publish_layers(&self.name);
+        event.into_iter().for_each(|event| self.send(id, event));
+    }
+
     /// Ends what a member publishes beyond its grant, which was narrowed.
     pub(crate) fn end_forbidden_tracks(&mut self, id: PublisherId) {
         let Some(member) = self.members.get(&id) else { return };
@@ -298,6 +307,7 @@ impl Offered {
             mid: self.mid.clone(),
             encodings: accepted.encodings,
             stream: None,
+            steered: None,
             info: TrackInfo {
                 track_id: accepted.track.clone(),
                 kind: self.facts.kind,

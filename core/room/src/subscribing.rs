@@ -118,6 +118,7 @@ impl Room {
             waits: false,
             priority: None,
             layer: None,
+            score: None,
         };
         member.open.insert(connection);
         let reception = member.receives.entry(track.clone()).or_insert(fresh);
@@ -386,6 +387,7 @@ impl Room {
         member.wants.retain(|publisher, _| !lost.contains(publisher));
         member.after_offer.retain(|waiting| waiting.connection != connection);
         member.open.remove(&connection);
+        member.received.remove(&connection);
         if unanswered {
             self.refuse(connection.member, None, "subscribe-answer", ErrorCode::INVALID_SDP, reason);
         }

@@ -15,6 +15,15 @@ pub enum Feedback<'a> {
     Sender(SenderInfo),
     /// How a stream of ours is received; from sender and receiver reports alike.
     Report(ReportBlock),
+    /// When a reference time of ours came to its receiver (RFC 3611 §4.5).
+    Returned {
+        /// Whose it was.
+        ssrc: u32,
+        /// Its middle 32 bits, in 1/65536 s.
+        reference: u32,
+        /// How long ago it came, in 1/65536 s.
+        delay: u32,
+    },
     /// Packets that are missing (RFC 4585 §6.2.1).
     Nack {
         /// Of which stream.
@@ -153,7 +162,8 @@ fn read<'a>(packet: &'a [u8], take: &mut impl FnMut(Feedback<'a>)) -> Option<()>
             Some(())
         }
         (BYE, _) => (0..count.into()).try_for_each(|place| word(body, place).map(|ssrc| take(Feedback::Bye { ssrc }))),
-        // Descriptions and extended reports change nothing here.
+        (XR, _) => read_extended(body.get(4..)?, take),
+        // Descriptions change nothing here.
         _ => Some(()),
     }
 }
@@ -199,6 +209,21 @@ fn read_blocks<'a>(blocks: &'a [u8], count: u8, take: &mut impl FnMut(Feedback<'
     })
 }
 
+/// Of extended reports (RFC 3611 §3) one block counts: when reference times came.
+fn read_extended<'a>(mut blocks: &'a [u8], take: &mut impl FnMut(Feedback<'a>)) -> Option<()> {
+    while !blocks.is_empty() {
+        let (head, rest) = blocks.split_first_chunk::<4>()?;
+        let (block, behind) = rest.split_at_checked(4 * usize::from(u16::from_be_bytes([head[2], head[3]])))?;
+        if head[0] == DLRR {
+            for one in block.as_chunks::<12>().0 {
+                take(Feedback::Returned { ssrc: word(one, 0)?, reference: word(one, 1)?, delay: word(one, 2)? });
+            }
+        }
+        blocks = behind;
+    }
+    Some(())
+}
+
 /// Of the feedback that applications define for themselves (RFC 4585 §6.4) one kind is known: a bitrate as a mantissa of 18
 /// bits and an exponent of 6 (draft-alvestrand-rmcat-remb-03 §2.2). What does not fit 64 bits is as good as no limit.
 fn read_application_layer<'a>(body: &'a [u8], take: &mut impl FnMut(Feedback<'a>)) -> Option<()> {
@@ -222,6 +247,9 @@ const BLOCK: usize = 24;
 const SR: u8 = 200;
 const RR: u8 = 201;
 const SDES: u8 = 202;
+const XR: u8 = 207;
+const RRTR: u8 = 4;
+const DLRR: u8 = 5;
 const SDES_CNAME: u8 = 1;
 const ITEMS_END: u8 = 0;
 const BYE: u8 = 203;
@@ -267,6 +295,9 @@ mod tests {
             ReportBlock { ssrc: 7, fraction_lost: 9, lost: 2, highest: 70_000, jitter: 1, last_sr: 8, delay: 6 };
         let packet = written(|out| write::receiver_report(out, 1, &[block]));
         assert_eq!(parse(&packet), (vec![Feedback::Report(block)], 0));
+        let packet = written(|out| write::reference_time(out, 1, 0x0102_0304_0506_0708));
+        assert_eq!(packet, [0x80, 207, 0, 4, 0, 0, 0, 1, 4, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8], "RFC 3611 §4.4");
+        assert_eq!(parse(&packet), (vec![], 0), "it is for others to answer");
         let packet = written(|out| write::pli(out, 1, 7));
         assert_eq!(parse(&packet), (vec![Feedback::KeyFrameRequest { ssrc: 7 }], 0));
         let packet = written(|out| write::fir(out, 1, 7, 3));
@@ -282,6 +313,19 @@ mod tests {
         let mut compound = vec![0x81, 201, 0, 1, 0, 0, 0, 1];
         write::pli(&mut compound, 1, 7);
         assert_eq!(parse(&compound), (vec![Feedback::KeyFrameRequest { ssrc: 7 }], 1));
+    }
+
+    #[test]
+    fn the_return_of_a_reference_time_is_read_among_other_extended_reports() {
+        let mut packet = vec![0x80, 207, 0, 11, 0, 0, 0, 9];
+        packet.extend_from_slice(&[42, 0, 0, 1, 1, 2, 3, 4]);
+        packet.extend_from_slice(&[5, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3]);
+        packet.extend_from_slice(&[4, 0, 0, 0]);
+        packet[3] = (packet.len() / 4 - 1) as u8;
+        let returned = |ssrc, reference, delay| Feedback::Returned { ssrc, reference, delay };
+        assert_eq!(parse(&packet), (vec![returned(7, 8, 9), returned(1, 2, 3)], 0));
+        packet[11] = 200;
+        assert_eq!(parse(&packet), (vec![], 1), "a block that is longer than its packet");
     }
 
     #[test]
@@ -332,7 +376,7 @@ mod tests {
             Feedback::Report(block) => format!("{} {}", block.ssrc, block.highest),
             Feedback::Nack { ssrc, missing } => format!("{ssrc} {:?}", missing.iter().collect::<Vec<_>>()),
             Feedback::KeyFrameRequest { ssrc } | Feedback::Bye { ssrc } => ssrc.to_string(),
-            Feedback::Twcc(_) | Feedback::Remb { .. } => format!("{feedback:?}"),
+            Feedback::Returned { .. } | Feedback::Twcc(_) | Feedback::Remb { .. } => format!("{feedback:?}"),
         };
         parse(packet).0.into_iter().map(tell).collect()
     }

@@ -295,6 +295,13 @@ impl RoomMedia {
                 })
             }
             RouterEvent::Levels { at, heard } => Some(Input::Levels { at, heard }),
+            RouterEvent::Quality { transport, quality } => self.owners.get(&transport).map(|owner| match *owner {
+                Owner::Publish(member) => Input::Sent { member, quality },
+                Owner::Subscribe(connection) => Input::Received { connection, quality },
+            }),
+            RouterEvent::Steered { transport, track, encodings } => {
+                self.publisher(transport).map(|member| Input::Steered { member, track, encodings })
+            }
             RouterEvent::LayerChanged { transport, track, layer, reason } => {
                 self.connection(transport).map(|connection| Input::Layer { connection, track, layer, reason })
             }

@@ -183,6 +183,10 @@ impl RoomTask {
 
     fn tell(&mut self, member: PublisherId, event: RoomEvent) {
         let Some(seat) = self.seats.get(&member) else { return };
+        let is_passing = matches!(&event, RoomEvent::Tell(reply) if reply.event.is_passing());
+        if is_passing && seat.news.capacity() < seat.news.max_capacity() / 2 {
+            return;
+        }
         let news = RoomNews { room: self.name.clone(), member, event };
         match seat.news.try_send(news) {
             Ok(()) => {}

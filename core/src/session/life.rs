@@ -320,6 +320,9 @@ impl Session {
     }
 
     fn tell_client(&mut self, reply: Reply) -> Flow {
+        if reply.event.is_passing() && !self.link.has_room() {
+            return Flow::On;
+        }
         // While the socket is lost nothing is kept: the state is sent again when it is back.
         if self.lost.is_none() && !self.link.tell(reply) {
             self.link.close(CloseCode::Policy, "you read too slowly");

@@ -58,6 +58,11 @@ impl Link {
         self.outgoing.try_send(Outgoing::Reply(Box::new(reply.into()))).is_ok()
     }
 
+    /// Whether the client takes what it is told: at most half of what may wait does.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outgoing.capacity() >= self.outgoing.max_capacity() / 2
+    }
+
     /// Ends the socket. One that does not read learns nothing more.
     pub(crate) fn close(&self, code: CloseCode, reason: &'static str) {
         // A full queue or an ended socket: dropping the link ends it just as well.

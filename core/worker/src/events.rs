@@ -43,6 +43,11 @@ pub(crate) fn owner() -> (Owner, impl FnOnce(&Arc<Shared>) -> RouterEvents) {
 impl Owner {
     /// Tells the owner. False: it is gone or does not keep up; then its router is over, as it would go on with wrong ideas.
     pub(crate) fn tell(&self, told: Told) -> bool {
+        // What is told again soon is nothing to be behind with.
+        let is_passing = matches!(told, Told::Event(_, RouterEvent::Quality { .. }));
+        if is_passing && self.queue.capacity() < MAX_EVENTS / 2 {
+            return !self.queue.is_closed();
+        }
         match self.queue.try_send(told) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -93,6 +98,8 @@ fn named(worker: u32, mut event: RouterEvent) -> RouterEvent {
         | RouterEvent::ChannelOpened { transport, .. }
         | RouterEvent::ChannelClosed { transport, .. }
         | RouterEvent::Offer { transport, .. }
+        | RouterEvent::Quality { transport, .. }
+        | RouterEvent::Steered { transport, .. }
         | RouterEvent::LayerChanged { transport, .. } => *transport = transport_id(worker, *transport),
         RouterEvent::Levels { .. } => {}
     }

@@ -228,6 +228,8 @@ impl Hosted {
             }
             RouterEvent::LayerChanged { .. }
             | RouterEvent::Levels { .. }
+            | RouterEvent::Steered { .. }
+            | RouterEvent::Quality { .. }
             | RouterEvent::ChannelOpened { .. }
             | RouterEvent::ChannelClosed { .. } => {}
         }

@@ -211,7 +211,11 @@ impl Publisher {
                     streams[at].uplink_lost = block.lost;
                 }
             }
-            Feedback::Sender(_) | Feedback::Twcc(_) | Feedback::Remb { .. } | Feedback::Bye { .. } => {}
+            Feedback::Sender(_)
+            | Feedback::Returned { .. }
+            | Feedback::Twcc(_)
+            | Feedback::Remb { .. }
+            | Feedback::Bye { .. } => {}
         });
     }
 

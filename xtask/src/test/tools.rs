@@ -22,7 +22,7 @@ pub(super) fn for_unit_tests() -> Result<()> {
 
 /// What the system tests use.
 pub(super) fn for_system_tests() -> Result<()> {
-    provide(BROWSER.iter().chain(MEDIA))
+    provide(BROWSER.iter().chain(NETWORK).chain(MEDIA))
 }
 
 /// Installs what is missing.
@@ -54,6 +54,13 @@ fn is_program(file: &Path) -> bool {
 const BROWSER: &[Tool] = &[
     Tool { program: "chromium", package: "chromium", purpose: "the browser in the calls" },
     Tool { program: "turnserver", package: "coturn", purpose: "relays a call whose clients get no UDP through" },
+];
+
+/// What makes bad networks, in namespaces of their own.
+const NETWORK: &[Tool] = &[
+    Tool { program: "unshare", package: "util-linux", purpose: "a network of a test's own" },
+    Tool { program: "tc", package: "iproute2", purpose: "limits rates" },
+    Tool { program: "nft", package: "nftables", purpose: "loses packets" },
 ];
 
 /// Programs of one package stand together.

@@ -6,7 +6,7 @@ use lockgate_model::Layer;
 use lockgate_rtp::TwccFeedback;
 
 use super::Engine;
-use crate::allocate::allocate;
+use crate::allocate::{Demand, allocate};
 use crate::arena::Key;
 use crate::link::{Budget, Link};
 use crate::stats::DropReason;
@@ -56,6 +56,9 @@ impl Engine {
         if content {
             subscribe.link.relax();
         }
+        let given = demands.iter().map(Demand::given).fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
+        let is_short = budget.strained && !content && given.1 > 0;
+        subscribe.link.set_share(if is_short { given.0 as f64 / given.1 as f64 } else { 1.0 });
         for demand in &demands {
             let choice = if content || !budget.strained { Some(Layer::MAX) } else { demand.chosen() };
             let track = self.tracks.get_mut(demand.track);

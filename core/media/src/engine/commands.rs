@@ -12,6 +12,7 @@ use crate::arena::Key;
 use crate::ids::{RouterId, TransportId};
 use crate::negotiate::NegotiateError;
 use crate::publish::Publish;
+use crate::quality::Meter;
 use crate::subscribe::Subscribe;
 use crate::track::Feed;
 use crate::transport::{Role, Transport};
@@ -54,6 +55,7 @@ impl Engine {
             session,
             version: 0,
             scheduled: None,
+            quality: Meter::new(now),
             role,
         });
         holder.transports.push(key);

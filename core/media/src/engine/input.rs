@@ -134,6 +134,9 @@ impl Engine {
     }
 
     fn take_from_publisher(&mut self, now: Instant, key: Key, feedback: Feedback<'_>) {
+        if let Feedback::Returned { reference, delay, .. } = feedback {
+            return self.take_returned(now, key, reference, delay);
+        }
         let Feedback::Sender(info) = feedback else { return };
         let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
         let Some(source) = publish.source(info.ssrc).filter(|source| source.repairs.is_none()) else { return };
@@ -163,7 +166,8 @@ impl Engine {
             }
             Feedback::Twcc(arrivals) => self.take_arrivals(now, key, &arrivals),
             Feedback::Remb { bitrate } => self.take_remb(now, key, bitrate),
-            Feedback::Sender(_) | Feedback::Report(_) | Feedback::Bye { .. } => {}
+            Feedback::Report(block) => self.take_report(key, block),
+            Feedback::Sender(_) | Feedback::Returned { .. } | Feedback::Bye { .. } => {}
         }
     }
 

@@ -9,6 +9,8 @@ mod levels;
 mod piped_data;
 mod pipes;
 mod publishing;
+mod quality;
+mod steering;
 mod subscribing;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lockgate_model::carrier::NodeTime;
-use lockgate_model::{ChannelFacts, Heard, Layer, LayerReason, TrackId};
+use lockgate_model::{ChannelFacts, Heard, Layer, LayerReason, Quality, TrackId};
 use lockgate_rtp::ReportBlock;
 use lockgate_transport::CloseReason;
 use lockgate_transport::dtls::{Certificate, EngineKind};
@@ -110,6 +112,22 @@ pub enum RouterEvent {
         sdp: String,
         /// Its active m-lines: mid and track.
         tracks: Vec<(String, TrackId)>,
+    },
+    /// How well media flows, about every two seconds: to a viewer, or from a publisher.
+    Quality {
+        /// By which transport.
+        transport: TransportId,
+        /// How well.
+        quality: Quality,
+    },
+    /// A publisher is to send other encodings of a track than before: the others are not watched by anybody.
+    Steered {
+        /// By which transport.
+        transport: TransportId,
+        /// Which track.
+        track: TrackId,
+        /// Its encodings, the smallest first: the name, if it has one, and whether it is to be sent.
+        encodings: Vec<(Option<String>, bool)>,
     },
     /// A viewer gets another layer, or nothing.
     LayerChanged {

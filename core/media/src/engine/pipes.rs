@@ -104,7 +104,9 @@ impl Engine {
             Frame::Gone { track } => self.take_gone(now, key, track),
             Frame::Wanted { track, encodings } => {
                 let own = owned(pipe, track)?;
-                self.with_track(now, own, |track, onward| track.take_wanted(onward, key, encodings))
+                self.with_track(now, own, |track, onward| track.take_wanted(onward, key, encodings))?;
+                self.hurry(own);
+                Ok(())
             }
             Frame::KeyFrames { track, encodings } => {
                 let own = owned(pipe, track)?;

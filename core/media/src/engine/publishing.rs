@@ -183,6 +183,9 @@ impl Engine {
         let make = |_| Track::new(now, id.clone(), router_key, feed, codec.clone(), section.extensions, encodings);
         let track = self.tracks.insert_with(make);
         if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
+            if let Some(track) = self.tracks.get_mut(track).filter(|_| publish.is_steered) {
+                track.ask_anew();
+            }
             let moved = publish.begin(Line::new(section, codec.clone(), track, id.clone()));
             moved.into_iter().for_each(|(ssrc, source)| self.bind_source(source, ssrc));
         }

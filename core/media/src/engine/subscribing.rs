@@ -60,6 +60,9 @@ impl Engine {
         }
         let codec = track.codec.codec;
         track.subscriptions.push(Viewer::new(now, key, wanted.stream, ssrc, random, codec, wanted.limits));
+        // What will be wanted is asked for while the viewer's connection comes about.
+        track.prepare_for(now, key);
+        self.hurry(track_key);
     }
 
     /// Sends a track to a viewer no more: no packet of it follows.

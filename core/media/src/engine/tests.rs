@@ -8,7 +8,9 @@ mod layers;
 mod levels;
 mod pipes;
 mod publishers;
+mod redundancy;
 mod showing;
+mod steering;
 mod viewers;
 mod world;
 

@@ -7,6 +7,7 @@ use lockgate_rtp::write;
 use lockgate_transport::CloseReason;
 
 use super::Engine;
+use super::quality::ntp;
 use crate::arena::Key;
 use crate::publish::REPORT;
 use crate::transport::{Role, Transport};
@@ -49,6 +50,7 @@ impl Engine {
                 Err(_) => return self.lose_transport(now, key, CloseReason::NoAnswer),
             },
         }
+        self.tell_quality(now, key);
         self.take_connection_events(now, key);
     }
 
@@ -69,6 +71,7 @@ impl Engine {
             if report {
                 self.look_after(now, track);
             }
+            self.steer(now, key, track);
             next = next.into_iter().chain(self.tracks.get(track).and_then(|track| track.next_repair(now))).min();
         }
         if report {
@@ -141,9 +144,13 @@ impl Engine {
                 blocks.extend(track.encodings.iter_mut().filter_map(|encoding| encoding.report(now)));
             }
         }
+        let time = ntp(self.at(now));
         let outlet = self.transports.get_mut(key).and_then(|transport| transport.connection.outlet());
         if let Some(mut outlet) = outlet.filter(|_| !blocks.is_empty()) {
-            self.egress.send_rtcp(&mut outlet, |out| write::receiver_report(out, ssrc, &blocks));
+            self.egress.send_rtcp(&mut outlet, |out| {
+                write::receiver_report(out, ssrc, &blocks);
+                write::reference_time(out, ssrc, time);
+            });
         }
         self.blocks = blocks;
     }

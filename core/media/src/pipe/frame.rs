@@ -35,12 +35,18 @@ impl Encodings {
         Self(self.0 | 1 << encoding)
     }
 
+    /// How many there are up to the largest one of them.
+    pub(crate) fn up_to_highest(self) -> u8 {
+        (u8::BITS - self.0.leading_zeros()) as u8
+    }
+
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
 }
 
-/// Bits per second of each encoding that a track may have; 0: nothing comes of it.
+/// Bits per second of each encoding that a track may have; 0: nothing comes of it. With the highest bit: nothing comes as nobody wants
+/// it, and about so much would.
 pub(crate) type Rates = [u32; MAX_RIDS];
 
 /// One frame.
@@ -299,7 +305,7 @@ impl<'a> Announced<'a> {
     /// The codec as a publisher's offer names it.
     pub(crate) fn codec_line(&self) -> CodecLine {
         let Self { payload_type, codec, rtx, feedback, .. } = *self;
-        CodecLine { payload_type, codec, fmtp: self.fmtp.clone().into_owned(), rtx, feedback }
+        CodecLine { payload_type, codec, fmtp: self.fmtp.clone().into_owned(), rtx, red: None, feedback }
     }
 
     /// A copy that stays when the batch is gone.

@@ -13,33 +13,37 @@ use super::{Onward, Track};
 use crate::allocate::{Demand, Steps};
 use crate::arena::Key;
 use crate::encoding::Encoding;
-use crate::subscription::Subscription;
+use crate::subscription::{Aim, Subscription};
 
 impl Track {
     /// The encoding that a viewer is to get, and which of its layers: what is alive and within limits; while nothing is alive, the
-    /// lowest allowed encoding, which may come.
-    pub(super) fn choose(&mut self, now: Instant, place: usize, ceiling: Layer) -> Option<(u8, Target)> {
+    /// lowest allowed encoding, which may come. And the encoding that it would get if all came.
+    pub(super) fn choose(&mut self, now: Instant, place: usize, ceiling: Layer) -> Option<Aim> {
         let Subscription { limits, .. } = self.subscriptions[place];
         if limits.paused {
             return None;
         }
         if self.encodings.len() == 1 {
             let most = limits.max_layer.min(ceiling);
-            return Some((0, self.highest_within(now, place, Target::new(most.spatial, most.temporal))?));
+            let layers = self.highest_within(now, place, Target::new(most.spatial, most.temporal))?;
+            return Some(Aim { encoding: 0, layers, wish: 0 });
         }
         let current = self.subscriptions[place].target();
         let top = usize::from(limits.max_layer.spatial.min(ceiling.spatial)).min(self.encodings.len() - 1);
-        let (mut first, mut best) = (None, None);
+        let (mut first, mut best, mut wish) = (None, None, None);
         for index in 0..=top {
-            if is_within(&limits, self.rate(now, index), current == Some(index as u8)) {
-                first = first.or(Some(index as u8));
-                best = self.is_alive(now, index).then_some(index as u8).or(best);
+            if is_within(&limits, self.expected(now, index), current == Some(index as u8)) {
+                let this = Some(index as u8);
+                first = first.or(this);
+                best = this.filter(|_| self.is_alive(now, index)).or(best);
+                // Whether it comes or not: a publisher whose link has no room for it now may have it later.
+                wish = this;
             }
         }
         let encoding = best.or(first)?;
         let below = encoding < ceiling.spatial;
         let temporal = limits.max_layer.temporal.min(if below { u8::MAX } else { ceiling.temporal });
-        Some((encoding, Target::new(u8::MAX, temporal)))
+        Some(Aim { encoding, layers: Target::new(u8::MAX, temporal), wish: wish.unwrap_or(encoding) })
     }
 
     /// The best target of a single encoding up to a limit, within the bitrate that the viewer may have.
@@ -49,7 +53,7 @@ impl Track {
             return Some(most);
         }
         let sent = sent(&self.encodings, &self.subscriptions[place]);
-        let rate = self.rate(now, 0);
+        let rate = self.expected(now, 0);
         let encoding = &self.encodings[0];
         let (top, highest) = encoding.layers.top();
         let fits = |target: &Target| {
@@ -89,10 +93,10 @@ impl Track {
     fn steps(&mut self, now: Instant, limits: &Limits, sent: Option<Layer>) -> Steps {
         let mut steps = Steps::default();
         for index in 0..self.encodings.len() {
-            if !self.is_alive(now, index) {
+            if !self.can_be_had(now, index) {
                 continue;
             }
-            let rate = self.rate(now, index);
+            let rate = self.expected(now, index);
             let several = self.encodings.len() > 1;
             let encoding = &self.encodings[index];
             for spatial in spatial_layers(encoding, several) {
@@ -141,11 +145,11 @@ impl Track {
     pub(super) fn better(&mut self, now: Instant, than: u8) -> Option<(u8, u64)> {
         if self.encodings.len() > 1 {
             let mut better = than + 1..self.encodings.len() as u8;
-            let better = better.find(|better| self.is_alive(now, usize::from(*better)))?;
-            return Some((better, self.rate(now, usize::from(better))));
+            let better = better.find(|better| self.can_be_had(now, usize::from(*better)))?;
+            return Some((better, self.expected(now, usize::from(better))));
         }
         let better = spatial_layers(&self.encodings[0], false).find(|better| *better > than)?;
-        let rate = self.rate(now, 0);
+        let rate = self.expected(now, 0);
         Some((better, self.encodings[0].layer_rates.share(rate, Target::new(better, u8::MAX))))
     }
 

@@ -14,6 +14,7 @@ use crate::encoding::{Encoding, Reading};
 use crate::numbers::Origin;
 use crate::pipe::{Announced, Encodings, Frame, Piped, PipedTrack, Pipes, Rates};
 use crate::stats::{Counters, DropReason};
+use crate::subscription::Subscription;
 
 /// Where a track comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(super) struct Told {
     pipe: Key,
     number: PipedTrack,
     /// What its viewers want.
-    wanted: Encodings,
+    pub(super) wanted: Encodings,
     /// Which encodings it believes to be alive.
     alive: Encodings,
 }
@@ -39,7 +40,7 @@ pub(super) struct Told {
 pub(super) struct Remote {
     /// What the other engine was told that is wanted here.
     wanted: Encodings,
-    rates: Rates,
+    pub(super) rates: Rates,
 }
 
 impl Track {
@@ -47,11 +48,11 @@ impl Track {
         matches!(self.feed, Feed::Publisher(_))
     }
 
-    /// Whether packets of an encoding come, or would come if they were wanted.
+    /// Whether packets of an encoding come from its publisher.
     pub(super) fn is_alive(&self, now: Instant, index: usize) -> bool {
         match self.feed {
             Feed::Publisher(_) => self.encodings[index].is_alive(now),
-            Feed::Pipe(..) => self.remote.rates.get(index).is_some_and(|rate| *rate > 0),
+            Feed::Pipe(..) => self.remote.rates.get(index).is_some_and(|rate| *rate > 0 && rate & RESTS == 0),
         }
     }
 
@@ -59,7 +60,7 @@ impl Track {
     pub(super) fn rate(&mut self, now: Instant, index: usize) -> u64 {
         match self.feed {
             Feed::Publisher(_) => self.encodings[index].rate(now),
-            Feed::Pipe(..) => self.remote.rates.get(index).copied().unwrap_or(0).into(),
+            Feed::Pipe(..) => (self.remote.rates.get(index).copied().unwrap_or(0) & !RESTS).into(),
         }
     }
 
@@ -89,6 +90,7 @@ impl Track {
     /// A pipe is gone.
     pub(crate) fn forget_pipe(&mut self, pipe: Key) {
         self.told.retain(|told| told.pipe != pipe);
+        self.is_steered_anew = true;
     }
 
     /// Tells other engines that this track is over.
@@ -113,11 +115,15 @@ impl Track {
             return;
         }
         let (mut rates, mut alive) = (Rates::default(), Encodings::default());
-        for (encoding, (index, rate)) in self.encodings.iter_mut().zip((0..).zip(&mut rates)) {
-            if encoding.is_alive(now) {
+        for (index, rate) in rates.iter_mut().enumerate().take(self.encodings.len()) {
+            let is_alive = self.is_alive(now, index);
+            if is_alive || self.rests(now, index) {
                 // Its first second is not over: it has some.
-                *rate = u32::try_from(encoding.rate(now)).unwrap_or(u32::MAX).max(1);
-                alive = alive.with(index);
+                *rate = u32::try_from(self.expected(now, index)).unwrap_or(u32::MAX).clamp(1, RESTS - 1);
+            }
+            match is_alive {
+                true => alive = alive.with(index as u8),
+                false => *rate |= if *rate > 0 { RESTS } else { 0 },
             }
         }
         for told in &mut self.told {
@@ -150,6 +156,7 @@ impl Track {
     /// Another engine's viewers want these encodings from now on.
     pub(crate) fn take_wanted(&mut self, onward: &mut Onward<'_>, pipe: Key, wanted: Encodings) {
         let Some(told) = self.told.iter_mut().find(|told| told.pipe == pipe) else { return };
+        self.is_steered_anew = true;
         let begins = std::mem::replace(&mut told.wanted, wanted).is_empty() && !wanted.is_empty();
         let number = told.number;
         if !begins {
@@ -232,8 +239,7 @@ impl Track {
     pub(crate) fn tell_wanted(&mut self, pipes: &mut Pipes, counters: &mut Counters) {
         let Feed::Pipe(pipe, track) = self.feed else { return };
         let both = self.subscriptions.iter().filter(|one| one.is_agreed());
-        let both = both.flat_map(|one| [one.target(), one.sent_encoding()]).flatten();
-        let wanted = both.fold(Encodings::default(), Encodings::with);
+        let wanted = both.flat_map(Subscription::wishes).fold(Encodings::default(), Encodings::with);
         let before = std::mem::replace(&mut self.remote.wanted, wanted);
         if before == wanted {
             return;
@@ -268,6 +274,9 @@ impl Track {
         }
     }
 }
+
+/// Set in a rate: the encoding does not come as nobody wanted it, and can be had.
+pub(super) const RESTS: u32 = 1 << 31;
 
 /// Ascending numbers as first ones, each with those of the next 64 that are among them.
 fn in_windows(numbers: &[u64]) -> Vec<(u64, u64)> {

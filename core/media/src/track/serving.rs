@@ -149,7 +149,9 @@ fn send(
     };
     let sender_of = |other: u8| encodings.get(usize::from(other)).and_then(Encoding::sender);
     let source = Source { origin, sender: encoding.sender(), layers: &encoding.layers, sender_of: &sender_of };
-    let next = Next { packet: &packet, key, padding };
+    let twice = subscription.takes_redundancy() && way.link.lossy.is_so();
+    let before = twice.then(|| encoding.ring.get(number - 1)).flatten();
+    let next = Next { packet: &packet, key, before, padding };
     match subscription.forward(now, &next, &source, way) {
         Ok(len) => {
             counters.packets_out += 1;

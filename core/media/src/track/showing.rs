@@ -51,8 +51,9 @@ impl Track {
         }
         let (sent, target) = (self.subscriptions[place].sent_encoding(), self.subscriptions[place].target()?);
         if !self.is_alive(now, usize::from(sent.unwrap_or(target))) {
-            // Unless another one is about to begin.
-            return (!self.is_alive(now, usize::from(target))).then_some(View::Paused(LayerReason::Source));
+            // Unless another one is about to begin, or this one was asked for just now.
+            let may_come = self.is_alive(now, usize::from(target)) || self.rests(now, usize::from(target));
+            return (!may_come).then_some(View::Paused(LayerReason::Source));
         }
         let subscription = &self.subscriptions[place];
         if sent != Some(target) || subscription.changes_layers() {

@@ -6,6 +6,7 @@ mod entrance;
 mod moderation;
 mod places;
 mod publishing;
+mod quality;
 mod recording;
 mod speaking;
 mod subscribing;

@@ -146,3 +146,26 @@ fn a_bad_candidate_is_told_to_its_sender() {
     call.input(Input::CandidateRefused { member: ann, id, of: "publish-ice-candidate", problem });
     assert_eq!(call.only(ann, "error")["id"], 4);
 }
+
+#[test]
+fn a_publisher_is_told_what_to_send_and_told_again_when_its_socket_is_back() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    call.quiet();
+    let encodings = vec![(Some("low".to_owned()), true), (Some("high".to_owned()), false)];
+    call.input(Input::Steered { member: ann, track: track("v1"), encodings });
+    let expected = json!({
+        "type": "publish-layers", "roomName": "den", "trackId": "v1",
+        "encodings": [{"rid": "low", "active": true}, {"rid": "high", "active": false}],
+    });
+    assert_eq!(call.only(ann, "publish-layers"), expected);
+    assert!(call.heard(bob).is_empty());
+    call.input(Input::Resumed { member: ann });
+    assert_eq!(call.messages(ann).iter().filter(|message| **message == expected).count(), 1);
+    call.input(Input::Steered { member: ann, track: track("v1"), encodings: vec![(None, false)] });
+    assert_eq!(call.only(ann, "publish-layers")["encodings"], json!([{"active": false}]));
+    call.quiet();
+    call.input(Input::Steered { member: ann, track: track("gone"), encodings: vec![(None, true)] });
+    assert!(call.heard(ann).is_empty());
+}

@@ -1,7 +1,8 @@
 //! RTCP packets that a forwarder sends: each is appended to a buffer, complete before encryption.
 
 use super::{
-    FIR, ITEMS_END, NACK, PLI, PSFB, RR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TWCC, TwccPacket,
+    FIR, ITEMS_END, NACK, PLI, PSFB, RR, RRTR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TWCC, TwccPacket,
+    XR,
 };
 
 /// A sender report with the canonical name that RFC 3550 §6.1 wants beside it; of a name above 255 bytes, the first ones.
@@ -29,6 +30,13 @@ pub fn receiver_report(out: &mut Vec<u8>, sender: u32, blocks: &[ReportBlock]) {
         let lost = u32::from(block.fraction_lost) << 24 | block.lost & 0x00ff_ffff;
         words(out, &[block.ssrc, lost, block.highest, block.jitter, block.last_sr, block.delay]);
     }
+    finish(out, start);
+}
+
+/// A receiver's time, which senders that know it give back (RFC 3611 §4.4); `ntp` as in sender reports, on any timeline.
+pub fn reference_time(out: &mut Vec<u8>, sender: u32, ntp: u64) {
+    let start = begin(out, 0, XR);
+    words(out, &[sender, u32::from(RRTR) << 24 | 2, (ntp >> 32) as u32, ntp as u32]);
     finish(out, start);
 }
 

@@ -41,14 +41,18 @@ impl Estimator {
     pub(super) fn take(&mut self, told: Told, arrival: Micros, tally: &mut Tally) {
         match told {
             Told::Came(sent) => {
+                self.told.came += 1;
                 tally.count(u32::from(sent.at >= self.loss.since()), 0);
                 self.arrived(sent, arrival, tally);
             }
             Told::CameLate(sent) => {
+                self.told.came += 1;
+                self.told.lost = self.told.lost.saturating_sub(1);
                 tally.count(0, -i32::from(sent.at >= self.loss.since()));
                 self.arrived(sent, arrival, tally);
             }
             Told::Lost(sent) => {
+                self.told.lost += 1;
                 let counts = sent.at >= self.loss.since();
                 tally.count(counts.into(), counts.into());
                 self.prober.told(sent.probe, None);

@@ -58,10 +58,20 @@ pub struct Estimator {
     /// The receiver's own limit, and when it came.
     remb: Option<(f64, Micros)>,
     rtt: Option<Micros>,
+    told: ToldOf,
     /// Whether there was feedback ever, and since when packets wait for it.
     is_heard: bool,
     unanswered: Option<Micros>,
     estimate: Option<f64>,
+}
+
+/// Packets of which feedback told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToldOf {
+    /// They came.
+    pub came: u64,
+    /// They did not, or have not yet.
+    pub lost: u64,
 }
 
 impl Estimator {
@@ -82,6 +92,7 @@ impl Estimator {
             wanted: 0.0,
             remb: None,
             rtt: None,
+            told: ToldOf::default(),
             is_heard: false,
             unanswered: None,
             estimate: None,
@@ -176,6 +187,11 @@ impl Estimator {
     /// The smoothed time from a packet to the feedback that tells of it. None until there was feedback.
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt.map(|rtt| Duration::from_micros(rtt as u64))
+    }
+
+    /// Of how many packets it was told what became of them, since it began.
+    pub fn told(&self) -> ToldOf {
+        self.told
     }
 
     /// The least limit is the estimate.

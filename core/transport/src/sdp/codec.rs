@@ -13,6 +13,8 @@ pub struct CodecLine {
     pub fmtp: String,
     /// Payload type of its retransmissions (RFC 4588).
     pub rtx: Option<u8>,
+    /// Payload type of packets that carry the one before as well (RFC 2198); of sound only.
+    pub red: Option<u8>,
     /// What may be said back.
     pub feedback: Feedback,
 }

@@ -244,6 +244,13 @@ fn codecs(media: &MediaDescription, kind: MediaKind) -> Vec<CodecLine> {
             Some((fmtp.strip_prefix("apt=")?.split(';').next()?.trim().parse().ok()?, *payload_type))
         })
         .collect();
+    // Of this format alone: `111/111`. Others carry several.
+    let red = |main: u8| {
+        let is_red = |payload_type: &u8| name(payload_type).is_some_and(|name| name.eq_ignore_ascii_case("red"));
+        let of_main = |fmtp: &str| fmtp.split('/').all(|one| one.trim().parse() == Ok(main));
+        let found = parameters.iter().find(|(payload_type, fmtp)| is_red(payload_type) && of_main(fmtp));
+        found.map(|(payload_type, _)| *payload_type).filter(|_| kind == MediaKind::Audio)
+    };
     let offered = media.media_name.formats.iter().filter_map(|format| format.parse::<u8>().ok().filter(|pt| *pt < 128));
     let known = offered.filter_map(|payload_type| {
         let codec = Codec::from_rtpmap_name(name(&payload_type)?).filter(|codec| codec.kind() == kind)?;
@@ -252,6 +259,7 @@ fn codecs(media: &MediaDescription, kind: MediaKind) -> Vec<CodecLine> {
             codec,
             fmtp: parameters.get(&payload_type).map(|fmtp| (*fmtp).to_owned()).unwrap_or_default(),
             rtx: rtx.get(&payload_type).copied(),
+            red: red(payload_type),
             feedback: feedback(media, payload_type),
         })
     });

@@ -147,6 +147,7 @@ fn our_offer_can_be_read_and_says_what_is_sent() {
         codec: Codec::Vp8,
         fmtp: String::new(),
         rtx: Some(97),
+        red: None,
         feedback: Feedback::wanted(Codec::Vp8),
     };
     let line = |mid, sends| OfferLine {
@@ -219,6 +220,7 @@ fn a_line_for_data_keeps_its_place_among_the_others() {
         codec: Codec::Vp8,
         fmtp: String::new(),
         rtx: None,
+        red: None,
         feedback: Feedback::wanted(Codec::Vp8),
     };
     let line = |mid, sends| OfferLine {
@@ -299,6 +301,7 @@ fn h264_streams_are_compatible_when_mode_and_profile_are_equal() {
         codec: Codec::H264,
         fmtp: fmtp.into(),
         rtx: None,
+        red: None,
         feedback: Feedback::default(),
     };
     let base = line("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f");
@@ -342,4 +345,43 @@ proptest! {
         let _ = read_answer(&broken);
         let _ = check_candidate(&broken);
     }
+}
+
+#[test]
+fn sound_is_offered_with_its_redundant_form_which_an_answer_may_take() {
+    let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
+    let codec = CodecLine {
+        payload_type: 96,
+        codec: Codec::Opus,
+        fmtp: "useinbandfec=1".into(),
+        rtx: None,
+        red: Some(97),
+        feedback: Feedback::wanted(Codec::Opus),
+    };
+    let line = OfferLine {
+        mid: "0",
+        kind: MediaKind::Audio,
+        codec: &codec,
+        extensions: ExtensionMap::of(&[(Extension::Mid, 1)]),
+        sends: Sends::Track { stream: "s", track: "a", ssrc: 8, rtx: None },
+    };
+    let candidates = [SocketAddr::from((Ipv4Addr::LOCALHOST, 9))];
+    let local = Local {
+        session: 1,
+        version: 1,
+        ice: &ice,
+        fingerprint: &fingerprint,
+        setup: Setup::ActPass,
+        candidates: &candidates,
+    };
+    let offer = write_offer(&local, &[line], None);
+    assert!(
+        offer.contains("SAVPF 96 97\r\n") && offer.contains("a=rtpmap:97 red/48000/2\r\na=fmtp:97 96/96\r\n"),
+        "{offer}"
+    );
+    let read = |answer: &str| read_answer(answer).unwrap().sections[0].codec().unwrap().red;
+    let answer = offer.replace("a=sendonly", "a=recvonly").replace("actpass", "active");
+    assert_eq!(read(&answer), Some(97));
+    assert_eq!(read(&answer.replace("96/96", "96/98")), None, "of another format");
+    assert_eq!(read(&answer.replace("a=fmtp:97 96/96\r\n", "")), None);
 }

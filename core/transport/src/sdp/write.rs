@@ -147,6 +147,8 @@ fn session<'a>(out: &mut String, local: &Local<'_>, bundled: impl Iterator<Item 
 
 fn accepted(out: &mut String, local: &Local<'_>, line: &AnswerLine<'_>, codec: &CodecLine) {
     let section = line.section;
+    // Sound is taken as it is: what is lost of it is asked for by nobody, and seldom on the way to here.
+    let codec = &CodecLine { red: None, ..codec.clone() };
     line!(out, "m={} 9 {} {}", section.media, section.protocol, payload_types(codec));
     connection(out, local, &section.mid);
     rtcp(out);
@@ -237,10 +239,8 @@ fn rtcp(out: &mut String) {
 }
 
 fn payload_types(codec: &CodecLine) -> String {
-    match codec.rtx {
-        Some(rtx) => format!("{} {rtx}", codec.payload_type),
-        None => codec.payload_type.to_string(),
-    }
+    let also = [codec.rtx, codec.red].into_iter().flatten();
+    also.fold(codec.payload_type.to_string(), |all, own| format!("{all} {own}"))
 }
 
 fn formats(out: &mut String, codec: &CodecLine, feedback: Feedback) {
@@ -253,6 +253,10 @@ fn formats(out: &mut String, codec: &CodecLine, feedback: Feedback) {
     if let Some(rtx) = codec.rtx {
         line!(out, "a=rtpmap:{rtx} rtx/{}", codec.codec.clock_rate());
         line!(out, "a=fmtp:{rtx} apt={payload_type}");
+    }
+    if let Some(red) = codec.red {
+        line!(out, "a=rtpmap:{red} red/{}/2", codec.codec.clock_rate());
+        line!(out, "a=fmtp:{red} {payload_type}/{payload_type}");
     }
 }
 

@@ -276,6 +276,7 @@ mod tests {
             codec: Codec::Vp8,
             fmtp: String::new(),
             rtx: Some(103),
+            red: None,
             feedback: Feedback::wanted(Codec::Vp8),
         };
         let line = OfferLine {

@@ -209,6 +209,34 @@ fn the_encoding_follows_the_link_down_and_up_again() {
     assert_eq!(told.last(), Some(&(Some(2), LayerReason::Bandwidth)), "{told:?}");
 }
 
+/// The last quality that was told of a client's connection.
+fn quality(world: &World, client: usize) -> Quality {
+    let own = world.clients[client].transport;
+    let told = world.events.iter().rev().find_map(|event| match event {
+        RouterEvent::Quality { transport, quality } if *transport == own => Some(*quality),
+        _ => None,
+    });
+    told.expect("it is told every two seconds")
+}
+
+#[test]
+fn the_quality_of_a_link_tells_what_flows_and_what_it_has_no_room_for() {
+    let mut call = Call::new(20_000_000);
+    call.run(6);
+    let (up, down) = (quality(&call.world, call.publisher), quality(&call.world, call.viewer));
+    assert_eq!((up.score, up.loss, up.rtt), (10, 0, None));
+    assert!((1_800_000..2_800_000).contains(&up.bitrate), "{up:?}");
+    assert_eq!((down.score, down.loss), (10, 0));
+    assert!((1_200_000..3_000_000).contains(&down.bitrate) && down.rtt >= Some(20), "{down:?}");
+    call.link().rate = 300_000;
+    call.run(12);
+    let (up, down) = (quality(&call.world, call.publisher), quality(&call.world, call.viewer));
+    assert_eq!(up.score, 10, "the publisher has nothing to do with it");
+    assert!(down.score <= 6 && down.bitrate < 300_000, "a tenth of the bitrate: {down:?}");
+    let told = call.world.events.iter().filter(|event| matches!(event, RouterEvent::Quality { .. })).count();
+    assert!((14..=18).contains(&told), "two of each in four seconds: {told}");
+}
+
 #[test]
 fn a_picture_that_is_too_large_for_the_link_does_not_leave_at_once() {
     let mut call = Call::new(2_500_000);

@@ -203,15 +203,13 @@ fn a_viewer_over_a_pipe_changes_encodings_without_a_break() {
     let viewer = pair.viewer(Limits::default());
     pair.send(publisher, &low(2).key());
     pair.send(publisher, &Picture::new(30, 1).rid("high").key());
-    pair.home.key_frame_requests(publisher);
     pair.send(publisher, &low(3));
     pair.advance(Duration::from_millis(500));
-    assert!(pair.home.key_frame_requests(publisher) > 0, "the large one began and is wanted");
     pair.send(publisher, &Picture::new(30, 2).rid("high").key());
     pair.send(publisher, &low(4));
     pair.send(publisher, &Picture::new(30, 3).rid("high"));
     let got = pair.away.received(viewer);
-    assert_eq!(got.len(), 4, "2 and 3 of the small one, 2 and 3 of the large one");
+    assert_eq!(got.len(), 4, "2 of the small one, all of the large one: it was wanted before it came");
     assert!(got.windows(2).all(|two| two[1].0.sequence == two[0].0.sequence.wrapping_add(1)));
     let layers: Vec<_> =
         pair.away.events.iter().filter(|event| matches!(event, RouterEvent::LayerChanged { .. })).collect();
@@ -570,4 +568,46 @@ fn data_channels_reach_viewers_of_other_engines_and_end_there() {
     }
     let data = pair.away.clients[bob].peer.data.as_ref().unwrap();
     assert_eq!((&data.messages[0].1, data.closed.len()), (&text("bye"), 1));
+}
+
+#[test]
+fn viewers_of_another_engine_are_viewers_to_the_source() {
+    let mut pair = Pair::new();
+    let publisher = pair.publisher(&["low", "high"]);
+    let steered = |pair: &mut Pair| {
+        let told = pair.home.events.extract_if(.., |event| matches!(event, RouterEvent::Steered { .. }));
+        let told = told.map(|event| match event {
+            RouterEvent::Steered { encodings, .. } => encodings.into_iter().map(|(_, active)| active).collect(),
+            _ => Vec::new(),
+        });
+        told.collect::<Vec<_>>()
+    };
+    let mut sequence = 0;
+    let mut run = |pair: &mut Pair, seconds: u32, rids: &[(u32, &'static str)]| {
+        for _ in 0..seconds * 5 {
+            sequence += 1;
+            for (ssrc, rid) in rids {
+                pair.send(publisher, &Picture::new(*ssrc, sequence).rid(rid).key());
+            }
+            pair.advance(Duration::from_millis(200));
+            pair.home.keep_alive();
+            pair.away.keep_alive();
+        }
+    };
+    let both = [(20, "low"), (30, "high")];
+    run(&mut pair, 10, &both);
+    assert_eq!(steered(&mut pair), [[false, false]]);
+    run(&mut pair, 5, &[]);
+    let viewer = pair.viewer(Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
+    assert_eq!(steered(&mut pair), [[true, false]]);
+    run(&mut pair, 2, &both[..1]);
+    assert!(!pair.away.received(viewer).is_empty());
+    let transport = pair.away.clients[viewer].transport;
+    pair.away.engine.set_limits(pair.away.now, transport, &track("camera"), Limits::default());
+    pair.carry();
+    assert_eq!(steered(&mut pair), [[true, true]], "the large one rests there, and can be had");
+    run(&mut pair, 1, &both);
+    let told: Vec<_> =
+        pair.away.events.iter().rev().filter(|event| matches!(event, RouterEvent::LayerChanged { .. })).collect();
+    assert!(matches!(told[0], RouterEvent::LayerChanged { layer: Some(layer), .. } if layer.spatial == 1), "{told:?}");
 }

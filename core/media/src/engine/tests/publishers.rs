@@ -14,13 +14,13 @@ impl World {
         feedback(&self.feedback(client)).iter().any(|one| matches!(one, Feedback::Nack { .. }))
     }
 
-    fn set_muted(&mut self, muted: bool) {
+    pub(super) fn set_muted(&mut self, muted: bool) {
         self.engine.set_muted(self.router, &track("camera"), muted);
         self.pump();
     }
 
     /// A publisher of sound, on one line for each name.
-    fn sound_publisher(&mut self, names: &[&str]) -> usize {
+    pub(super) fn sound_publisher(&mut self, names: &[&str]) -> usize {
         let transport = self.engine.create_publish_transport(self.now, self.router).unwrap();
         let client = self.add_client(transport);
         let offer = sound_offer(&self.clients[client].peer.fingerprint(), names);
@@ -38,7 +38,7 @@ fn sound_offer(fingerprint: &str, names: &[&str]) -> String {
 }
 
 /// A packet of sound that names its line, or not.
-fn sound(ssrc: u32, sequence: u16, mid: Option<u8>) -> Vec<u8> {
+pub(super) fn sound(ssrc: u32, sequence: u16, mid: Option<u8>) -> Vec<u8> {
     let mut packet = vec![if mid.is_some() { 0x90 } else { 0x80 }, 96];
     packet.extend_from_slice(&sequence.to_be_bytes());
     packet.extend_from_slice(&(u32::from(sequence) * 960).to_be_bytes());
@@ -135,6 +135,37 @@ fn the_recorder_goes_on_at_a_key_frame_after_a_mute_and_is_told_of_the_pause() {
         }
     }
     assert_eq!(seen, ["1", "2-3 paused", "4"]);
+}
+
+#[test]
+fn a_publisher_that_gives_times_back_has_its_round_trip_told() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    world.viewer("camera", Limits::default());
+    for second in 0..5_u16 {
+        world.send(publisher, &Picture::new(9, second + 1).key().bytes());
+        world.advance(Duration::from_millis(900));
+        let compound = world.feedback(publisher);
+        let xr = compound.windows(4).position(|head| head == [0x80, 207, 0, 4]);
+        if let Some(block) = xr.map(|at| &compound[at + 4..at + 20]) {
+            world.advance(Duration::from_millis(80));
+            // Half of that it was kept there (RFC 3611 §4.5).
+            let mut back = vec![0x80, 207, 0, 5, 0, 0, 0, 9, 5, 0, 0, 3];
+            back.extend_from_slice(&block[..4]);
+            back.extend_from_slice(&block[10..14]);
+            back.extend_from_slice(&(65_536_u32 * 40 / 1000).to_be_bytes());
+            world.send_rtcp(publisher, &back);
+        }
+        world.advance(Duration::from_millis(20));
+        world.keep_alive();
+    }
+    let own = world.clients[publisher].transport;
+    let told = world.events.iter().rev().find_map(|event| match event {
+        RouterEvent::Quality { transport, quality } if *transport == own => Some(quality.rtt),
+        _ => None,
+    });
+    let rtt = told.expect("it is told every two seconds").expect("it was measured");
+    assert!((38..=42).contains(&rtt), "{rtt} ms");
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! How many of a track's encodings its publisher is asked to send: what nobody wants is not encoded, what somebody wants is at once.
+//!
+//! Encodings are switched off from the largest one down, so that whoever must go down a step finds the smaller one there. A
+//! publisher that does not listen goes on sending, which does no harm.
+
+use std::time::{Duration, Instant};
+
+/// What a publisher was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steering {
+    /// So many encodings, the smallest ones.
+    active: u8,
+    /// Since when fewer are wanted.
+    spare: Option<Instant>,
+    /// When more were asked for, and how many it had been.
+    resumed: Option<(Instant, u8)>,
+}
+
+impl Steering {
+    /// A publisher begins with all encodings that it has.
+    pub(crate) fn all() -> Self {
+        Self { active: u8::MAX, spare: None, resumed: None }
+    }
+
+    /// A track that goes on in another shape, of which something was off: what is wanted is asked for anew.
+    pub(crate) fn none() -> Self {
+        Self { active: 0, ..Self::all() }
+    }
+
+    /// So many encodings are wanted, of so many that there are. True: the publisher is to be told how many to send from now on.
+    pub(crate) fn want(&mut self, now: Instant, wanted: u8, count: u8) -> bool {
+        let (wanted, active) = (wanted.min(count), self.active.min(count));
+        if wanted >= active {
+            self.spare = None;
+        }
+        let over = wanted < active && now.duration_since(*self.spare.get_or_insert(now)) >= SPARE;
+        if wanted > active {
+            self.resumed = Some((now, active));
+        } else if !over {
+            return false;
+        }
+        (self.active, self.spare) = (wanted, None);
+        true
+    }
+
+    /// Whether less may be asked for as time passes.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.spare.is_some()
+    }
+
+    /// Whether the publisher was asked for an encoding.
+    pub(crate) fn is_active(&self, encoding: u8) -> bool {
+        encoding < self.active
+    }
+
+    /// Whether an encoding does not come because nobody wanted it: it can be had.
+    pub(crate) fn rests(&self, now: Instant, encoding: u8) -> bool {
+        let is_resumed = |(at, had): (Instant, u8)| encoding >= had && now.duration_since(at) < RESUME_WITHIN;
+        !self.is_active(encoding) || self.resumed.is_some_and(is_resumed)
+    }
+}
+
+/// How long an encoding is sent for nobody: as long as somebody looks elsewhere for a moment, or a link recovers.
+const SPARE: Duration = Duration::from_secs(8);
+/// An encoding that was asked for again and has not come for so long is not to be had: its publisher's own link may not carry it.
+const RESUME_WITHIN: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_wants_ends_after_a_while_and_what_somebody_wants_begins_at_once() {
+        let (now, mut steering) = (Instant::now(), Steering::all());
+        let second = Duration::from_secs(1);
+        assert!(!steering.want(now, 3, 3));
+        assert!((1..9).all(|passed| !steering.want(now + passed * second, 1, 3)), "it is sent on for a while");
+        assert!(steering.want(now + 9 * second, 1, 3));
+        assert_eq!([0, 1, 2].map(|one| steering.is_active(one)), [true, false, false]);
+        assert!(steering.rests(now + 9 * second, 2) && !steering.rests(now + 9 * second, 0));
+        assert!(!steering.want(now + 10 * second, 1, 3), "told once");
+        assert!(steering.want(now + 11 * second, 2, 3));
+        assert!(steering.rests(now + 12 * second, 1), "it was asked for a second ago");
+        assert!(!steering.rests(now + 15 * second, 1) && steering.rests(now + 15 * second, 2));
+    }
+
+    #[test]
+    fn who_looks_away_for_a_moment_switches_nothing_off() {
+        let (now, mut steering) = (Instant::now(), Steering::all());
+        for turn in 0..10 {
+            assert!(!steering.want(now + turn * SPARE, 0, 3));
+            assert!(!steering.want(now + turn * SPARE + SPARE - Duration::from_millis(1), 3, 3));
+        }
+    }
+
+    #[test]
+    fn of_a_track_that_goes_on_everything_that_is_wanted_is_asked_for() {
+        let (now, mut steering) = (Instant::now(), Steering::none());
+        assert!(!steering.want(now, 0, 1));
+        assert!(steering.want(now, 1, 1));
+    }
+}

@@ -1,0 +1,66 @@
+use lockgate_model::Quality;
+use lockgate_model::SubscribeConnections::PerPublisher;
+use serde_json::json;
+
+use super::{Call, all};
+use crate::{Connection, Input};
+
+const GOOD: Quality = Quality { score: 9, bitrate: 800_000, loss: 5, rtt: Some(20) };
+
+#[test]
+fn a_member_hears_how_it_receives_and_how_it_sends() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    call.subscribe(bob, ann);
+    call.quiet();
+    let connection = Connection { member: bob, publisher: None };
+    call.input(Input::Received { connection, quality: GOOD });
+    let told = json!({"type": "quality", "roomName": "den", "score": 9, "bitrate": 800_000, "loss": 0.005, "rtt": 20});
+    assert_eq!(call.only(bob, "quality"), told);
+    for _ in 0..2 {
+        call.input(Input::Sent { member: ann, quality: Quality { rtt: None, ..GOOD } });
+        let told = json!({"type": "quality", "roomName": "den", "publisherId": 1, "score": 9, "bitrate": 800_000, "loss": 0.005});
+        assert_eq!(call.only(ann, "quality"), told);
+    }
+}
+
+#[test]
+fn who_receives_of_a_publisher_hears_of_its_score_when_that_changes() {
+    let mut call = Call::new();
+    let (ann, bob, eve) = (call.join(1), call.join(2), call.join(3));
+    call.publish(ann, &["v1", "a1"]);
+    call.subscribe(bob, ann);
+    call.quiet();
+    let mut sent = |score| {
+        call.input(Input::Sent { member: ann, quality: Quality { score, ..GOOD } });
+        assert_eq!(call.heard(ann), ["quality"]);
+        assert!(call.heard(eve).is_empty(), "she does not receive it");
+        call.heard(bob).len()
+    };
+    assert_eq!([9, 9, 4, 4, 9].map(&mut sent), [1, 0, 1, 0, 1]);
+}
+
+#[test]
+fn several_connections_are_told_of_as_one() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    let eve = call.join_with(3, all(), PerPublisher);
+    call.publish(ann, &["v1"]);
+    call.publish(bob, &["v2"]);
+    call.subscribe(eve, ann);
+    call.subscribe(eve, bob);
+    call.quiet();
+    let of = |publisher| Connection { member: eve, publisher: Some(publisher) };
+    call.input(Input::Received { connection: of(ann), quality: GOOD });
+    assert_eq!(call.only(eve, "quality")["score"], 9);
+    call.input(Input::Received { connection: of(bob), quality: Quality { score: 3, rtt: Some(90), ..GOOD } });
+    assert!(call.heard(eve).is_empty(), "the next one tells of both");
+    call.input(Input::Received { connection: of(ann), quality: GOOD });
+    let both = call.only(eve, "quality");
+    assert_eq!((&both["score"], &both["bitrate"], &both["rtt"]), (&json!(3), &json!(1_600_000), &json!(90)));
+    call.input(Input::ConnectionLost { connection: of(bob), unanswered: false, reason: "lost".into() });
+    call.quiet();
+    call.input(Input::Received { connection: of(ann), quality: GOOD });
+    assert_eq!(call.only(eve, "quality")["score"], 9);
+}

@@ -1,0 +1,75 @@
+//! A network of a test's own, in which it may do to packets what it likes.
+//!
+//! The test program starts itself again in a new network namespace, with nothing in it but loopback; the node and the browser that
+//! the test starts there share it. It is gone with the test. Loss and rate are the kernel's: nftables and a token bucket filter.
+
+use std::fmt::Display;
+use std::process::Command;
+
+/// The network of a test that runs inside of it.
+#[derive(Debug)]
+pub struct PrivateNetwork(());
+
+impl PrivateNetwork {
+    /// Runs a test, which is called so, in a network of its own.
+    ///
+    /// # Panics
+    /// When the test does, or when the system has no network namespaces for us.
+    pub fn around(test: &str, body: impl AsyncFnOnce(Self)) {
+        if std::env::var_os(INSIDE).is_some() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("the system gives a thread what it needs");
+            return runtime.block_on(body(Self::open()));
+        }
+        let mut inner = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            inner.args(["--user", "--map-root-user"]);
+        }
+        let program = std::env::current_exe().expect("a program knows where it is");
+        inner.arg("--net").arg("--").arg(program).args([test, "--exact", "--nocapture"]).env(INSIDE, "1");
+        let status = inner.status().expect("util-linux has `unshare`");
+        assert!(status.success(), "{test}, inside: {status}");
+    }
+
+    fn open() -> Self {
+        run("ip", "link set lo up");
+        // Packets that nothing is said of pass by; of those that the mark names, the filter lets through what its rate allows.
+        run("tc", "qdisc add dev lo root handle 1: htb");
+        run("tc", "class add dev lo parent 1: classid 1:3 htb rate 10gbit quantum 60000");
+        run("nft", "add table inet test");
+        run("nft", "add chain inet test out { type filter hook output priority 0; }");
+        run("nft", "add chain inet test in { type filter hook input priority 0; }");
+        Self(())
+    }
+
+    /// What goes to this UDP port has so many kbit/s from now on, and a queue of 300 ms.
+    pub fn narrow(&self, port: u16, kilobits: u64) {
+        run(
+            "tc",
+            format!("qdisc replace dev lo parent 1:3 handle 30: tbf rate {kilobits}kbit burst 4kb latency 300ms"),
+        );
+        run("nft", "flush chain inet test out");
+        run("nft", format!("add rule inet test out udp dport {port} meta priority set 1:3"));
+    }
+
+    /// There is room for everything again.
+    pub fn widen(&self) {
+        run("nft", "flush chain inet test out");
+    }
+
+    /// Of what goes to this UDP port, so many packets of 100 are lost from now on, by chance.
+    pub fn lose(&self, port: u16, percent: u32) {
+        run("nft", "flush chain inet test in");
+        run("nft", format!("add rule inet test in udp dport {port} numgen random mod 100 < {percent} counter drop"));
+    }
+}
+
+fn run(program: &str, arguments: impl Display) {
+    let arguments = arguments.to_string();
+    let output = Command::new(program).args(arguments.split(' ')).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Set for the test program that is inside.
+const INSIDE: &str = "LOCKGATE_TESTS_PRIVATE_NETWORK";
