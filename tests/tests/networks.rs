@@ -32,16 +32,88 @@ fn number(value: &Value, name: &str) -> f64 {
     value[name].as_f64().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
+/// The viewer's statistics of the picture, now.
+const SEEN: &str = "return await bob.inbound(seen.trackId)";
+
+/// Resolves, once a layer is told, with which, why, and after how many seconds.
+fn told(spatial: u8) -> String {
+    format!(
+        "const from = bob.heard.length, begun = performance.now();
+         const is = ({{ type, spatial }}) => type === 'layer-changed' && spatial === {spatial};
+         const told = await until('layer {spatial}', () => bob.heard.slice(from).find(is))
+             .catch(async (error) => {{ throw new Error(`${{error.message}}: ${{JSON.stringify(bob.heard.slice(from))}}`) }});
+         return {{ ...told, seconds: (performance.now() - begun) / 1000 }}"
+    )
+}
+
+#[test]
+fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide() {
+    let name = "a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide";
+    PrivateNetwork::around(name, async |network| {
+        let call = Call::begin(Setup::default()).await;
+        let publish =
+            "await ann.publish([{ track: devices.noise(640, 360, 10), source: 'camera', codec: 'vp8', encodings: [
+            { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+            { rid: 'high', maxBitrate: 700_000 }] }])";
+        call.ann.run(publish).await;
+        let watch = "const { publisherId, tracks: [{ trackId }] } = await bob.publisher();
+                     globalThis.seen = { publisherId, trackId };
+                     await bob.subscribe(publisherId);
+                     await until('the widest picture', async () => (await bob.inbound(trackId))?.frameWidth === 640);";
+        call.bob.run(watch).await;
+        let rates = "const bytes = async () => Object.fromEntries(Object.entries(await ann.outbound()).map(([rid, one]) => [rid, [one.bytesSent, one.timestamp]]));
+                     const first = await bytes();
+                     const later = await until('three seconds', async () => {
+                         const now = await bytes();
+                         return now.high[1] - first.high[1] > 3000 && now;
+                     });
+                     return Object.fromEntries(Object.keys(first).map((rid) => [rid, (later[rid][0] - first[rid][0]) * 8 / (later[rid][1] - first[rid][1])]))";
+        let rates = call.ann.run(rates).await;
+        let limit = number(&rates, "low") * 1.5;
+        assert!(limit < number(&rates, "high") * 0.8, "the publisher's encodings lie too close together: {rates}");
+
+        let before = call.bob.run(SEEN).await;
+        network.narrow(call.port().await, limit as u64);
+        let down = call.bob.run(&told(0)).await;
+        assert_eq!(down["reason"], "bandwidth", "{down}");
+        let settled = call.bob.run(SEEN).await;
+        // It is to stay so for a while, with all the pictures that are made.
+        let made = "return (await ann.outbound()).low.framesSent";
+        let made_before = call.ann.run(made).await;
+        let later = format!("return await bob.decoded(seen.trackId, {} + 50)", number(&settled, "framesDecoded"));
+        let later = call.bob.run(&later).await;
+        let made = call.ann.run(made).await.as_f64().unwrap() - made_before.as_f64().unwrap();
+        let freezes = number(&later, "freezeCount") - number(&before, "freezeCount");
+        let seconds = (number(&later, "timestamp") - number(&settled, "timestamp")) / 1000.0;
+        assert_eq!(later["frameWidth"], 160, "{later}");
+        let heard = call.bob.run("return bob.heard.filter(({ type }) => type === 'layer-changed').map(({ spatial, reason }) => [spatial, reason])").await;
+        eprintln!(
+            "publisher: {rates} kbit/s; behind {limit:.0} kbit/s: the fitting layer after {:.1} s, 50 of {made} frames in {seconds:.1} s, \
+             {freezes} freezes ({:.2} s); told {heard}",
+            number(&down, "seconds"),
+            number(&later, "totalFreezesDuration") - number(&before, "totalFreezesDuration"),
+        );
+
+        network.widen();
+        let up = call.bob.run(&told(1)).await;
+        let last = call.bob.run(SEEN).await;
+        let all = number(&last, "freezeCount") - number(&before, "freezeCount");
+        eprintln!("wide again: the best layer after {:.1} s, {all} freezes in all", number(&up, "seconds"));
+        assert!(freezes <= 1.0 && all <= 1.0, "{freezes} freezes, {all} in all: {last}");
+        // Temporal layers may be left out, but for the lowest: every fourth picture.
+        assert!(made <= 4.0 * 50.0 + 10.0, "50 of {made} frames came");
+        assert!(number(&up, "seconds") < 20.0, "{up}");
+    });
+}
+
 #[test]
 fn a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything() {
     let name = "a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything";
     PrivateNetwork::around(name, async |network| {
         // One datagram is one packet to the filter then.
         let call = Call::begin(Setup { media: "sending = \"batched\"".into(), ..Setup::default() }).await;
-        let publish =
-            "await ann.publish([{ track: devices.noise(640, 360, 10), source: 'camera', codec: 'vp8', encodings: [
-            { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-            { rid: 'high', maxBitrate: 700_000 }] }])";
+        let publish = "await ann.publish([{ track: devices.noise(320, 180, 15), source: 'camera', codec: 'vp8', encodings: [{ maxBitrate: 500_000 }] },
+                                          { track: await devices.microphone(), source: 'microphone' }])";
         call.ann.run(publish).await;
         let watch = "const { publisherId, tracks } = await bob.publisher(2);
                      const of = (kind) => tracks.find((track) => track.kind === kind).trackId;

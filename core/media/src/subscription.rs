@@ -207,6 +207,11 @@ impl Subscription {
         self.target
     }
 
+    /// The encoding that it would get if all came.
+    pub(crate) fn wish(&self) -> Option<u8> {
+        self.wish
+    }
+
     /// The encodings of which something is wanted, until the viewer refuses the track.
     pub(crate) fn wishes(&self) -> impl Iterator<Item = u8> + use<'_> {
         let all = [self.target, self.wish, self.sent_encoding()];

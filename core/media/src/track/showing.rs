@@ -59,6 +59,10 @@ impl Track {
         if sent != Some(target) || subscription.changes_layers() {
             return None;
         }
+        // A better one was asked of the publisher just now: what comes meanwhile is not worth a word.
+        if subscription.wish().is_some_and(|wish| wish != target && self.rests(now, usize::from(wish))) {
+            return None;
+        }
         let layer = layers::sent(&self.encodings, subscription)?;
         Some(View::Layer(layer, self.limit(now, place, layer)))
     }

@@ -123,8 +123,11 @@ fn the_large_encoding_rests_while_it_is_too_large_for_everybody() {
     assert_eq!(source.told(), [[true, true]], "at once");
     source.run(1);
     assert_eq!(source.gets_high(viewer), Some(true));
-    let told = source.world.events.iter().filter(|event| matches!(event, RouterEvent::LayerChanged { .. })).count();
-    assert_eq!(told, 1, "{:?}", source.world.events);
+    let told = source.world.events.iter().filter_map(|event| match event {
+        RouterEvent::LayerChanged { layer, reason, .. } => Some((layer.map(|layer| layer.spatial), *reason)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(Some(1), LayerReason::Requested)]);
     source.limit(viewer, Limits { paused: true, ..FREE });
     source.run(5);
     source.limit(viewer, FREE);
