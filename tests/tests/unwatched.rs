@@ -36,7 +36,8 @@ async fn back_after(ann: &Page, bob: &Page, rid: &str, say: &str) -> f64 {
     );
     let say = format!("const said = performance.timeOrigin + performance.now(); {say}; return said");
     let (back, said) = tokio::join!(ann.run(&watch), bob.run(&say));
-    back.as_f64().unwrap() - said.as_f64().unwrap()
+    let at = |time: Value| time.as_f64().expect("a page's clock is a number");
+    at(back) - at(said)
 }
 
 #[tokio::test]
