@@ -165,11 +165,9 @@ impl Bench {
         let loaded = ours.run_timed(&schedule)?;
         let rate = loaded.received as f64 / loaded.lasted.as_secs_f64();
         let row = summed(scenario, viewers, &turns, &[alone, loaded], rate);
-        // Some dozens in a run are due to time and to questions about usage, not to packets.
-        let allocs_per_packet = (silent.allocations * 1000.0).round() / 1000.0;
         Ok(Row {
             heap_per_viewer_bytes: heap,
-            allocs_per_packet,
+            allocs_per_packet: silent.allocations,
             floor_latency_p50_us: least.p50,
             floor_latency_p99_us: least.p99,
             ..row
@@ -199,12 +197,25 @@ impl Bench {
 
     /// What the packets alone cost: the clients report nothing meanwhile.
     fn silent_cost(&mut self, schedule: &[Outgoing]) -> Result<Cost> {
-        // What the clients said before is done with.
-        std::thread::sleep(SETTLED);
-        let before = self.usage(Sending::Runs)?;
+        // A track that begins again after a pause is told of, which is not the packets' doing.
+        self.room(Sending::Runs)?.run(schedule)?;
+        let before = self.settled()?;
         let flow = self.room(Sending::Runs)?.run_silent(schedule)?;
         let after = self.usage(Sending::Runs)?;
         Ok(self.cost_of(&before, &after, &flow))
+    }
+
+    /// What the worker has used once it is done with all that the clients said.
+    fn settled(&mut self) -> Result<Usage> {
+        let mut before = self.usage(Sending::Runs)?;
+        loop {
+            std::thread::sleep(GLANCE);
+            let now = self.usage(Sending::Runs)?;
+            if now.allocations - before.allocations <= self.own_allocations {
+                return Ok(now);
+            }
+            before = now;
+        }
     }
 
     fn cost_of(&self, before: &Usage, after: &Usage, flow: &Flow) -> Cost {
@@ -318,7 +329,7 @@ const BURSTS: usize = 200;
 const TOGETHER: usize = 50;
 /// How many times a turn's length an estimate may take to reach what is sent.
 const RAMPS: u32 = 10;
-/// Longer than the worker takes for a check of every viewer.
-const SETTLED: Duration = Duration::from_millis(100);
+/// Between two looks at whether the worker still has something to do.
+const GLANCE: Duration = Duration::from_millis(20);
 /// A burst is sent, one waits, one is received.
 const UNDER_WAY: usize = 3 * BURST;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 /// The system's allocator, counted.
 pub(crate) struct Counting;
 
-/// A thread's account; the last one is of all threads for which there was no other.
+/// A thread's account.
 struct Account {
     /// The system's number of the thread; 0: of none yet.
     thread: AtomicI32,
@@ -27,10 +27,11 @@ thread_local! {
     static OWN: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// How often Rust code of a thread of this process, by the system's number, asked for memory, or for more of it.
-pub(crate) fn allocations(thread: i32) -> u64 {
-    let own = ACCOUNTS.iter().find(|account| account.thread.load(Ordering::Relaxed) == thread);
-    own.map_or(0, |account| account.allocations.load(Ordering::Relaxed))
+/// How often Rust code of a thread of this process, by the system's number, asked for memory, or for more of it; none if no
+/// account is kept of it, as it has asked for none or came after [`THREADS`] others.
+pub(crate) fn allocations(thread: i32) -> Option<u64> {
+    let own = ACCOUNTS.iter().find(|account| account.thread.load(Ordering::Relaxed) == thread)?;
+    Some(own.allocations.load(Ordering::Relaxed))
 }
 
 /// Bytes that this process, Rust and C, has allocated now, with what the allocator adds to them.
@@ -49,9 +50,11 @@ fn count() {
 }
 
 fn open(own: &Cell<Option<usize>>) -> usize {
-    let index = OPENED.fetch_add(1, Ordering::Relaxed).min(THREADS - 1);
+    let index = OPENED.fetch_add(1, Ordering::Relaxed);
     own.set(Some(index));
-    ACCOUNTS[index].thread.store(nix::unistd::gettid().as_raw(), Ordering::Relaxed);
+    if let Some(account) = ACCOUNTS.get(index) {
+        account.thread.store(nix::unistd::gettid().as_raw(), Ordering::Relaxed);
+    }
     index
 }
 
@@ -91,12 +94,13 @@ mod tests {
     #[test]
     fn what_is_held_is_seen_and_what_is_let_go_is_not() {
         let own = nix::unistd::gettid().as_raw();
-        let (calls, before) = (allocations(own), in_use());
+        let (calls, before) = (allocations(own).unwrap(), in_use());
         let held = std::hint::black_box(vec![1_u8; 64 << 20]);
         // Other tests of this process come and go meanwhile, with less than that.
         assert!(in_use() >= before + (48 << 20));
         drop(held);
         assert!(in_use() < before + (16 << 20));
-        assert_eq!(allocations(own), calls + 1);
+        assert_eq!(allocations(own), Some(calls + 1));
+        assert_eq!(allocations(-1), None, "and of no other thread");
     }
 }

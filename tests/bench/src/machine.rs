@@ -78,8 +78,8 @@ impl Thread {
     }
 
     /// How often it asked for memory so far.
-    pub(crate) fn allocations(self) -> u64 {
-        heap::allocations(self.0)
+    pub(crate) fn allocations(self) -> Result<u64> {
+        heap::allocations(self.0).context("no account is kept of what the media thread allocates")
     }
 
     /// How long it has run on a core so far, in user and kernel mode.

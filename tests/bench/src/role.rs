@@ -188,7 +188,7 @@ impl Hosted {
         let usage = Usage {
             thread: self.thread.used()?,
             process: machine::used_by_this_process()?,
-            allocations: self.thread.allocations(),
+            allocations: self.thread.allocations()?,
             heap: heap::in_use(),
             resident: machine::resident(),
             ..Usage::default()

@@ -48,7 +48,7 @@ pub(crate) struct Row {
     pub(crate) estimated_ratio_to_sendto: Option<f64>,
     pub(crate) estimated_run_mean: Option<f64>,
     pub(crate) estimated_probes_per_packet: Option<f64>,
-    /// What was not sent to these, as the estimate was lower.
+    /// Packets that were not sent to these, as the estimate was lower.
     pub(crate) estimated_lost: u64,
     pub(crate) ours_nogso_ns: f64,
     pub(crate) sendto_ns: f64,
