@@ -6,6 +6,7 @@
 
 mod archive;
 mod browser;
+mod call;
 mod client;
 mod config;
 mod devtools;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use archive::{Archive, MediaFile, Stream};
 pub use browser::Browser;
+pub use call::{Call, ROOM};
 pub use client::Client;
 pub use config::{BESIDE, Setup};
 pub use http::Answer;

@@ -1,33 +1,7 @@
 //! Real calls: one browser publishes, another page of it decodes.
 
-use lockgate_tests::{Browser, LossyNetwork, Node, Page, Setup, Token, assert_unbroken};
+use lockgate_tests::{Call, LossyNetwork, Setup, Token, assert_unbroken};
 use serde_json::Value;
-
-/// A node and two pages on it.
-struct Call {
-    node: Node,
-    left: Page,
-    right: Page,
-    _browser: Browser,
-}
-
-impl Call {
-    async fn begin(setup: Setup) -> Self {
-        let node = Node::start(setup).await;
-        let browser = Browser::start().await;
-        let left = browser.open(&node.url("/health")).await;
-        let right = browser.open(&node.url("/health")).await;
-        Self { node, left, right, _browser: browser }
-    }
-
-    /// Ann on the left page, Bob on the right one, nothing published yet.
-    async fn between_ann_and_bob() -> Self {
-        let call = Self::begin(Setup::default()).await;
-        call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
-        call.right.enter("bob", &call.node, &Token::of(2, "Bob"), "board", "{}").await;
-        call
-    }
-}
 
 /// Publishes one camera, and has Bob decode so many frames of it. Returns his statistics.
 async fn camera(call: &Call, codec: &str, size: &str, frames: u32) -> Value {
@@ -62,7 +36,7 @@ async fn camera(call: &Call, codec: &str, size: &str, frames: u32) -> Value {
 
 #[tokio::test]
 async fn both_sides_of_a_call_decode_picture_and_sound() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     let publish = |who: &str| {
         format!(
             "return await {who}.publish([{{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }},
@@ -119,25 +93,25 @@ async fn both_sides_of_a_call_decode_picture_and_sound() {
 
 #[tokio::test]
 async fn vp9_is_forwarded_and_decoded() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     camera(&call, "vp9", "320, 240, 15", 30).await;
 }
 
 #[tokio::test]
 async fn h264_is_forwarded_and_decoded() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     camera(&call, "h264", "320, 240, 15", 30).await;
 }
 
 #[tokio::test]
 async fn av1_is_forwarded_and_decoded() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     camera(&call, "av1", "320, 240, 15", 30).await;
 }
 
 #[tokio::test]
 async fn tracks_come_and_go_many_times_on_one_connection() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     camera(&call, "vp8", "320, 240, 15", 10).await;
     for round in 1..=5 {
         let published = call
@@ -173,7 +147,7 @@ async fn tracks_come_and_go_many_times_on_one_connection() {
 
 #[tokio::test]
 async fn a_publisher_restarts_ice_and_the_picture_goes_on() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     camera(&call, "vp8", "320, 240, 15", 10).await;
     let ufrag = "const ufrag = (sdp) => /a=ice-ufrag:(\\S+)/.exec(sdp)[1];";
     let restarted = call
@@ -200,7 +174,7 @@ async fn a_publisher_restarts_ice_and_the_picture_goes_on() {
 
 #[tokio::test]
 async fn a_subscriber_has_its_connection_restarted() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     camera(&call, "vp8", "320, 240, 15", 10).await;
     let seen = call
         .right
@@ -221,7 +195,7 @@ async fn a_subscriber_has_its_connection_restarted() {
 
 #[tokio::test]
 async fn a_second_answer_is_refused_and_the_picture_goes_on() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     camera(&call, "vp8", "320, 240, 15", 10).await;
     let reply = call
         .right
@@ -242,7 +216,7 @@ async fn a_second_answer_is_refused_and_the_picture_goes_on() {
 
 #[tokio::test]
 async fn a_publisher_finds_by_itself_that_it_may_send_more() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     let reached = call
         .left
         .run(
@@ -267,9 +241,8 @@ async fn a_publisher_finds_by_itself_that_it_may_send_more() {
 #[tokio::test]
 async fn lost_packets_are_sent_again_on_both_ways() {
     let network = LossyNetwork::begin(30).await;
-    let call = Call::begin(Setup { media_port: Some(network.port()), ..Setup::default() }).await;
-    call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
-    call.right.enter("bob", &call.node, &Token::of(2, "Bob"), "board", "{}").await;
+    let setup = Setup { media_port: Some(network.port()), ..Setup::default() };
+    let call = Call::between_ann_and_bob(setup).await;
     // Small enough that the encoder can send all 15 frames of a second: with loss, the browser stays near 500 kbit/s.
     call.left.run("await ann.publish([{ track: devices.noise(160, 120, 15), source: 'camera', codec: 'vp8' }])").await;
     let seen = call
@@ -304,7 +277,7 @@ async fn lost_packets_are_sent_again_on_both_ways() {
 
 #[tokio::test]
 async fn who_unsubscribes_gets_no_more_frames_and_may_come_back() {
-    let call = Call::between_ann_and_bob().await;
+    let call = Call::between_ann_and_bob(Setup::default()).await;
     let seen = camera(&call, "vp8", "320, 240, 15", 10).await;
     let track = &seen["announced"]["trackId"];
     let after = call
@@ -325,11 +298,8 @@ async fn who_unsubscribes_gets_no_more_frames_and_may_come_back() {
 
 #[tokio::test]
 async fn one_connection_for_each_publisher_carries_a_picture_too() {
-    let call = Call::begin(Setup::default()).await;
-    call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
-    call.right
-        .enter("bob", &call.node, &Token::of(2, "Bob"), "board", "{ subscribeConnections: 'per-publisher' }")
-        .await;
+    let call = Call::begin(Setup::default()).await.with_left("ann", &Token::of(1, "Ann"), "{}").await;
+    let call = call.with_right("bob", &Token::of(2, "Bob"), "{ subscribeConnections: 'per-publisher' }").await;
     camera(&call, "vp8", "320, 240, 15", 15).await;
 }
 
@@ -337,9 +307,9 @@ async fn one_connection_for_each_publisher_carries_a_picture_too() {
 async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
     let subscription = "[plugin.settings.roles.viewer]\nmax_spatial = 0\n";
     let call = Call::begin(Setup { subscription: subscription.into(), ..Setup::default() }).await;
-    call.left.enter("ann", &call.node, &Token::of(1, "Ann"), "board", "{}").await;
-    call.right.enter("capped", &call.node, &Token::of(2, "Vic").role("viewer"), "board", "{}").await;
-    call.right.enter("free", &call.node, &Token::of(3, "Bob"), "board", "{}").await;
+    let call = call.with_left("ann", &Token::of(1, "Ann"), "{}").await;
+    let call = call.with_right("capped", &Token::of(2, "Vic").role("viewer"), "{}").await;
+    let call = call.with_right("free", &Token::of(3, "Bob"), "{}").await;
     call.left
         .run(
             "await ann.publish([{ track: await devices.camera(640, 360, 15), source: 'camera', codec: 'vp8', encodings: [
@@ -381,8 +351,8 @@ async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
 async fn who_may_not_see_somebody_gets_an_error_and_no_packet() {
     let subscription = "[plugin.settings.roles.viewer]\nsees = [\"host\"]\n";
     let call = Call::begin(Setup { subscription: subscription.into(), ..Setup::default() }).await;
-    call.left.enter("ann", &call.node, &Token::of(1, "Ann").role("speaker"), "board", "{}").await;
-    call.right.enter("vic", &call.node, &Token::of(2, "Vic").role("viewer"), "board", "{}").await;
+    let call = call.with_left("ann", &Token::of(1, "Ann").role("speaker"), "{}").await;
+    let call = call.with_right("vic", &Token::of(2, "Vic").role("viewer"), "{}").await;
     call.left
         .run("await ann.publish([{ track: await devices.camera(320, 240, 15), source: 'camera', codec: 'vp8' }])")
         .await;

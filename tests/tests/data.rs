@@ -1,33 +1,19 @@
 //! Data channels between real browsers.
 
-use lockgate_tests::{Browser, Node, Page, Setup, Token};
+use lockgate_tests::{Call, Setup, Token};
 use serde_json::{Value, json};
 
 /// Ann on one page, Bob, Cat and Eve on another; Eve's token allows no data.
-struct Call {
-    node: Node,
-    left: Page,
-    right: Page,
-    _browser: Browser,
+async fn begin(setup: Setup) -> Call {
+    let call = Call::between_ann_and_bob(setup).await;
+    let call = call.with_right("cat", &Token::of(3, "Cat"), "{ subscribeConnections: 'per-publisher' }").await;
+    call.with_right("eve", &Token::of(4, "Eve").claim("canData", json!(false)), "{}").await
 }
 
-impl Call {
-    async fn begin(setup: Setup) -> Self {
-        let node = Node::start(setup).await;
-        let browser = Browser::start().await;
-        let (left, right) = (browser.open(&node.url("/health")).await, browser.open(&node.url("/health")).await);
-        left.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
-        right.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
-        right.enter("cat", &node, &Token::of(3, "Cat"), "board", "{ subscribeConnections: 'per-publisher' }").await;
-        right.enter("eve", &node, &Token::of(4, "Eve").claim("canData", json!(false)), "board", "{}").await;
-        Self { node, left, right, _browser: browser }
-    }
-
-    /// What Bob and Cat got on a channel when so many messages have come.
-    async fn messages(&self, label: &str, count: usize) -> [Value; 2] {
-        let got = async |who: &str| self.right.run(&format!("return await {who}.messages('{label}', {count})")).await;
-        [got("bob").await, got("cat").await]
-    }
+/// What Bob and Cat got on a channel when so many messages have come.
+async fn messages(call: &Call, label: &str, count: usize) -> [Value; 2] {
+    let got = async |who: &str| call.right.run(&format!("return await {who}.messages('{label}', {count})")).await;
+    [got("bob").await, got("cat").await]
 }
 
 /// Opens an ordered and an unordered channel to everybody who may have them.
@@ -45,7 +31,7 @@ const FOLLOW: &str = "const { publisherId, tracks } = await bob.publisher(2);
 
 #[tokio::test]
 async fn every_message_reaches_everybody_who_may_have_it_in_order() {
-    let call = Call::begin(Setup::default()).await;
+    let call = begin(Setup::default()).await;
     call.left.run(OPEN).await;
     let seen = call.right.run(FOLLOW).await;
     let chat = json!({
@@ -68,10 +54,10 @@ async fn every_message_reaches_everybody_who_may_have_it_in_order() {
     assert_eq!(long["length"], 100_000);
     let words = [json!("hello"), json!(""), json!({ "length": 0, "sum": 0 }), long, json!("schön")];
     let expected: Vec<_> = words.into_iter().chain((0..200).map(|at: u32| json!(at.to_string()))).collect();
-    for got in call.messages("chat", 205).await {
+    for got in messages(&call, "chat", 205).await {
         assert_eq!(got.as_array().unwrap(), &expected);
     }
-    for got in call.messages("cursor", 50).await {
+    for got in messages(&call, "cursor", 50).await {
         assert!(got.as_array().unwrap().iter().all(|message| message["length"] == 1));
     }
 
@@ -93,7 +79,7 @@ async fn every_message_reaches_everybody_who_may_have_it_in_order() {
 
 #[tokio::test]
 async fn a_camera_that_comes_later_leaves_channels_as_they_are() {
-    let call = Call::begin(Setup::default()).await;
+    let call = begin(Setup::default()).await;
     call.left.run(OPEN).await;
     call.right.run(FOLLOW).await;
     call.left
@@ -112,7 +98,7 @@ async fn a_camera_that_comes_later_leaves_channels_as_they_are() {
         .await;
     assert_eq!(seen.as_array().map(Vec::len), Some(3));
     call.left.run("chat.send('after')").await;
-    for got in call.messages("chat", 2).await {
+    for got in messages(&call, "chat", 2).await {
         assert_eq!(got, json!(["before", "after"]));
     }
     // Ann closes one: it closes for everybody, and nobody is told of it any more.
@@ -136,11 +122,11 @@ async fn a_camera_that_comes_later_leaves_channels_as_they_are() {
 
 #[tokio::test]
 async fn messages_cross_workers() {
-    let call = Call::begin(Setup { room_spread: Some(1), ..Setup::default() }).await;
+    let call = begin(Setup { room_spread: Some(1), ..Setup::default() }).await;
     call.left.run(OPEN).await;
     call.right.run(FOLLOW).await;
     call.left.run("for (let at = 0; at < 20; at++) chat.send(new Uint8Array(20_000).fill(at))").await;
-    for got in call.messages("chat", 20).await {
+    for got in messages(&call, "chat", 20).await {
         let lengths: Vec<_> =
             got.as_array().unwrap().iter().map(|message| message["length"].as_u64().unwrap()).collect();
         assert_eq!(lengths, [20_000; 20]);

@@ -1,85 +1,72 @@
 //! Layers within one stream, from a real encoder to real decoders.
 
-use lockgate_tests::{Browser, Node, Page, Setup, Token, assert_unbroken};
+use lockgate_tests::{Call, Setup, Token, assert_unbroken};
 use serde_json::Value;
 
-/// A node, a page that publishes, a page of one viewer who may have everything and of one who may not.
-struct Call {
-    left: Page,
-    right: Page,
-    _node: Node,
-    _browser: Browser,
+/// Ann publishes; of two viewers, `free` may have everything and `capped` may not.
+async fn begin() -> Call {
+    let subscription = "[plugin.settings.roles.viewer]\nmax_spatial = 0\n";
+    let call = Call::begin(Setup { subscription: subscription.into(), ..Setup::default() }).await;
+    let call = call.with_left("ann", &Token::of(1, "Ann"), "{}").await;
+    let call = call.with_right("capped", &Token::of(2, "Vic").role("viewer"), "{}").await;
+    call.with_right("free", &Token::of(3, "Bob"), "{}").await
 }
 
-impl Call {
-    async fn begin() -> Self {
-        let subscription = "[plugin.settings.roles.viewer]\nmax_spatial = 0\n";
-        let node = Node::start(Setup { subscription: subscription.into(), ..Setup::default() }).await;
-        let browser = Browser::start().await;
-        let left = browser.open(&node.url("/health")).await;
-        let right = browser.open(&node.url("/health")).await;
-        left.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
-        right.enter("capped", &node, &Token::of(2, "Vic").role("viewer"), "board", "{}").await;
-        right.enter("free", &node, &Token::of(3, "Bob"), "board", "{}").await;
-        Self { left, right, _node: node, _browser: browser }
-    }
+/// Publishes a camera in one stream with these layers.
+async fn publish(call: &Call, codec: &str, mode: &str, fps: u32) {
+    let publish = format!(
+        "const [published] = await ann.publish([{{ track: await devices.camera(960, 540, {fps}), source: 'camera', codec: '{codec}',
+             encodings: [{{ scalabilityMode: '{mode}', maxBitrate: 1_500_000 }}] }}]);
+         return published"
+    );
+    let published = call.left.run(&publish).await;
+    assert_eq!(published["accepted"], true, "{published}");
+}
 
-    /// Publishes a camera in one stream with these layers.
-    async fn publish(&self, codec: &str, mode: &str, fps: u32) {
-        let publish = format!(
-            "const [published] = await ann.publish([{{ track: await devices.camera(960, 540, {fps}), source: 'camera', codec: '{codec}',
-                 encodings: [{{ scalabilityMode: '{mode}', maxBitrate: 1_500_000 }}] }}]);
-             return published"
-        );
-        let published = self.left.run(&publish).await;
-        assert_eq!(published["accepted"], true, "{published}");
-    }
+/// Both viewers watch until the one without a cap sees the widest picture and the other has seen enough.
+async fn watch(call: &Call) -> Value {
+    call.right
+        .run(
+            "const { publisherId, tracks: [{ trackId }] } = await free.publisher();
+             Object.assign(globalThis, { publisherId, trackId });
+             await capped.subscribe(publisherId);
+             capped.send({ type: 'set-layer', publisherId, trackId, spatial: 2, temporal: 2 });
+             const begun = performance.now();
+             await free.subscribe(publisherId);
+             const seen = new Set();
+             const wide = await until('the widest picture', async () => {
+                 const mine = await capped.inbound(trackId);
+                 if (mine?.frameWidth) seen.add(mine.frameWidth);
+                 const theirs = await free.inbound(trackId);
+                 globalThis.last = { mine, theirs };
+                 return theirs?.frameWidth === 960 && theirs;
+             }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(last)}`) });
+             const seconds = (performance.now() - begun) / 1000;
+             const before = (await capped.inbound(trackId))?.framesDecoded ?? 0;
+             const low = await capped.decoded(trackId, before + 40);
+             seen.add(low.frameWidth);
+             return { seconds, wide, low, widths: [...seen] }",
+        )
+        .await
+}
 
-    /// Both viewers watch until the one without a cap sees the widest picture and the other has seen enough.
-    async fn watch(&self) -> Value {
-        self.right
-            .run(
-                "const { publisherId, tracks: [{ trackId }] } = await free.publisher();
-                 Object.assign(globalThis, { publisherId, trackId });
-                 await capped.subscribe(publisherId);
-                 capped.send({ type: 'set-layer', publisherId, trackId, spatial: 2, temporal: 2 });
-                 const begun = performance.now();
-                 await free.subscribe(publisherId);
-                 const seen = new Set();
-                 const wide = await until('the widest picture', async () => {
-                     const mine = await capped.inbound(trackId);
-                     if (mine?.frameWidth) seen.add(mine.frameWidth);
-                     const theirs = await free.inbound(trackId);
-                     globalThis.last = { mine, theirs };
-                     return theirs?.frameWidth === 960 && theirs;
-                 }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(last)}`) });
-                 const seconds = (performance.now() - begun) / 1000;
-                 const before = (await capped.inbound(trackId))?.framesDecoded ?? 0;
-                 const low = await capped.decoded(trackId, before + 40);
-                 seen.add(low.frameWidth);
-                 return { seconds, wide, low, widths: [...seen] }",
-            )
-            .await
-    }
-
-    /// The viewer without a cap asks for another layer, and has so many frames more decoded when it sees it.
-    async fn change(&self, spatial: u8, width: u32) -> Value {
-        self.right
-            .run(&format!(
-                "const before = await free.inbound(trackId);
-                 free.send({{ type: 'set-layer', publisherId, trackId, spatial: {spatial}, temporal: 2 }});
-                 const seen = await until('a width of {width}', async () => {{
-                     const now = await free.inbound(trackId);
-                     globalThis.last = now;
-                     return now.frameWidth === {width} && now;
-                 }}).catch((error) => {{ throw new Error(`${{error.message}}: ${{JSON.stringify(last)}}`) }});
-                 const after = await free.decoded(trackId, seen.framesDecoded + 30);
-                 const told = free.heard.findLast(({{ type }}) => type === 'layer-changed');
-                 return {{ width: after.frameWidth, asked: after.pliCount - before.pliCount, told: told?.spatial,
-                           freezes: after.freezeCount - before.freezeCount, after }}"
-            ))
-            .await
-    }
+/// The viewer without a cap asks for another layer, and has so many frames more decoded when it sees it.
+async fn change(call: &Call, spatial: u8, width: u32) -> Value {
+    call.right
+        .run(&format!(
+            "const before = await free.inbound(trackId);
+             free.send({{ type: 'set-layer', publisherId, trackId, spatial: {spatial}, temporal: 2 }});
+             const seen = await until('a width of {width}', async () => {{
+                 const now = await free.inbound(trackId);
+                 globalThis.last = now;
+                 return now.frameWidth === {width} && now;
+             }}).catch((error) => {{ throw new Error(`${{error.message}}: ${{JSON.stringify(last)}}`) }});
+             const after = await free.decoded(trackId, seen.framesDecoded + 30);
+             const told = free.heard.findLast(({{ type }}) => type === 'layer-changed');
+             return {{ width: after.frameWidth, asked: after.pliCount - before.pliCount, told: told?.spatial,
+                       freezes: after.freezeCount - before.freezeCount, after }}"
+        ))
+        .await
 }
 
 fn assert_decodable(seen: &Value) {
@@ -89,9 +76,9 @@ fn assert_decodable(seen: &Value) {
 
 /// From the publisher's encoder to two decoders and back and forth between layers.
 async fn layers_are_chosen(codec: &str, mode: &str, fps: u32) {
-    let call = Call::begin().await;
-    call.publish(codec, mode, fps).await;
-    let seen = call.watch().await;
+    let call = begin().await;
+    publish(&call, codec, mode, fps).await;
+    let seen = watch(&call).await;
     let sent = call.left.run("return Object.values(await ann.outbound())[0]").await;
     let (wide, low) = (&seen["wide"], &seen["low"]);
     eprintln!(
@@ -111,7 +98,7 @@ async fn layers_are_chosen(codec: &str, mode: &str, fps: u32) {
     assert_eq!(seen["widths"], serde_json::json!([240]), "policy allows no more");
     [wide, low].into_iter().for_each(assert_decodable);
     for (spatial, width) in [(0, 240), (1, 480), (0, 240), (2, 960)] {
-        let changed = call.change(spatial, width).await;
+        let changed = change(&call, spatial, width).await;
         eprintln!("  {width} wide: {} freezes, {} requests", changed["freezes"], changed["asked"]);
         assert_eq!((&changed["asked"], &changed["told"]), (&0.into(), &spatial.into()), "{changed}");
         assert_unbroken(&changed["after"]);
@@ -139,8 +126,8 @@ async fn layers_of_av1_are_chosen_by_their_descriptors() {
 #[tokio::test]
 async fn temporal_layers_are_left_out_and_come_back() {
     for codec in ["vp8", "h264", "av1"] {
-        let call = Call::begin().await;
-        call.publish(codec, "L1T3", 20).await;
+        let call = begin().await;
+        publish(&call, codec, "L1T3", 20).await;
         let seen = call
             .right
             .run(

@@ -1,31 +1,18 @@
 //! A viewer on a bad network: a real browser behind the kernel's own rate limit and loss.
 
-use lockgate_tests::{Browser, Node, Page, PrivateNetwork, Setup, Token};
+use lockgate_tests::{Call, PrivateNetwork, Setup, Token};
 use serde_json::Value;
 
-/// A node, somebody who publishes and somebody who watches.
-struct Call {
-    ann: Page,
-    bob: Page,
-    _node: Node,
-    _browser: Browser,
+/// Ann sends what she is asked for; Bob watches.
+async fn begin(setup: Setup) -> Call {
+    let call = Call::begin(setup).await.with_left("ann", &Token::of(1, "Ann"), "{ steered: true }").await;
+    call.with_right("bob", &Token::of(2, "Bob"), "{}").await
 }
 
-impl Call {
-    async fn begin(setup: Setup) -> Self {
-        let node = Node::start(setup).await;
-        let browser = Browser::start().await;
-        let (ann, bob) = (browser.open(&node.url("/health")).await, browser.open(&node.url("/health")).await);
-        ann.enter("ann", &node, &Token::of(1, "Ann"), "board", "{ steered: true }").await;
-        bob.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
-        Self { ann, bob, _node: node, _browser: browser }
-    }
-
-    /// The port at which the viewer receives.
-    async fn port(&self) -> u16 {
-        let port = self.bob.run("return await bob.port()").await;
-        port.as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("{port} is no port"))
-    }
+/// The port at which the viewer receives.
+async fn port(call: &Call) -> u16 {
+    let port = call.right.run("return await bob.port()").await;
+    port.as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("{port} is no port"))
 }
 
 fn number(value: &Value, name: &str) -> f64 {
@@ -50,17 +37,17 @@ fn told(spatial: u8) -> String {
 fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide() {
     let name = "a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide";
     PrivateNetwork::around(name, async |network| {
-        let call = Call::begin(Setup::default()).await;
+        let call = begin(Setup::default()).await;
         let publish =
             "await ann.publish([{ track: devices.noise(640, 360, 10), source: 'camera', codec: 'vp8', encodings: [
             { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
             { rid: 'high', maxBitrate: 700_000 }] }])";
-        call.ann.run(publish).await;
+        call.left.run(publish).await;
         let watch = "const { publisherId, tracks: [{ trackId }] } = await bob.publisher();
                      globalThis.seen = { publisherId, trackId };
                      await bob.subscribe(publisherId);
                      await until('the widest picture', async () => (await bob.inbound(trackId))?.frameWidth === 640);";
-        call.bob.run(watch).await;
+        call.right.run(watch).await;
         let rates = "const bytes = async () => Object.fromEntries(Object.entries(await ann.outbound()).map(([rid, one]) => [rid, [one.bytesSent, one.timestamp]]));
                      const first = await bytes();
                      const later = await until('three seconds', async () => {
@@ -68,25 +55,25 @@ fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wi
                          return now.high[1] - first.high[1] > 3000 && now;
                      });
                      return Object.fromEntries(Object.keys(first).map((rid) => [rid, (later[rid][0] - first[rid][0]) * 8 / (later[rid][1] - first[rid][1])]))";
-        let rates = call.ann.run(rates).await;
+        let rates = call.left.run(rates).await;
         let limit = number(&rates, "low") * 1.5;
         assert!(limit < number(&rates, "high") * 0.8, "the publisher's encodings lie too close together: {rates}");
 
-        let before = call.bob.run(SEEN).await;
-        network.narrow(call.port().await, limit as u64);
-        let down = call.bob.run(&told(0)).await;
+        let before = call.right.run(SEEN).await;
+        network.narrow(port(&call).await, limit as u64);
+        let down = call.right.run(&told(0)).await;
         assert_eq!(down["reason"], "bandwidth", "{down}");
-        let settled = call.bob.run(SEEN).await;
+        let settled = call.right.run(SEEN).await;
         // It is to stay so for a while, with all the pictures that are made.
         let made = "return (await ann.outbound()).low.framesSent";
-        let made_before = call.ann.run(made).await;
+        let made_before = call.left.run(made).await;
         let later = format!("return await bob.decoded(seen.trackId, {} + 50)", number(&settled, "framesDecoded"));
-        let later = call.bob.run(&later).await;
-        let made = call.ann.run(made).await.as_f64().unwrap() - made_before.as_f64().unwrap();
+        let later = call.right.run(&later).await;
+        let made = call.left.run(made).await.as_f64().unwrap() - made_before.as_f64().unwrap();
         let freezes = number(&later, "freezeCount") - number(&before, "freezeCount");
         let seconds = (number(&later, "timestamp") - number(&settled, "timestamp")) / 1000.0;
         assert_eq!(later["frameWidth"], 160, "{later}");
-        let heard = call.bob.run("return bob.heard.filter(({ type }) => type === 'layer-changed').map(({ spatial, reason }) => [spatial, reason])").await;
+        let heard = call.right.run("return bob.heard.filter(({ type }) => type === 'layer-changed').map(({ spatial, reason }) => [spatial, reason])").await;
         eprintln!(
             "publisher: {rates} kbit/s; behind {limit:.0} kbit/s: the fitting layer after {:.1} s, 50 of {made} frames in {seconds:.1} s, \
              {freezes} freezes ({:.2} s); told {heard}",
@@ -95,8 +82,8 @@ fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wi
         );
 
         network.widen();
-        let up = call.bob.run(&told(1)).await;
-        let last = call.bob.run(SEEN).await;
+        let up = call.right.run(&told(1)).await;
+        let last = call.right.run(SEEN).await;
         let all = number(&last, "freezeCount") - number(&before, "freezeCount");
         eprintln!("wide again: the best layer after {:.1} s, {all} freezes in all", number(&up, "seconds"));
         assert!(freezes <= 1.0 && all <= 1.0, "{freezes} freezes, {all} in all: {last}");
@@ -111,28 +98,28 @@ fn a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything() {
     let name = "a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything";
     PrivateNetwork::around(name, async |network| {
         // One datagram is one packet to the filter then.
-        let call = Call::begin(Setup { media: "sending = \"batched\"".into(), ..Setup::default() }).await;
+        let call = begin(Setup { media: "sending = \"batched\"".into(), ..Setup::default() }).await;
         let publish = "await ann.publish([{ track: devices.noise(320, 180, 15), source: 'camera', codec: 'vp8', encodings: [{ maxBitrate: 500_000 }] },
                                           { track: await devices.microphone(), source: 'microphone' }])";
-        call.ann.run(publish).await;
+        call.left.run(publish).await;
         let watch = "const { publisherId, tracks } = await bob.publisher(2);
                      const of = (kind) => tracks.find((track) => track.kind === kind).trackId;
                      globalThis.seen = { publisherId, trackId: of('video'), sound: of('audio') };
                      await bob.subscribe(publisherId);
                      await bob.decoded(seen.trackId, 30);
                      await bob.sounded(seen.sound, 48_000)";
-        call.bob.run(watch).await;
-        network.lose(call.port().await, 5);
+        call.right.run(watch).await;
+        network.lose(port(&call).await, 5);
         let noticed = "const from = bob.heard.length;
                        return await until('the loss to be told', () => bob.heard.slice(from).find(({ type, loss }) => type === 'quality' && loss > 0.02))";
-        let quality = call.bob.run(noticed).await;
+        let quality = call.right.run(noticed).await;
 
         let sent = "return (await ann.outbound())[Object.keys(await ann.outbound())[0]]";
         let both = "return { video: await bob.inbound(seen.trackId), audio: await bob.inbound(seen.sound) }";
-        let (sent_before, before) = tokio::join!(call.ann.run(sent), call.bob.run(both));
+        let (sent_before, before) = tokio::join!(call.left.run(sent), call.right.run(both));
         let more = number(&before["audio"], "totalSamplesReceived") + 20.0 * 48_000.0;
-        call.bob.run(&format!("await bob.sounded(seen.sound, {more})")).await;
-        let (sent_after, after) = tokio::join!(call.ann.run(sent), call.bob.run(both));
+        call.right.run(&format!("await bob.sounded(seen.sound, {more})")).await;
+        let (sent_after, after) = tokio::join!(call.left.run(sent), call.right.run(both));
 
         let grown = |kind: &str, name: &str| number(&after[kind], name) - number(&before[kind], name);
         let sent = number(&sent_after, "framesSent") - number(&sent_before, "framesSent");

@@ -1,6 +1,6 @@
 //! Recordings of real calls, read by ffmpeg.
 
-use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, Token, until};
+use lockgate_tests::{Archive, Call, MediaFile, Page, ROOM, Recorder, Setup, Token, until};
 
 /// Publishes VP8 and Opus as `name`.
 async fn publish(page: &Page, name: &str) {
@@ -79,23 +79,20 @@ fn assert_plays_as(file: &MediaFile, codec: &str, sent: u32) {
 
 #[tokio::test]
 async fn each_participant_of_a_call_is_one_playable_file() {
-    let node = Node::plain().await;
-    let _recorder = Recorder::beside(&node).await;
-    let browser = Browser::start().await;
-    let left = browser.open(&node.url("/health")).await;
-    let right = browser.open(&node.url("/health")).await;
-    left.enter("ann", &node, &Token::of(1, "Ann").can_record(), "board", "{}").await;
-    right.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
-    tokio::join!(publish(&left, "ann"), publish(&right, "bob"));
-    let session = record(&left, "ann").await;
-    tokio::join!(send(&left, "ann", 110), send(&right, "bob", 110));
-    stop(&left, "ann").await;
+    let call = Call::begin(Setup::default()).await;
+    let _recorder = Recorder::beside(&call.node).await;
+    let call = call.with_left("ann", &Token::of(1, "Ann").can_record(), "{}").await;
+    let Call { node, left, right, .. } = &call.with_right("bob", &Token::of(2, "Bob"), "{}").await;
+    tokio::join!(publish(left, "ann"), publish(right, "bob"));
+    let session = record(left, "ann").await;
+    tokio::join!(send(left, "ann", 110), send(right, "bob", 110));
+    stop(left, "ann").await;
     assert_eq!(
         right.run("return bob.heard.filter(({ type }) => type === 'recording-state').map(({ state }) => state)").await,
         serde_json::json!(["starting", "recording", "stopping", "stopped"]),
     );
 
-    let archive = Archive::of(&node.recordings(), "board", &session);
+    let archive = Archive::of(&node.recordings(), ROOM, &session);
     let files = archive.files(".webm");
     assert_eq!(files.len(), 2, "{:?}", archive.files(""));
     assert!(archive.files(".part").is_empty());
@@ -111,17 +108,15 @@ async fn each_participant_of_a_call_is_one_playable_file() {
 
 #[tokio::test]
 async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_goes_on() {
-    let node = Node::plain().await;
-    let mut recorder = Recorder::beside(&node).await;
-    let browser = Browser::start().await;
-    let page = browser.open(&node.url("/health")).await;
-    page.enter("ann", &node, &Token::of(1, "Ann").can_record(), "board", "{}").await;
-    publish(&page, "ann").await;
-    let session = record(&page, "ann").await;
-    send(&page, "ann", 60).await;
+    let call = Call::begin(Setup::default()).await;
+    let mut recorder = Recorder::beside(&call.node).await;
+    let Call { node, left: page, .. } = &call.with_left("ann", &Token::of(1, "Ann").can_record(), "{}").await;
+    publish(page, "ann").await;
+    let session = record(page, "ann").await;
+    send(page, "ann", 60).await;
     recorder.kill().await;
 
-    let archive = Archive::of(&node.recordings(), "board", &session);
+    let archive = Archive::of(&node.recordings(), ROOM, &session);
     let torn = archive.files(".part");
     assert_eq!(torn.len(), 1, "{:?}", archive.files(""));
     let first = MediaFile::decode(&torn[0]);
@@ -129,11 +124,11 @@ async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_g
     let played = page.play(&torn[0]).await;
     assert!(played >= 30, "the browser shows {played} frames of it");
 
-    let _second = Recorder::beside(&node).await;
+    let _second = Recorder::beside(node).await;
     let is_next = || archive.files(".part").iter().any(|file| *file != torn[0]);
     until("the next file", async || is_next().then_some(())).await;
-    send(&page, "ann", 40).await;
-    stop(&page, "ann").await;
+    send(page, "ann", 40).await;
+    stop(page, "ann").await;
     assert!(archive.files(".part").is_empty(), "{:?}", archive.files(""));
     let files: Vec<_> = archive.files(".webm").iter().map(|file| MediaFile::decode(file)).collect();
     let (mended, next) = files.split_first().expect("the first file was mended");
@@ -147,16 +142,14 @@ async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_g
 /// A file of each codec; H.264 is not for WebM.
 #[tokio::test]
 async fn vp9_av1_and_h264_are_recorded_too() {
-    let node = Node::plain().await;
-    let _recorder = Recorder::beside(&node).await;
-    let browser = Browser::start().await;
-    let page = browser.open(&node.url("/health")).await;
+    let Call { node, left: page, .. } = &Call::begin(Setup::default()).await;
+    let _recorder = Recorder::beside(node).await;
     for (codec, ending) in [("vp9", ".webm"), ("av1", ".webm"), ("h264", ".mkv")] {
-        page.enter("ann", &node, &Token::of(1, "Ann").can_record(), codec, "{}").await;
-        publish_as(&page, "ann", codec).await;
-        let session = record(&page, "ann").await;
-        send(&page, "ann", 40).await;
-        stop(&page, "ann").await;
+        page.enter("ann", node, &Token::of(1, "Ann").can_record(), codec, "{}").await;
+        publish_as(page, "ann", codec).await;
+        let session = record(page, "ann").await;
+        send(page, "ann", 40).await;
+        stop(page, "ann").await;
         page.run("await ann.ask({ type: 'leave-room' }); ann.sending.close(); ann.socket.close()").await;
         let files = Archive::of(&node.recordings(), codec, &session).files(ending);
         assert_eq!(files.len(), 1, "{codec}: {files:?}");
@@ -167,17 +160,15 @@ async fn vp9_av1_and_h264_are_recorded_too() {
 #[tokio::test]
 async fn a_room_that_is_always_recorded_needs_nobody_to_ask() {
     let setup = Setup { recording: "auto = true".into(), ..Default::default() };
-    let node = Node::start(setup).await;
-    let _recorder = Recorder::beside(&node).await;
-    let browser = Browser::start().await;
-    let page = browser.open(&node.url("/health")).await;
-    page.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
-    publish(&page, "ann").await;
+    let call = Call::begin(setup).await;
+    let _recorder = Recorder::beside(&call.node).await;
+    let Call { node, left: page, .. } = &call.with_left("ann", &Token::of(1, "Ann"), "{}").await;
+    publish(page, "ann").await;
     let state = "ann.hear('the recording', ({ type, state }) => type === 'recording-state' && state === 'recording')";
     let session = page.run(&format!("return (await {state}).sessionId")).await;
-    send(&page, "ann", 40).await;
+    send(page, "ann", 40).await;
     page.run("await ann.ask({ type: 'leave-room' })").await;
-    let archive = Archive::of(&node.recordings(), "board", session.as_str().expect("a session has an id"));
+    let archive = Archive::of(&node.recordings(), ROOM, session.as_str().expect("a session has an id"));
     until("the file to be complete", async || (archive.files(".webm").len() == 1).then_some(())).await;
     assert_plays(&MediaFile::decode(&archive.files(".webm")[0]), 40);
 }

@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use lockgate_tests::{Archive, Browser, MediaFile, Node, Recorder, Token};
+use lockgate_tests::{Archive, Call, MediaFile, Node, ROOM, Recorder, Setup, Token};
 
 #[tokio::test]
 async fn who_asks_a_second_time_does_not_wait_for_farewells() {
@@ -16,11 +16,10 @@ async fn who_asks_a_second_time_does_not_wait_for_farewells() {
 
 #[tokio::test]
 async fn sigterm_in_a_call_ends_both_processes_cleanly_and_loses_no_recording() {
-    let mut node = Node::plain().await;
-    let mut recorder = Recorder::beside(&node).await;
-    let browser = Browser::start().await;
-    let page = browser.open(&node.url("/health")).await;
-    page.enter("ann", &node, &Token::of(1, "Ann").can_record(), "board", "{}").await;
+    let call = Call::begin(Setup::default()).await;
+    let mut recorder = Recorder::beside(&call.node).await;
+    let mut call = call.with_left("ann", &Token::of(1, "Ann").can_record(), "{}").await;
+    let (node, page) = (&mut call.node, &call.left);
     let session = page
         .run(
             "await ann.publish([{ track: await devices.camera(320, 240, 15), source: 'camera', codec: 'vp8' },
@@ -43,7 +42,7 @@ async fn sigterm_in_a_call_ends_both_processes_cleanly_and_loses_no_recording() 
     assert!(UdpSocket::bind(("127.0.0.1", media)).is_ok(), "somebody has the media port still");
     assert_eq!(recorder.terminate().await.code(), Some(0));
 
-    let archive = Archive::of(&node.recordings(), "board", session.as_str().expect("a session has an id"));
+    let archive = Archive::of(&node.recordings(), ROOM, session.as_str().expect("a session has an id"));
     assert!(archive.files(".part").is_empty(), "{:?}", archive.files(""));
     let files = archive.files(".webm");
     assert_eq!(files.len(), 1, "{files:?}");

@@ -1,60 +1,45 @@
 //! Who speaks, as real browsers say how loud they are, and what follows from it.
 
-use lockgate_tests::{Browser, Node, Page, Setup, Token, assert_unbroken};
+use lockgate_tests::{Call, Page, Setup, Token, assert_unbroken};
 use serde_json::{Value, json};
 
 /// Ann on one page; Bob and Cid, who only watches, on another.
-struct Meeting {
-    ann: Page,
-    others: Page,
-    _node: Node,
-    _browser: Browser,
+async fn begin(setup: Setup) -> Call {
+    Call::between_ann_and_bob(setup).await.with_right("cid", &Token::of(3, "Cid"), "{}").await
 }
 
-impl Meeting {
-    async fn begin(setup: Setup) -> Self {
-        let node = Node::start(setup).await;
-        let browser = Browser::start().await;
-        let (ann, others) = (browser.open(&node.url("/health")).await, browser.open(&node.url("/health")).await);
-        ann.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
-        others.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
-        others.enter("cid", &node, &Token::of(3, "Cid"), "board", "{}").await;
-        Self { ann, others, _node: node, _browser: browser }
-    }
-
-    /// Who speaks, one after the other, as one of them was told so far, when there have been so many.
-    async fn told(&self, page: &Page, who: &str, count: usize) -> Vec<Value> {
-        let told = format!(
-            "const told = () => {who}.heard.filter(({{ type }}) => type === 'active-speaker');
-             await until('{count} speakers', () => told().length >= {count});
-             return told()"
-        );
-        page.run(&told).await.as_array().cloned().unwrap_or_default()
-    }
+/// Who speaks, one after the other, as one of them was told so far, when there have been so many.
+async fn told(page: &Page, who: &str, count: usize) -> Vec<Value> {
+    let told = format!(
+        "const told = () => {who}.heard.filter(({{ type }}) => type === 'active-speaker');
+         await until('{count} speakers', () => told().length >= {count});
+         return told()"
+    );
+    page.run(&told).await.as_array().cloned().unwrap_or_default()
 }
 
 /// Ann speaks, then Bob does.
 async fn takes_turns(setup: Setup) {
-    let meeting = Meeting::begin(setup).await;
-    for (page, who) in [(&meeting.ann, "ann"), (&meeting.others, "bob")] {
+    let call = begin(setup).await;
+    for (page, who) in [(&call.left, "ann"), (&call.right, "bob")] {
         let publish = format!(
             "globalThis.voice = devices.voice();
              return await {who}.publish([{{ track: voice.track, source: 'microphone' }}])"
         );
         assert_eq!(page.run(&publish).await[0]["accepted"], true);
     }
-    meeting.ann.run("voice.speak()").await;
-    let first = meeting.told(&meeting.others, "cid", 1).await;
-    let ann = meeting.ann.run("return ann.publisherId").await;
+    call.left.run("voice.speak()").await;
+    let first = told(&call.right, "cid", 1).await;
+    let ann = call.left.run("return ann.publisherId").await;
     assert_eq!((&first[0]["publisherId"], &first[0]["audioLevels"][0]["publisherId"]), (&ann, &ann), "{first:?}");
     let level = first[0]["audioLevels"][0]["level"].as_i64().unwrap_or_default();
     assert!((-70..-5).contains(&level), "{first:?}");
-    meeting.ann.run("voice.hush()").await;
-    meeting.others.run("voice.speak()").await;
-    let bob = meeting.others.run("return bob.publisherId").await;
-    for (page, who) in [(&meeting.others, "cid"), (&meeting.others, "bob"), (&meeting.ann, "ann")] {
-        let told = meeting.told(page, who, 2).await;
-        let speakers: Vec<_> = told.iter().map(|one| &one["publisherId"]).collect();
+    call.left.run("voice.hush()").await;
+    call.right.run("voice.speak()").await;
+    let bob = call.right.run("return bob.publisherId").await;
+    for (page, who) in [(&call.right, "cid"), (&call.right, "bob"), (&call.left, "ann")] {
+        let speakers = told(page, who, 2).await;
+        let speakers: Vec<_> = speakers.iter().map(|one| &one["publisherId"]).collect();
         assert_eq!(speakers, [&ann, &bob], "as {who} was told");
     }
 }
@@ -72,14 +57,14 @@ async fn a_room_on_several_workers_has_one_speaker() {
 /// The made-up microphone of a browser beeps for an instant, again and again: that is nobody who speaks.
 #[tokio::test]
 async fn a_beep_is_nobody_who_speaks() {
-    let meeting = Meeting::begin(Setup { rooms: "audio_levels = \"200ms\"".into(), ..Setup::default() }).await;
-    meeting.ann.run("await ann.publish([{ track: await devices.microphone(), source: 'microphone' }])").await;
-    meeting.others.run("globalThis.voice = devices.voice(); await bob.publish([{ track: voice.track, source: 'microphone' }]); voice.speak()").await;
-    meeting.told(&meeting.others, "cid", 1).await;
-    meeting.others.run("voice.hush()").await;
+    let call = begin(Setup { rooms: "audio_levels = \"200ms\"".into(), ..Setup::default() }).await;
+    call.left.run("await ann.publish([{ track: await devices.microphone(), source: 'microphone' }])").await;
+    call.right.run("globalThis.voice = devices.voice(); await bob.publish([{ track: voice.track, source: 'microphone' }]); voice.speak()").await;
+    told(&call.right, "cid", 1).await;
+    call.right.run("voice.hush()").await;
     // Beeps of five seconds are heard by Cid, and change nothing.
-    let seen = meeting
-        .others
+    let seen = call
+        .right
         .run(
             "const { publisherId, tracks } = await cid.publisher(1, 'Ann');
              await cid.subscribe(publisherId);
@@ -87,14 +72,14 @@ async fn a_beep_is_nobody_who_speaks() {
              return [...new Set(cid.heard.filter(({ type }) => type === 'active-speaker').map(({ publisherId }) => publisherId))]",
         )
         .await;
-    let bob = meeting.others.run("return bob.publisherId").await;
+    let bob = call.right.run("return bob.publisherId").await;
     assert_eq!(seen, json!([bob]));
 }
 
 #[tokio::test]
 async fn only_the_cameras_of_the_last_speakers_are_decoded() {
-    let meeting = Meeting::begin(Setup { rooms: "last_n = 1".into(), ..Setup::default() }).await;
-    for (page, who) in [(&meeting.ann, "ann"), (&meeting.others, "bob")] {
+    let call = begin(Setup { rooms: "last_n = 1".into(), ..Setup::default() }).await;
+    for (page, who) in [(&call.left, "ann"), (&call.right, "bob")] {
         let publish = format!(
             "globalThis.voice = devices.voice();
              return await {who}.publish([{{ track: await devices.camera(320, 240, 15), source: 'camera', codec: 'vp8' }},
@@ -103,8 +88,7 @@ async fn only_the_cameras_of_the_last_speakers_are_decoded() {
         assert_eq!(page.run(&publish).await[0]["accepted"], true);
     }
     // Nobody has spoken: who came first is seen.
-    meeting
-        .others
+    call.right
         .run(
             "globalThis.camera = {};
              for (const name of ['Ann', 'Bob']) {
@@ -118,14 +102,14 @@ async fn only_the_cameras_of_the_last_speakers_are_decoded() {
              await cid.decoded(camera.Ann, 20)",
         )
         .await;
-    let waiting = meeting
-        .others
+    let waiting = call
+        .right
         .run("await until('to be told', () => told('Bob', true).length); return [told('Bob', true)[0].reason, await frames('Bob')]")
         .await;
     assert_eq!(waiting, json!(["speakers", 0]));
     // Bob speaks, and takes the place.
-    let seen = meeting
-        .others
+    let seen = call
+        .right
         .run(
             "voice.speak();
              await until('Ann to wait', () => told('Ann', true).length);
@@ -140,9 +124,9 @@ async fn only_the_cameras_of_the_last_speakers_are_decoded() {
     assert!(after <= before + 3, "{seen}");
     assert_eq!((&seen["reason"], &seen["back"]), (&json!("speakers"), &json!("speakers")));
     // Ann comes back where she was, without a hole.
-    meeting.ann.run("voice.speak()").await;
-    let back = meeting
-        .others
+    call.left.run("voice.speak()").await;
+    let back = call
+        .right
         .run(&format!(
             "const stats = await cid.decoded(camera.Ann, {after} + 30);
              const bob = await frames('Bob');

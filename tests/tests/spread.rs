@@ -1,15 +1,12 @@
 //! A room on several media workers: every connection on another one than the last.
 
-use lockgate_tests::{Archive, Browser, MediaFile, Node, Recorder, Setup, Token, assert_unbroken};
+use lockgate_tests::{Archive, Call, MediaFile, ROOM, Recorder, Setup, Token, assert_unbroken};
 
 #[tokio::test]
 async fn a_room_that_is_spread_over_workers_is_one_call() {
-    let node = Node::start(Setup { room_spread: Some(1), ..Setup::default() }).await;
-    let browser = Browser::start().await;
-    let (left, right) = (browser.open(&node.url("/health")).await, browser.open(&node.url("/health")).await);
-    left.enter("ann", &node, &Token::of(1, "Ann"), "board", "{}").await;
-    right.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
-    for (page, who) in [(&left, "ann"), (&right, "bob")] {
+    let call = Call::between_ann_and_bob(Setup { room_spread: Some(1), ..Setup::default() }).await;
+    let Call { node, left, right, .. } = &call;
+    for (page, who) in [(left, "ann"), (right, "bob")] {
         let publish = format!(
             "return await {who}.publish([{{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }},
                                          {{ track: await devices.microphone(), source: 'microphone' }}])"
@@ -34,8 +31,8 @@ async fn a_room_that_is_spread_over_workers_is_one_call() {
         assert_eq!(seen["problems"], serde_json::json!([]));
     }
     // The two publish on different workers: wherever somebody sits who watches both, one of them comes through a pipe.
-    let third = browser.open(&node.url("/health")).await;
-    third.enter("eve", &node, &Token::of(3, "Eve"), "board", "{}").await;
+    let third = call.page().await;
+    third.enter("eve", node, &Token::of(3, "Eve"), ROOM, "{}").await;
     let seen = third
         .run(
             "const video = [];
@@ -57,13 +54,11 @@ async fn a_room_that_is_spread_over_workers_is_one_call() {
 
 #[tokio::test]
 async fn a_recording_has_everybody_whichever_worker_they_publish_on() {
-    let node = Node::start(Setup { room_spread: Some(1), ..Setup::default() }).await;
-    let _recorder = Recorder::beside(&node).await;
-    let browser = Browser::start().await;
-    let (left, right) = (browser.open(&node.url("/health")).await, browser.open(&node.url("/health")).await);
-    left.enter("ann", &node, &Token::of(1, "Ann").can_record(), "board", "{}").await;
-    right.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
-    for (page, who) in [(&left, "ann"), (&right, "bob")] {
+    let call = Call::begin(Setup { room_spread: Some(1), ..Setup::default() }).await;
+    let _recorder = Recorder::beside(&call.node).await;
+    let call = call.with_left("ann", &Token::of(1, "Ann").can_record(), "{}").await;
+    let Call { node, left, right, .. } = &call.with_right("bob", &Token::of(2, "Bob"), "{}").await;
+    for (page, who) in [(left, "ann"), (right, "bob")] {
         page.run(&format!(
             "await {who}.publish([{{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }},
                                   {{ track: await devices.microphone(), source: 'microphone' }}])"
@@ -79,7 +74,7 @@ async fn a_recording_has_everybody_whichever_worker_they_publish_on() {
         )
         .await;
     let session = recorded.as_str().unwrap_or_else(|| panic!("{recorded}")).to_owned();
-    for (page, who) in [(&left, "ann"), (&right, "bob")] {
+    for (page, who) in [(left, "ann"), (right, "bob")] {
         page.run(&format!(
             "const sent = async () => Object.values(await {who}.outbound())[0].framesSent;
              const before = await sent();
@@ -92,7 +87,7 @@ async fn a_recording_has_everybody_whichever_worker_they_publish_on() {
          await ann.hear('the end of the recording', ({ type, state }) => type === 'recording-state' && state === 'stopped')",
     )
     .await;
-    let files = Archive::of(&node.recordings(), "board", &session).files(".webm");
+    let files = Archive::of(&node.recordings(), ROOM, &session).files(".webm");
     assert_eq!(files.len(), 2);
     for file in files {
         let file = MediaFile::decode(&file);

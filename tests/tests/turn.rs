@@ -3,15 +3,14 @@
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 
-use lockgate_tests::{Browser, Node, Page, Process, Setup, Token, assert_unbroken};
+use lockgate_tests::{Call, Process, Setup, Token, assert_unbroken};
 use tempfile::TempDir;
 
 #[tokio::test]
 async fn clients_that_reach_only_a_turn_server_hear_and_see_each_other() {
     let turn = Turn::start(SECRET).await;
-    let node = Node::start(turn.told()).await;
-    let browser = Browser::start().await;
-    let (ann, bob) = (enter(&browser, &node, 1, "ann").await, enter(&browser, &node, 2, "bob").await);
+    let call = Call::begin(turn.told()).await.with_left("ann", &Token::of(1, "Ann"), RELAYED).await;
+    let Call { left: ann, right: bob, .. } = &call.with_right("bob", &Token::of(2, "Bob"), RELAYED).await;
     let publish = "await ann.publish([{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }]);
                    return await ann.path(ann.sending)";
     let sent_over = ann.run(publish).await;
@@ -32,25 +31,16 @@ async fn clients_that_reach_only_a_turn_server_hear_and_see_each_other() {
 #[tokio::test]
 async fn a_credential_of_another_secret_opens_no_way() {
     let turn = Turn::start("another secret than the node's").await;
-    let node = Node::start(turn.told()).await;
-    let browser = Browser::start().await;
-    let ann = enter(&browser, &node, 1, "ann").await;
+    let call = Call::begin(turn.told()).await.with_left("ann", &Token::of(1, "Ann"), RELAYED).await;
     let refused = "const connection = new RTCPeerConnection(ann.configuration);
                    connection.addTransceiver('video');
                    const refused = new Promise((resolve) => (connection.onicecandidateerror = resolve));
                    await connection.setLocalDescription();
                    const { errorCode, url } = await refused;
                    return { errorCode, url }";
-    let refused = ann.run(refused).await;
+    let refused = call.left.run(refused).await;
     // RFC 8656 §5: not authorised.
     assert_eq!(refused["errorCode"], 401, "{refused}");
-}
-
-/// Enters with a page that may use nothing but relays.
-async fn enter(browser: &Browser, node: &Node, user: u64, name: &str) -> Page {
-    let page = browser.open(&node.url("/health")).await;
-    page.enter(name, node, &Token::of(user, name), "board", "{ iceTransportPolicy: 'relay' }").await;
-    page
 }
 
 /// A running TURN server.
@@ -97,4 +87,6 @@ fn free_port() -> u16 {
     ports.take(100).find(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok()).expect("some port is free")
 }
 
+/// For a page that may use nothing but relays.
+const RELAYED: &str = "{ iceTransportPolicy: 'relay' }";
 const SECRET: &str = "what the node and its TURN server know";

@@ -1,6 +1,6 @@
 //! What nobody watches is not encoded, with a real browser at both ends.
 
-use lockgate_tests::{Browser, Node, Page, Setup, Token};
+use lockgate_tests::{Call, Page, Setup, Token};
 use serde_json::{Value, json};
 
 /// As many encodings as a browser makes of a picture of this size.
@@ -42,39 +42,36 @@ async fn back_after(ann: &Page, bob: &Page, rid: &str, say: &str) -> f64 {
 
 #[tokio::test]
 async fn what_nobody_watches_is_not_encoded_and_comes_back_within_a_second() {
-    let node = Node::start(Setup::default()).await;
-    let browser = Browser::start().await;
-    let (left, right) = (browser.open(&node.url("/health")).await, browser.open(&node.url("/health")).await);
-    left.enter("ann", &node, &Token::of(1, "Ann"), "board", "{ steered: true }").await;
-    right.enter("bob", &node, &Token::of(2, "Bob"), "board", "{}").await;
+    let call = Call::begin(Setup::default()).await.with_left("ann", &Token::of(1, "Ann"), "{ steered: true }").await;
+    let Call { left, right, .. } = &call.with_right("bob", &Token::of(2, "Bob"), "{}").await;
     assert_eq!(left.run(PUBLISH).await, true);
 
-    is_asked(&left, "false,false").await;
+    is_asked(left, "false,false").await;
     let none: Value = left.run(MADE).await;
     assert_eq!(none, json!({ "more": [0, 0], "active": [false, false] }));
 
     let subscribe = "const { publisherId, tracks: [{ trackId }] } = await bob.publisher();
                      globalThis.seen = { publisherId, trackId };
                      const subscribed = bob.subscribe(publisherId)";
-    let first = back_after(&left, &right, "low", subscribe).await;
+    let first = back_after(left, right, "low", subscribe).await;
     let wide = "return await until('the widest picture', async () => {
                     const { frameWidth, freezeCount } = await bob.inbound(seen.trackId) ?? {};
                     return frameWidth === 640 && { frameWidth, freezeCount };
                 })";
     right.run(wide).await;
-    is_asked(&left, "true,true").await;
+    is_asked(left, "true,true").await;
 
     right.run("bob.send({ type: 'set-layer', ...seen, spatial: 0 })").await;
-    is_asked(&left, "true,false").await;
+    is_asked(left, "true,false").await;
     let small: Value = left.run(MADE).await;
     assert_eq!((&small["active"], &small["more"][1]), (&json!([true, false]), &json!(0)));
     assert!(small["more"][0].as_u64() >= Some(1), "{small}");
-    let again = back_after(&left, &right, "high", "bob.send({ type: 'set-layer', ...seen, spatial: 1 })").await;
+    let again = back_after(left, right, "high", "bob.send({ type: 'set-layer', ...seen, spatial: 1 })").await;
     right.run(wide).await;
     let told = right.run("return bob.heard.filter(({ type }) => type === 'layer-changed').map(({ spatial, reason }) => [spatial, reason])").await;
 
     right.run("await bob.ask({ type: 'unsubscribe', publisherId: seen.publisherId })").await;
-    is_asked(&left, "false,false").await;
+    is_asked(left, "false,false").await;
     let problems = left.run("return ann.problems").await;
     assert_eq!(problems, json!([]));
     eprintln!(
