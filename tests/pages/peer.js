@@ -335,7 +335,7 @@ class Peer {
 
 /** What a binary message is known by. */
 function digest(buffer) {
-  const sum = new Uint8Array(buffer).reduce((sum, byte, at) => (sum + byte * (at % 251)) % 65521, 0);
+  const sum = new Uint8Array(buffer).reduce((sum, byte, at) => (sum + byte * ((at % 251) + 1)) % 65521, 0);
   return { length: buffer.byteLength, sum };
 }
 
