@@ -1,6 +1,6 @@
 //! Layers within one stream, from a real encoder to real decoders.
 
-use lockgate_tests::{Call, Setup, Token, assert_unbroken};
+use lockgate_tests::{Call, Setup, Token, assert_unbroken, number};
 use serde_json::Value;
 
 /// Ann publishes; of two viewers, `free` may have everything and `capped` may not.
@@ -85,7 +85,7 @@ async fn layers_are_chosen(codec: &str, mode: &str, fps: u32) {
         "{codec} {mode} ({}): 960 wide after {:.1} s; capped: {:?} wide, {} frames, {} freezes, {} requests; \
          {} key frames sent, {} asked for",
         sent["scalabilityMode"],
-        seen["seconds"].as_f64().unwrap_or_default(),
+        number(&seen, "seconds"),
         seen["widths"],
         low["framesDecoded"],
         low["freezeCount"],
@@ -94,7 +94,7 @@ async fn layers_are_chosen(codec: &str, mode: &str, fps: u32) {
         sent["pliCount"],
     );
     assert_eq!(sent["scalabilityMode"], mode, "{sent}");
-    assert!(seen["seconds"].as_f64() < Some(10.0), "{seen}");
+    assert!(number(&seen, "seconds") < 10.0, "{seen}");
     assert_eq!(seen["widths"], serde_json::json!([240]), "policy allows no more");
     [wide, low].into_iter().for_each(assert_decodable);
     for (spatial, width) in [(0, 240), (1, 480), (0, 240), (2, 960)] {
@@ -147,7 +147,7 @@ async fn temporal_layers_are_left_out_and_come_back() {
             .await;
         let sent = call.left.run("return Object.values(await ann.outbound())[0]").await;
         eprintln!("{codec} {}: {:.1} and {:.1} frames a second", sent["scalabilityMode"], seen["slow"], seen["fast"]);
-        assert!(seen["slow"].as_f64().unwrap() * 2.0 < seen["fast"].as_f64().unwrap(), "{codec}: {seen}");
+        assert!(number(&seen, "slow") * 2.0 < number(&seen, "fast"), "{codec}: {seen}");
         assert_decodable(&seen["after"]);
     }
 }
