@@ -2,8 +2,9 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::apt;
 use crate::console::note;
@@ -21,8 +22,25 @@ pub(super) fn for_unit_tests() -> Result<()> {
 }
 
 /// What the system tests use.
+///
+/// # Errors
+/// If something is missing, or the system gives us no networks of our own; the message says what to do.
 pub(super) fn for_system_tests() -> Result<()> {
-    provide(BROWSER.iter().chain(NETWORK).chain(MEDIA))
+    provide(BROWSER.iter().chain(NETWORK).chain(MEDIA))?;
+    own_network()
+}
+
+/// Tries once what tests on bad networks do: each of them would fail alike.
+fn own_network() -> Result<()> {
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    let output = unshare.args(["--net", "true"]).output().context("cannot start unshare")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    bail!("no network namespace for the tests: {}; {REMEDY}", String::from_utf8_lossy(&output.stderr).trim());
 }
 
 /// Installs what is missing.
@@ -51,9 +69,16 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
+const REMEDY: &str = "in a container, give it the capability SYS_ADMIN; as a user, set kernel.unprivileged_userns_clone=1 or \
+    kernel.apparmor_restrict_unprivileged_userns=0 (whichever `sysctl` has), or run the tests as root";
+
 const BROWSER: &[Tool] = &[
     Tool { program: "chromium", package: "chromium", purpose: "the browser in the calls" },
-    Tool { program: "turnserver", package: "coturn", purpose: "relays a call whose clients get no UDP through" },
+    Tool {
+        program: "turnserver",
+        package: "coturn",
+        purpose: "relays a call that gets no UDP through; the package starts a service too",
+    },
 ];
 
 /// What makes bad networks, in namespaces of their own.
@@ -82,7 +107,7 @@ mod tests {
 
     #[test]
     fn tools_of_one_package_stand_together() {
-        let mut packages: Vec<_> = BROWSER.iter().chain(MEDIA).map(|tool| tool.package).collect();
+        let mut packages: Vec<_> = BROWSER.iter().chain(NETWORK).chain(MEDIA).map(|tool| tool.package).collect();
         packages.dedup();
         let mut sorted = packages.clone();
         sorted.sort_unstable();
