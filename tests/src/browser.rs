@@ -27,14 +27,13 @@ impl Browser {
     /// When Chromium is missing or does not start.
     pub async fn start() -> Self {
         let turn = tokio::task::spawn_blocking(turn).await.expect("waiting for a file does not panic");
-        let profile =
-            tempfile::Builder::new().prefix("lockgate-browser-").tempdir().expect("there is a place for a folder");
+        sweep();
+        let profile = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("there is a place for a folder");
         let mut command = Command::new("chromium");
-        // What it keeps beside the profile (fonts, crash reports) goes into the profile's folder, too.
-        command
-            .env("HOME", profile.path())
-            .env("XDG_CONFIG_HOME", profile.path())
-            .env("XDG_CACHE_HOME", profile.path());
+        // What it keeps beside the profile (fonts, crash reports, sockets) goes into the profile's folder, too.
+        for place in ["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "TMPDIR"] {
+            command.env(place, profile.path());
+        }
         command.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         let process = Process::start("chromium", command);
         let url = |line: &str| Some(line.strip_prefix("DevTools listening on ")?.trim().to_owned());
@@ -84,6 +83,17 @@ fn turn() -> File {
     };
     wait().unwrap_or_else(|error: std::io::Error| panic!("{}: {error}", path.display()))
 }
+
+/// Takes away the folders of browsers whose tests were killed. Whose turn it is has the only browser.
+fn sweep() {
+    let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for left in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER)) {
+        // Another user's stay.
+        let _ = std::fs::remove_dir_all(left.path());
+    }
+}
+
+const FOLDER: &str = "lockgate-browser-";
 
 /// A camera and a microphone that need no device and no permission, calls over loopback, and nothing that speaks to the world.
 const FLAGS: [&str; 22] = [

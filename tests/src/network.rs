@@ -6,6 +6,8 @@
 use std::fmt::Display;
 use std::process::Command;
 
+use crate::process::ending_with_us;
+
 /// The network of a test that runs inside of it.
 #[derive(Debug)]
 pub struct PrivateNetwork(());
@@ -26,7 +28,11 @@ impl PrivateNetwork {
             inner.args(["--user", "--map-root-user"]);
         }
         let program = std::env::current_exe().expect("a program knows where it is");
-        inner.arg("--net").arg("--").arg(program).args([test, "--exact", "--nocapture"]).env(INSIDE, "1");
+        // Inside of it, as a new namespace forgets who is to be killed with whom.
+        let mut test_program = Command::new(program);
+        test_program.args([test, "--exact", "--nocapture"]);
+        let bound = ending_with_us(&test_program);
+        inner.arg("--net").arg("--").arg(bound.get_program()).args(bound.get_args()).env(INSIDE, "1");
         // Who counts tests by what they print counts this one once: by what the outer program prints.
         inner.stdout(std::io::stderr());
         let status = inner.status().expect("util-linux has `unshare`");

@@ -1,4 +1,4 @@
-//! A program that was started for a test: its own process group, its output kept, its end certain.
+//! A program that was started for a test: its own process group, its output kept, its end certain, even if the test is killed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -40,7 +40,8 @@ impl Process {
     ///
     /// # Panics
     /// When that fails.
-    pub fn start(name: &str, mut command: Command) -> Self {
+    pub fn start(name: &str, command: Command) -> Self {
+        let mut command = ending_with_us(&command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let output = Output { lines: Arc::default(), news: watch::Sender::default() };
@@ -145,6 +146,22 @@ impl Drop for Process {
     }
 }
 
+/// The same command, but the system kills it when the thread that starts it ends, however it ends.
+pub(crate) fn ending_with_us(command: &Command) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        bound.current_dir(folder);
+    }
+    bound
+}
+
 impl Output {
     fn read(&self, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
         let output = self.clone();
@@ -168,3 +185,35 @@ impl Output {
 const REAP_WITHIN: Duration = Duration::from_secs(5);
 /// Lines of output that a failed test shows.
 const SHOWN: usize = 150;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Starts itself again, inside of which the program is started that must not outlive it.
+    #[tokio::test]
+    async fn what_a_killed_test_has_started_ends_with_it() {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("600");
+        if std::env::var_os(INSIDE).is_some() {
+            let sleeper = Process::start("sleep", sleep);
+            println!("{MARK}{}", sleeper.child.id());
+            return std::future::pending().await;
+        }
+        let test = "process::tests::what_a_killed_test_has_started_ends_with_it";
+        let mut inner = Command::new(std::env::current_exe().unwrap());
+        inner.args([test, "--exact", "--nocapture"]).env(INSIDE, "1");
+        let mut inner = Process::start("the test", inner);
+        let sleeper = inner.line("what it started", |line| Some(line.split_once(MARK)?.1.to_owned())).await;
+        // Whoever inherits it may be slow to reap it.
+        let state = || std::fs::read_to_string(format!("/proc/{sleeper}/stat")).ok();
+        let runs = || state().is_some_and(|state| !state.contains(") Z "));
+        assert!(runs());
+        kill_process(inner.pid(), Signal::KILL).unwrap();
+        inner.ended().await;
+        until("the end of what it started", async || (!runs()).then_some(())).await;
+    }
+
+    const INSIDE: &str = "LOCKGATE_TESTS_KILLED";
+    const MARK: &str = "sleeps as ";
+}

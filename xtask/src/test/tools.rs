@@ -84,6 +84,7 @@ const BROWSER: &[Tool] = &[
 /// What makes bad networks, in namespaces of their own.
 const NETWORK: &[Tool] = &[
     Tool { program: "unshare", package: "util-linux", purpose: "a network of a test's own" },
+    Tool { program: "setpriv", package: "util-linux", purpose: "ends what a test has started with it" },
     Tool { program: "tc", package: "iproute2", purpose: "limits rates" },
     Tool { program: "nft", package: "nftables", purpose: "loses packets" },
 ];
