@@ -18,7 +18,8 @@ impl Meter {
     pub(crate) fn note(&mut self, level: Loudness, timestamp: u32, clock_rate: u32) {
         let frame = clock_rate / FRAMES_A_SECOND;
         let passed = self.last.map_or(0, |last| timestamp.wrapping_sub(last));
-        if self.last.is_some() && passed.cast_signed() <= 0 {
+        // A little back is a late packet. Far back is another clock: a source that replaced the one before begins anywhere.
+        if self.last.is_some() && (-clock_rate.cast_signed()..=0).contains(&passed.cast_signed()) {
             return;
         }
         self.last = Some(timestamp);
@@ -77,6 +78,13 @@ mod tests {
     fn behind_a_pause_a_packet_is_one_frame_and_a_late_one_none() {
         assert_eq!(frames(&[0, 400, 800]), 3);
         assert_eq!(frames(&[0, 40, 20, 60]), 4);
+    }
+
+    #[test]
+    fn a_clock_that_begins_anew_is_followed_wherever_it_begins() {
+        assert_eq!(frames(&[0, 20, 40_000_000, 40_000_020]), 4, "ahead");
+        assert_eq!(frames(&[40_000_000, 40_000_020, 0, 20]), 4, "back");
+        assert_eq!(frames(&[2000, 2020, 1100, 2040]), 3, "a packet that is a second late is one all the same");
     }
 
     #[test]
