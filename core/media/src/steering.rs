@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// What a publisher was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steering {
-    /// So many encodings, the smallest ones.
-    active: u8,
+    /// So many encodings, the smallest ones. None: it is not known what it sends.
+    active: Option<u8>,
     /// Since when fewer are wanted.
     spare: Option<Instant>,
     /// When more were asked for, and how many it had been.
@@ -19,17 +19,20 @@ pub(crate) struct Steering {
 impl Steering {
     /// A publisher begins with all encodings that it has.
     pub(crate) fn all() -> Self {
-        Self { active: u8::MAX, spare: None, resumed: None }
+        Self { active: Some(u8::MAX), spare: None, resumed: None }
     }
 
-    /// A track that goes on in another shape, of which something was off: what is wanted is asked for anew.
-    pub(crate) fn none() -> Self {
-        Self { active: 0, ..Self::all() }
+    /// A publisher of whose other tracks something was off: it may send all of this one, or nothing.
+    pub(crate) fn unknown() -> Self {
+        Self { active: None, ..Self::all() }
     }
 
     /// So many encodings are wanted, of so many that there are. True: the publisher is to be told how many to send from now on.
     pub(crate) fn want(&mut self, now: Instant, wanted: u8, count: u8) -> bool {
-        let (wanted, active) = (wanted.min(count), self.active.min(count));
+        let wanted = wanted.min(count);
+        // Of what is not known the worse is believed: that it is off when it is wanted, and on when it is not.
+        let unknown = if wanted > 0 { 0 } else { count };
+        let active = self.active.map_or(unknown, |active| active.min(count));
         if wanted >= active {
             self.spare = None;
         }
@@ -39,7 +42,7 @@ impl Steering {
         } else if !over {
             return false;
         }
-        (self.active, self.spare) = (wanted, None);
+        (self.active, self.spare) = (Some(wanted), None);
         true
     }
 
@@ -50,7 +53,7 @@ impl Steering {
 
     /// Whether the publisher was asked for an encoding.
     pub(crate) fn is_active(&self, encoding: u8) -> bool {
-        encoding < self.active
+        self.active.is_some_and(|active| encoding < active)
     }
 
     /// Whether an encoding does not come because nobody wanted it: it can be had.
@@ -95,9 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_track_that_goes_on_everything_that_is_wanted_is_asked_for() {
-        let (now, mut steering) = (Instant::now(), Steering::none());
-        assert!(!steering.want(now, 0, 1));
+    fn where_it_is_not_known_what_comes_all_that_is_wanted_is_asked_for_and_what_nobody_wants_ends() {
+        let (now, mut steering) = (Instant::now(), Steering::unknown());
+        assert!(!steering.want(now, 0, 1) && steering.rests(now, 0));
         assert!(steering.want(now, 1, 1));
+        let mut unwatched = Steering::unknown();
+        assert!(!unwatched.want(now, 0, 1) && unwatched.has_spare(), "somebody may come");
+        assert!(unwatched.want(now + SPARE, 0, 1));
+        assert!(!unwatched.want(now + 2 * SPARE, 0, 1), "told once");
     }
 }

@@ -24,7 +24,7 @@ impl Track {
 
     /// Its publisher may send less than all of it, as it did of another track.
     pub(crate) fn ask_anew(&mut self) {
-        self.steering = Steering::none();
+        self.steering = Steering::unknown();
     }
 
     /// A viewer's connection is coming about: what it will want is known already.

@@ -219,3 +219,25 @@ fn a_track_that_is_published_again_is_asked_for_anew() {
     source.run(1);
     assert_eq!(source.gets_high(viewer), Some(true));
 }
+
+#[test]
+fn a_track_that_comes_later_and_that_nobody_watches_is_switched_off_like_the_first() {
+    let mut source = Source::new();
+    source.run(10);
+    assert_eq!(source.told(), [[false, false]]);
+    let (publisher, world) = (source.publisher, &mut source.world);
+    let transport = world.clients[publisher].transport;
+    let names = ["camera", "screen"];
+    let offer = publish_offer(&world.clients[publisher].peer.fingerprint(), &names, &["low", "high"]);
+    world.engine.accept_offer(world.now, transport, &offer, &admitted(&names)).unwrap();
+    let mut told = Vec::new();
+    for _ in 0..20 {
+        world.keep_alive();
+        world.advance(Duration::from_secs(1));
+        for event in std::mem::take(&mut world.events) {
+            let RouterEvent::Steered { track, encodings, .. } = event else { continue };
+            told.push((track.to_string(), encodings.into_iter().map(|(_, active)| active).collect::<Vec<_>>()));
+        }
+    }
+    assert_eq!(told, [("screen".to_owned(), vec![false, false])]);
+}
