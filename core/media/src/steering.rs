@@ -12,7 +12,7 @@ pub(crate) struct Steering {
     active: Option<u8>,
     /// Since when fewer are wanted.
     spare: Option<Instant>,
-    /// When more were asked for, and how many it had been.
+    /// When more were asked for last, and how many it had been before, those not counted that were asked for just then.
     resumed: Option<(Instant, u8)>,
 }
 
@@ -38,7 +38,8 @@ impl Steering {
         }
         let over = wanted < active && now.duration_since(*self.spare.get_or_insert(now)) >= SPARE;
         if wanted > active {
-            self.resumed = Some((now, active));
+            let recent = self.resumed.filter(|(at, _)| now.duration_since(*at) < RESUME_WITHIN);
+            self.resumed = Some((now, recent.map_or(active, |(_, had)| had.min(active))));
         } else if !over {
             return false;
         }
@@ -95,6 +96,20 @@ mod tests {
             assert!(!steering.want(now + turn * SPARE, 0, 3));
             assert!(!steering.want(now + turn * SPARE + SPARE - Duration::from_millis(1), 3, 3));
         }
+    }
+
+    #[test]
+    fn what_was_asked_for_just_now_is_still_to_come_when_more_is_asked_for() {
+        let (now, mut steering) = (Instant::now(), Steering::all());
+        assert!(!steering.want(now, 0, 3) && steering.want(now + SPARE, 0, 3));
+        let (first, second) = (now + 2 * SPARE, now + 2 * SPARE + RESUME_WITHIN / 2);
+        assert!(steering.want(first, 1, 3) && steering.want(second, 3, 3));
+        assert!((0..3).all(|encoding| steering.rests(second, encoding)), "all of them can be had");
+        let later = second + RESUME_WITHIN;
+        assert!((0..3).all(|encoding| !steering.rests(later, encoding)), "if they come");
+        assert!(!steering.want(later, 2, 3) && steering.want(later + SPARE, 2, 3));
+        assert!(steering.want(later + 2 * SPARE, 3, 3));
+        assert!(!steering.rests(later + 2 * SPARE, 0), "that one has been there for long");
     }
 
     #[test]
