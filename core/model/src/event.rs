@@ -139,6 +139,9 @@ pub enum Event {
         /// Milliseconds, where it is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         rtt: Option<u32>,
+        /// Whether the next one comes in two seconds whatever it says; else only when it says something else.
+        #[serde(skip)]
+        repeats: bool,
     },
     /// What the plugins answered to a `policy-command`.
     PolicyReply { room_name: RoomName, name: String, payload: String },
@@ -195,7 +198,7 @@ pub enum Event {
 impl Event {
     /// Whether it is soon followed by another one that says the same of a later moment: one may be left out when others wait.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Quality { .. })
+        matches!(self, Self::Quality { repeats: true, .. })
     }
 
     /// An error without particulars; set them with struct update where there are any.
@@ -382,6 +385,15 @@ mod tests {
         assert_eq!(
             serde_json::to_value(&reply).unwrap(),
             serde_json::json!({"id": 4, "type": "error", "code": "not-found", "message": "no such room", "of": "leave-room"})
+        );
+        let quality = |repeats| {
+            let room_name = RoomName::new("r").unwrap();
+            Event::Quality { room_name, publisher_id: None, score: 9, bitrate: 8, loss: 0.5, rtt: None, repeats }
+        };
+        assert_eq!([true, false].map(|repeats| quality(repeats).is_passing()), [true, false]);
+        assert_eq!(
+            serde_json::to_value(Reply::from(quality(true))).unwrap(),
+            serde_json::json!({"type": "quality", "roomName": "r", "score": 9, "bitrate": 8, "loss": 0.5})
         );
         let left = Event::PublisherLeft { room_name: RoomName::new("r").unwrap(), publisher_id: PublisherId(9) };
         assert_eq!(

@@ -177,6 +177,8 @@ impl Room {
         let recording = self.recording_state();
         if let Some(member) = self.members.get_mut(&id) {
             member.met.extend(met);
+            // The next report tells it.
+            member.receives.values_mut().for_each(|reception| reception.score = None);
         }
         self.reply(id, mark, joined);
         self.send(id, Event::PublishersList { room_name: self.name.clone(), publishers });

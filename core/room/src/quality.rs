@@ -15,7 +15,7 @@ impl Room {
         member.received.insert(connection, quality);
         let is_first = member.received.first_key_value().is_some_and(|(first, _)| *first == connection);
         let Some(all) = member.received.values().copied().reduce(together).filter(|_| is_first) else { return };
-        let event = told(&self.name, None, all);
+        let event = told(&self.name, None, all, true);
         self.send(connection.member, event);
     }
 
@@ -36,7 +36,7 @@ impl Room {
             to.extend(is_news.then_some(member.id));
         }
         for member in to {
-            let event = told(&self.name, Some(id), quality);
+            let event = told(&self.name, Some(id), quality, member == id);
             self.send(member, event);
         }
     }
@@ -52,7 +52,8 @@ fn together(one: Quality, other: Quality) -> Quality {
     }
 }
 
-fn told(room: &RoomName, publisher_id: Option<PublisherId>, quality: Quality) -> Event {
+fn told(room: &RoomName, publisher_id: Option<PublisherId>, quality: Quality, repeats: bool) -> Event {
     let Quality { score, bitrate, loss, rtt } = quality;
-    Event::Quality { room_name: room.clone(), publisher_id, score, bitrate, loss: f64::from(loss) / 1000.0, rtt }
+    let (room_name, loss) = (room.clone(), f64::from(loss) / 1000.0);
+    Event::Quality { room_name, publisher_id, score, bitrate, loss, rtt, repeats }
 }

@@ -91,6 +91,10 @@ struct Call {
     offers: u64,
     /// Up to when levels were told, in µs.
     heard_until: u64,
+    /// Milliseconds since 1970.
+    now_ms: u64,
+    /// How many encodings each track has that is accepted.
+    encodings: u8,
 }
 
 impl Call {
@@ -116,6 +120,8 @@ impl Call {
             sending: BTreeMap::new(),
             offers: 0,
             heard_until: 0,
+            now_ms: 1_000_000,
+            encodings: 1,
         }
     }
 
@@ -180,7 +186,7 @@ impl Call {
     fn input(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            self.room.handle(1_000_000, input);
+            self.room.handle(self.now_ms, input);
             while let Some(effect) = self.room.poll() {
                 inputs.extend(self.carry_out(effect));
             }
@@ -212,7 +218,8 @@ impl Call {
             MediaAction::AcceptOffer { ticket, admitted, .. } => {
                 let tracks = admitted.iter().filter_map(|admitted| admitted.track.clone());
                 let codec = |track: &TrackId| if track.as_str().starts_with('a') { Codec::Opus } else { Codec::Vp8 };
-                let tracks = tracks.map(|track| AcceptedTrack { codec: codec(&track), track, encodings: 1 }).collect();
+                let accept = |track| AcceptedTrack { codec: codec(&track), track, encodings: self.encodings };
+                let tracks = tracks.map(accept).collect();
                 Some(Input::Accepted { ticket: *ticket, result: Ok(Answered { sdp: "answer".into(), tracks }) })
             }
             MediaAction::Subscribe { connection, publisher, track, .. } => {

@@ -56,11 +56,29 @@ fn several_connections_are_told_of_as_one() {
     assert_eq!(call.only(eve, "quality")["score"], 9);
     call.input(Input::Received { connection: of(bob), quality: Quality { score: 3, rtt: Some(90), ..GOOD } });
     assert!(call.heard(eve).is_empty(), "the next one tells of both");
+    call.now_ms += 2000;
     call.input(Input::Received { connection: of(ann), quality: GOOD });
     let both = call.only(eve, "quality");
     assert_eq!((&both["score"], &both["bitrate"], &both["rtt"]), (&json!(3), &json!(1_600_000), &json!(90)));
     call.input(Input::ConnectionLost { connection: of(bob), unanswered: false, reason: "lost".into() });
     call.quiet();
+    call.now_ms += 2000;
     call.input(Input::Received { connection: of(ann), quality: GOOD });
     assert_eq!(call.only(eve, "quality")["score"], 9);
+}
+
+#[test]
+fn a_score_that_was_told_while_the_socket_was_lost_is_told_again() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    call.subscribe(bob, ann);
+    call.input(Input::Sent { member: ann, quality: GOOD });
+    call.input(Input::Resumed { member: bob });
+    call.quiet();
+    let mut sent = || {
+        call.input(Input::Sent { member: ann, quality: GOOD });
+        call.heard(bob).len()
+    };
+    assert_eq!([sent(), sent()], [1, 0]);
 }
