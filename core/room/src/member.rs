@@ -31,8 +31,10 @@ pub(crate) struct Member {
     pub(crate) wants: BTreeMap<PublisherId, Want>,
     /// The connections that were made to send to the client.
     pub(crate) open: BTreeSet<Connection>,
-    /// How well media flows on them.
-    pub(crate) received: BTreeMap<Connection, Quality>,
+    /// How well media flows on them, and when that was reported, in ms since 1970.
+    pub(crate) received: BTreeMap<Connection, (Quality, u64)>,
+    /// When the client was told of it last, in ms since 1970.
+    pub(crate) quality_told_ms: Option<u64>,
     /// What is sent to the client.
     pub(crate) receives: HashMap<TrackId, Reception>,
     /// What policy said about each track in the room: whether this member may know of it.
@@ -135,6 +137,7 @@ impl Member {
             wants: BTreeMap::new(),
             open: BTreeSet::new(),
             received: BTreeMap::new(),
+            quality_told_ms: None,
             receives: HashMap::new(),
             verdicts: HashMap::new(),
             met: BTreeSet::new(),

@@ -6,15 +6,20 @@ use crate::effect::Connection;
 use crate::room::Room;
 
 impl Room {
-    /// A member with several connections hears of all of them together, whenever the first one reports.
+    /// A member with several connections hears of all of them together; of one that reports nothing any more, not for long.
     pub(crate) fn on_received(&mut self, connection: Connection, quality: Quality) {
+        let now = self.now_ms;
         let Some(member) = self.members.get_mut(&connection.member) else { return };
         if !member.open.contains(&connection) {
             return;
         }
-        member.received.insert(connection, quality);
-        let is_first = member.received.first_key_value().is_some_and(|(first, _)| *first == connection);
-        let Some(all) = member.received.values().copied().reduce(together).filter(|_| is_first) else { return };
+        member.received.insert(connection, (quality, now));
+        member.received.retain(|_, (_, at)| now.abs_diff(*at) <= COUNTS_MS);
+        if member.quality_told_ms.is_some_and(|told| now.abs_diff(told) < EVERY_MS) {
+            return;
+        }
+        let Some(all) = member.received.values().map(|(quality, _)| *quality).reduce(together) else { return };
+        member.quality_told_ms = Some(now);
         let event = told(&self.name, None, all, true);
         self.send(connection.member, event);
     }
@@ -57,3 +62,8 @@ fn told(room: &RoomName, publisher_id: Option<PublisherId>, quality: Quality, re
     let (room_name, loss) = (room.clone(), f64::from(loss) / 1000.0);
     Event::Quality { room_name, publisher_id, score, bitrate, loss, rtt, repeats }
 }
+
+/// Each connection reports every 2 s, give or take a busy machine's delays.
+const EVERY_MS: u64 = 1500;
+/// Two reports that did not come: nothing flows.
+const COUNTS_MS: u64 = 5000;

@@ -68,6 +68,32 @@ fn several_connections_are_told_of_as_one() {
 }
 
 #[test]
+fn a_connection_on_which_nothing_flows_any_more_neither_silences_the_others_nor_counts_for_long() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    let eve = call.join_with(3, all(), PerPublisher);
+    call.publish(ann, &["v1"]);
+    call.publish(bob, &["v2"]);
+    call.subscribe(eve, ann);
+    call.subscribe(eve, bob);
+    call.quiet();
+    let of = |publisher| Connection { member: eve, publisher: Some(publisher) };
+    call.input(Input::Received { connection: of(ann), quality: Quality { score: 2, ..GOOD } });
+    call.quiet();
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        call.now_ms += 2000;
+        call.input(Input::Received { connection: of(bob), quality: GOOD });
+        let message = call.only(eve, "quality");
+        told.push((message["score"].as_u64().unwrap(), message["bitrate"].as_u64().unwrap() / 1000));
+    }
+    assert_eq!(told, [(2, 1600), (2, 1600), (9, 800), (9, 800), (9, 800)]);
+    call.now_ms -= 3_600_000;
+    call.input(Input::Received { connection: of(bob), quality: GOOD });
+    assert_eq!(call.heard(eve), ["quality"], "a clock that is set back silences nobody");
+}
+
+#[test]
 fn a_score_that_was_told_while_the_socket_was_lost_is_told_again() {
     let mut call = Call::new();
     let (ann, bob) = (call.join(1), call.join(2));
