@@ -31,18 +31,21 @@ impl Room {
                 member.speaker = Some(publisher);
             }
         }
-        self.levels_told = Some(at);
+        (self.silence_told, self.levels_told) = (false, Some(at));
         self.send_levels(&told);
     }
 
-    /// Tells how loud everybody is, if that is wanted and it is time: while somebody is to be heard, and once when nobody is any more.
+    /// Tells how loud everybody is, if that is wanted: while somebody is to be heard when it is time, and once at once when nobody is
+    /// any more, as engines tell of nothing for a second only.
     fn tell_levels(&mut self, at: NodeTime) {
         let interval = i64::from(self.config.level_interval_ms) * 1000;
-        if interval == 0 || self.levels_told.is_some_and(|told| at.micros_since(told) < interval) {
+        if interval == 0 {
             return;
         }
         let silent = self.speakers.levels().is_empty();
-        if silent && self.silence_told {
+        let early = self.levels_told.is_some_and(|told| at.micros_since(told) < interval);
+        let is_told = if silent { self.silence_told } else { early };
+        if is_told {
             return;
         }
         (self.silence_told, self.levels_told) = (silent, Some(at));

@@ -124,6 +124,20 @@ fn levels_are_told_as_often_as_configured_and_their_end_once() {
 }
 
 #[test]
+fn the_end_of_speech_is_told_within_the_second_of_silence_that_engines_tell_of() {
+    for level_interval_ms in [200, 1000, 2000, 10_000] {
+        let (mut call, [ann, ..]) = three(RoomConfig { level_interval_ms, ..RoomConfig::default() }, Rules::default());
+        call.speak(&["a2"], 900);
+        let spoken = call.messages(ann);
+        assert_ne!(spoken.last().unwrap()["audioLevels"], json!([]), "{spoken:?}");
+        call.speak(&[], 1000);
+        let told = call.messages(ann);
+        let ends = told.iter().filter(|message| message["audioLevels"] == json!([])).count();
+        assert_eq!((ends, &told.last().unwrap()["audioLevels"]), (1, &json!([])), "every {level_interval_ms} ms");
+    }
+}
+
+#[test]
 fn levels_of_tracks_that_the_room_does_not_know_change_nothing() {
     let (mut call, [ann, ..]) = three(RoomConfig::default(), Rules::default());
     call.speak(&["nobody", "v1"], 2000);
