@@ -44,7 +44,7 @@ impl Room {
 
     /// Somebody began to speak into a microphone, or ended: those choose anew for whom that may matter.
     pub(crate) fn change_turns(&mut self, track: &TrackId) {
-        let begun = matches!(self.speakers.turn(track), Turn::Since(_)) || self.speakers.is_dominant(track);
+        let begun = matches!(self.speakers.turn(track), Turn::Since(_));
         self.share_places_between(track, begun);
     }
 
@@ -117,14 +117,15 @@ impl Room {
         (muted || reception.paused, !put_first, spoke, reception.publisher)
     }
 
-    /// The speaker's microphone comes first; then those that are spoken into, who began first first, so that nobody who speaks is cut
-    /// off by somebody who begins; then those that were, the last one first.
+    /// The speaker's microphone comes first while it is spoken into; then the others that are, who began first first, so that nobody who
+    /// speaks is cut off by somebody who begins; then those that were, the speaker's first, then the last one first.
     fn turn_of(&self, track: &TrackId) -> (u8, Reverse<NodeTime>) {
-        match self.speakers.turn(track) {
-            _ if self.speakers.is_dominant(track) => (0, Reverse(NodeTime::default())),
-            Turn::Since(since) => (1, Reverse(NodeTime(u64::MAX - since.0))),
-            Turn::Until(until) => (2, Reverse(until)),
-            Turn::Never => (3, Reverse(NodeTime::default())),
+        match (self.speakers.turn(track), self.speakers.is_dominant(track)) {
+            (Turn::Since(_), true) => (0, Reverse(NodeTime::default())),
+            (Turn::Since(since), false) => (1, Reverse(NodeTime(u64::MAX - since.0))),
+            (Turn::Until(_), true) => (2, Reverse(NodeTime(u64::MAX))),
+            (Turn::Until(until), false) => (2, Reverse(until)),
+            (Turn::Never, _) => (3, Reverse(NodeTime::default())),
         }
     }
 

@@ -171,6 +171,19 @@ fn of_microphones_those_are_sent_that_are_spoken_into() {
 }
 
 #[test]
+fn a_speaker_who_is_silent_gives_way_to_whoever_begins() {
+    let (mut call, viewer) = meeting(3, top(1), all());
+    call.speak(&["a2"], 2000);
+    assert_eq!(call.sent(viewer, "a"), ["a2"]);
+    call.speak(&[], 2000);
+    assert_eq!(call.sent(viewer, "a"), ["a2"], "as long as nobody else does");
+    call.speak(&["a3"], 200);
+    assert_eq!(call.sent(viewer, "a"), ["a3"], "a yes is heard");
+    call.speak(&["a3", "a2"], 200);
+    assert_eq!(call.sent(viewer, "a"), ["a2"], "who is the speaker still comes first with the next word");
+}
+
+#[test]
 fn a_newcomer_joins_the_line() {
     let (mut call, viewer) = meeting(2, last(2), all());
     let late = call.join(50);
