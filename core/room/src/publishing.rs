@@ -163,7 +163,9 @@ impl Room {
                 answered.tracks.iter().find(|accepted| accepted.track == offered.facts.id && offered.verdict.is_ok());
             if let Some(accepted) = accepted {
                 let track = offered.to_track(accepted);
-                if !offered.known {
+                if offered.known {
+                    member.tracks.entry(accepted.track.clone()).and_modify(|known| known.reshape(accepted));
+                } else {
                     if track.info.source == Source::Microphone {
                         self.speakers.add(accepted.track.clone(), id);
                     }
@@ -335,6 +337,16 @@ impl Offered {
             reason: denial.as_ref().map(|denial| denial.message.clone()),
         };
         (track, denial)
+    }
+}
+
+impl Track {
+    /// It goes on, in another shape if it was accepted so: what was asked of its former encodings is over.
+    fn reshape(&mut self, accepted: &AcceptedTrack) {
+        if (self.encodings, self.info.codec) != (accepted.encodings, Some(accepted.codec)) {
+            (self.encodings, self.steered) = (accepted.encodings, None);
+            (self.info.simulcast, self.info.codec) = (accepted.encodings > 1, Some(accepted.codec));
+        }
     }
 }
 

@@ -169,3 +169,24 @@ fn a_publisher_is_told_what_to_send_and_told_again_when_its_socket_is_back() {
     call.input(Input::Steered { member: ann, track: track("gone"), encodings: vec![(None, true)] });
     assert!(call.heard(ann).is_empty());
 }
+
+#[test]
+fn a_track_that_comes_back_in_another_shape_was_not_asked_for_anything_yet() {
+    let mut call = Call::new();
+    call.encodings = 3;
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    let encodings = ["low", "mid", "high"].map(|rid| (Some(rid.to_owned()), rid == "low"));
+    call.input(Input::Steered { member: ann, track: track("v1"), encodings: encodings.into() });
+    call.publish(ann, &["v1"]);
+    call.quiet();
+    call.input(Input::Resumed { member: ann });
+    assert_eq!(call.only(ann, "publish-layers")["encodings"].as_array().unwrap().len(), 3, "as it was");
+    call.encodings = 1;
+    call.publish(ann, &["v1"]);
+    call.quiet();
+    call.input(Input::Resumed { member: ann });
+    assert!(!call.heard(ann).contains(&"publish-layers".into()), "its encodings have other names now");
+    call.input(Input::Resumed { member: bob });
+    assert_eq!(call.only(bob, "publishers-list")["publishers"][0]["tracks"][0]["simulcast"], false);
+}
