@@ -24,8 +24,8 @@ impl Room {
     /// Tells everybody who may know of it who speaks now.
     fn tell_speaker(&mut self, at: NodeTime) {
         let Some((track, publisher)) = self.speakers.dominant() else { return };
-        let knows = |member: &&Member| member.id == publisher || member.may_know(track);
-        let told: Vec<_> = self.inside().filter(knows).map(|member| member.id).collect();
+        let hears = |member: &&Member| self.may_hear_of(member, publisher, track);
+        let told: Vec<_> = self.inside().filter(hears).map(|member| member.id).collect();
         for viewer in &told {
             if let Some(member) = self.members.get_mut(viewer) {
                 member.speaker = Some(publisher);
@@ -57,7 +57,7 @@ impl Room {
     fn send_levels(&mut self, viewers: &[PublisherId]) {
         let levels = self.speakers.levels();
         let event = |viewer: &Member| {
-            let (room_name, audio_levels) = (self.name.clone(), levels_for(viewer, &levels));
+            let (room_name, audio_levels) = (self.name.clone(), self.levels_for(viewer, &levels));
             Some((viewer.id, Event::ActiveSpeaker { room_name, publisher_id: viewer.speaker?, audio_levels }))
         };
         let viewers = viewers.iter().filter_map(|viewer| self.members.get(viewer));
@@ -68,31 +68,39 @@ impl Room {
     /// Tells somebody who enters or comes back who speaks, if they may know it.
     pub(crate) fn tell_speaker_to(&mut self, viewer: PublisherId) {
         let Some((track, publisher)) = self.speakers.dominant() else { return };
-        let Some(member) = self.members.get_mut(&viewer) else { return };
-        if member.id == publisher || member.may_know(track) {
+        if !self.members.get(&viewer).is_some_and(|member| self.may_hear_of(member, publisher, track)) {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(&viewer) {
             member.speaker = Some(publisher);
             self.send_levels(&[viewer]);
         }
     }
 
+    /// Those that a viewer may hear, and itself. Of somebody with several microphones the loudest counts.
+    fn levels_for(&self, viewer: &Member, levels: &[(&TrackId, PublisherId, Loudness)]) -> Vec<ActiveLevel> {
+        let mut known: Vec<ActiveLevel> = Vec::new();
+        for (track, publisher, level) in levels {
+            let may_hear = self.may_hear_of(viewer, *publisher, track);
+            if may_hear && known.iter().all(|known| known.publisher_id != *publisher) {
+                known.push(ActiveLevel { publisher_id: *publisher, level: level.dbov() });
+            }
+            if known.len() == MAX_LEVELS {
+                break;
+            }
+        }
+        known
+    }
+
+    /// Whether a viewer may know that somebody speaks into a microphone: its own, or one that policy shows of somebody who does not hide.
+    fn may_hear_of(&self, viewer: &Member, publisher: PublisherId, microphone: &TrackId) -> bool {
+        let is_visible = || self.members.get(&publisher).is_some_and(Member::is_visible);
+        viewer.id == publisher || (viewer.may_know(microphone) && is_visible())
+    }
+
     fn inside(&self) -> impl Iterator<Item = &Member> {
         self.members.values().filter(|member| member.stage == Stage::Inside)
     }
-}
-
-/// Those that a viewer may hear, and itself. Of somebody with several microphones the loudest counts.
-fn levels_for(viewer: &Member, levels: &[(&TrackId, PublisherId, Loudness)]) -> Vec<ActiveLevel> {
-    let mut known: Vec<ActiveLevel> = Vec::new();
-    for (track, publisher, level) in levels {
-        let may_know = viewer.id == *publisher || viewer.may_know(track);
-        if may_know && known.iter().all(|known| known.publisher_id != *publisher) {
-            known.push(ActiveLevel { publisher_id: *publisher, level: level.dbov() });
-        }
-        if known.len() == MAX_LEVELS {
-            break;
-        }
-    }
-    known
 }
 
 /// Levels in one message: a client that shows more of them shows nothing.

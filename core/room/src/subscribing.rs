@@ -215,7 +215,9 @@ impl Room {
     fn hide_from(&mut self, viewer: PublisherId, track: &TrackId, reason: &str) {
         let Some(publisher_id) = self.publisher_of(track) else { return };
         let (Some(to), Some(of)) = (self.members.get(&viewer), self.members.get(&publisher_id)) else { return };
-        let shorter = match of.publisher_info_for(to) {
+        let info = of.publisher_info_for(to);
+        let is_gone = info.is_none();
+        let shorter = match info {
             Some(info) => self.new_publisher(&info),
             None => Event::PublisherLeft { room_name: self.name.clone(), publisher_id },
         };
@@ -229,6 +231,10 @@ impl Room {
         };
         self.send(viewer, revoked);
         self.send(viewer, shorter);
+        // Nor is it told any more that they spoke last.
+        if let Some(member) = self.members.get_mut(&viewer).filter(|_| is_gone) {
+            member.speaker.take_if(|speaker| *speaker == publisher_id);
+        }
     }
 
     fn offered_track(&self, mid: String, track: TrackId) -> Option<OfferedTrack> {

@@ -138,6 +138,35 @@ fn the_end_of_speech_is_told_within_the_second_of_silence_that_engines_tell_of()
 }
 
 #[test]
+fn whom_policy_hides_from_now_on_is_not_told_of_as_the_last_speaker() {
+    let config = RoomConfig { level_interval_ms: 200, ..RoomConfig::default() };
+    let (mut call, [ann, bob, cid]) = three(config, Rules::default());
+    call.speak(&["a1"], 2000);
+    assert_eq!(call.messages(cid).last().unwrap()["publisherId"], 1);
+    call.rules.subscribe = Box::new(|who, of| match (who.identity.user_id.0, of.publisher.identity.user_id.0) {
+        (3, 1) => no("not any more"),
+        _ => Ok(Grant::default()),
+    });
+    call.rules.act = Box::new(|_, _| lockgate_model::policy::CommandAnswer {
+        decision: Ok(Grant::default()),
+        reply: String::new(),
+        effects: vec![lockgate_model::policy::CommandEffect::ReAsk { subject: Some("3".into()) }],
+    });
+    call.say(bob, json!({"type": "policy-command", "name": "x"}));
+    call.quiet();
+    call.speak(&["a1", "a2"], 2000);
+    assert_eq!(call.messages(bob).last().unwrap()["publisherId"], 1);
+    let told = serde_json::to_string(&call.messages(cid)).unwrap();
+    assert!(!told.contains("\"publisherId\":1"), "{told}");
+    call.quiet();
+    let hidden = super::identity(1, Grant { hidden: true, ..super::all() });
+    call.input(Input::Renewed { member: ann, identity: hidden });
+    call.quiet();
+    call.input(Input::Resumed { member: bob });
+    assert!(!call.heard(bob).contains(&"active-speaker".into()), "who hides is nobody's speaker");
+}
+
+#[test]
 fn levels_of_tracks_that_the_room_does_not_know_change_nothing() {
     let (mut call, [ann, ..]) = three(RoomConfig::default(), Rules::default());
     call.speak(&["nobody", "v1"], 2000);
