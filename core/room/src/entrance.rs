@@ -7,6 +7,7 @@ use crate::effect::{Connection, Effect, MediaAction, Question};
 use crate::input::{Join, LeaveReason};
 use crate::member::{Held, Member, Stage};
 use crate::pending::Pending;
+use crate::quality::Score;
 use crate::room::Room;
 
 impl Room {
@@ -178,7 +179,7 @@ impl Room {
         if let Some(member) = self.members.get_mut(&id) {
             member.met.extend(met);
             // The next report tells it.
-            member.receives.values_mut().for_each(|reception| reception.score = None);
+            member.receives.values_mut().for_each(|reception| reception.score = Score::default());
         }
         self.reply(id, mark, joined);
         self.send(id, Event::PublishersList { room_name: self.name.clone(), publishers });

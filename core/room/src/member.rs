@@ -12,6 +12,7 @@ use lockgate_model::{
 use crate::effect::Connection;
 use crate::input::MediaProblem;
 use crate::pending::Ticket;
+use crate::quality::Score;
 
 /// A participant, from the first question about them until they are gone.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ pub(crate) struct Reception {
     /// What the client was told last that it gets (none: nothing), and why.
     pub(crate) layer: Option<(Option<Layer>, LayerReason)>,
     /// The score that the client was told last of what the publisher sends.
-    pub(crate) score: Option<u8>,
+    pub(crate) score: Score,
 }
 
 /// A request that an offer answers.

@@ -1,8 +1,9 @@
 //! How well media flows: a member hears it of its own connections each time, of others when their score is another one.
 
-use lockgate_model::{Event, PublisherId, Quality, RoomName};
+use lockgate_model::{Event, PublisherId, Quality, RoomName, TrackId};
 
 use crate::effect::Connection;
+use crate::member::Member;
 use crate::room::Room;
 
 impl Room {
@@ -24,7 +25,7 @@ impl Room {
         self.send(connection.member, event);
     }
 
-    /// A publisher hears how its media comes in; whoever receives of it, when the score is not what it was told before.
+    /// A publisher hears how its media comes in; whoever is sent something of it, when the score is not what it was told before.
     pub(crate) fn on_sent(&mut self, id: PublisherId, quality: Quality) {
         let Some(publisher) = self.members.get(&id) else { return };
         let tracks: Vec<_> = publisher.tracks.keys().cloned().collect();
@@ -32,18 +33,53 @@ impl Room {
             return;
         }
         let mut to = vec![id];
-        for member in self.members.values_mut() {
-            let mut is_news = false;
-            for track in &tracks {
-                let reception = member.receives.get_mut(track);
-                is_news |= reception.is_some_and(|one| one.score.replace(quality.score) != Some(quality.score));
-            }
-            to.extend(is_news.then_some(member.id));
-        }
+        let learns = |member: &mut Member| member.learns_score(&tracks, quality.score).then_some(member.id);
+        to.extend(self.members.values_mut().filter_map(learns));
         for member in to {
             let event = told(&self.name, Some(id), quality, member == id);
             self.send(member, event);
         }
+    }
+}
+
+/// What a client knows of a publisher's score.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Score {
+    /// What it was told last.
+    told: Option<u8>,
+    /// What the last report said.
+    last: Option<u8>,
+}
+
+impl Score {
+    /// Takes a report. True: it is to be told, as something else is the case than was told, and not for a moment only.
+    fn note(&mut self, score: u8) -> bool {
+        let stays = self.last.replace(score) == Some(score);
+        let least = if stays { 1 } else { MOVES };
+        let is_news = self.told.is_none_or(|told| told.abs_diff(score) >= least);
+        if is_news {
+            self.told = Some(score);
+        }
+        is_news
+    }
+}
+
+impl Member {
+    /// Notes the score of a publisher of these tracks. True: something of it is sent to this member, who is to be told.
+    fn learns_score(&mut self, tracks: &[TrackId], score: u8) -> bool {
+        let received = tracks.iter().filter_map(|track| self.receives.get(track));
+        let sent = received.filter(|reception| !reception.limits().is_at_rest());
+        // What begins to be sent beside others of the publisher's is known of no longer than they are.
+        let Some(mut known) = sent.map(|reception| reception.score).max_by_key(|score| score.told.is_some()) else {
+            return false;
+        };
+        let is_news = known.note(score);
+        for track in tracks {
+            if let Some(reception) = self.receives.get_mut(track) {
+                reception.score = known;
+            }
+        }
+        is_news
     }
 }
 
@@ -63,6 +99,8 @@ fn told(room: &RoomName, publisher_id: Option<PublisherId>, quality: Quality, re
     Event::Quality { room_name, publisher_id, score, bitrate, loss, rtt, repeats }
 }
 
+/// A score that is off by so much is told at once, by less when it stays: between two of them a link wavers.
+const MOVES: u8 = 2;
 /// Each connection reports every 2 s, give or take a busy machine's delays.
 const EVERY_MS: u64 = 1500;
 /// Two reports that did not come: nothing flows.

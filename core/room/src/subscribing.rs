@@ -12,6 +12,7 @@ use crate::effect::{Connection, MediaAction};
 use crate::input::{MediaProblem, SubscribeOffer};
 use crate::member::{AfterOffer, Reception, Want};
 use crate::pending::{Pending, Ticket};
+use crate::quality::Score;
 use crate::room::Room;
 
 impl Room {
@@ -118,7 +119,7 @@ impl Room {
             waits: false,
             priority: None,
             layer: None,
-            score: None,
+            score: Score::default(),
         };
         member.open.insert(connection);
         let reception = member.receives.entry(track.clone()).or_insert(fresh);

@@ -2,8 +2,8 @@ use lockgate_model::Quality;
 use lockgate_model::SubscribeConnections::PerPublisher;
 use serde_json::json;
 
-use super::{Call, all};
-use crate::{Connection, Input};
+use super::{Call, all, track};
+use crate::{Connection, Input, RoomConfig};
 
 const GOOD: Quality = Quality { score: 9, bitrate: 800_000, loss: 5, rtt: Some(20) };
 
@@ -107,4 +107,45 @@ fn a_score_that_was_told_while_the_socket_was_lost_is_told_again() {
         call.heard(bob).len()
     };
     assert_eq!([sent(), sent()], [1, 0]);
+}
+
+#[test]
+fn a_score_that_wavers_is_not_told_each_time_and_one_that_stays_is() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1", "a1"]);
+    call.subscribe(bob, ann);
+    call.quiet();
+    let mut told = |score| {
+        call.input(Input::Sent { member: ann, quality: Quality { score, ..GOOD } });
+        call.messages(bob).iter().map(|message| message["score"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!([9, 8, 9, 8, 9].map(&mut told), [9, 0, 0, 0, 0], "to and fro");
+    assert_eq!([8, 8, 8].map(&mut told), [0, 8, 0], "it stays");
+    assert_eq!([7, 6, 6].map(&mut told), [0, 6, 0], "it sinks on");
+}
+
+#[test]
+fn who_is_sent_nothing_of_a_publisher_hears_of_its_score_when_something_comes_again() {
+    let config = RoomConfig { last_n: Some(1), ..RoomConfig::default() };
+    let mut call = Call::with(config, super::Rules::default());
+    let (ann, bob, eve) = (call.join(1), call.join(2), call.join(3));
+    call.publish(ann, &["v1"]);
+    call.publish(bob, &["v2", "a2"]);
+    call.subscribe(eve, ann);
+    let only_camera = json!({"type": "subscribe-request", "publisherId": 2, "trackIds": [track("v2").as_str()]});
+    call.say(eve, only_camera);
+    call.quiet();
+    call.input(Input::Sent { member: bob, quality: GOOD });
+    assert!(call.heard(eve).is_empty(), "he waits for a place");
+    call.speak(&["a2"], 2000);
+    call.quiet();
+    call.input(Input::Sent { member: bob, quality: GOOD });
+    assert_eq!(call.only(eve, "quality")["publisherId"], 2);
+    call.say(eve, json!({"type": "set-layer", "publisherId": 2, "trackId": "v2", "paused": true}));
+    call.input(Input::Sent { member: bob, quality: Quality { score: 1, ..GOOD } });
+    assert!(call.heard(eve).is_empty());
+    call.say(eve, json!({"type": "set-layer", "publisherId": 2, "trackId": "v2", "paused": false}));
+    call.input(Input::Sent { member: bob, quality: Quality { score: 1, ..GOOD } });
+    assert_eq!(call.only(eve, "quality")["score"], 1);
 }
