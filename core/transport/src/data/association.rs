@@ -4,22 +4,16 @@
 //! message; what it is given to send is bounded by its caller, who asks [`Association::has_room`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lockgate_model::Bitrate;
-use rtc_sctp::{
-    AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, Event, Payload, PayloadProtocolIdentifier as Kind,
-    ServerConfig, StreamEvent, TimerConfig, TransportConfig,
-};
-use rtc_shared::TransportProtocol;
+use rtc_sctp::{Event, PayloadProtocolIdentifier as Kind, StreamEvent};
 
 use super::channel::{ACK, Said, delivery, read_control, read_message, write_message, write_open};
-use super::guard::{Guard, STREAMS};
-use super::order::{MAX_AHEAD_BYTES, MAX_ORPHANED};
+use super::guard::STREAMS;
 use super::packet::Init;
+use super::peer::Peer;
 use super::policer::Policer;
 use super::{Channel, DataCounters, DataEvent, MAX_CHANNELS, MAX_MESSAGE, Message, StreamId};
 
@@ -49,17 +43,6 @@ pub struct Association {
     transmits: VecDeque<Bytes>,
     events: VecDeque<DataEvent>,
     counters: DataCounters,
-}
-
-/// The library's side of it, from the peer's first packet on.
-struct Peer {
-    init: Init,
-    /// What was said to it, in case it is lost.
-    welcome: Vec<Bytes>,
-    endpoint: Endpoint,
-    library: rtc_sctp::Association,
-    guard: Guard,
-    established: bool,
 }
 
 struct Own {
@@ -411,58 +394,5 @@ impl Association {
     }
 }
 
-impl Peer {
-    /// Reads a peer's first packet.
-    fn meet(now: Instant, init: Init, packet: &[u8]) -> Option<Self> {
-        let server = Some(Arc::new(ServerConfig::new(library_config())));
-        let mut endpoint = Endpoint::new(LOCAL, TransportProtocol::UDP, Arc::new(EndpointConfig::default()), server);
-        let (_, event) = endpoint.handle(now, PEER, None, init.rewritten(packet))?;
-        let DatagramEvent::NewAssociation(library) = event else { return None };
-        let guard = Guard::new(init.tsn);
-        let mut peer = Self { init, welcome: Vec::new(), endpoint, library, guard, established: false };
-        let mut welcome = VecDeque::new();
-        peer.transmits(now, &mut welcome);
-        peer.welcome = welcome.into();
-        (!peer.welcome.is_empty()).then_some(peer)
-    }
-
-    /// Lets the library read a packet that passed the guard. False: it is not for it.
-    fn feed(&mut self, now: Instant, packet: Bytes) -> bool {
-        match self.endpoint.handle(now, PEER, None, packet) {
-            Some((AssociationHandle(_), DatagramEvent::AssociationEvent(event))) => {
-                self.library.handle_event(event);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn transmits(&mut self, now: Instant, out: &mut VecDeque<Bytes>) {
-        while let Some(transmit) = self.library.poll_transmit(now) {
-            if let Payload::RawEncode(packets) = transmit.message {
-                out.extend(packets);
-            }
-        }
-    }
-}
-
-fn library_config() -> TransportConfig {
-    // Consent ends a connection whose peer is gone. Without these, a pause of half a minute would end all repetition for good.
-    let timers =
-        TimerConfig { max_t3_rtx_retrans: usize::MAX, max_reconfig_retrans: usize::MAX, ..TimerConfig::default() };
-    TransportConfig::default()
-        .with_max_receive_buffer_size(WINDOW as u32)
-        .with_max_message_size(MAX_MESSAGE as u32)
-        .with_max_num_inbound_streams(STREAMS)
-        .with_max_num_outbound_streams(STREAMS)
-        .with_timer_config(timers)
-}
-
-/// What the library may hold: never less than the guard lets through, as a chunk that it refused would be counted as there.
-const WINDOW: usize = MAX_MESSAGE + MAX_AHEAD_BYTES + MAX_ORPHANED + 64 * 1024;
 /// What is on its way, at most, before the next message is sent.
 const WRITE_AHEAD: usize = 64 * 1024;
-
-/// From the block for documentation (RFC 5737): they only name the association inside its endpoint.
-const LOCAL: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 1));
-const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 2), 2));

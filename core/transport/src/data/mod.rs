@@ -8,6 +8,7 @@ pub(crate) mod channel;
 mod guard;
 mod order;
 mod packet;
+mod peer;
 mod policer;
 #[cfg(test)]
 mod tests;
