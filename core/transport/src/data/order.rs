@@ -191,7 +191,9 @@ impl Order {
         let next = self.sequences.entry(data.stream).or_default();
         match (whole, data.unordered) {
             (true, true) => {}
-            (true, false) if next.wrapping_sub(data.ssn) < HALF16 => *next = (*next).max(data.ssn.wrapping_add(1)),
+            (true, false) if *next == data.ssn => *next = next.wrapping_add(1),
+            // It was delivered before.
+            (true, false) if next.wrapping_sub(data.ssn) < HALF16 => {}
             _ => self.give_up(data, data.len, streams),
         }
     }
@@ -320,5 +322,16 @@ mod tests {
         assert_eq!(order.forward(0, std::iter::empty()), Ok(true), "said again");
         assert_eq!(order.next, 1);
         assert!(!order.reset(1 << 30, &[1]));
+    }
+    #[test]
+    fn numbers_of_a_stream_go_on_at_zero_after_the_last_one_also_where_messages_were_given_up() {
+        let mut order = Order::new(0);
+        for (tsn, last) in [(0, 30_000), (1, 60_000), (2, u16::MAX - 1)] {
+            assert_eq!(order.forward(tsn, [(1, last)].into_iter()), Ok(true));
+        }
+        assert_eq!(order.take(whole(4, 1, u16::MAX)), Ok(Taken::Pass));
+        assert_eq!(order.forward(4, std::iter::empty()), Ok(true), "of another stream, where 3 was");
+        assert_eq!(order.take(whole(5, 1, 0)), Ok(Taken::Pass));
+        assert_eq!(order.take(whole(6, 1, 1)), Ok(Taken::Pass));
     }
 }
