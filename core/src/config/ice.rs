@@ -69,7 +69,8 @@ impl FromValue for IceUrl {
 
 /// A host, or an address, with or without a port (RFC 3986 §3.2.2 and §3.2.3).
 fn is_place(place: &str) -> bool {
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = |port: &str| is_number(port) && port.parse::<u16>().is_ok_and(|port| port > 0);
     if let Some(rest) = place.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else { return false };
         let port_is_right = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
@@ -107,6 +108,8 @@ mod tests {
             "stun:",
             "stun:a:0",
             "stun:a:65536",
+            "stun:a:+5",
+            "stun:[::1]:+5",
             "stun:a b",
             "stun:[::1",
             "stun:[::1]x",
