@@ -11,11 +11,15 @@ use bytes::Bytes;
 use super::DataCounters;
 use super::order::{Breach, Order, Taken};
 use super::packet::{
-    Chunk, Chunks, Data, Reset, is_sane_heartbeat, is_sane_sack, kind, read_forward, read_resets, rebuilt,
+    Chunk, Chunks, Data, Init, Reset, is_for, is_sane_heartbeat, is_sane_sack, kind, read_forward, read_resets, rebuilt,
 };
 
 /// Filters the packets of one association.
 pub(super) struct Guard {
+    /// Ours, which the peer's packets bear.
+    tag: u32,
+    /// Whether the peer said that it may give up messages.
+    forwards: bool,
     order: Order,
     /// The peer's requests that wait for something that is still on its way.
     waiting: Vec<(u32, u32)>,
@@ -25,25 +29,35 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// For a peer whose first number is this.
-    pub(super) fn new(first_tsn: u32) -> Self {
+    /// For what the peer with this INIT sends to us, whose tag is this.
+    pub(super) fn new(init: &Init, tag: u32) -> Self {
         Self {
-            order: Order::new(first_tsn),
+            tag,
+            forwards: init.forwards,
+            order: Order::new(init.tsn),
             waiting: Vec::new(),
             unanswered: HashSet::new(),
             counters: DataCounters::default(),
         }
     }
 
-    /// What the library may read of a packet; none: nothing.
+    /// What the library may read of a packet; none: nothing. Whatever goes on is read by it: what it threw away would be counted as
+    /// there by us.
     pub(super) fn filter(&mut self, packet: &[u8]) -> Result<Option<Bytes>, Breach> {
+        if !is_for(packet, self.tag) {
+            self.counters.malformed += 1;
+            return Ok(None);
+        }
         let mut chunks = Chunks::of(packet);
         let (mut passed, mut changed) = (Vec::new(), false);
         let mut forwarded = false;
         for chunk in chunks.by_ref() {
             // One of these tells all that there is to tell, and costs more than others.
-            let again = chunk.kind == kind::FORWARD_TSN && std::mem::replace(&mut forwarded, true);
-            match self.admits(chunk)?.filter(|_| !again) {
+            if chunk.kind == kind::FORWARD_TSN && std::mem::replace(&mut forwarded, true) {
+                changed = true;
+                continue;
+            }
+            match self.admits(chunk)? {
                 Some(admitted) => {
                     changed |= admitted != chunk;
                     passed.push(admitted);
@@ -86,7 +100,7 @@ impl Guard {
         let sane = match chunk.kind {
             kind::DATA => return Ok(self.admits_data(chunk)?.then_some(chunk)),
             kind::RE_CONFIG => return Ok(self.admits_resets(chunk).then_some(chunk)),
-            kind::FORWARD_TSN => match read_forward(chunk) {
+            kind::FORWARD_TSN => match read_forward(chunk).filter(|_| self.forwards) {
                 Some((last, streams)) => self.order.forward(last, streams)?,
                 None => false,
             },

@@ -75,6 +75,22 @@ fn read_chunk(bytes: &[u8]) -> Option<(Chunk<'_>, &[u8])> {
     Some((Chunk { kind, flags, value }, rest))
 }
 
+/// Whether a packet is whole and meant for the association whose tag this is (RFC 9260 §8.5): the library reads no other.
+pub(super) fn is_for(packet: &[u8], tag: u32) -> bool {
+    let Some((head, _)) = packet.split_first_chunk::<HEAD>() else { return false };
+    let ports = [[head[0], head[1]], [head[2], head[3]]];
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&head[..8]), &[0; 4]);
+    ports.iter().all(|port| *port != [0; 2])
+        && head[4..8] == tag.to_be_bytes()
+        && head[8..] == crc32c::crc32c_append(sum, &packet[HEAD..]).to_le_bytes()
+}
+
+/// The tag that the writer of an INIT or INIT ACK wants to find in the packets that it gets.
+pub(super) fn initiate_tag(packet: &[u8]) -> Option<u32> {
+    let chunk = Chunks::of(packet).next()?;
+    chunk.value.first_chunk().map(|tag| u32::from_be_bytes(*tag))
+}
+
 /// A DATA chunk (RFC 9260 §3.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Data {
@@ -111,7 +127,7 @@ impl Data {
 pub(super) struct Init {
     pub(super) tsn: u32,
     head: [u8; 16],
-    forwards: bool,
+    pub(super) forwards: bool,
 }
 
 impl Init {
@@ -207,7 +223,8 @@ impl Reset {
                 last_tsn: word(8)?,
                 streams: value[12..].chunks_exact(2).map(|id| u16::from_be_bytes([id[0], id[1]])).collect(),
             }),
-            (RESPONSE, 8 | 16) => Some(Self::Response { number: word(0)?, later: word(4)? == IN_PROGRESS }),
+            // The longer form answers what is never asked here, and the library reads on in the middle of it.
+            (RESPONSE, 8) => Some(Self::Response { number: word(0)?, later: word(4)? == IN_PROGRESS }),
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ use rtc_shared::TransportProtocol;
 use super::MAX_MESSAGE;
 use super::guard::{Guard, STREAMS};
 use super::order::{MAX_AHEAD_BYTES, MAX_ORPHANED};
-use super::packet::Init;
+use super::packet::{Init, initiate_tag};
 
 /// The library's side of it, from the peer's first packet on.
 pub(super) struct Peer {
@@ -35,13 +35,11 @@ impl Peer {
         let server = Some(Arc::new(ServerConfig::new(library_config())));
         let mut endpoint = Endpoint::new(LOCAL, TransportProtocol::UDP, Arc::new(EndpointConfig::default()), server);
         let (_, event) = endpoint.handle(now, PEER, None, init.rewritten(packet))?;
-        let DatagramEvent::NewAssociation(library) = event else { return None };
-        let guard = Guard::new(init.tsn);
-        let mut peer = Self { init, welcome: Vec::new(), endpoint, library, guard, established: false };
+        let DatagramEvent::NewAssociation(mut library) = event else { return None };
         let mut welcome = VecDeque::new();
-        peer.transmits(now, &mut welcome);
-        peer.welcome = welcome.into();
-        (!peer.welcome.is_empty()).then_some(peer)
+        transmits(&mut library, now, &mut welcome);
+        let guard = Guard::new(&init, initiate_tag(welcome.front()?)?);
+        Some(Self { init, welcome: welcome.into(), endpoint, library, guard, established: false })
     }
 
     /// Lets the library read a packet that passed the guard. False: it is not for it.
@@ -56,10 +54,14 @@ impl Peer {
     }
 
     pub(super) fn transmits(&mut self, now: Instant, out: &mut VecDeque<Bytes>) {
-        while let Some(transmit) = self.library.poll_transmit(now) {
-            if let Payload::RawEncode(packets) = transmit.message {
-                out.extend(packets);
-            }
+        transmits(&mut self.library, now, out);
+    }
+}
+
+fn transmits(library: &mut rtc_sctp::Association, now: Instant, out: &mut VecDeque<Bytes>) {
+    while let Some(transmit) = library.poll_transmit(now) {
+        if let Payload::RawEncode(packets) = transmit.message {
+            out.extend(packets);
         }
     }
 }

@@ -321,6 +321,13 @@ fn tools(call: &mut Call) -> (Vec<u8>, u32) {
     (packet[..12].to_vec(), u32::from_be_bytes(packet[16..20].try_into().unwrap()).wrapping_add(1))
 }
 
+/// Makes a packet's checksum right again.
+fn sign(packet: &mut [u8]) {
+    packet[8..12].fill(0);
+    let sum = crc32c::crc32c(packet);
+    packet[8..12].copy_from_slice(&sum.to_le_bytes());
+}
+
 fn data(tsn: u32, stream: u16, ssn: u16, len: usize) -> Vec<u8> {
     let mut value = tsn.to_be_bytes().to_vec();
     value.extend_from_slice(&stream.to_be_bytes());
@@ -397,6 +404,71 @@ fn data_on_streams_that_are_not_there_opens_none() {
     assert_eq!((counters.unusable, counters.malformed, call.ours.is_over()), (1, 1, false));
 }
 
+/// What the library throws away must not move the guard: it would see order where the library has a gap for good, and keeps all that
+/// follows.
+#[test]
+fn what_the_library_does_not_read_lets_nothing_further_ahead() {
+    let spoilt = |head: &[u8], tsn: u32, spoil: fn(&mut [u8])| {
+        let next = data(tsn, 0, 0, 5);
+        let mut packet = rebuilt(head, &[Chunk { kind: kind::DATA, flags: 7, value: &next }]).to_vec();
+        spoil(&mut packet);
+        Bytes::from(packet)
+    };
+    let twice = |head: &[u8], tsn: u32| {
+        let (first, second) = (tsn.wrapping_sub(1).to_be_bytes(), tsn.wrapping_add(1000).to_be_bytes());
+        rebuilt(head, &[first, second].each_ref().map(|value| Chunk { kind: kind::FORWARD_TSN, flags: 0, value }))
+    };
+    type Way<'a> = (&'a str, &'a dyn Fn(&[u8], u32) -> Bytes);
+    let ways: [Way<'_>; 4] = [
+        ("checksum", &|head, tsn| spoilt(head, tsn, |packet| packet[9] ^= 1)),
+        ("tag", &|head, tsn| spoilt(head, tsn, |packet| (packet[5] ^= 1, sign(packet)).1)),
+        ("port", &|head, tsn| spoilt(head, tsn, |packet| (packet[..2].fill(0), sign(packet)).1)),
+        ("again", &twice),
+    ];
+    for (name, way) in ways {
+        let mut call = open_call();
+        let (head, tsn) = tools(&mut call);
+        call.ours.handle_packet(call.now, &way(&head, tsn));
+        assert_eq!((call.ours.counters().ahead, call.ours.is_over()), (0, false), "{name}");
+        let far = data(tsn.wrapping_add(512), 0, 0, 5);
+        call.ours.handle_packet(call.now, &rebuilt(&head, &[Chunk { kind: kind::DATA, flags: 7, value: &far }]));
+        assert_eq!((call.ours.counters().ahead, call.ours.is_over()), (1, false), "{name}");
+    }
+}
+
+#[test]
+fn an_answer_that_the_library_cannot_read_takes_nothing_else_with_it() {
+    let mut call = open_call();
+    let (head, tsn) = tools(&mut call);
+    // Of the longer form, in which it takes what follows the result for another parameter.
+    let answer = [0, 16, 0, 20, 0, 0, 0, 1, 0, 0, 0, 1, 0, 99, 0, 8, 0, 0, 0, 0];
+    let message = data(tsn, 0, 2, 5);
+    let chunks = [(kind::RE_CONFIG, 0, &answer[..]), (kind::DATA, 3, &message)];
+    let chunks = chunks.map(|(kind, flags, value)| Chunk { kind, flags, value });
+    call.ours.handle_packet(call.now, &rebuilt(&head, &chunks));
+    call.settle();
+    assert_eq!((call.messages().len(), call.ours.counters().malformed), (1, 1));
+}
+
+#[test]
+fn a_peer_that_never_said_that_it_gives_up_messages_gives_up_none() {
+    let mut call = Call::new();
+    let first = call.peer.poll(call.now).remove(0);
+    let plain = Chunk { kind: kind::INIT, flags: 0, value: &first[16..32] };
+    call.ours.handle_packet(call.now, &rebuilt(&first, &[plain]));
+    call.run(1);
+    assert!(call.ours.is_established());
+    call.peer.open(call.now, 0, channel("c", true, Reliability::Reliable));
+    call.run(5);
+    let (head, tsn) = tools(&mut call);
+    let (given_up, far) = (tsn.wrapping_add(1000).to_be_bytes(), data(tsn.wrapping_add(512), 0, 0, 5));
+    for (kind, flags, value) in [(kind::FORWARD_TSN, 0, &given_up[..]), (kind::DATA, 7, &far)] {
+        call.ours.handle_packet(call.now, &rebuilt(&head, &[Chunk { kind, flags, value }]));
+    }
+    let counters = call.ours.counters();
+    assert_eq!((counters.malformed, counters.ahead, call.ours.is_over()), (1, 1, false));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -430,8 +502,7 @@ proptest! {
             let mut packet = seen[which.index(seen.len())].to_vec();
             let at = 12 + at.index(packet.len() - 12);
             packet[at] = *with;
-            let sum = { packet[8..12].fill(0); crc32c::crc32c(&packet) };
-            packet[8..12].copy_from_slice(&sum.to_le_bytes());
+            sign(&mut packet);
             call.ours.handle_packet(call.now, &packet[..cut.index(packet.len()) + 1]);
             call.ours.handle_packet(call.now, &packet);
         }
