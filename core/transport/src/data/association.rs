@@ -3,7 +3,7 @@
 //! The peer begins it, as every browser does. The library draws its own randomness. It is read at once and dry, so that it holds no
 //! message; what it is given to send is bounded by its caller, who asks [`Association::has_room`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use rtc_sctp::{Event, PayloadProtocolIdentifier as Kind, StreamEvent};
 
 use super::channel::{ACK, Said, delivery, read_control, read_message, write_message, write_open};
 use super::guard::STREAMS;
-use super::packet::Init;
+use super::on_its_way::OnItsWay;
+use super::packet::{Init, messages_in};
 use super::peer::Peer;
 use super::policer::Policer;
 use super::{Channel, DataCounters, DataEvent, MAX_CHANNELS, MAX_MESSAGE, Message, StreamId};
@@ -37,9 +38,7 @@ pub struct Association {
     peer: Option<Box<Peer>>,
     over: bool,
     channels: BTreeMap<u16, Own>,
-    /// What of each stream was sent and is not known to have arrived or to be given up, and its sum.
-    on_its_way: HashMap<u16, usize>,
-    sum: usize,
+    on_its_way: OnItsWay,
     transmits: VecDeque<Bytes>,
     events: VecDeque<DataEvent>,
     counters: DataCounters,
@@ -71,8 +70,7 @@ impl Association {
             peer: None,
             over: false,
             channels: BTreeMap::new(),
-            on_its_way: HashMap::new(),
-            sum: 0,
+            on_its_way: OnItsWay::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             counters: DataCounters::default(),
@@ -84,7 +82,7 @@ impl Association {
         if self.over {
             return;
         }
-        if !self.policer.admits(now, packet.len()) {
+        if !self.policer.admits(now, packet.len(), messages_in(packet)) {
             self.counters.over_rate += 1;
             return;
         }
@@ -189,7 +187,7 @@ impl Association {
     /// Whether so little is on its way that more may be sent. Data is sent in no larger bursts than this allows: the link is shared
     /// with media.
     pub fn has_room(&self) -> bool {
-        self.is_established() && self.sum < WRITE_AHEAD
+        self.is_established() && self.on_its_way.cost < WRITE_AHEAD
     }
 
     /// Whether both sides know of it.
@@ -260,7 +258,7 @@ impl Association {
         match event {
             Event::Connected => self.on_established(now),
             Event::Stream(StreamEvent::Readable { id }) => self.read(now, id),
-            Event::Stream(StreamEvent::BufferedAmountReleased { id, n_bytes }) => self.arrived(id, n_bytes),
+            Event::Stream(StreamEvent::BufferedAmountReleased { id, n_bytes }) => self.on_its_way.arrived(id, n_bytes),
             Event::AssociationLost { id, .. } => self.on_reset(id),
             _ => {}
         }
@@ -276,17 +274,9 @@ impl Association {
     }
 
     fn on_reset(&mut self, id: u16) {
-        self.sum -= self.on_its_way.remove(&id).unwrap_or(0);
+        self.on_its_way.forget(id);
         if self.channels.remove(&id).is_some() {
             self.events.push_back(DataEvent::Closed(StreamId(id)));
-        }
-    }
-
-    fn arrived(&mut self, id: u16, bytes: usize) {
-        if let Some(own) = self.on_its_way.get_mut(&id) {
-            let bytes = bytes.min(*own);
-            *own -= bytes;
-            self.sum -= bytes;
         }
     }
 
@@ -356,8 +346,7 @@ impl Association {
         let Some(peer) = &mut self.peer else { return false };
         let written = peer.library.stream(id).and_then(|mut stream| stream.write_sctp(now, bytes, kind));
         let written = written.unwrap_or(0);
-        *self.on_its_way.entry(id).or_default() += written;
-        self.sum += written;
+        self.on_its_way.sent(id, written);
         written > 0
     }
 
@@ -387,12 +376,11 @@ impl Association {
         }
         self.counters = self.counters();
         self.peer = None;
-        self.on_its_way.clear();
-        self.sum = 0;
+        self.on_its_way = OnItsWay::default();
         let closed = std::mem::take(&mut self.channels);
         self.events.extend(closed.into_keys().map(|id| DataEvent::Closed(StreamId(id))));
     }
 }
 
-/// What is on its way, at most, before the next message is sent.
+/// What is on its way, at most, before the next message is sent, as [`OnItsWay`] counts it.
 const WRITE_AHEAD: usize = 64 * 1024;

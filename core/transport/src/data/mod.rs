@@ -6,6 +6,7 @@
 mod association;
 pub(crate) mod channel;
 mod guard;
+mod on_its_way;
 mod order;
 mod packet;
 mod peer;
@@ -111,6 +112,8 @@ impl DataCounters {
 
 /// The longest message, in bytes, either way: what browsers take of each other (RFC 8841 §6.1).
 pub const MAX_MESSAGE: usize = 256 * 1024;
+/// What a message costs beside its bytes, in bytes, wherever messages wait: empty ones are messages too.
+pub const MESSAGE_OVERHEAD: usize = 128;
 /// The longest label and the longest subprotocol, in bytes.
 pub const MAX_LABEL: usize = 256;
 /// Most channels of a connection that are open.

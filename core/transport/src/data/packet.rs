@@ -91,6 +91,11 @@ pub(super) fn initiate_tag(packet: &[u8]) -> Option<u32> {
     chunk.value.first_chunk().map(|tag| u32::from_be_bytes(*tag))
 }
 
+/// How many messages begin in a packet.
+pub(super) fn messages_in(packet: &[u8]) -> usize {
+    Chunks::of(packet).filter(|chunk| chunk.kind == kind::DATA && chunk.flags & FIRST != 0).count()
+}
+
 /// A DATA chunk (RFC 9260 §3.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Data {
@@ -115,7 +120,7 @@ impl Data {
             stream: u16::from_be_bytes([head[4], head[5]]),
             ssn: u16::from_be_bytes([head[6], head[7]]),
             unordered: chunk.flags & 4 != 0,
-            first: chunk.flags & 2 != 0,
+            first: chunk.flags & FIRST != 0,
             last: chunk.flags & 1 != 0,
             len: data.len(),
         })
@@ -258,6 +263,8 @@ pub(super) fn rebuilt(packet: &[u8], chunks: &[Chunk<'_>]) -> Bytes {
 /// Ports, tag and checksum.
 pub(super) const HEAD: usize = 12;
 const CHUNK_HEAD: usize = 4;
+/// The flag of DATA that begins a message.
+const FIRST: u8 = 2;
 const OUTGOING_RESET: u16 = 13;
 const RESPONSE: u16 = 16;
 const IN_PROGRESS: u32 = 6;

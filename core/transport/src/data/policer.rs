@@ -16,12 +16,12 @@ impl Policer {
         Self { bytes_per_second: rate.0 as f64 / 8.0, left: BURST, since: now }
     }
 
-    /// Whether a packet of so many bytes may come in.
-    pub(super) fn admits(&mut self, now: Instant, bytes: usize) -> bool {
+    /// Whether a packet of so many bytes, in which so many messages begin, may come in.
+    pub(super) fn admits(&mut self, now: Instant, bytes: usize, messages: usize) -> bool {
         let gained = now.saturating_duration_since(self.since).as_secs_f64() * self.bytes_per_second;
         (self.left, self.since) = ((self.left + gained).min(BURST), now);
-        // Small packets cost us as much as longer ones.
-        let cost = (bytes + PER_PACKET) as f64;
+        // Small packets cost us as much as longer ones, and each message costs us as much again for every viewer.
+        let cost = (bytes + PER_PACKET + messages * PER_MESSAGE) as f64;
         let admitted = cost <= self.left;
         if admitted {
             self.left -= cost;
@@ -33,3 +33,4 @@ impl Policer {
 /// A longest message, twice.
 const BURST: f64 = 512.0 * 1024.0;
 const PER_PACKET: usize = 100;
+const PER_MESSAGE: usize = 200;

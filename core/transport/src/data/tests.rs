@@ -254,6 +254,28 @@ fn what_is_on_its_way_is_bounded_and_room_comes_back() {
 }
 
 #[test]
+fn many_small_messages_on_their_way_count_for_what_they_hold() {
+    let mut call = Call::established();
+    let (a, b) = (channel("a", true, Reliability::Reliable), channel("b", false, Reliability::Reliable));
+    let streams = [a, b].map(|channel| call.ours.open(call.now, channel).unwrap());
+    call.run(10);
+    for _ in 0..3 {
+        let mut sent = 0;
+        while call.ours.has_room() && sent < 10_000 {
+            assert!(call.ours.send(call.now, streams[sent % 2], text("x")));
+            sent += 1;
+        }
+        assert_eq!(sent, (64 * 1024_usize).div_ceil(MESSAGE_OVERHEAD + 1));
+        call.run(2_000);
+        assert_eq!(
+            (call.ours.has_room(), call.peer.messages.drain(..).count()),
+            (true, sent),
+            "room for as many again"
+        );
+    }
+}
+
+#[test]
 fn channels_beyond_the_limit_are_ended() {
     let mut call = Call::established();
     for id in 0..=MAX_CHANNELS as u16 {
@@ -467,6 +489,32 @@ fn a_peer_that_never_said_that_it_gives_up_messages_gives_up_none() {
     }
     let counters = call.ours.counters();
     assert_eq!((counters.malformed, counters.ahead, call.ours.is_over()), (1, 1, false));
+}
+
+#[test]
+fn many_small_messages_in_one_packet_cost_their_sender_as_much_as_many_packets() {
+    let mut call = Call::with(Side::Server, Bitrate(10_000_000));
+    call.run(5);
+    call.peer.open(call.now, 0, channel("c", false, Reliability::Reliable));
+    call.run(5);
+    let (head, mut tsn) = tools(&mut call);
+    for _ in 0..1000 {
+        loop {
+            let values: Vec<_> = (0..40).map(|number| data(tsn.wrapping_add(number), 0, 0, 1)).collect();
+            let chunks: Vec<_> = values.iter().map(|value| Chunk { kind: kind::DATA, flags: 7, value }).collect();
+            let refused = call.ours.counters().over_rate;
+            call.ours.handle_packet(call.now, &rebuilt(&head, &chunks));
+            std::iter::from_fn(|| call.ours.poll_transmit()).for_each(drop);
+            if call.ours.counters().over_rate > refused {
+                break;
+            }
+            tsn = tsn.wrapping_add(40);
+        }
+        call.now += Duration::from_millis(1);
+    }
+    call.settle();
+    let got = call.messages().len();
+    assert!((4_000..10_000).contains(&got), "{got} in a second");
 }
 
 proptest! {
