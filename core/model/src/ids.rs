@@ -122,6 +122,13 @@ impl TrackId {
         let mid: String = mid.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
         Self(format!("t{publisher}-{mid}").into())
     }
+
+    /// Whose track would be named so by [`Self::allotted`], if anybody's.
+    pub fn allotted_to(&self) -> Option<PublisherId> {
+        let (number, _) = self.0.strip_prefix('t')?.split_once('-')?;
+        let publisher = PublisherId(number.parse().ok()?);
+        (publisher.to_string() == number).then_some(publisher)
+    }
 }
 
 fn check_room_name(text: &str) -> Result<(), InvalidId> {
@@ -191,5 +198,15 @@ mod tests {
         let id = TrackId::allotted(PublisherId(7), "a b\u{1}ü0");
         assert_eq!(id.as_str(), "t7-ab0");
         assert!(TrackId::new(id.as_str()).is_ok());
+        assert_eq!(id.allotted_to(), Some(PublisherId(7)));
+    }
+
+    #[test]
+    fn a_name_is_allotted_to_whom_it_could_be_made_for() {
+        let of = |name| TrackId::new(name).unwrap().allotted_to();
+        assert_eq!(of("t4294967298-d0"), Some(PublisherId(4_294_967_298)));
+        for name in ["chat", "t-d0", "t7", "t07-d0", "t+7-d0", "T7-d0", "t7a-d0", "t99999999999999999999-d0"] {
+            assert_eq!(of(name), None, "{name}");
+        }
     }
 }

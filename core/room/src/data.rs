@@ -6,8 +6,9 @@ use lockgate_model::{
 };
 
 use crate::effect::{MediaAction, Question};
-use crate::member::{Member, Track};
+use crate::member::{Member, Opening, Track};
 use crate::pending::Pending;
+use crate::publishing::TAKEN;
 use crate::room::Room;
 
 impl Room {
@@ -23,8 +24,8 @@ impl Room {
 
     /// A member opened a data channel: policy is asked, as for any other track.
     pub(crate) fn on_channel_opened(&mut self, id: PublisherId, stream: u16, channel: ChannelFacts) {
-        let Some(track) = self.name_of_channel(id, stream, &channel) else { return };
-        let facts = facts_of(track);
+        let named = self.name_of_channel(id, stream, &channel);
+        let facts = facts_of(named.clone().unwrap_or_else(|taken| taken));
         let (room, now_ms, most) = (self.facts(), self.now_ms, self.config.max_data_channels);
         let Some(member) = self.members.get_mut(&id) else { return };
         let open = member.tracks.values().filter(|track| track.stream.is_some()).count() + member.opening.len();
@@ -33,35 +34,37 @@ impl Room {
             () if !member.grant.allows_publishing(facts.kind, facts.source) => {
                 Some(Denial::new(ErrorCode::FORBIDDEN, "your grant does not allow data channels"))
             }
+            () if named.is_err() => Some(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN)),
             () => None,
         };
         if let Some(denial) = denial {
             return self.refuse_channel(id, stream, &denial, facts.id);
         }
-        member.opening.insert(stream, channel.clone());
+        let opening = Opening { track: facts.id.clone(), channel };
+        member.opening.insert(stream, opening.clone());
         let (who, tracks, why) = (member.as_participant(), vec![facts], Why::Request);
         let question = PublishQuestion { who, room, tracks, why, now_ms };
-        self.ask(Question::Publish(question), Pending::Channel { member: id, stream, channel });
+        self.ask(Question::Publish(question), Pending::Channel { member: id, stream, opening });
     }
 
-    pub(crate) fn on_channel_verdict(
-        &mut self,
-        id: PublisherId,
-        stream: u16,
-        channel: ChannelFacts,
-        decision: Decision,
-    ) {
-        let Some(track) = self.name_of_channel(id, stream, &channel) else { return };
+    /// Policy decided about the channel of this name: it is published under that one, or not at all.
+    pub(crate) fn on_channel_verdict(&mut self, id: PublisherId, stream: u16, opening: Opening, decision: Decision) {
         let Some(member) = self.members.get_mut(&id) else { return };
         // It may be over by now, or be another one.
-        if member.opening.get(&stream) != Some(&channel) {
+        if member.opening.get(&stream) != Some(&opening) {
             return;
         }
         member.opening.remove(&stream);
+        let Opening { track, channel } = opening;
         let TrackFacts { kind, source, .. } = facts_of(track.clone());
-        let decision = decision.and_then(|grant| {
-            let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to publish this");
-            member.grant.and(&grant).allows_publishing(kind, source).then_some(()).ok_or_else(denial)
+        let allowed = member.grant.clone();
+        let free = self.is_free(&track);
+        let decision = decision.and_then(|grant| match () {
+            () if !allowed.and(&grant).allows_publishing(kind, source) => {
+                Err(Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to publish this"))
+            }
+            () if !free => Err(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN)),
+            () => Ok(()),
         });
         if let Err(denial) = decision {
             return self.refuse_channel(id, stream, &denial, track);
@@ -77,6 +80,7 @@ impl Room {
             channel: Some(channel),
         };
         let published = Track { mid: String::new(), encodings: 1, info, stream: Some(stream), steered: None };
+        let Some(member) = self.members.get_mut(&id) else { return };
         member.tracks.insert(track.clone(), published);
         self.media(MediaAction::AdmitChannel { member: id, stream, track: track.clone() });
         self.announce(id, &[track]);
@@ -98,12 +102,20 @@ impl Room {
         self.send(id, reply);
     }
 
-    /// The channel's label, if it can be a track's name and no other track has it; else one that is made here.
-    fn name_of_channel(&self, id: PublisherId, stream: u16, channel: &ChannelFacts) -> Option<TrackId> {
-        self.members.get(&id)?;
-        let free = |track: &TrackId| self.publisher_of(track).is_none() && !self.is_being_accepted(track);
-        let label = TrackId::new(channel.label.as_str()).ok().filter(free);
-        Some(label.unwrap_or_else(|| TrackId::allotted(id, &format!("d{stream}"))))
+    /// The channel's label, if it can be a track's name and is nobody's; else one that is made here, which is an error if it is taken.
+    fn name_of_channel(&self, id: PublisherId, stream: u16, channel: &ChannelFacts) -> Result<TrackId, TrackId> {
+        let label = TrackId::new(channel.label.as_str()).ok();
+        // Under the name that another one's channel would get here, one could pass for it.
+        let own = |track: &TrackId| track.allotted_to().is_none_or(|of| of == id);
+        if let Some(label) = label.filter(|track| own(track) && self.is_free(track)) {
+            return Ok(label);
+        }
+        let made = TrackId::allotted(id, &format!("d{stream}"));
+        if self.is_free(&made) { Ok(made) } else { Err(made) }
+    }
+
+    fn is_free(&self, track: &TrackId) -> bool {
+        self.publisher_of(track).is_none() && !self.is_being_accepted(track)
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Member {
     pub(crate) grant: Grant,
     pub(crate) tracks: BTreeMap<TrackId, Track>,
     /// Data channels that policy is asked about.
-    pub(crate) opening: BTreeMap<u16, ChannelFacts>,
+    pub(crate) opening: BTreeMap<u16, Opening>,
     /// What the client wants to receive, by publisher.
     pub(crate) wants: BTreeMap<PublisherId, Want>,
     /// The connections that were made to send to the client.
@@ -70,6 +70,13 @@ pub(crate) enum Stage {
 pub(crate) struct Held {
     pub(crate) request: Request,
     pub(crate) offered: Option<Result<Vec<OfferedMedia>, MediaProblem>>,
+}
+
+/// A data channel on its way through policy: what it will be called, and what it was opened with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Opening {
+    pub(crate) track: TrackId,
+    pub(crate) channel: ChannelFacts,
 }
 
 /// A published track.

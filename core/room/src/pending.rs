@@ -1,8 +1,9 @@
 //! Questions that wait for their answers.
 
 use lockgate_model::policy::Why;
-use lockgate_model::{ChannelFacts, Command, PublisherId, RequestId, TrackId};
+use lockgate_model::{Command, PublisherId, RequestId, TrackId};
 
+use crate::member::Opening;
 use crate::publishing::Offered;
 use crate::recording::RecordPending;
 
@@ -20,7 +21,7 @@ pub(crate) enum Pending {
     /// Which of the offered tracks may be published?
     Publish { member: PublisherId, id: Option<RequestId>, offer: String, offered: Vec<Offered>, asked: Vec<usize> },
     /// May this data channel be published?
-    Channel { member: PublisherId, stream: u16, channel: ChannelFacts },
+    Channel { member: PublisherId, stream: u16, opening: Opening },
     /// The media side makes the answer.
     Accept { member: PublisherId, id: Option<RequestId>, offered: Vec<Offered> },
     /// Which of these tracks may this member know of?

@@ -176,6 +176,10 @@ impl Room {
             results.push(offered.result(accepted.is_some()));
         }
         results.extend(data);
+        if !takes_data {
+            // The media side ended them with the line.
+            member.opening.clear();
+        }
         let kept: BTreeSet<_> = answered.tracks.iter().map(|accepted| accepted.track.clone()).collect();
         let goes_on = |id, track: &Track| kept.contains(id) || (takes_data && track.stream.is_some());
         let gone = member.tracks.iter().filter(|(id, track)| !goes_on(*id, track));
@@ -258,7 +262,8 @@ impl Room {
     }
 
     pub(crate) fn on_publish_lost(&mut self, id: PublisherId, reason: &str) {
-        let Some(member) = self.members.get(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.opening.clear();
         if member.tracks.is_empty() {
             return;
         }
@@ -269,7 +274,8 @@ impl Room {
 
     /// Ends all of a member's publications; the transport is the caller's to close.
     pub(crate) fn end_publications(&mut self, id: PublisherId) {
-        let Some(member) = self.members.get(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.opening.clear();
         let tracks: Vec<_> = member.tracks.keys().cloned().collect();
         if !tracks.is_empty() {
             self.forget_tracks(id, &tracks);
@@ -362,6 +368,6 @@ impl Member {
     }
 }
 
-const TAKEN: &str = "a track of this id is already published in the room";
+pub(crate) const TAKEN: &str = "a track of this id is already published in the room";
 /// Longest name of a track, in characters.
 const MAX_NAME: usize = 128;

@@ -243,8 +243,8 @@ impl Room {
             Pending::Subscribe { viewer, id, publisher, asked } => {
                 self.on_subscribe_verdicts(viewer, id, publisher, asked, answer.into_many());
             }
-            Pending::Channel { member, stream, channel } => {
-                self.on_channel_verdict(member, stream, channel, answer.into_one());
+            Pending::Channel { member, stream, opening } => {
+                self.on_channel_verdict(member, stream, opening, answer.into_one());
             }
             Pending::Record(record) => self.on_record_verdicts(record, answer.into_many()),
             Pending::Act { member, id, command } => self.on_act_verdict(member, id, command, answer.into_act()),
@@ -266,10 +266,11 @@ impl Room {
 
     /// Whether a track of this name is on its way into the room.
     pub(crate) fn is_being_accepted(&self, track: &TrackId) -> bool {
-        self.pending.values().any(|pending| match pending {
+        let accepted = self.pending.values().any(|pending| match pending {
             Pending::Accept { offered, .. } => offered.iter().any(|offered| offered.takes(track)),
             _ => false,
-        })
+        });
+        accepted || self.members.values().any(|member| member.opening.values().any(|opening| opening.track == *track))
     }
 
     /// Goes on with what a member's last question held up.

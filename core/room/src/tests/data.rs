@@ -163,6 +163,80 @@ fn names_are_one_track_s_only_and_channels_are_counted() {
     assert_eq!(call.only(ann, "publish-answer")["tracks"][0]["code"], "forbidden");
 }
 
+/// Which names channels were published under, and by whom.
+fn admitted(call: &Call) -> Vec<(u64, String)> {
+    let admitted = call.media.iter().filter_map(|action| match action {
+        MediaAction::AdmitChannel { member, track, .. } => Some((member.0, track.to_string())),
+        _ => None,
+    });
+    admitted.collect()
+}
+
+#[test]
+fn no_channel_takes_the_name_that_another_one_will_get() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    open(&mut call, ann, 0, "t2-d0");
+    open(&mut call, ann, 2, "chat");
+    open(&mut call, bob, 0, "chat");
+    assert_eq!(admitted(&call), [(1, "t1-d0".into()), (1, "chat".into()), (2, "t2-d0".into())]);
+    // One's own names may be taken, but only once.
+    open(&mut call, ann, 4, "t1-d6");
+    call.quiet();
+    open(&mut call, ann, 6, "no name");
+    let error = call.only(ann, "error");
+    assert_eq!((&error["code"], &error["trackId"]), (&json!("invalid-message"), &json!("t1-d6")));
+    assert_eq!(settled(&call).last(), Some(&(false, 6)));
+    call.publish(bob, &["t1-d6", "chat"]);
+    assert!(call.messages(bob)[0]["tracks"].as_array().unwrap().iter().all(|track| track["accepted"] == false));
+}
+
+#[test]
+fn a_channel_is_published_under_the_name_that_policy_was_asked_about() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.slow_policy = true;
+    open(&mut call, ann, 0, "news");
+    open(&mut call, bob, 0, "news");
+    call.input(Input::ChannelClosed { member: ann, stream: 0 });
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    assert_eq!(admitted(&call), [(2, "t2-d0".into())], "the name was ann's while policy was asked");
+    // Nor does a track take it meanwhile.
+    open(&mut call, ann, 2, "v1");
+    call.slow_policy = false;
+    call.publish(bob, &["v1"]);
+    assert_eq!(call.messages(bob).pop().unwrap()["code"], "invalid-message");
+    call.answer_next();
+    assert_eq!(admitted(&call).last(), Some(&(1, "v1".into())));
+}
+
+#[test]
+fn a_channel_whose_connection_is_over_before_policy_answers_is_not_published() {
+    for way in 0..3 {
+        let mut call = Call::new();
+        let ann = call.join(1);
+        call.publish(ann, &["v1"]);
+        call.slow_policy = true;
+        open(&mut call, ann, 0, "chat");
+        match way {
+            0 => call.input(Input::PublishLost { member: ann, reason: "no consent".into() }),
+            1 => {
+                call.say(ann, json!({"type": "unpublish", "trackId": "v1"}));
+                call.input(Input::PublishLost { member: ann, reason: "no consent".into() });
+            }
+            // An offer without a line for data.
+            _ => call.publish(ann, &["v1"]),
+        }
+        call.answer_next();
+        assert_eq!(settled(&call), [], "{way}");
+        call.slow_policy = false;
+        open(&mut call, ann, 0, "chat");
+        assert_eq!(admitted(&call), [(1, "chat".into())], "{way}: the name is free");
+    }
+}
+
 #[test]
 fn messages_are_not_recorded() {
     let mut call = Call::with(RoomConfig { auto_record: true, ..RoomConfig::default() }, Rules::default());
