@@ -72,6 +72,8 @@ impl Selection {
         let layer = &facts.layer;
         let plain = layer.part_of == Targets::ALL && layer.opens.is_empty() && facts.descriptor.is_none();
         if plain && !facts.key_frame && self.current == self.wish {
+            // A wish that changes before the picture ends is for the next one.
+            self.picture = timestamp;
             return true;
         }
         if facts.key_frame {
@@ -144,7 +146,7 @@ mod tests {
 
     use lockgate_model::Codec;
     use lockgate_rtp::testing::{Plan, descriptor, template_of, three_by_three};
-    use lockgate_rtp::{Arrived, LayerReader};
+    use lockgate_rtp::{Arrived, LayerFacts, LayerReader};
     use proptest::prelude::*;
 
     use super::*;
@@ -218,7 +220,8 @@ mod tests {
             let temporal = if self.picture == 0 { 0 } else { [0, 2, 1, 2][self.picture as usize % 4] };
             let (bytes, payload) = match self.way {
                 Way::Described(_) => {
-                    let attached = (self.picture == 0 && spatial == 0).then_some(&self.plan);
+                    let brings = self.picture == 0 && (spatial == 0 || self.way == Way::Described(None));
+                    let attached = brings.then_some(&self.plan);
                     let bytes = descriptor(template_of(self.picture, spatial), self.number as u16, attached, None);
                     (Some(bytes), vec![0])
                 }
@@ -321,6 +324,20 @@ mod tests {
         let sent: Vec<_> = (0..8).map(|_| play.next(false).len()).collect();
         assert_eq!(sent.iter().sum::<usize>(), 2, "one picture in four: {sent:?}");
         assert_eq!((play.next(true), play.next(false)), (vec![0], vec![0]));
+    }
+
+    #[test]
+    fn a_wish_that_changes_within_a_picture_is_for_the_next_one() {
+        let mut play = Play::new(Way::Vp9 { at_key_frames: false });
+        play.next(true);
+        play.next(false);
+        let base = play.read(0);
+        let plain =
+            PacketFacts { layer: LayerFacts { part_of: Targets::ALL, opens: Targets::NONE, ..base.layer }, ..base };
+        assert!(play.selection.take(9000, &plain));
+        play.selection.set_wish(Target::new(0, 3));
+        let upper = play.read(1);
+        assert!(play.selection.take(9000, &upper), "its base was sent without the marker");
     }
 
     #[test]

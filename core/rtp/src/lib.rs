@@ -15,8 +15,7 @@ pub mod testing;
 pub use allocation::LayersAllocation;
 pub use codec::{
     Arrived, Descriptor, DescriptorError, DescriptorFacts, Descriptors, Indication, LayerFacts, LayerReader,
-    MAX_DESCRIPTOR, MAX_TARGETS, MaskPlace, Needs, PacketFacts, PictureNumbers, References, Renumbered, Structure,
-    Target, Targets, inspect,
+    MAX_DESCRIPTOR, MaskPlace, Needs, PacketFacts, PictureNumbers, References, Renumbered, Target, Targets, inspect,
 };
 pub use extension::{Element, Extensions, Profile};
 pub use header::{Header, HeaderError};

@@ -12,7 +12,9 @@ mod write;
 
 use super::bits::Bits;
 
-pub use structure::{Indication, MAX_TARGETS, References, Structure};
+pub(super) use structure::Shape;
+use structure::Structure;
+pub use structure::{Indication, References};
 pub use write::{MAX_DESCRIPTOR, MaskPlace};
 
 /// What the descriptor of a packet says of its frame.
@@ -32,8 +34,6 @@ pub struct Descriptor {
     pub indications: u64,
     /// The frames that it needs.
     pub references: References,
-    /// For each chain, how far back its last frame before this one is; 0: this is the first.
-    pub chains: [u8; MAX_TARGETS],
     /// The structure came with this packet.
     pub attached: bool,
     /// Which decode targets the sender still produces, if the packet says so: bit `n` is target `n`.
@@ -67,37 +67,49 @@ pub struct Descriptors {
     /// Counts the structures.
     generation: u8,
     active: u32,
+    /// The number of the frame that came with the structure, and of the one that told the active targets.
+    since: (u16, u16),
 }
 
 impl Descriptors {
-    /// Reads a descriptor. `late`: its packet was overtaken by others, so a structure in it is the frame's own and no news.
+    /// Reads a descriptor. `late`: its packet was overtaken by others, so that what it tells is news only if its frame is.
     pub fn read(&mut self, bytes: &[u8], late: bool) -> Result<Descriptor, DescriptorError> {
         let has_structure = bytes.get(3).is_some_and(|flags| flags & 0x80 != 0);
         if !has_structure {
             let structure = self.structure.as_deref().ok_or(DescriptorError::NoStructure)?;
             let descriptor = read(bytes, structure, FLAGS_AT + 5)?;
-            self.active = descriptor.active.filter(|_| !late).unwrap_or(self.active);
+            if let Some(active) = descriptor.active
+                && is_news(descriptor.number, self.since.1, late)
+            {
+                (self.active, self.since.1) = (active, descriptor.number);
+            }
             return Ok(descriptor);
         }
         let mut bits = Bits::new(bytes, FLAGS_AT + 5);
         let attached = Structure::read(&mut bits)?;
         let descriptor = read(bytes, &attached, bits.at())?;
-        if !late && descriptor.begins {
-            self.active = descriptor.active.unwrap_or(attached.all_targets());
-            // The frame's other packets do not bring it, but it may come twice.
-            if self.structure.as_deref() != Some(&attached) {
-                self.generation = self.generation.wrapping_add(1);
-                match &mut self.structure {
-                    Some(known) => **known = attached,
-                    None => self.structure = Some(Box::new(attached)),
-                }
-            }
+        if descriptor.begins && (self.structure.is_none() || is_news(descriptor.number, self.since.0, late)) {
+            self.adopt(attached, &descriptor);
         }
         Ok(descriptor)
     }
 
+    fn adopt(&mut self, attached: Structure, descriptor: &Descriptor) {
+        self.active = descriptor.active.unwrap_or(attached.all_targets());
+        self.since = (descriptor.number, descriptor.number);
+        // The frame's other packets do not bring it, but it may come twice.
+        if self.structure.as_deref() == Some(&attached) {
+            return;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        match &mut self.structure {
+            Some(known) => **known = attached,
+            None => self.structure = Some(Box::new(attached)),
+        }
+    }
+
     /// The structure that is in force.
-    pub fn structure(&self) -> Option<&Structure> {
+    pub(super) fn structure(&self) -> Option<&Structure> {
         self.structure.as_deref()
     }
 
@@ -119,6 +131,11 @@ impl Descriptor {
     }
 }
 
+/// Whether a frame tells something new after another one did. What is not late is: numbers come round in some minutes.
+fn is_news(number: u16, since: u16, late: bool) -> bool {
+    !late || number.wrapping_sub(since).wrapping_sub(1) < (1 << 15) - 1
+}
+
 /// Reads all but the structure, which ends at the bit `at`.
 fn read(bytes: &[u8], structure: &Structure, at: usize) -> Result<Descriptor, DescriptorError> {
     let fixed: &[u8; 3] = bytes.first_chunk().ok_or(DescriptorError::Short)?;
@@ -131,7 +148,6 @@ fn read(bytes: &[u8], structure: &Structure, at: usize) -> Result<Descriptor, De
         temporal: template.temporal,
         indications: template.indications,
         references: template.references,
-        chains: template.chains,
         attached: false,
         active: None,
         mask: MaskPlace { at: 0, end: 0, count: structure.targets(), present: false },
@@ -152,8 +168,8 @@ fn read(bytes: &[u8], structure: &Structure, at: usize) -> Result<Descriptor, De
     if references {
         descriptor.references = read_references(&mut bits).ok_or(DescriptorError::Short)?;
     }
-    for chain in descriptor.chains.iter_mut().take(if chains { structure.chains().into() } else { 0 }) {
-        *chain = bits.take(8).ok_or(DescriptorError::Short)? as u8;
+    for _ in 0..if chains { structure.chains() } else { 0 } {
+        bits.take(8).ok_or(DescriptorError::Short)?;
     }
     descriptor.mask.end = bits.at() as u16;
     Ok(descriptor)

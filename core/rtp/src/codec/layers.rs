@@ -2,7 +2,7 @@
 
 use lockgate_model::Codec;
 
-use super::descriptor::{Descriptor, DescriptorError, Descriptors, Indication, MAX_TARGETS, MaskPlace, Structure};
+use super::descriptor::{Descriptor, DescriptorError, Descriptors, Indication, MaskPlace, Shape};
 use super::target::{Target, Targets};
 use super::vp8::{self, Vp8};
 use super::vp9::{self, Vp9};
@@ -61,7 +61,8 @@ pub struct DescriptorFacts {
 #[derive(Clone, Debug, Default)]
 pub struct LayerReader {
     descriptors: Descriptors,
-    /// The target that a descriptor's decode targets stand for.
+    /// How its decode targets lie in each other, and the target that each stands for.
+    shape: Shape,
     grid: Grid,
     /// What the last descriptor with other indications came out as.
     last: Option<(u64, Sets)>,
@@ -102,6 +103,8 @@ struct Grid {
     told: [u32; Target::COUNT],
     /// The highest layers, spatial and temporal.
     top: (u8, u8),
+    /// The lowest spatial layer.
+    bottom: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,11 +149,10 @@ impl Default for LayerFacts {
 impl LayerReader {
     /// Reads a packet. A descriptor that cannot be read is passed over, and why comes back as well.
     pub fn read(&mut self, arrived: Arrived<'_>) -> (PacketFacts, Option<DescriptorError>) {
-        let facts = self.read_payload(arrived);
         match arrived.descriptor.map(|bytes| self.descriptors.read(bytes, arrived.late)) {
-            None => (facts, None),
-            Some(Ok(descriptor)) => (self.by_descriptor(facts, &descriptor, arrived), None),
-            Some(Err(error)) => (facts, Some(error)),
+            None => (self.by_payload(arrived), None),
+            Some(Ok(descriptor)) => (self.by_descriptor(&descriptor, arrived), None),
+            Some(Err(error)) => (self.by_payload(arrived), Some(error)),
         }
     }
 
@@ -175,7 +177,7 @@ impl LayerReader {
         self.descriptors.generation()
     }
 
-    fn read_payload(&mut self, arrived: Arrived<'_>) -> PacketFacts {
+    fn by_payload(&mut self, arrived: Arrived<'_>) -> PacketFacts {
         let payload = arrived.payload;
         match arrived.codec {
             Codec::Opus => PacketFacts::default(),
@@ -258,25 +260,21 @@ impl LayerReader {
         }
     }
 
-    fn by_descriptor(&mut self, facts: PacketFacts, read: &Descriptor, arrived: Arrived<'_>) -> PacketFacts {
-        self.lay_out();
-        let sets = match (self.last, read.attached) {
-            // Nobody can decode anything without the structure.
-            (_, true) => Sets { part_of: Targets::ALL, spare_in: Targets::NONE, opens: Targets::NONE },
-            (Some((same, sets)), _) if same == read.indications => sets,
-            _ => self.grid.sets(read),
-        };
-        if !read.attached {
-            self.last = Some((read.indications, sets));
-        }
+    fn by_descriptor(&mut self, read: &Descriptor, arrived: Arrived<'_>) -> PacketFacts {
+        let anew = self.lay_out();
+        // The structure comes with the lowest layer; where no layer needs another, with each of them when that begins anew.
+        let begins = read.attached && (anew || read.spatial <= self.grid.bottom);
+        // Nobody can decode anything without the structure. One that comes late may not be that which the grid is made of.
+        let everybodys = begins || read.attached && arrived.late;
+        let sets = if everybodys { Sets::EVERYBODYS } else { self.sets(read) };
         let needs = match read.references {
             none if none.is_empty() => Needs::Nothing,
             some if some.far => Needs::Unknown,
             some => Needs::Frames(some.near),
         };
         let layer = LayerFacts {
-            spatial: read.spatial,
-            temporal: read.temporal,
+            spatial: read.spatial.min(MAX_LAYER),
+            temporal: read.temporal.min(MAX_LAYER),
             begins: read.begins,
             ends: read.ends,
             part_of: sets.part_of,
@@ -290,49 +288,70 @@ impl LayerReader {
             generation: self.descriptors.generation(),
             tells_targets: read.attached || read.mask.present,
         };
-        // The payload of some is encrypted end to end, and of others does not tell.
-        let told = matches!(arrived.codec, Codec::Vp8 | Codec::Vp9);
-        let key_frame = if told { facts.key_frame } else { read.attached && read.begins };
-        PacketFacts { key_frame, layer, picture: facts.picture, descriptor: Some(descriptor) }
+        // The payload of the others may be encrypted end to end, or does not tell.
+        let (key_frame, picture) = match arrived.codec {
+            Codec::Vp8 => vp8::read(arrived.payload).map(|read| (read.key_frame, read.numbers)).unzip(),
+            Codec::Vp9 => vp9::read(arrived.payload).map(|read| (read.is_key(), read.numbers)).unzip(),
+            Codec::Opus | Codec::H264 | Codec::Av1 => (Some(begins && read.begins), None),
+        };
+        PacketFacts { key_frame: key_frame.unwrap_or(false), layer, picture, descriptor: Some(descriptor) }
     }
 
-    /// Lays the decode targets out anew if there are others than before.
-    fn lay_out(&mut self) {
+    fn sets(&mut self, read: &Descriptor) -> Sets {
+        let sets = match self.last {
+            Some((same, sets)) if same == read.indications => sets,
+            _ => self.grid.sets(read),
+        };
+        self.last = Some((read.indications, sets));
+        sets
+    }
+
+    /// Lays the decode targets out anew if there are others than before. True: by another structure.
+    fn lay_out(&mut self) -> bool {
         let (generation, active) = (self.descriptors.generation(), self.descriptors.active());
-        let Some(structure) = self.descriptors.structure() else { return };
-        if self.grid.generation == Some(generation) && self.grid.active == active {
-            return;
+        let Some(structure) = self.descriptors.structure() else { return false };
+        let anew = self.grid.generation != Some(generation);
+        if !anew && self.grid.active == active {
+            return false;
         }
-        let same_structure = self.grid.generation == Some(generation);
-        let before = std::mem::replace(&mut self.grid, Grid::new(structure, generation, active));
+        if anew {
+            self.shape = structure.shape();
+        }
+        let before = std::mem::replace(&mut self.grid, Grid::new(&self.shape, structure.targets(), generation, active));
         (self.top, self.temporal, self.last) = (self.grid.top.0, self.grid.top.1, None);
         // Who is moved to another decode target within a stream cannot go on with it unless its frames were sent so far.
         let mut moves = before.of.iter().zip(&self.grid.of);
-        self.lost |= same_structure && moves.any(|(before, now)| !structure.is_part(*now, *before));
+        let had = |before: u8, now: u8| self.shape.within[usize::from(before)] >> now & 1 == 1;
+        self.lost |= !anew && moves.any(|(before, now)| !had(*before, *now));
+        anew
     }
 }
 
+impl Sets {
+    /// Of what nobody can do without.
+    const EVERYBODYS: Self = Self { part_of: Targets::ALL, spare_in: Targets::NONE, opens: Targets::NONE };
+}
+
 impl Grid {
-    fn new(structure: &Structure, generation: u8, active: u32) -> Self {
-        let mut layers = [(0, 0); MAX_TARGETS];
-        let targets = || (0..structure.targets()).filter(|target| active >> target & 1 == 1);
-        targets().for_each(|target| layers[usize::from(target)] = structure.layers_of(target));
-        let layers_of = |target: &u8| layers[usize::from(*target)];
+    fn new(shape: &Shape, targets: u8, generation: u8, active: u32) -> Self {
+        let active_ones = || (0..targets).filter(|target| active >> target & 1 == 1);
+        let layers_of = |target: &u8| shape.layers[usize::from(*target)];
         let mut grid = Self { generation: Some(generation), active, ..Self::default() };
         for place in Target::all() {
             let fits = |target: &u8| {
                 let (spatial, temporal) = layers_of(target);
-                spatial <= place.spatial() && temporal.min(3) <= place.temporal()
+                spatial <= place.spatial() && temporal.min(MAX_LAYER) <= place.temporal()
             };
             // Below the lowest there is nothing: it is what everybody gets.
-            let own = targets().filter(fits).max_by_key(layers_of).or_else(|| targets().min_by_key(layers_of));
+            let own = active_ones().filter(fits).max_by_key(layers_of).or_else(|| active_ones().min_by_key(layers_of));
             let own = own.unwrap_or(0);
-            let parts = targets().filter(|part| structure.is_part(*part, own));
             grid.of[place.index()] = own;
-            grid.told[place.index()] = parts.fold(0, |all, part| all | 1 << part);
+            grid.told[place.index()] = shape.within[usize::from(own)] & active;
         }
         let highest = |(spatial, temporal): (u8, u8), one: (u8, u8)| (spatial.max(one.0), temporal.max(one.1));
-        grid.top = layers.into_iter().fold((0, 0), highest);
+        let (spatial, temporal) = active_ones().map(|target| layers_of(&target)).fold((0, 0), highest);
+        grid.top = (spatial.min(MAX_LAYER), temporal.min(MAX_LAYER));
+        grid.bottom = active_ones().map(|target| shape.lowest[usize::from(target)]).min().unwrap_or(0);
         grid
     }
 
@@ -356,6 +375,8 @@ fn this_layer(own: Target) -> Targets {
     Targets::from(own).and(Targets::of_spatial(own.spatial()..=own.spatial()))
 }
 
+/// Higher layers than the fourth count as that.
+const MAX_LAYER: u8 = 3;
 /// Pictures that end below the highest layer before that counts as gone: a quarter of a second.
 const WITHOUT_TOP: u8 = 8;
 

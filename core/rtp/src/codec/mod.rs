@@ -15,9 +15,7 @@ use lockgate_model::Codec;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use bits::set as set_bit;
 
-pub use descriptor::{
-    Descriptor, DescriptorError, Descriptors, Indication, MAX_DESCRIPTOR, MAX_TARGETS, MaskPlace, References, Structure,
-};
+pub use descriptor::{Descriptor, DescriptorError, Descriptors, Indication, MAX_DESCRIPTOR, MaskPlace, References};
 pub use layers::{Arrived, DescriptorFacts, LayerFacts, LayerReader, Needs};
 pub use picture::{PictureNumbers, Renumbered};
 pub use target::{Target, Targets};

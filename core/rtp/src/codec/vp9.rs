@@ -48,8 +48,9 @@ pub(super) fn read(payload: &[u8]) -> Option<Vp9> {
     }
     if has(LAYERS) {
         let layers = *payload.get(at)?;
-        (read.temporal, read.switch_up) = (layers >> 5, layers & 0x10 != 0);
-        (read.spatial, read.refers_below) = (layers >> 1 & 7, layers & 1 != 0);
+        // Both have room for more than any encoder makes; higher ones count as the fourth.
+        (read.temporal, read.switch_up) = ((layers >> 5).min(3), layers & 0x10 != 0);
+        (read.spatial, read.refers_below) = ((layers >> 1 & 7).min(3), layers & 1 != 0);
         at += 1;
         if !has(FLEXIBLE) {
             (read.numbers.tl0, read.numbers.tl0_at) = (Some(*payload.get(at)?), at as u8);

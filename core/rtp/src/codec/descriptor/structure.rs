@@ -27,17 +27,24 @@ pub struct References {
 
 /// What frames of a stream look like, from a key frame on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Structure {
+pub(crate) struct Structure {
     /// The number of the first template.
     offset: u8,
     templates: [Template; MAX_TEMPLATES],
     count: u8,
     targets: u8,
     chains: u8,
-    /// The chain of each decode target.
-    protected_by: [u8; MAX_TARGETS],
-    /// Width and height of each spatial layer less one, if they are told.
-    resolutions: Option<[(u16, u16); MAX_SPATIAL]>,
+}
+
+/// How the decode targets of a structure lie in each other. The bit `n` of a set is target `n`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    /// The highest spatial and temporal layer that each target has frames of (§A.8.3.4).
+    pub(crate) layers: [(u8, u8); MAX_TARGETS],
+    /// The lowest spatial layer that each has frames of.
+    pub(crate) lowest: [u8; MAX_TARGETS],
+    /// The targets of which each has every frame, but for those that need no other frame.
+    pub(crate) within: [u32; MAX_TARGETS],
 }
 
 /// What some frames have in common.
@@ -47,7 +54,6 @@ pub(super) struct Template {
     pub(super) temporal: u8,
     pub(super) indications: u64,
     pub(super) references: References,
-    pub(super) chains: [u8; MAX_TARGETS],
 }
 
 impl Indication {
@@ -77,6 +83,14 @@ impl References {
     }
 }
 
+impl Template {
+    /// The decode targets that its frames are part of.
+    fn present(&self) -> u32 {
+        let present = |target: &u8| Indication::of(self.indications, *target) != Indication::NotPresent;
+        (0..MAX_TARGETS as u8).filter(present).fold(0, |all, target| all | 1 << target)
+    }
+}
+
 impl Structure {
     pub(super) fn read(bits: &mut Bits<'_>) -> Result<Self, DescriptorError> {
         let short = DescriptorError::Short;
@@ -86,8 +100,6 @@ impl Structure {
             count: 0,
             targets: bits.take(5).ok_or(short)? as u8 + 1,
             chains: 0,
-            protected_by: [0; MAX_TARGETS],
-            resolutions: None,
         };
         structure.read_layers(bits)?;
         structure.read_templates(bits).ok_or(short)?;
@@ -101,46 +113,38 @@ impl Structure {
     }
 
     /// How many decode targets there are, 1…32.
-    pub fn targets(&self) -> u8 {
+    pub(crate) fn targets(&self) -> u8 {
         self.targets
     }
 
-    /// How many chains there are, 0…32.
-    pub fn chains(&self) -> u8 {
+    /// How many chains there are, 0…32; so many differences a frame of its own has.
+    pub(super) fn chains(&self) -> u8 {
         self.chains
     }
 
-    /// The chain that tells whether a decode target is whole; none: nothing does.
-    pub fn chain_of(&self, target: u8) -> Option<u8> {
-        let chain = self.protected_by.get(usize::from(target)).copied()?;
-        (self.chains > 0 && target < self.targets).then_some(chain)
-    }
-
-    /// Width and height of a spatial layer, if they are told.
-    pub fn resolution(&self, spatial: u8) -> Option<(u32, u32)> {
-        let (width, height) = *self.resolutions.as_ref()?.get(usize::from(spatial))?;
-        Some((u32::from(width) + 1, u32::from(height) + 1))
-    }
-
     /// All decode targets: bit `n` is target `n`.
-    pub fn all_targets(&self) -> u32 {
+    pub(super) fn all_targets(&self) -> u32 {
         u32::MAX >> (32 - u32::from(self.targets))
     }
 
-    /// The highest spatial and temporal layer that a decode target has frames of (§A.8.3.4).
-    pub fn layers_of(&self, target: u8) -> (u8, u8) {
-        let of =
-            self.templates().iter().filter(|one| Indication::of(one.indications, target) != Indication::NotPresent);
-        of.fold((0, 0), |(spatial, temporal), one| (spatial.max(one.spatial), temporal.max(one.temporal)))
-    }
-
-    /// Whether every frame of a decode target is part of another, but for those that need no other frame.
-    pub fn is_part(&self, target: u8, of: u8) -> bool {
-        let mut later = self.templates().iter().filter(|one| !one.references.is_empty());
-        later.all(|one| {
-            let has = |target| Indication::of(one.indications, target) != Indication::NotPresent;
-            has(of) || !has(target)
-        })
+    /// How its decode targets lie in each other.
+    pub(crate) fn shape(&self) -> Shape {
+        let all = self.all_targets();
+        let mut shape =
+            Shape { layers: [(0, 0); MAX_TARGETS], lowest: [u8::MAX; MAX_TARGETS], within: [all; MAX_TARGETS] };
+        for template in self.templates() {
+            let has = template.present();
+            for target in 0..usize::from(self.targets) {
+                if has >> target & 1 == 1 {
+                    let (spatial, temporal) = shape.layers[target];
+                    shape.layers[target] = (spatial.max(template.spatial), temporal.max(template.temporal));
+                    shape.lowest[target] = shape.lowest[target].min(template.spatial);
+                } else if !template.references.is_empty() {
+                    shape.within[target] &= !has;
+                }
+            }
+        }
+        shape
     }
 
     fn templates(&self) -> &[Template] {
@@ -166,6 +170,7 @@ impl Structure {
         }
     }
 
+    /// Chains and sizes are read past: nobody here needs them, but what stands behind them.
     fn read_templates(&mut self, bits: &mut Bits<'_>) -> Option<()> {
         let count = usize::from(self.count);
         for template in &mut self.templates[..count] {
@@ -178,22 +183,18 @@ impl Structure {
         }
         self.chains = bits.below(u32::from(self.targets) + 1)? as u8;
         if self.chains > 0 {
-            for chain in &mut self.protected_by[..usize::from(self.targets)] {
-                *chain = bits.below(self.chains.into())? as u8;
+            for _ in 0..self.targets {
+                bits.below(self.chains.into())?;
             }
-            for template in &mut self.templates[..count] {
-                for difference in &mut template.chains[..usize::from(self.chains)] {
-                    *difference = bits.take(4)? as u8;
-                }
+            for _ in 0..count * usize::from(self.chains) {
+                bits.take(4)?;
             }
         }
         if bits.flag()? {
             let highest = self.templates().iter().map(|template| template.spatial).max().unwrap_or(0);
-            let mut resolutions = [(0, 0); MAX_SPATIAL];
-            for size in &mut resolutions[..=usize::from(highest)] {
-                *size = (bits.take(16)? as u16, bits.take(16)? as u16);
+            for _ in 0..=highest {
+                bits.take(32)?;
             }
-            self.resolutions = Some(resolutions);
         }
         Some(())
     }
@@ -207,6 +208,6 @@ pub(super) fn read_indications(bits: &mut Bits<'_>, targets: u8) -> Option<u64> 
 /// What the format has room for: ids of 6 bits, targets of 5, spatial layers of 2 and temporal ones of 3 bits.
 const MAX_TEMPLATES: usize = 64;
 /// Most decode targets.
-pub const MAX_TARGETS: usize = 32;
+const MAX_TARGETS: usize = 32;
 const MAX_SPATIAL: usize = 4;
 const MAX_TEMPORAL: u8 = 8;

@@ -153,3 +153,41 @@ fn a_descriptor_that_cannot_be_read_leaves_the_payload_to_tell() {
     let (facts, refused) = reader.read(arrived(Codec::Vp9, &key, Some(&[0x80, 0, 1]), false));
     assert_eq!((facts.key_frame, refused, facts.descriptor), (true, Some(DescriptorError::NoStructure), None));
 }
+
+#[test]
+fn where_no_layer_needs_another_each_brings_the_structure_and_is_only_its_own() {
+    let (mut reader, plan) = (LayerReader::default(), three_by_three(None));
+    let mut read = |number: u16, template: u8, structure: bool, mask: Option<(u32, usize)>| {
+        let bytes = descriptor(template, number, structure.then_some(&plan), mask);
+        reader.read(arrived(Codec::Av1, &[0], Some(&bytes), false)).0
+    };
+    let key = [0, 1, 2].map(|spatial| read(spatial, template_of(0, spatial as u8), true, None));
+    assert_eq!(key.map(|facts| facts.key_frame), [true, false, false], "a picture begins but once");
+    let of = |spatial| Targets::of_spatial(spatial..=if spatial == 2 { 3 } else { spatial });
+    assert_eq!(key.map(|facts| facts.layer.part_of), [Targets::ALL, of(1), of(2)]);
+    assert_eq!(key.map(|facts| facts.layer.opens), [Targets::NONE, of(1), of(2)]);
+    let alone = read(3, template_of(0, 2), true, None);
+    assert!(!alone.key_frame, "nobody who waits for a lower layer can begin with it");
+    assert_eq!((alone.layer.part_of, alone.layer.opened(Targets::NONE, 0)), (of(2), of(2)));
+    let lowest = read(4, template_of(0, 1), true, Some((0b1_1111_1000, 9)));
+    assert!(lowest.key_frame, "it is the lowest that there is");
+}
+
+#[test]
+fn layers_beyond_the_fourth_count_as_that() {
+    let mut reader = LayerReader::default();
+    let facts = read_vp9(&mut reader, &vp9(INTER, 7, 7, false, true), true);
+    assert_eq!((facts.layer.spatial, facts.layer.temporal, reader.top()), (3, 3, (3, 3)));
+}
+
+#[test]
+fn where_descriptors_are_read_the_payload_has_no_say_in_layers() {
+    let (mut reader, plan) = (LayerReader::default(), three_by_three(Some(true)));
+    let key = descriptor(template_of(0, 0), 0, Some(&plan), None);
+    reader.read(arrived(Codec::Vp9, &vp9(INTRA, 0, 0, false, false), Some(&key), false));
+    for picture in 1..20 {
+        let bytes = descriptor(template_of(picture, 0), 3 * picture as u16, None, None);
+        reader.read(arrived(Codec::Vp9, &vp9(INTER | UNUSED_ABOVE, 0, 0, false, false), Some(&bytes), true));
+    }
+    assert_eq!((reader.top(), reader.take_lost()), ((2, 2), false));
+}
