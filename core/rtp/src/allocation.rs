@@ -40,7 +40,7 @@ impl LayersAllocation {
             let most = usize::from(temporal[place / 4] >> (6 - 2 * (place % 4)) & 3);
             let mut rates = [0; MAX];
             for rate in &mut rates[..=most] {
-                *rate = take_leb128(&mut rest)?;
+                *rate = take_leb128(&mut rest)?.min(MAX_RATE);
             }
             // There is nothing more to be had above the highest.
             let highest = rates[most];
@@ -77,6 +77,8 @@ fn take_leb128(rest: &mut &[u8]) -> Option<u32> {
 }
 
 const MAX: usize = 4;
+/// A gigabit a second: who says more lies.
+const MAX_RATE: u32 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -112,6 +114,8 @@ mod tests {
             assert_eq!(LayersAllocation::read(&whole[..length]), None, "cut to {length}");
         }
         assert_eq!(LayersAllocation::read(&[0x01, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1]), None);
+        let lie = LayersAllocation::read(&[0x01, 0, 0xff, 0xff, 0xff, 0xff, 0x7f]).unwrap();
+        assert_eq!(lie.layers(0)[0], Some([MAX_RATE; 4]));
     }
 
     proptest! {
