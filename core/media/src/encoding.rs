@@ -28,8 +28,10 @@ pub(crate) struct Encoding {
     pub(crate) layer_rates: LayerRates,
     /// How its publisher counts it among the track's, where that is told.
     stream: Option<u8>,
-    /// Its publisher says that it sends nothing.
-    off: bool,
+    /// Its publisher says that it sends nothing, and since when it says what it says.
+    off: (bool, Option<Instant>),
+    /// A key frame was asked for as descriptors cannot be read without one.
+    unread: bool,
     keep: Duration,
     origin: Origin,
     receive: Receive,
@@ -77,7 +79,8 @@ impl Encoding {
             layers: LayerReader::default(),
             layer_rates: LayerRates::new(now),
             stream: None,
-            off: false,
+            off: (false, None),
+            unread: false,
             origin: Origin { encoding: index, life: 0 },
             receive: Receive::new(),
             missing: Missing::default(),
@@ -143,14 +146,23 @@ impl Encoding {
 
     /// Its publisher tells what it spends on which layer: on this one's own packets, or on another's of the track. True: it is alive
     /// no more, or again.
-    pub(crate) fn take_allocation(&mut self, allocation: &LayersAllocation, own: bool) -> bool {
+    pub(crate) fn take_allocation(&mut self, now: Instant, allocation: &LayersAllocation, own: bool) -> bool {
         if own {
             self.stream = Some(allocation.stream);
         }
         let Some(stream) = self.stream else { return false };
         self.layer_rates.tell(allocation.layers(stream));
-        let off = !allocation.is_sent(stream);
-        std::mem::replace(&mut self.off, off) != off
+        self.turn(now, !allocation.is_sent(stream))
+    }
+
+    /// It is off or on. Each turn moves all viewers, so a publisher that turns it with every packet is not followed.
+    fn turn(&mut self, now: Instant, off: bool) -> bool {
+        let (was, since) = self.off;
+        let turns = was != off && since.is_none_or(|since| now.duration_since(since) >= TURN);
+        if turns {
+            self.off = (off, Some(now));
+        }
+        turns
     }
 
     /// How many bits a second it has: what came, or what its publisher says while that was not measured yet.
@@ -163,7 +175,7 @@ impl Encoding {
 
     /// Whether packets came lately, and its publisher does not say that it sends none.
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
-        !self.off && self.last_packet.is_some_and(|last| now.duration_since(last) < ALIVE)
+        !self.off.0 && self.last_packet.is_some_and(|last| now.duration_since(last) < ALIVE)
     }
 
     /// Takes a packet by its extended number. `repaired`: it was asked for again.
@@ -183,7 +195,9 @@ impl Encoding {
         let Ok(payload) = header.payload(bytes) else { return Received::Dropped(DropReason::Malformed) };
         self.last_packet = Some(now);
         self.meter.note(now, bytes.len());
-        self.off &= late;
+        if !late {
+            self.turn(now, false);
+        }
         self.octets += bytes.len() as u64;
         self.repaired += u64::from(repaired);
         if !repaired {
@@ -196,7 +210,8 @@ impl Encoding {
         let (descriptor, marker) = (passed.descriptor(bytes), header.marker);
         let arrived = Arrived { codec: reading.codec, payload: &bytes[payload.clone()], descriptor, marker, late };
         let (facts, refused) = self.layers.read(arrived);
-        self.note_facts(now, &facts, bytes.len());
+        self.note_facts(now, header.timestamp, &facts, bytes.len());
+        self.note_refusal(descriptor.is_some(), refused);
         let passed = if refused.is_some() { passed.without_descriptor() } else { passed };
         let packet = Packet { number, header, facts, payload, passed, bytes };
         if !reading.muted {
@@ -247,8 +262,8 @@ impl Encoding {
         self.missing.next_timeout().into_iter().chain(self.keys.next_timeout(now)).min()
     }
 
-    fn note_facts(&mut self, now: Instant, facts: &PacketFacts, bytes: usize) {
-        self.layer_rates.note(now, &facts.layer, facts.key_frame, bytes);
+    fn note_facts(&mut self, now: Instant, timestamp: u32, facts: &PacketFacts, bytes: usize) {
+        self.layer_rates.note(now, timestamp, facts, bytes);
         if facts.key_frame {
             self.keys.satisfied();
         }
@@ -256,7 +271,18 @@ impl Encoding {
             self.keys.want();
         }
     }
+
+    /// Without the structure nobody's layers can be chosen: a key frame brings it. One that does not is not asked for again.
+    fn note_refusal(&mut self, described: bool, refused: Option<DescriptorError>) {
+        let unread = matches!(refused, Some(DescriptorError::NoStructure | DescriptorError::Template));
+        if unread && !self.unread {
+            self.keys.want();
+        }
+        self.unread = if described { unread } else { self.unread };
+    }
 }
 
+/// An encoder that was told of less room does not change its mind faster.
+const TURN: Duration = Duration::from_millis(300);
 /// A screen that stands still sends little; a camera's encoding that is silent for so long is off.
 const ALIVE: Duration = Duration::from_secs(3);

@@ -430,9 +430,8 @@ impl Subscription {
 
     /// What is sent for a packet that is asked for again. One that is of a layer which was left out at its place, or which limits
     /// forbid by now, came so late that its number was given out: it is told to be nothing.
-    pub(crate) fn again<'a>(&self, packet: Packet<'a>, segment: &Segment, allowed: Target) -> Packet<'a> {
-        let part_of = packet.facts.layer.part_of;
-        if part_of.has(segment.target) && (packet.facts.layer.spatial <= allowed.spatial()) {
+    pub(crate) fn again<'a>(&self, packet: Packet<'a>, segment: &Segment, allowed: bool) -> Packet<'a> {
+        if allowed && packet.facts.layer.part_of.has(segment.target) {
             return packet;
         }
         Packet { payload: 0..0, passed: Passed::default(), facts: PacketFacts::default(), ..packet }

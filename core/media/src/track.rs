@@ -136,12 +136,12 @@ impl Track {
             }
             return onward.counters.drop(reason);
         }
-        let first = !encoding.is_alive(onward.now);
+        let was_alive = encoding.is_alive(onward.now);
         let received = encoding.receive(onward.now, number, header, bytes, reading, repaired);
         if let Received::Packet(..) = &received {
             onward.counters.packets_in += 1;
             onward.counters.bytes_in += bytes.len() as u64;
-            if first {
+            if !was_alive && self.encodings[index].is_alive(onward.now) {
                 self.aim(onward.now);
                 self.tell_rates(onward.now, onward.pipes, onward.counters);
             }
@@ -234,11 +234,10 @@ impl Track {
     fn aim_one(&mut self, now: Instant, place: usize) {
         let Subscription { limits, ceiling, .. } = self.subscriptions[place];
         let aim = ceiling.filter(|_| !limits.waits).and_then(|ceiling| self.choose(now, place, ceiling));
-        let (most, alone) = (limits.max_layer.spatial, self.encodings.len() == 1);
-        let allowed = |encoding, spatial| if alone { spatial <= most } else { encoding <= most };
+        let allowed = self.allowed(place);
         let subscription = &mut self.subscriptions[place];
         self.is_steered_anew = true;
-        if subscription.aim(aim, allowed)
+        if subscription.aim(aim, |encoding, spatial| allowed.size(encoding, spatial))
             && let Some(encoding) = aim.and_then(|aim| self.encodings.get_mut(usize::from(aim.encoding)))
             && subscription.is_agreed()
         {

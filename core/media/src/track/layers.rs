@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use lockgate_model::{Bitrate, Layer, Limits, MediaKind};
-use lockgate_rtp::{Header, LayersAllocation, Target};
+use lockgate_rtp::{Header, LayerFacts, LayersAllocation, Target};
 use lockgate_transport::sdp::Extension;
 
 use super::{Onward, Track};
@@ -14,6 +14,27 @@ use crate::allocate::{Demand, Steps};
 use crate::arena::Key;
 use crate::encoding::Encoding;
 use crate::subscription::{Aim, Subscription};
+
+/// What the limits of a viewer allow it of a track.
+#[derive(Clone, Copy)]
+pub(super) struct Allowed {
+    /// The track has one encoding, whose spatial layers are counted.
+    alone: bool,
+    most: Layer,
+}
+
+impl Allowed {
+    /// An encoding, with its layers up to a spatial one.
+    pub(super) fn size(self, encoding: u8, spatial: u8) -> bool {
+        let size = if self.alone { spatial } else { encoding };
+        size <= self.most.spatial
+    }
+
+    /// A packet of an encoding.
+    pub(super) fn packet(self, encoding: u8, layer: &LayerFacts) -> bool {
+        self.size(encoding, layer.spatial) && layer.temporal <= self.most.temporal
+    }
+}
 
 impl Track {
     /// The encoding that a viewer is to get, and which of its layers: what is alive and within limits; while nothing is alive, the
@@ -70,10 +91,9 @@ impl Track {
         smaller.find(fits)
     }
 
-    /// The highest layers of a single encoding that a viewer may have by its limits.
-    pub(super) fn allowed_layers(&self, place: usize) -> Target {
-        let most = self.subscriptions[place].limits.max_layer;
-        if self.encodings.len() == 1 { Target::new(most.spatial, most.temporal) } else { Target::ALL }
+    /// What a viewer may have by its limits, whatever it is sent.
+    pub(super) fn allowed(&self, place: usize) -> Allowed {
+        Allowed { alone: self.encodings.len() == 1, most: self.subscriptions[place].limits.max_layer }
     }
 
     /// What a viewer could be sent of it, to be chosen from. None: it is not to be sent anything.
@@ -134,7 +154,9 @@ impl Track {
     /// The publisher tells what it spends on which layer. What it does not send any more is left at once.
     pub(super) fn take_allocation(&mut self, onward: &mut Onward<'_>, index: usize, allocation: &LayersAllocation) {
         let told = (0..).zip(&mut self.encodings);
-        let changed = told.map(|(own, encoding)| encoding.take_allocation(allocation, own == index)).filter(|one| *one);
+        let now = onward.now;
+        let changed = told.map(|(own, encoding)| encoding.take_allocation(now, allocation, own == index));
+        let changed = changed.filter(|one| *one);
         if changed.count() > 0 {
             self.aim(onward.now);
             self.tell_rates(onward.now, onward.pipes, onward.counters);

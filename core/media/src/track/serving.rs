@@ -56,7 +56,7 @@ impl Track {
     /// Sends a viewer again what it misses.
     pub(crate) fn retransmit(&mut self, onward: &mut Onward<'_>, transport: Key, missing: Missing<'_>) {
         let Some(place) = self.place_of(transport) else { return };
-        let allowed = self.allowed_layers(place);
+        let allowed = self.allowed(place);
         let subscription = &mut self.subscriptions[place];
         let Some(mut way) = onward.transports.get_mut(transport).and_then(|one| one.way(onward.egress)) else { return };
         for sequence in missing.iter().take(MAX_RETRANSMISSIONS) {
@@ -65,7 +65,9 @@ impl Track {
             }
             let sent = subscription.find(sequence).and_then(|(origin, number, out, segment)| {
                 let encoding = self.encodings.get(usize::from(origin.encoding)).filter(|one| one.origin() == origin)?;
-                let packet = subscription.again(encoding.ring.get(number)?, &segment, allowed);
+                let packet = encoding.ring.get(number)?;
+                let allowed = allowed.packet(origin.encoding, &packet.facts.layer);
+                let packet = subscription.again(packet, &segment, allowed);
                 subscription.retransmit(onward.now, &packet, out, &segment, &encoding.layers, &mut way)
             });
             match sent {
@@ -82,8 +84,11 @@ impl Track {
     /// How many bytes were sent comes back.
     pub(crate) fn probe(&mut self, onward: &mut Onward<'_>, transport: Key, bytes: usize) -> usize {
         let Some(place) = self.place_of(transport) else { return 0 };
-        let allowed = self.allowed_layers(place);
+        let allowed = self.allowed(place);
         let subscription = &mut self.subscriptions[place];
+        if subscription.limits.is_at_rest() {
+            return 0;
+        }
         let Some(mut way) = onward.transports.get_mut(transport).and_then(|one| one.way(onward.egress)) else {
             return 0;
         };
@@ -94,6 +99,7 @@ impl Track {
             };
             let encoding = self.encodings.get(usize::from(origin.encoding)).filter(|one| one.origin() == origin);
             let Some((encoding, packet)) = encoding.and_then(|one| Some((one, one.ring.get(number)?))) else { break };
+            let allowed = allowed.packet(origin.encoding, &packet.facts.layer);
             let packet = subscription.again(packet, &segment, allowed);
             let sent_again = subscription.retransmit(onward.now, &packet, out, &segment, &encoding.layers, &mut way);
             let Some(len) = sent_again else { break };

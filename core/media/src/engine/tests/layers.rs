@@ -21,6 +21,8 @@ struct Layered {
     sizes: [usize; 3],
     /// Whether key frames come by themselves when they are asked for.
     answers: bool,
+    /// Whether the frames of upper layers bring the structure, too.
+    everywhere: bool,
 }
 
 impl Layered {
@@ -44,7 +46,13 @@ impl Layered {
             timestamp: 1000,
             sizes: [100, 200, 400],
             answers: true,
+            everywhere: false,
         }
+    }
+
+    /// A publisher none of whose layers needs another, as in `S3T3`.
+    fn apart() -> Self {
+        Self { plan: three_by_three(None), everywhere: true, ..Self::new(Codec::Av1, false) }
     }
 
     fn viewer(&mut self, max_layer: Layer) -> usize {
@@ -89,8 +97,10 @@ impl Layered {
     fn packet(&self, spatial: u8, temporal: u8, begins: bool, ends: bool) -> Vec<u8> {
         let mut elements = vec![4, 1, b'0'];
         if self.codec != Codec::Vp9 {
-            let attached = (self.picture == 0 && spatial == 0 && begins).then_some(&self.plan);
-            let mut value = descriptor(template_of(self.picture, spatial), self.frame, attached, None);
+            let brings = self.picture == 0 && begins && (spatial == 0 || self.everywhere);
+            let attached = brings.then_some(&self.plan);
+            let mut value =
+                descriptor(self.plan.offset + template_of(self.picture, spatial), self.frame, attached, None);
             value[0] = value[0] & 0x3f | u8::from(begins) << 7 | u8::from(ends) << 6;
             elements.extend_from_slice(&[11, value.len() as u8]);
             elements.extend_from_slice(&value);
@@ -292,6 +302,49 @@ fn descriptors_that_make_no_sense_are_counted_and_go_no_further() {
 }
 
 #[test]
+fn a_structure_that_was_overtaken_by_its_own_frame_counts_all_the_same() {
+    let mut call = Layered::new(Codec::Av1, false);
+    let capped = call.viewer(Layer::new(0, u8::MAX));
+    let mut packets = call.next();
+    packets.swap(0, 1);
+    packets.iter().for_each(|packet| call.world.send(call.publisher, packet));
+    call.got(capped);
+    call.answers = false;
+    call.run(20);
+    let got = call.got(capped);
+    assert_whole(&got);
+    assert!(got.len() >= 20 && got.iter().all(|one| one.spatial == 0), "{:?}", highest(&got));
+}
+
+#[test]
+fn a_structure_that_was_lost_is_asked_for() {
+    let mut call = Layered::new(Codec::Av1, false);
+    let capped = call.viewer(Layer::new(0, u8::MAX));
+    call.run(2);
+    (call.plan.offset, call.picture) = (30, 0);
+    call.next().iter().skip(1).for_each(|packet| call.world.send(call.publisher, packet));
+    call.run(10);
+    call.got(capped);
+    call.run(10);
+    let got = call.got(capped);
+    assert!(!got.is_empty() && got.iter().all(|one| one.spatial == 0), "its limits are kept again");
+}
+
+#[test]
+fn of_layers_that_need_no_other_a_capped_viewer_gets_its_own_only() {
+    let mut call = Layered::apart();
+    let (capped, middle) = (call.viewer(Layer::new(0, u8::MAX)), call.viewer(Layer::new(1, u8::MAX)));
+    call.run(40);
+    let got = call.got(capped);
+    assert_whole(&got);
+    assert_eq!(highest(&got).0, 0, "not a packet of another layer, key frames included");
+    assert_eq!(highest(&call.got(middle)).0, 1);
+    call.limit(capped, Layer::MAX);
+    call.run(40);
+    assert_eq!(highest(&call.got(capped)).0, 2);
+}
+
+#[test]
 fn frame_numbers_go_on_over_a_change_of_encodings() {
     let mut call = Layered::new(Codec::Av1, false);
     call.answers = false;
@@ -341,8 +394,8 @@ fn descriptors_are_offered_to_viewers_of_those_who_send_them() {
     }
 }
 
-#[test]
-fn an_encoding_that_its_publisher_turns_off_is_left_at_once() {
+/// A publisher of two encodings that tells what it spends on each, and a viewer.
+fn allocating() -> (World, usize, usize) {
     let mut world = World::new();
     let edit = |offer: String| {
         let allocation = "a=extmap:9 http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00\r\n";
@@ -351,29 +404,81 @@ fn an_encoding_that_its_publisher_turns_off_is_left_at_once() {
     let (publisher, answer) = world.publisher_within(None, edit);
     assert!(answer.contains("a=extmap:9 http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00"));
     let viewer = world.viewer("camera", Limits::default());
-    let send = |world: &mut World, ssrc: u32, sequence: u16, key: bool, told: &[u8]| {
-        let picture = Picture::new(ssrc, sequence).rid(if ssrc == 20 { "low" } else { "high" });
-        let mut packet = if key { picture.key() } else { picture }.bytes();
-        let element = [&[0x90 | (told.len() as u8 - 1)], told].concat();
-        let filled = element.len().next_multiple_of(4);
-        let block = Header::parse(&packet).unwrap().len;
-        packet.splice(block..block, element.into_iter().chain(std::iter::repeat(0)).take(filled));
-        packet[15] += (filled / 4) as u8;
-        world.send(publisher, &packet);
-    };
-    let both = |stream: u8| [stream << 6 | 0x11, 0, 100, 0x90, 0x03];
-    send(&mut world, 20, 1, true, &both(0));
-    send(&mut world, 30, 1, true, &both(1));
+    (world, publisher, viewer)
+}
+
+/// A picture of the lower (20) or the higher encoding (30) that says what is spent on both.
+fn telling(ssrc: u32, sequence: u16, key: bool, told: &[u8]) -> Vec<u8> {
+    let picture = Picture::new(ssrc, sequence).rid(if ssrc == 20 { "low" } else { "high" });
+    let mut packet = if key { picture.key() } else { picture }.bytes();
+    let element = [&[0x90 | (told.len() as u8 - 1)], told].concat();
+    let filled = element.len().next_multiple_of(4);
+    let block = Header::parse(&packet).unwrap().len;
+    packet.splice(block..block, element.into_iter().chain(std::iter::repeat(0)).take(filled));
+    packet[15] += (filled / 4) as u8;
+    packet
+}
+
+/// Both streams have a layer; this is on the one of them.
+fn both(stream: u8) -> [u8; 5] {
+    [stream << 6 | 0x11, 0, 100, 0x90, 0x03]
+}
+
+/// The first stream of two has a layer, the second none.
+const LOWER_ONLY: [u8; 4] = [0x10, 0x10, 0, 100];
+
+#[test]
+fn an_encoding_that_its_publisher_turns_off_is_left_at_once() {
+    let (mut world, publisher, viewer) = allocating();
+    world.send(publisher, &telling(20, 1, true, &both(0)));
+    world.send(publisher, &telling(30, 1, true, &both(1)));
     world.received(viewer);
-    send(&mut world, 30, 2, true, &both(1));
+    world.send(publisher, &telling(30, 2, true, &both(1)));
     assert_eq!(world.received(viewer).len(), 1, "the higher one");
     world.key_frame_requests(publisher);
-    // The first stream of two has a layer, the second none.
-    send(&mut world, 20, 3, false, &[0x10, 0x10, 0, 100]);
+    world.send(publisher, &telling(20, 3, false, &LOWER_ONLY));
     world.advance(Duration::from_millis(50));
     assert_eq!(world.key_frame_requests(publisher), 1);
-    send(&mut world, 20, 4, true, &[0x10, 0x10, 0, 100]);
+    world.send(publisher, &telling(20, 4, true, &LOWER_ONLY));
     assert_eq!(world.received(viewer).len(), 1, "not three seconds later");
+}
+
+#[test]
+fn an_encoding_that_is_turned_off_and_on_with_every_packet_moves_nobody_as_often() {
+    let (mut world, publisher, viewer) = allocating();
+    world.send(publisher, &telling(20, 1, true, &both(0)));
+    world.send(publisher, &telling(30, 1, true, &both(1)));
+    world.events.clear();
+    for step in 2..202 {
+        let told = if step % 2 == 0 { LOWER_ONLY.to_vec() } else { both(0).to_vec() };
+        world.send(publisher, &telling(20, step, true, &told));
+        world.send(publisher, &telling(30, step, true, &both(1)));
+        world.advance(Duration::from_millis(10));
+    }
+    let told = world.events.iter().filter(|event| matches!(event, RouterEvent::LayerChanged { .. })).count();
+    assert!((1..=16).contains(&told), "{told} in two seconds");
+    assert!(world.received(viewer).len() > 150, "and there is always a picture");
+}
+
+#[test]
+fn of_an_encoding_that_limits_forbid_nothing_is_sent_again() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &["low", "high"]);
+    let viewer = world.viewer("camera", Limits::default());
+    for (ssrc, rid) in [(20, "low"), (30, "high")] {
+        world.send(publisher, &Picture::new(ssrc, 1).rid(rid).key().bytes());
+    }
+    world.received(viewer);
+    world.send(publisher, &Picture::new(30, 2).rid("high").key().bytes());
+    let got = world.received(viewer).pop().unwrap().0;
+    let mut again = |most| {
+        let (transport, limits) = (world.clients[viewer].transport, Limits { max_layer: most, ..Limits::default() });
+        world.engine.set_limits(world.now, transport, &track("camera"), limits);
+        world.send_rtcp(viewer, &written(|out| write::nack(out, 1, got.ssrc, &[got.sequence])));
+        world.received(viewer).pop().unwrap().1.len()
+    };
+    assert!(again(Layer::MAX) > 2);
+    assert_eq!(again(Layer::new(0, 7)), 2, "its number, and that it is nothing");
 }
 
 #[test]
