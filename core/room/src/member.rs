@@ -272,6 +272,11 @@ impl AfterOffer {
 }
 
 impl Reception {
+    /// Whether the viewer wants it before others.
+    pub(crate) fn is_put_first(&self) -> bool {
+        self.limits().priority > Limits::DEFAULT_PRIORITY
+    }
+
     /// What the client is told of what it gets, as soon as that is known.
     pub(crate) fn layer_changed(&self, room: &RoomName, track: &TrackId) -> Option<Event> {
         let (layer, reason) = self.layer?;

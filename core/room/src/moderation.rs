@@ -115,8 +115,9 @@ impl Room {
             return;
         };
         state.info.muted = muted;
+        let source = state.info.source;
         self.speakers.silence(track);
-        self.share_places_of(track);
+        self.share_places_of(source, track);
         self.media(MediaAction::Mute { track: track.clone(), muted });
         let (room_name, track_id) = (self.name.clone(), track.clone());
         let event = match muted {

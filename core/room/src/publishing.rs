@@ -286,8 +286,8 @@ impl Room {
     pub(crate) fn forget_tracks(&mut self, id: PublisherId, ended: &[TrackId]) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.tracks.retain(|track, _| !ended.contains(track));
+        self.stop_sending_to_all(ended);
         for track in ended {
-            self.stop_sending_to_all(track);
             self.record_no_more(track);
             self.speakers.remove(track);
         }

@@ -1,6 +1,6 @@
 //! Subscribing: who receives what, by which connection, within which limits.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lockgate_model::policy::{Decision, Denial, Why};
 use lockgate_model::{
@@ -128,17 +128,22 @@ impl Room {
         self.media(MediaAction::Subscribe { connection, publisher, track: track.clone(), limits });
     }
 
-    /// A track is gone: whoever received it receives it no more.
-    pub(crate) fn stop_sending_to_all(&mut self, track: &TrackId) {
-        let mut stopped = Vec::new();
+    /// Tracks are gone: whoever received them receives them no more.
+    pub(crate) fn stop_sending_to_all(&mut self, ended: &[TrackId]) {
+        let (mut stopped, mut freed) = (Vec::new(), BTreeMap::<_, BTreeSet<_>>::new());
         for member in self.members.values_mut() {
-            if let Some(reception) = member.receives.remove(track) {
-                stopped.push((reception.connection, reception.publisher));
+            for track in ended {
+                if let Some(reception) = member.receives.remove(track) {
+                    freed.entry(reception.source).or_default().insert(member.id);
+                    stopped.push((reception.connection, reception.publisher, track.clone()));
+                }
             }
         }
-        for (connection, publisher) in stopped {
-            self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
-            self.share_places(connection.member);
+        for (connection, publisher, track) in stopped {
+            self.media(MediaAction::Unsubscribe { connection, publisher, track });
+        }
+        for (source, viewers) in freed {
+            self.share_places_among(source, &viewers.into_iter().collect::<Vec<_>>());
         }
     }
 
@@ -194,17 +199,17 @@ impl Room {
             (Some(Ok(grant)), Some(reception)) => {
                 let before = reception.limits();
                 reception.grant = grant;
-                let (connection, limits) = (reception.connection, reception.limits());
+                let (connection, source, limits) = (reception.connection, reception.source, reception.limits());
                 if limits != before {
                     self.media(MediaAction::SetLimits { connection, track: track.clone(), limits });
-                    self.share_places(viewer);
+                    self.share_places_among(source, &[viewer]);
                 }
             }
             (Some(Err(denial)), Some(reception)) => {
-                let (connection, publisher) = (reception.connection, reception.publisher);
+                let (connection, publisher, source) = (reception.connection, reception.publisher, reception.source);
                 member.receives.remove(track);
                 self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
-                self.share_places(viewer);
+                self.share_places_among(source, &[viewer]);
                 self.hide_from(viewer, track, &denial.message);
             }
             (Some(Err(denial)), None) => self.hide_from(viewer, track, &denial.message),

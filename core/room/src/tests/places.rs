@@ -1,10 +1,12 @@
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use lockgate_model::policy::{Attribute, Grant};
-use lockgate_model::{PublisherId, SubscribeConnections};
+use lockgate_model::{PublisherId, Source, SubscribeConnections};
+use proptest::prelude::*;
 use serde_json::json;
 
-use super::{Call, Rules, all};
+use super::{Call, Rules, all, track};
 use crate::{MediaAction, RoomConfig};
 
 /// A viewer, and this many others with a camera and a microphone each (`v1`, `a1` …), whom it receives.
@@ -195,4 +197,95 @@ fn a_newcomer_joins_the_line() {
         _ => None,
     });
     assert_eq!(subscribed, Some(true), "not for a moment");
+}
+
+/// Which of a viewer's cameras are not to wait, by the rule put plainly.
+fn first_in_line(call: &Call, viewer: PublisherId, places: usize) -> BTreeSet<String> {
+    let members = &call.room.members;
+    let cameras = members[&viewer].receives.iter().filter(|(_, reception)| reception.source == Source::Camera);
+    let mut line: Vec<_> = cameras
+        .map(|(track, reception)| {
+            let publisher = &members[&reception.publisher];
+            let rests = publisher.tracks[track].info.muted || reception.paused;
+            let spoke = Reverse(publisher.spoke.unwrap_or_default());
+            (rests, reception.limits().priority <= 128, spoke, publisher.id, track.to_string())
+        })
+        .collect();
+    line.sort();
+    line.into_iter().take(places).map(|one| one.4).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_first_in_line_have_the_places_whoever_is_chosen_for_alone_or_with_others(
+        places in 0..5_usize,
+        acts in prop::collection::vec((1..7_u64, 0..5_u8), 1..12),
+    ) {
+        let (mut call, viewer) = meeting(6, RoomConfig { top_n: Some(places), ..last(places) }, all());
+        let other = call.join(101);
+        (1..=6).for_each(|number| call.subscribe(other, PublisherId(number)));
+        for (who, act) in acts {
+            let (camera, of) = (format!("v{who}"), PublisherId(who));
+            let set = |what: &str, value: serde_json::Value| {
+                json!({"type": "set-layer", "publisherId": who, "trackId": camera, what: value})
+            };
+            match act {
+                0 => call.speak(&[&format!("a{who}")], 1000),
+                1 => call.say(of, json!({"type": "mute", "trackId": camera})),
+                2 => call.say(of, json!({"type": "unmute", "trackId": camera})),
+                3 => call.say(viewer, set("priority", 200.into())),
+                _ => call.say(viewer, set("paused", true.into())),
+            }
+        }
+        for source in [Source::Camera, Source::Microphone] {
+            call.room.share_places_among(source, &[viewer, other]);
+        }
+        while call.room.poll().is_some() {}
+        for one in [viewer, other] {
+            let receives = &call.room.members[&one].receives;
+            let cameras = receives.iter().filter(|(_, reception)| reception.source == Source::Camera && !reception.waits);
+            let sent: BTreeSet<_> = cameras.map(|(track, _)| track.to_string()).collect();
+            prop_assert_eq!(sent, first_in_line(&call, one, places));
+            call.room.share_places(one);
+            prop_assert!(call.room.poll().is_none(), "the same choice");
+        }
+    }
+}
+
+/// What a turn of speech costs the task of a large room in which places are taken.
+#[test]
+#[ignore = "it measures; run it with --ignored --nocapture"]
+#[allow(clippy::disallowed_methods, reason = "a measurement needs a clock")]
+fn what_turns_cost_in_a_large_room() {
+    for others in [100, 300] {
+        let mut call =
+            Call::with(RoomConfig { last_n: Some(9), top_n: Some(5), ..RoomConfig::default() }, Rules::default());
+        call.slow_offers = true;
+        for number in 1..=others {
+            let member = call.join(number);
+            call.publish(member, &[&format!("v{number}"), &format!("a{number}")]);
+            (1..number).for_each(|other| {
+                call.subscribe(member, PublisherId(other));
+                call.subscribe(PublisherId(other), member);
+            });
+            // Nobody answers offers here.
+            call.room.members.values_mut().for_each(|member| member.after_offer.clear());
+            call.quiet();
+        }
+        let mut took = Vec::new();
+        for turn in 0..20 {
+            call.quiet();
+            let begins = std::time::Instant::now();
+            call.speak(&[&format!("a{}", others - turn)], 200);
+            took.push(begins.elapsed());
+            let speaker = track(&format!("a{}", others - turn));
+            let receptions = call.room.members.values().filter_map(|member| member.receives.get(&speaker));
+            assert_eq!(receptions.filter(|reception| !reception.waits).count() as u64, others - 1);
+            call.speak(&[], 600);
+        }
+        took.sort();
+        println!("{others} members: a turn takes {:?}, at most {:?}", took[took.len() / 2], took[took.len() - 1]);
+    }
 }
