@@ -266,12 +266,12 @@ fn what_turns_cost_in_a_large_room() {
         for number in 1..=others {
             let member = call.join(number);
             call.publish(member, &[&format!("v{number}"), &format!("a{number}")]);
-            (1..number).for_each(|other| {
-                call.subscribe(member, PublisherId(other));
-                call.subscribe(PublisherId(other), member);
-            });
-            // Nobody answers offers here.
-            call.room.members.values_mut().for_each(|member| member.after_offer.clear());
+            for other in (1..number).map(PublisherId) {
+                call.subscribe(member, other);
+                call.subscribe(other, member);
+                // No offers are made here, which would end the wait for them.
+                call.room.members.values_mut().for_each(|member| member.after_offer.clear());
+            }
             call.quiet();
         }
         let mut took = Vec::new();
