@@ -22,8 +22,6 @@ pub(crate) struct Demand<K> {
     pub(crate) steps: Steps,
     /// The step that it gets now.
     pub(crate) current: Option<u8>,
-    /// The least layer that it was sent and had to leave of late: the link had no room for it.
-    pub(crate) left: Option<Layer>,
     /// The step that it is to get at most; none: nothing fits.
     pub(crate) choice: Option<u8>,
 }
@@ -98,22 +96,9 @@ impl<K> Demand<K> {
         self.offered().last().is_none_or(|(best, _)| self.choice.is_some_and(|choice| choice >= best))
     }
 
-    /// The layer that it gets and is to leave.
-    pub(crate) fn leaves(&self) -> Option<Layer> {
-        let current = self.current.filter(|current| self.choice.is_none_or(|choice| choice < *current))?;
-        Some(self.steps.layer(current))
-    }
-
-    /// What a step must be counted as: going up needs some room above it, going back more, staying none. Estimates fall by a seventh and
-    /// rise again all the time; a step within that would come and go with them.
+    /// What a step must be counted as: going up needs some room above it, staying does not.
     fn price(&self, step: u8, rate: u64) -> u64 {
-        let layer = |of: Layer| (of.spatial, of.temporal);
-        let is_back = self.left.is_some_and(|left| layer(self.steps.layer(step)) >= layer(left));
-        match self.current.is_none_or(|current| step > current) {
-            true if is_back => rate + rate / 4,
-            true => rate + rate / 10,
-            false => rate,
-        }
+        if self.current.is_none_or(|current| step > current) { rate + rate / 10 } else { rate }
     }
 
     fn price_of_choice(&self) -> u64 {
@@ -180,7 +165,7 @@ mod tests {
     fn demand(track: u32, rates: &[u64]) -> Demand<u32> {
         let mut steps = Steps::default();
         (0..).zip(rates).for_each(|(spatial, rate)| steps.push(Layer::new(spatial, 0), *rate));
-        Demand { track, sound: false, priority: 128, steps, current: None, left: None, choice: None }
+        Demand { track, sound: false, priority: 128, steps, current: None, choice: None }
     }
 
     fn choices(budget: u64, mut demands: Vec<Demand<u32>>) -> Vec<Option<u8>> {
@@ -203,20 +188,6 @@ mod tests {
         kept.current = Some(2);
         assert_eq!(choices(1_500_000, vec![kept]), [Some(2)]);
         assert_eq!(choices(1_499_999, vec![kept]), [Some(1)]);
-    }
-
-    #[test]
-    fn who_had_to_leave_an_encoding_goes_back_with_more_room_than_it_took_to_get_there() {
-        let back = Demand { current: Some(0), left: Some(Layer::new(1, 0)), ..demand(1, &CAMERA) };
-        assert_eq!([624_999, 625_000].map(|budget| choices(budget, vec![back])[0]), [Some(0), Some(1)]);
-        let stays = Demand { current: Some(1), ..back };
-        assert_eq!(choices(500_000, vec![stays]), [Some(1)]);
-        assert_eq!(choices(1_874_999, vec![stays]), [Some(1)], "nor on from there");
-        let mut leaves = [Demand { current: Some(2), ..demand(1, &CAMERA) }];
-        allocate(1_499_999, &mut leaves);
-        assert_eq!(leaves[0].leaves(), Some(Layer::new(2, 0)));
-        allocate(1_500_000, &mut leaves);
-        assert_eq!(leaves[0].leaves(), None);
     }
 
     #[test]

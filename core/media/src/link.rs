@@ -3,10 +3,9 @@
 //! Waiting packets lie in the rings of their encodings like all others; what waits here is a note of them. They are numbered and
 //! sealed when they leave.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use lockgate_model::Layer;
 use lockgate_transport::Outlet;
 use lockgate_transport::bandwidth::Estimator;
 use lockgate_transport::pacer::Pacer;
@@ -33,8 +32,6 @@ pub(crate) struct Link {
     reported: (u64, u64),
     /// How much of the bitrate that the viewer could be sent there is room for, 0 … 1.
     share: f64,
-    /// The least layer of each track that there was no room for any more of late, and when that was.
-    left: BTreeMap<Key, (Layer, Instant)>,
 }
 
 /// A packet of a track whose time has not come.
@@ -92,7 +89,6 @@ impl Link {
             sent: 0,
             reported: (0, 0),
             share: 1.0,
-            left: BTreeMap::new(),
         }
     }
 
@@ -192,20 +188,6 @@ impl Link {
         self.share = share;
     }
 
-    /// There is no room any more for a layer that was sent of a track.
-    pub(crate) fn note_left(&mut self, now: Instant, track: Key, layer: Layer) {
-        self.left.retain(|_, (_, at)| now.duration_since(*at) < REMEMBERED);
-        let order = |of: &Layer| (of.spatial, of.temporal);
-        let least = self.left(now, track).filter(|before| order(before) < order(&layer)).unwrap_or(layer);
-        self.left.insert(track, (least, now));
-    }
-
-    /// The least layer of a track that was left within the last minute.
-    pub(crate) fn left(&self, now: Instant, track: Key) -> Option<Layer> {
-        let (layer, at) = self.left.get(&track)?;
-        (now.duration_since(*at) < REMEMBERED).then_some(*layer)
-    }
-
     /// All that is wanted of it fits.
     pub(crate) fn relax(&mut self) {
         self.allotted.strained = false;
@@ -226,5 +208,3 @@ const MAX_HELD: usize = 1024;
 const HELD_WITHIN: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_millis(200);
 const LATER: Duration = Duration::from_secs(1);
-/// What a link had no room for a minute ago it may have room for now.
-const REMEMBERED: Duration = Duration::from_secs(60);

@@ -343,17 +343,3 @@ fn layers_of_one_stream_follow_the_link_down_and_up_again() {
     let rates = call.run(2);
     assert!(rates[2] > 800_000, "{rates:?}");
 }
-
-#[test]
-fn at_the_border_of_a_step_a_steady_link_stays_on_one_side_of_it() {
-    for (rate, most) in [(250_000, 4), (500_000, 4), (750_000, 4), (800_000, 4)] {
-        let mut call = Call::layered(5_000_000);
-        call.run(5);
-        call.link().rate = rate;
-        call.run(20);
-        call.world.events.clear();
-        call.run(60);
-        let told = call.world.events.iter().filter(|event| matches!(event, RouterEvent::LayerChanged { .. })).count();
-        assert!(told <= most, "{told} changes in a minute at {rate} bit/s");
-    }
-}
