@@ -9,13 +9,23 @@ use crate::arena::Key;
 /// The ways to transports.
 #[derive(Default)]
 pub(crate) struct Demux {
-    paths: HashMap<Path, Key>,
+    paths: HashMap<Path, Way>,
     ufrags: HashMap<String, Key>,
+    /// Counts the checks.
+    checks: u64,
+}
+
+/// Whose path it is.
+#[derive(Clone, Copy)]
+struct Way {
+    transport: Key,
+    /// Which check was the last by it.
+    checked: u64,
 }
 
 impl Demux {
     pub(crate) fn by_path(&self, path: &Path) -> Option<Key> {
-        self.paths.get(path).copied()
+        self.paths.get(path).map(|way| way.transport)
     }
 
     pub(crate) fn by_ufrag(&self, ufrag: &str) -> Option<Key> {
@@ -26,13 +36,19 @@ impl Demux {
         self.ufrags.insert(ufrag, transport);
     }
 
-    /// A path that passed an authentic check. One transport has few: a peer that keeps changing them loses the others.
+    /// A path passed an authentic check. A transport has no more than some: of one that goes on finding others, those go that were
+    /// not checked for the longest time, which are not those that it uses.
     pub(crate) fn add_path(&mut self, path: Path, transport: Key) {
-        if self.paths.insert(path, transport) != Some(transport) {
-            let own = self.paths.iter().filter(|(_, key)| **key == transport).count();
-            if own > MAX_PATHS {
-                self.paths.retain(|known, key| *key != transport || *known == path);
-            }
+        self.checks += 1;
+        let way = Way { transport, checked: self.checks };
+        if self.paths.insert(path, way).is_some_and(|before| before.transport == transport) {
+            return;
+        }
+        let own = || self.paths.iter().filter(|(_, way)| way.transport == transport);
+        if own().count() > MAX_PATHS
+            && let Some(oldest) = own().min_by_key(|(_, way)| way.checked).map(|(path, _)| *path)
+        {
+            self.paths.remove(&oldest);
         }
     }
 
@@ -43,12 +59,13 @@ impl Demux {
     }
 
     pub(crate) fn forget(&mut self, transport: Key) {
-        self.paths.retain(|_, key| *key != transport);
+        self.paths.retain(|_, way| way.transport != transport);
         self.ufrags.retain(|_, key| *key != transport);
     }
 }
 
-const MAX_PATHS: usize = 16;
+/// Some addresses of ours, some of a client's, and each again by TCP.
+const MAX_PATHS: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -67,5 +84,21 @@ mod tests {
         assert_eq!(["a", "b", "c", "x"].map(|name| demux.by_ufrag(name)), [None, Some(one), Some(one), Some(other)]);
         demux.forget(one);
         assert_eq!(demux.by_ufrag("c"), None);
+    }
+
+    #[test]
+    fn of_too_many_paths_those_go_that_are_not_used() {
+        let mut arena = Arena::new();
+        let (one, other) = (arena.insert_with(|_| ()), arena.insert_with(|_| ()));
+        let path = |port: u16| Path { socket: 0, remote: ([127, 0, 0, 1], port).into() };
+        let mut demux = Demux::default();
+        demux.add_path(path(1), one);
+        demux.add_path(path(2), other);
+        for port in 100..300 {
+            demux.add_path(path(port), one);
+            demux.add_path(path(1), one);
+        }
+        assert_eq!([1, 2, 100, 299].map(|port| demux.by_path(&path(port))), [Some(one), Some(other), None, Some(one)]);
+        assert_eq!(demux.paths.len(), MAX_PATHS + 1);
     }
 }
