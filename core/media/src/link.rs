@@ -128,10 +128,12 @@ impl Link {
         self.held_bytes = self.held.iter().map(|held| usize::from(held.size)).sum();
     }
 
-    /// There is no way to the viewer any more: nothing waits for it.
-    pub(crate) fn forget_all(&mut self) {
+    /// There is no way to the viewer any more: nothing waits for it. How many packets did comes back.
+    pub(crate) fn forget_all(&mut self) -> usize {
+        let count = self.held.len();
         self.held.clear();
         self.held_bytes = 0;
+        count
     }
 
     /// When packets may leave that wait.

@@ -46,6 +46,10 @@ impl TwccReceiver {
         let number = self.numbers.extend(number);
         let arrival_us = now.duration_since(self.start).as_micros() as u64;
         self.due.get_or_insert(now + self.interval);
+        if self.waiting.len() >= MOST_WAITING {
+            // Nobody can be told for so long: what is news now is not what came first.
+            self.waiting.drain(..MAX_WAITING);
+        }
         let Err(place) = self.waiting.binary_search_by_key(&number, |packet| packet.number) else { return };
         self.waiting.insert(place, TwccPacket { number, arrival_us });
     }
@@ -54,6 +58,13 @@ impl TwccReceiver {
     pub fn next_timeout(&self) -> Option<Instant> {
         // A burst is reported at once: what waits is bounded, and so is a packet's length.
         self.due.map(|due| if self.waiting.len() >= MAX_WAITING { self.start } else { due })
+    }
+
+    /// Passes over what came and is not reported yet: there is no way to whoever sent it.
+    pub fn skip(&mut self) {
+        self.next = self.waiting.last().map(|last| last.number + 1).or(self.next);
+        self.waiting.clear();
+        self.due = None;
     }
 
     /// Appends the feedback packet, when it is due; false: it is not.
@@ -78,6 +89,7 @@ impl TwccReceiver {
 /// Short enough for an estimator to see queues build up, long enough that feedback stays under 5 % of a call's traffic.
 const INTERVAL: Duration = Duration::from_millis(25);
 const MAX_WAITING: usize = 400;
+const MOST_WAITING: usize = 5 * MAX_WAITING;
 const MAX_SPAN: u64 = 2000;
 
 #[cfg(test)]
@@ -141,6 +153,18 @@ mod tests {
         receiver.note(now + INTERVAL, 9);
         receiver.note(now + INTERVAL, 11);
         assert_eq!(span(&poll(&mut receiver, now + 2 * INTERVAL).unwrap()), (9, 3));
+    }
+
+    #[test]
+    fn what_nobody_can_be_told_is_bounded_and_passed_over() {
+        let now = Instant::now();
+        let mut receiver = TwccReceiver::new(now);
+        (0..60_000_u32).for_each(|number| receiver.note(now, number as u16));
+        assert!(receiver.waiting.len() <= MOST_WAITING, "{}", receiver.waiting.len());
+        receiver.skip();
+        assert_eq!((receiver.next_timeout(), poll(&mut receiver, now + INTERVAL)), (None, None));
+        receiver.note(now + INTERVAL, 60_001);
+        assert_eq!(span(&poll(&mut receiver, now + 2 * INTERVAL).unwrap()), (60_000, 2), "as if all had been told");
     }
 
     #[test]

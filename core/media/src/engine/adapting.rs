@@ -93,7 +93,8 @@ impl Engine {
             if self.transports.get_mut(key).is_some_and(|transport| transport.way(&mut self.egress).is_some()) {
                 self.release_to(now, key);
             } else if let Some(subscribe) = self.viewer(key) {
-                subscribe.link.forget_all();
+                let forgotten = subscribe.link.forget_all();
+                self.counters.drop_all(DropReason::NotConnected, forgotten);
             }
             if self.viewer(key).is_some_and(|subscribe| subscribe.link.next_release().is_some()) {
                 self.holding.insert(key);

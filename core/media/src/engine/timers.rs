@@ -57,7 +57,8 @@ impl Engine {
     /// Everything that a publisher is told: arrivals, what is missing, key frames that are wanted, reports.
     fn give_feedback(&mut self, now: Instant, key: Key) {
         self.tell_arrivals(now, key);
-        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let Some((publish, connection)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let is_reached = connection.outlet().is_some();
         let ssrc = publish.ssrc;
         let report = publish.next_report <= now;
         if report {
@@ -78,7 +79,8 @@ impl Engine {
             self.report(now, key, ssrc);
         }
         if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
-            publish.next_repair = next;
+            // Where there is no way to it, it is looked again with the next report.
+            publish.next_repair = next.filter(|_| is_reached);
         }
     }
 
@@ -95,7 +97,7 @@ impl Engine {
             .map_while(|place| self.published(key, place))
             .find_map(|track| self.tracks.get(track)?.encodings.iter().find_map(|encoding| encoding.ssrc));
         let Some((publish, connection)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
-        let Some(mut outlet) = connection.outlet() else { return };
+        let Some(mut outlet) = connection.outlet() else { return publish.twcc.skip() };
         self.egress.send_rtcp(&mut outlet, |out| {
             publish.twcc.poll(now, publish.ssrc, media.unwrap_or(0), out);
         });
