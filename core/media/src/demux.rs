@@ -52,6 +52,11 @@ impl Demux {
         }
     }
 
+    /// A path is no more; whose it was comes back.
+    pub(crate) fn remove_path(&mut self, path: &Path) -> Option<Key> {
+        self.paths.remove(path)
+    }
+
     /// A transport's names are these from now on. Walks all there are: for when they change.
     pub(crate) fn name<'a>(&mut self, transport: Key, ufrags: impl Iterator<Item = &'a str>) {
         self.ufrags.retain(|_, key| *key != transport);

@@ -183,6 +183,11 @@ impl Connection {
         self.ice.restart(credentials);
     }
 
+    /// A path is no more. The connection goes on by the next one that the peer checks, unless none comes in time.
+    pub fn forget_path(&mut self, path: Path) {
+        self.ice.forget(path);
+    }
+
     /// The agent, to be asked.
     pub fn ice(&self) -> &IceLite {
         &self.ice

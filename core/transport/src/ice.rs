@@ -18,8 +18,9 @@ use crate::crypto::provider;
 /// A local socket and a remote address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
-    /// Which of the worker's sockets.
-    pub socket: u8,
+    /// Which of its owner's sockets: one that carries datagrams, or a stream of its own. No two that are open have the same number,
+    /// so that paths by UDP and by TCP between the same addresses differ.
+    pub socket: u32,
     /// The peer's address as that socket sees it.
     pub remote: SocketAddr,
 }
@@ -112,6 +113,13 @@ impl IceLite {
         self.last_check = now;
         let renewed = self.select(path, generation, has(&request, ATTR_USE_CANDIDATE));
         Ok(Checked { response, renewed })
+    }
+
+    /// A path is no more: its stream ended. What was sent by it waits for the next check, whichever path that comes by.
+    pub fn forget(&mut self, path: Path) {
+        if self.path() == Some(path) {
+            self.selected = None;
+        }
     }
 
     /// The path to send by: the nominated one, before that the first that passed a check.
@@ -317,6 +325,33 @@ mod tests {
         assert!(agent.handle(now, path(8), &check(&new, &[ATTR_USE_CANDIDATE])).unwrap().renewed);
         assert_eq!((agent.path(), agent.ufrags().count()), (Some(path(8)), 1));
         assert_eq!(agent.handle(now, path(5), &check(&old, &[])).unwrap_err(), CheckError::Unauthentic);
+    }
+
+    #[test]
+    fn a_path_that_is_no_more_gives_way_to_whichever_is_checked_next() {
+        let (now, ours) = (Instant::now(), credentials(1));
+        let mut agent = IceLite::new(now, ours.clone());
+        agent.handle(now, path(5), &check(&ours, &[ATTR_USE_CANDIDATE])).unwrap();
+        agent.forget(path(6));
+        assert_eq!(agent.path(), Some(path(5)), "another one's end changes nothing");
+        agent.forget(path(5));
+        assert_eq!((agent.path(), agent.is_nominated()), (None, false));
+        agent.handle(now, path(7), &check(&ours, &[])).unwrap();
+        assert_eq!(agent.path(), Some(path(7)));
+        agent.handle(now, path(8), &check(&ours, &[ATTR_USE_CANDIDATE])).unwrap();
+        assert_eq!(agent.path(), Some(path(8)));
+    }
+
+    #[test]
+    fn a_stream_and_a_datagram_socket_between_the_same_addresses_are_two_paths() {
+        let (now, ours) = (Instant::now(), credentials(1));
+        let (udp, tcp) = (path(5), Path { socket: 64, ..path(5) });
+        let mut agent = IceLite::new(now, ours.clone());
+        agent.handle(now, udp, &check(&ours, &[ATTR_USE_CANDIDATE])).unwrap();
+        agent.forget(tcp);
+        assert_eq!(agent.path(), Some(udp));
+        agent.handle(now, tcp, &check(&ours, &[ATTR_USE_CANDIDATE])).unwrap();
+        assert_eq!(agent.path(), Some(tcp));
     }
 
     #[test]

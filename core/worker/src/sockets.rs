@@ -79,9 +79,9 @@ impl<C: Calls> Sockets<C> {
     }
 
     /// Receives a batch off a socket.
-    pub(crate) fn receive(&mut self, index: u8, arena: &mut Arena) {
+    pub(crate) fn receive(&mut self, index: u32, arena: &mut Arena) {
         let Self { sockets, calls, counters, .. } = self;
-        let Some(bound) = sockets.get_mut(usize::from(index)) else { return };
+        let Some(bound) = sockets.get_mut(index as usize) else { return };
         let Bound { socket, receives_many, .. } = bound;
         counters.receive_calls += 1;
         let received =
@@ -98,13 +98,13 @@ impl<C: Calls> Sockets<C> {
         counters.receive(arena.tally());
     }
 
-    /// Sends runs, which `runs` lists anew each time it is asked.
+    /// Sends runs, which `runs` lists anew each time it is asked. Those of no socket here are passed over.
     pub(crate) fn send<'a, I: Iterator<Item = Run<'a>>>(&mut self, now: Instant, runs: impl Fn() -> I) {
         let Self { sockets, calls, counters, .. } = self;
-        let used = runs().fold(0_u64, |used, run| used | 1_u64.unbounded_shl(run.path.socket.into()));
+        let used = runs().fold(0_u64, |used, run| used | 1_u64.unbounded_shl(run.path.socket));
         for (index, bound) in sockets.iter_mut().enumerate().filter(|(index, _)| used & (1 << index) != 0) {
             let wire = &mut Wire { calls, socket: &bound.socket, counters, now };
-            let own = runs().filter(|run| usize::from(run.path.socket) == index);
+            let own = runs().filter(|run| run.path.socket as usize == index);
             bound
                 .outlet
                 .send(wire, own.map(|run| Message { remote: run.path.remote, segment: run.segment, bytes: run.bytes }));
@@ -134,13 +134,13 @@ impl<C: Calls> Sockets<C> {
         self.sockets.iter().filter_map(|bound| bound.outlet.retry_at()).min()
     }
 
-    pub(crate) fn count(&self) -> u8 {
-        self.sockets.len() as u8
+    pub(crate) fn count(&self) -> u32 {
+        self.sockets.len() as u32
     }
 
     /// Whether a socket may have something to read.
-    pub(crate) fn is_readable(&self, index: u8) -> bool {
-        self.sockets.get(usize::from(index)).is_some_and(|bound| bound.readable)
+    pub(crate) fn is_readable(&self, index: u32) -> bool {
+        self.sockets.get(index as usize).is_some_and(|bound| bound.readable)
     }
 
     pub(crate) fn any_readable(&self) -> bool {

@@ -30,6 +30,20 @@ impl Engine {
         }
     }
 
+    /// Whether a transport is reached by this path: it passed an authentic check and is not given up. For owners of streams, which
+    /// are of no use otherwise.
+    pub fn has_path(&self, path: &Path) -> bool {
+        self.demux.by_path(path).is_some()
+    }
+
+    /// A path is no more: its stream ended. Its transport lives on, and is reached again by the next path that its client checks.
+    pub fn forget_path(&mut self, path: Path) {
+        let key = self.demux.remove_path(&path);
+        if let Some(transport) = key.and_then(|key| self.transports.get_mut(key)) {
+            transport.connection.forget_path(path);
+        }
+    }
+
     fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
         let named = || local_ufrag(datagram).and_then(|ufrag| self.demux.by_ufrag(&ufrag));
         let key = named().ok_or(DropReason::Check)?;

@@ -27,7 +27,7 @@ fn peer(ip: &str) -> Peer {
     peer
 }
 
-fn path(socket: u8, peer: &Peer) -> Path {
+fn path(socket: u32, peer: &Peer) -> Path {
     Path { socket, remote: peer.local_addr().unwrap() }
 }
 
@@ -77,7 +77,7 @@ fn every_way_of_sending_reaches_every_receiver_exactly_and_in_order() {
         let runs = || {
             let all = peers.iter().zip(&bytes);
             all.flat_map(|((peer, socket), runs)| {
-                runs.iter().map(|bytes| Run { path: path(*socket, peer), segment: 1200, bytes })
+                runs.iter().map(|bytes| Run { path: path((*socket).into(), peer), segment: 1200, bytes })
             })
         };
         sockets.send(Instant::now(), runs);
