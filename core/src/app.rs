@@ -119,9 +119,10 @@ impl App {
         let address = SocketAddr::new(config.http.host, config.http.port);
         let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         let workers = Workers::spawn(WorkersConfig {
-            count: worker_count(config.media.workers),
+            count: config.media.worker_count(),
             bind: config.media.bind.clone(),
             port: config.media.port,
+            tcp: config.media.tcp,
             announce: announced(&config.media).map_err(RunError::Interfaces)?,
             room_spread: config.media.room_spread,
             sending: config.media.sending,
@@ -195,13 +196,6 @@ fn announce_address(address: SocketAddr) {
     println!("Lockgate listens on http://{address}/");
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "HTTP without TLS beyond this machine: put a reverse proxy with TLS in front");
-    }
-}
-
-fn worker_count(configured: usize) -> usize {
-    match configured {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        count => count,
     }
 }
 

@@ -49,6 +49,7 @@ mod tests {
             workers: 1,
             room_spread: 64,
             port: 0,
+            tcp: true,
             bind: bind.iter().map(|ip| ip.parse().unwrap()).collect(),
             announce,
             sending: Sending::Gso,

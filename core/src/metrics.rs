@@ -108,6 +108,15 @@ fn sockets(page: &mut Page, network: &NetworkCounters) {
     for (failure, count) in network.failures() {
         page.sample("lockgate_send_failed_total", &format!("reason=\"{}\"", failure.as_str()), count);
     }
+    page.gauge("lockgate_tcp_connections", "TCP connections that carry media, or may.", network.streams);
+    let accepted = network.streams_accepted;
+    page.counter("lockgate_tcp_accepted_total", "TCP connections that came about at media ports.", accepted);
+    page.counter("lockgate_tcp_received_total", "Datagrams that came in by TCP.", network.frames_in);
+    page.counter("lockgate_tcp_sent_total", "Datagrams that went out by TCP.", network.frames_out);
+    page.head("lockgate_tcp_ended_total", "TCP connections at media ports that ended, by reason.", "counter");
+    for (end, count) in network.ends() {
+        page.sample("lockgate_tcp_ended_total", &format!("reason=\"{}\"", end.as_str()), count);
+    }
 }
 
 fn workers(page: &mut Page, health: &[WorkerHealth]) {

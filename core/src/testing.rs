@@ -28,6 +28,7 @@ pub(crate) fn node() -> (Arc<Node>, mpsc::Receiver<ToHub>) {
         count: 1,
         bind: vec![ip],
         port: 0,
+        tcp: true,
         announce,
         room_spread: 64,
         sending,

@@ -416,12 +416,13 @@ fn extensions(kind: MediaKind) -> ExtensionMap {
 /// What all our descriptions of a connection say, from its parts.
 pub(crate) fn local<'a>(
     connection: &'a Connection,
-    candidates: &'a [std::net::SocketAddr],
+    (candidates, tcp): (&'a [std::net::SocketAddr], bool),
     session: u64,
     version: u64,
     setup: Setup,
 ) -> Local<'a> {
-    Local { session, version, ice: connection.ice().local(), fingerprint: connection.fingerprint(), setup, candidates }
+    let (ice, fingerprint) = (connection.ice().local(), connection.fingerprint());
+    Local { session, version, ice, fingerprint, setup, candidates, tcp }
 }
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -132,6 +132,10 @@ impl Config {
             let remedy = "set auth.secret = { env = \"JWT_SECRET\" } or { file = \"…\" }, or a public key";
             complain("auth.secret", "is missing", remedy);
         }
+        if self.media.listens_at(self.http.host, self.http.port) {
+            let remedy = "choose another for one of them, or set media.tcp = false";
+            complain(&format!("http.port = {}", self.http.port), "a media thread listens there by TCP", remedy);
+        }
         for (index, plugin) in self.plugins.iter().enumerate() {
             if self.plugins[..index].iter().any(|earlier| earlier.name == plugin.name) {
                 complain(

@@ -41,8 +41,10 @@ pub struct Media {
     pub workers: usize,
     /// How many of a room's connections one worker carries before the next one is used.
     pub room_spread: usize,
-    /// The UDP port of the first worker; each further one has the next. 0 takes free ones.
+    /// The port of the first worker; each further one has the next. 0 takes free ones.
     pub port: u16,
+    /// Whether clients may come by TCP, too.
+    pub tcp: bool,
     /// The addresses that are bound to.
     pub bind: Vec<IpAddr>,
     /// The addresses that clients are told; none: loopback and every interface's.
@@ -75,6 +77,7 @@ impl Media {
             workers: section.within("workers", 0, 0, 256),
             room_spread: section.within("room_spread", 64, 1, 1_000_000),
             port: section.get("port", 40000),
+            tcp: section.get("tcp", true),
             bind: section.get("bind", vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
             announce: section.get("announce", Vec::new()),
             sending: section.get("sending", Sending::Gso),
@@ -84,6 +87,22 @@ impl Media {
         };
         section.finish();
         media
+    }
+
+    /// How many media threads there are.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            count => count,
+        }
+    }
+
+    /// Whether a media thread listens by TCP where somebody else wants to.
+    pub(super) fn listens_at(&self, host: IpAddr, port: u16) -> bool {
+        let place = |port: u16| self.tcp && self.port > 0 && usize::from(port - self.port) < self.worker_count();
+        let all = |bound: &IpAddr| bound.is_unspecified() || host.is_unspecified();
+        let same = |bound: &IpAddr| *bound == host || all(bound) && bound.is_ipv4() == host.is_ipv4();
+        port >= self.port && place(port) && self.bind.iter().any(same)
     }
 }
 

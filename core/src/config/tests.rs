@@ -87,6 +87,21 @@ fn outside_development_a_secret_is_needed() {
 }
 
 #[test]
+fn a_media_thread_and_the_web_server_cannot_listen_at_the_same_place() {
+    let media = |more: &str| {
+        let text = format!("[http]\nport = 9002\n[media]\nworkers = 3\nport = 9000\n{more}\n[dev]\nenabled = true\n");
+        read(&text, &[]).err().unwrap_or_default()
+    };
+    let problems = media("");
+    assert!(problems.len() == 1 && problems[0].contains("http.port = 9002"), "{problems:?}");
+    assert!(problems[0].contains("media.tcp = false"), "{problems:?}");
+    for apart in ["tcp = false", "bind = [\"::\"]", "bind = [\"192.0.2.1\"]"] {
+        assert_eq!(media(apart), [""; 0], "{apart}");
+    }
+    assert_eq!(media("bind = [\"192.0.2.1\", \"127.0.0.1\"]").len(), 1);
+}
+
+#[test]
 fn guest_tokens_need_loopback() {
     let problems = read("[http]\nhost = \"0.0.0.0\"\n[dev]\nenabled = true\nguest_tokens = true\n", &[]).unwrap_err();
     assert!(problems[0].contains("dev.guest_tokens"), "{problems:?}");

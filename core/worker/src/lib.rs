@@ -1,6 +1,6 @@
 //! Threads and sockets around the engine, and the async handles that the binary and library users share.
 //!
-//! One worker is one thread with its sockets, all on one UDP port, and its engine. Commands reach it in a queue that it drains
+//! One worker is one thread with its sockets, all on one port, and its engine. Commands reach it in a queue that it drains
 //! once per turn, and what other workers pipe to it in buffers that change hands once per batch; everything else is its own.
 
 mod backlog;
@@ -16,6 +16,7 @@ mod recorder;
 mod router;
 mod sockets;
 mod stats;
+mod tcp;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -33,6 +34,6 @@ pub use lockgate_media::{
 };
 pub use outlet::Sending;
 pub use router::{NewRouter, Router};
-pub use stats::{NetworkCounters, SendFailure, Stats};
+pub use stats::{NetworkCounters, SendFailure, Stats, StreamEnd};
 pub use vitals::{WorkerHealth, WorkerState};
 pub use workers::{Announced, SpawnError, Workers, WorkersConfig};

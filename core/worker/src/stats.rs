@@ -24,16 +24,16 @@ impl Stats {
     }
 }
 
-macro_rules! failures {
-    ($($(#[doc = $doc:literal])* $name:ident = $label:literal,)*) => {
-        /// Why a datagram was not sent.
+macro_rules! reasons {
+    ($(#[doc = $what:literal])* $type:ident { $($(#[doc = $doc:literal])* $name:ident = $label:literal,)* }) => {
+        $(#[doc = $what])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
-        pub enum SendFailure {
+        pub enum $type {
             $($(#[doc = $doc])* $name,)*
         }
 
-        impl SendFailure {
+        impl $type {
             /// All of them, in the order of their numbers.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
@@ -47,17 +47,46 @@ macro_rules! failures {
     };
 }
 
-failures! {
-    /// The system took nothing more, and what may wait for it did already.
-    NoRoom = "no-room",
-    /// Longer than its way allows (EMSGSIZE).
-    TooLong = "too-long",
-    /// A firewall forbids it (EPERM, EACCES).
-    NotPermitted = "not-permitted",
-    /// There is no way to its receiver (ENETUNREACH and the like).
-    Unreachable = "unreachable",
-    /// Anything else.
-    Other = "other",
+reasons! {
+    /// Why a datagram was not sent.
+    SendFailure {
+        /// The system took nothing more, and what may wait for it did already.
+        NoRoom = "no-room",
+        /// Longer than its way allows (EMSGSIZE).
+        TooLong = "too-long",
+        /// A firewall forbids it (EPERM, EACCES).
+        NotPermitted = "not-permitted",
+        /// There is no way to its receiver (ENETUNREACH and the like).
+        Unreachable = "unreachable",
+        /// Anything else.
+        Other = "other",
+        /// A client at the other end of a TCP connection takes less than it is sent: what waited too long, or for too much room.
+        Behind = "behind",
+        /// The TCP connection that it was for is over.
+        StreamOver = "stream-over",
+    }
+}
+
+reasons! {
+    /// Why a TCP connection ended.
+    StreamEnd {
+        /// The client ended it.
+        Peer = "peer",
+        /// The network or the system did.
+        Failed = "failed",
+        /// Nothing on it went to a connection that is there.
+        Unused = "unused",
+        /// No check came by it in time.
+        NoCheck = "no-check",
+        /// What came first was no check that is good here.
+        WrongCheck = "wrong-check",
+        /// It said that something longer follows than ever does.
+        TooLong = "too-long",
+        /// Too many had not said who they are; this was the oldest of them.
+        Crowded = "crowded",
+        /// There was no room for it: in the worker, or in the system (file descriptors).
+        NoRoom = "no-room",
+    }
 }
 
 macro_rules! counters {
@@ -68,6 +97,8 @@ macro_rules! counters {
             $($(#[doc = $doc])* pub $name: u64,)*
             /// See [`Self::failures`].
             pub failure_counts: [u64; SendFailure::ALL.len()],
+            /// See [`Self::ends`].
+            pub end_counts: [u64; StreamEnd::ALL.len()],
         }
 
         impl NetworkCounters {
@@ -75,6 +106,7 @@ macro_rules! counters {
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
                 self.failure_counts.iter_mut().zip(other.failure_counts).for_each(|(sum, count)| *sum += count);
+                self.end_counts.iter_mut().zip(other.end_counts).for_each(|(sum, count)| *sum += count);
             }
         }
     };
@@ -107,6 +139,14 @@ counters! {
     held,
     /// Bytes that wait now.
     held_bytes,
+    /// TCP connections that are there.
+    streams,
+    /// TCP connections that came about.
+    streams_accepted,
+    /// Datagrams that came in by TCP.
+    frames_in,
+    /// Datagrams that went out by TCP.
+    frames_out,
 }
 
 impl NetworkCounters {
@@ -124,5 +164,10 @@ impl NetworkCounters {
     /// How many datagrams were not sent for each reason.
     pub fn failures(&self) -> impl Iterator<Item = (SendFailure, u64)> + '_ {
         SendFailure::ALL.iter().map(|failure| (*failure, self.failure_counts[*failure as usize]))
+    }
+
+    /// How many TCP connections ended for each reason.
+    pub fn ends(&self) -> impl Iterator<Item = (StreamEnd, u64)> + '_ {
+        StreamEnd::ALL.iter().map(|end| (*end, self.end_counts[*end as usize]))
     }
 }

@@ -1,8 +1,11 @@
 //! Workers with real sockets and threads: rooms that are spread over them, and workers that fail.
 
+mod tcp;
+mod wire;
+
 use std::collections::BTreeSet;
 use std::future::ready;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -11,10 +14,10 @@ use lockgate_media::{AdmittedMedia, CloseReason, DataLimits, Limits, RouterEvent
 use lockgate_model::TrackId;
 use lockgate_rtp::Header;
 use lockgate_transport::testing::{Peer, check};
-use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use self::wire::{Wire, candidate};
 use crate::command::Command;
 use crate::testing::Failure;
 use crate::{
@@ -30,9 +33,10 @@ struct Stage {
 
 /// A client with a socket of its own.
 struct Client {
-    socket: UdpSocket,
-    server: SocketAddr,
+    wire: Wire,
     peer: Peer,
+    /// What its checks are made with.
+    server: (String, String),
 }
 
 impl Stage {
@@ -43,6 +47,7 @@ impl Stage {
             count: 2,
             bind: vec![ip],
             port: 0,
+            tcp: true,
             announce,
             room_spread,
             sending: Sending::Gso,
@@ -104,38 +109,44 @@ impl Stage {
 }
 
 impl Client {
-    /// A client for whom ICE and DTLS are done.
+    /// A client for whom ICE and DTLS are done, by UDP.
     async fn connected(peer: Peer, description: &str) -> Self {
+        let wire = Wire::udp(candidate(description, "udp")).await;
+        Self::connected_by(wire, peer, description).await
+    }
+
+    async fn connected_by(wire: Wire, peer: Peer, description: &str) -> Self {
         let value = |key: &str| description.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
-        let candidate: Vec<_> =
-            description.lines().find(|line| line.starts_with("a=candidate")).unwrap().split(' ').collect();
-        let server = format!("{}:{}", candidate[4], candidate[5]).parse().unwrap();
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut client = Self { socket, server, peer };
-        let asked = check(&value("a=ice-ufrag:"), &value("a=ice-pwd:"), true);
-        client.socket.send_to(&asked, server).await.unwrap();
+        let server = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
+        let mut client = Self { wire, peer, server };
+        client.check(true).await;
         client.peer.start(Instant::now(), value("a=fingerprint:").parse().unwrap());
         client.until(|client| client.peer.is_connected()).await;
         client
     }
 
+    async fn check(&mut self, nominate: bool) {
+        let check = check(&self.server.0, &self.server.1, nominate);
+        self.wire.send(&check).await;
+    }
+
     /// Takes what comes until it is enough.
     async fn until(&mut self, enough: impl Fn(&Self) -> bool) {
-        let (begin, mut datagram) = (Instant::now(), [0; 2048]);
+        let begin = Instant::now();
         while !enough(self) {
             assert!(begin.elapsed() < PATIENCE, "it does not come");
             for datagram in self.peer.poll(Instant::now()) {
-                self.socket.send_to(&datagram, self.server).await.unwrap();
+                self.wire.send(&datagram).await;
             }
-            if let Ok(received) = timeout(Duration::from_millis(20), self.socket.recv(&mut datagram)).await {
-                self.peer.handle(Instant::now(), &datagram[..received.unwrap()]);
+            if let Ok(datagram) = timeout(Duration::from_millis(20), self.wire.receive()).await {
+                self.peer.handle(Instant::now(), &datagram);
             }
         }
     }
 
     async fn send(&mut self, sequence: u16, key: bool) {
         let sealed = self.peer.seal_rtp(&picture(sequence, key));
-        self.socket.send_to(&sealed, self.server).await.unwrap();
+        self.wire.send(&sealed).await;
     }
 
     /// Which pictures it has got.

@@ -14,6 +14,7 @@ use crate::pipes::Pipes;
 use crate::recorder::{self, RecorderLink};
 use crate::sockets::Sockets;
 use crate::stats::Stats;
+use crate::tcp::Streams;
 use crate::vitals::{BEAT, Pulse};
 
 /// What a thread shows of itself, and its ways to the others.
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     poll: Poll,
     engine: Engine,
     sockets: Sockets,
+    streams: Streams,
     inbox: Inbox,
     routers: HashMap<RouterId, Owner>,
     own: Own,
@@ -39,9 +41,15 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(poll: Poll, engine: Engine, sockets: Sockets, inbox: Inbox, own: Own) -> Self {
+    pub(crate) fn new(
+        poll: Poll,
+        engine: Engine,
+        (sockets, streams): (Sockets, Streams),
+        inbox: Inbox,
+        own: Own,
+    ) -> Self {
         let (routers, arena, control) = (HashMap::new(), Arena::new(), Vec::with_capacity(MAX_MESSAGES));
-        Self { poll, engine, sockets, inbox, routers, own, recorder: None, arena, control, turns: 0 }
+        Self { poll, engine, sockets, streams, inbox, routers, own, recorder: None, arena, control, turns: 0 }
     }
 
     /// Runs until it is told to stop.
@@ -62,6 +70,8 @@ impl Worker {
             }
             self.receive_piped(now);
             self.receive(now);
+            self.receive_streams(now);
+            self.flush(now);
             self.engine.handle_timeout(now);
             self.hand_over(now);
             self.engine.make_offers(now);
@@ -69,6 +79,7 @@ impl Worker {
             self.tell();
             self.hand_over(now);
             self.write_recording();
+            self.tend_streams(now);
         }
     }
 
@@ -77,8 +88,8 @@ impl Worker {
         let now = Instant::now();
         self.sockets.settle(now, self.poll.registry())?;
         self.own.pulse.sleeps(now);
-        let timeout =
-            if self.sockets.any_readable() || self.inbox.has_more() { Duration::ZERO } else { self.idle(now) };
+        let more = self.sockets.any_readable() || self.streams.is_ready() || self.inbox.has_more();
+        let timeout = if more { Duration::ZERO } else { self.idle(now) };
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             other => other,
@@ -89,8 +100,8 @@ impl Worker {
     fn idle(&self, now: Instant) -> Duration {
         let until = |due: Instant| due.saturating_duration_since(now);
         let due = self.engine.next_timeout().map(|due| until(due).max(REST));
-        let retry = self.sockets.retry_at().map(until);
-        due.into_iter().chain(retry).fold(BEAT, Duration::min)
+        let others = self.sockets.retry_at().into_iter().chain(self.streams.next_timeout()).map(until);
+        due.into_iter().chain(others).fold(BEAT, Duration::min)
     }
 
     fn look(&mut self, now: Instant, events: &Events) {
@@ -98,6 +109,7 @@ impl Worker {
             match event.token() {
                 recorder::TOKEN => self.read_recorder(),
                 WAKER => {}
+                _ if self.streams.on_ready(now, event) => {}
                 token => self.sockets.on_ready(now, token, event.is_readable(), event.is_writable()),
             }
         }
@@ -179,7 +191,7 @@ impl Worker {
         self.write_recording();
     }
 
-    /// Takes in a batch off each socket that has something, and sends what became of it.
+    /// Takes in a batch off each socket that has something.
     fn receive(&mut self, now: Instant) {
         for socket in 0..self.sockets.count() {
             if !self.sockets.is_readable(socket) {
@@ -193,6 +205,31 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Takes in what came by TCP, a piece of each stream.
+    fn receive_streams(&mut self, now: Instant) {
+        self.streams.accept(now, self.poll.registry());
+        for _ in 0..self.streams.readable() {
+            let Some(path) = self.streams.read() else { continue };
+            while let Some(datagram) = self.streams.next_frame() {
+                self.engine.handle_datagram(now, path, datagram);
+                self.streams.judge(|path| self.engine.has_path(path));
+                if self.engine.is_full() {
+                    self.forward(now);
+                }
+            }
+        }
+    }
+
+    /// Ends streams that lead nowhere, and tells the engine of those that ended.
+    fn tend_streams(&mut self, now: Instant) {
+        self.streams.expire(now, |path| self.engine.has_path(path));
+        self.streams.tidy(|path| self.engine.forget_path(path));
+    }
+
+    /// Sends what became of what came.
+    fn flush(&mut self, now: Instant) {
         // The others begin with it while it is sent from here.
         self.hand_over(now);
         // The end of a handshake leaves before the media that it lets through: nobody can open what comes before the keys.
@@ -251,9 +288,11 @@ impl Worker {
             if self.control.is_empty() {
                 return;
             }
-            self.sockets.send(now, || {
-                self.control.iter().map(|(path, bytes)| Run { path: *path, segment: bytes.len(), bytes })
-            });
+            let runs = || self.control.iter().map(|(path, bytes)| Run { path: *path, segment: bytes.len(), bytes });
+            self.sockets.send(now, runs);
+            if !self.streams.is_empty() {
+                self.streams.send(now, runs());
+            }
             self.control.clear();
         }
     }
@@ -261,6 +300,9 @@ impl Worker {
     fn send_media(&mut self, now: Instant) {
         let egress = self.engine.egress();
         self.sockets.send(now, || egress.runs());
+        if !self.streams.is_empty() {
+            self.streams.send(now, egress.runs());
+        }
         egress.clear();
     }
 
@@ -311,7 +353,9 @@ impl Worker {
     }
 
     fn stats(&self) -> Stats {
-        Stats { engine: self.engine.counters(), network: self.sockets.counters(), turns: self.turns }
+        let mut network = self.sockets.counters();
+        self.streams.count(&mut network);
+        Stats { engine: self.engine.counters(), network, turns: self.turns }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::place::Standing;
 use crate::router::{NewRouter, Router, Shared};
 use crate::sockets::Sockets;
 use crate::stats::Stats;
+use crate::tcp::Streams;
 use crate::thread::{Own, WAKER, Worker};
 use crate::vitals::{Pulse, Vitals, WorkerHealth, WorkerState};
 
@@ -33,8 +34,10 @@ pub struct WorkersConfig {
     pub count: usize,
     /// The addresses that are bound to; an unspecified one stands for those of all interfaces.
     pub bind: Vec<IpAddr>,
-    /// The first worker's UDP port, each further one has the next; 0 takes free ones.
+    /// The first worker's port, each further one has the next; 0 takes free ones.
     pub port: u16,
+    /// Whether clients may come by TCP, too, at the same addresses and ports.
+    pub tcp: bool,
     /// What clients are told, best first.
     pub announce: Vec<Announced>,
     /// How many of a room's transports one worker carries before the next one is used, at least 1.
@@ -62,6 +65,16 @@ pub enum SpawnError {
     /// A port is taken or an address is not this machine's.
     #[error("cannot listen for media on {address} (UDP): {source}; choose others by media.port and media.bind")]
     Bind {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The same, of TCP.
+    #[error(
+        "cannot listen for media on {address} (TCP): {source}; choose others by media.port and media.bind, or do without by media.tcp = false"
+    )]
+    BindTcp {
         /// What was to be bound.
         address: SocketAddr,
         /// Why not.
@@ -115,7 +128,7 @@ impl Workers {
         let addresses = bound(&config.bind)?;
         let (count, news) = (config.count.clamp(1, MAX_WORKERS), Arc::new(Notify::new()));
         // All ports are taken before the first thread runs.
-        let sockets = (0..count).map(|index| sockets(&config, &addresses, index)).collect::<Result<Vec<_>, _>>()?;
+        let sockets = (0..count).map(|index| doors(&config, &addresses, index)).collect::<Result<Vec<_>, _>>()?;
         let each =
             (0..).zip(sockets).map(|(index, sockets)| start(&config, certificate.clone(), index, sockets, &news));
         let (next_pipe, routers) = (AtomicU64::new(1), Mutex::default());
@@ -292,25 +305,47 @@ fn interfaces(v4: bool) -> io::Result<Vec<IpAddr>> {
     Ok(all.filter(|ip| ip.is_ipv4() == v4 && !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())).collect())
 }
 
-fn sockets(config: &WorkersConfig, addresses: &[IpAddr], index: usize) -> Result<Sockets, SpawnError> {
+/// Where a worker is reached.
+fn doors(config: &WorkersConfig, addresses: &[IpAddr], index: usize) -> Result<(Sockets, Streams), SpawnError> {
     let port = match (config.port, u16::try_from(index)) {
-        (0, _) => 0,
+        (0, _) => return free_doors(config, addresses),
         (first, Ok(index)) => first.checked_add(index).ok_or(SpawnError::NoPort(index.into()))?,
         _ => return Err(SpawnError::NoPort(index)),
     };
-    Sockets::bind(addresses, port, config.sending, Kernel)
-        .map_err(|(address, source)| SpawnError::Bind { address, source })
+    doors_at(config, addresses, port)
+}
+
+/// A port that is free for datagrams may not be for streams, nor at every address: others are tried.
+fn free_doors(config: &WorkersConfig, addresses: &[IpAddr]) -> Result<(Sockets, Streams), SpawnError> {
+    let mut last = doors_at(config, addresses, 0);
+    for _ in 1..MAX_TRIES {
+        if last.is_ok() {
+            break;
+        }
+        last = doors_at(config, addresses, 0);
+    }
+    last
+}
+
+fn doors_at(config: &WorkersConfig, addresses: &[IpAddr], port: u16) -> Result<(Sockets, Streams), SpawnError> {
+    let sockets = Sockets::bind(addresses, port, config.sending, Kernel)
+        .map_err(|(address, source)| SpawnError::Bind { address, source })?;
+    let listened_at = if config.tcp { addresses } else { &[] };
+    let streams = Streams::bind(listened_at, sockets.port(), Instant::now())
+        .map_err(|(address, source)| SpawnError::BindTcp { address, source })?;
+    Ok((sockets, streams))
 }
 
 fn start(
     config: &WorkersConfig,
     certificate: Certificate,
     index: usize,
-    mut sockets: Sockets,
+    (mut sockets, mut streams): (Sockets, Streams),
     news: &Arc<Notify>,
 ) -> Result<One, SpawnError> {
     let poll = Poll::new()?;
     sockets.register(poll.registry())?;
+    streams.register(poll.registry())?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let (commands, inbox) = channel(waker.clone());
     let (dock, vitals) = (Dock::new(waker), Vitals::new(news.clone()));
@@ -322,6 +357,7 @@ fn start(
     });
     let engine = Engine::new(EngineConfig {
         candidates,
+        tcp: config.tcp,
         certificate,
         dtls: EngineKind::default(),
         entropy,
@@ -330,7 +366,7 @@ fn start(
     });
     let number = u32::try_from(index).unwrap_or(u32::MAX);
     let shared = Own { number, pipes: Pipes::new(dock.clone()), pulse: Pulse::new(vitals.clone(), Instant::now()) };
-    let worker = Worker::new(poll, engine, sockets, inbox, shared);
+    let worker = Worker::new(poll, engine, (sockets, streams), inbox, shared);
     let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(|| worker.run())?;
     Ok(One { commands, dock, vitals, transports: AtomicIsize::new(0), thread: Mutex::new(Some(thread)) })
 }
@@ -339,5 +375,7 @@ fn start(
 pub(crate) const MAX_WORKERS: usize = 256;
 /// How long the threads may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// Sockets of a worker: paths name them by a byte.
+/// Sockets of a worker: what is to be sent by which is told by a bit for each.
 const MAX_ADDRESSES: usize = 64;
+/// Free ports that are tried.
+const MAX_TRIES: usize = 16;

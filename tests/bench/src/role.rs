@@ -243,6 +243,7 @@ fn config(sending: Sending) -> WorkersConfig {
         count: 1,
         bind: vec![ip],
         port: 0,
+        tcp: true,
         announce: vec![Announced { ip, port: None }],
         room_spread: usize::MAX,
         sending: match sending {

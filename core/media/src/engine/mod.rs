@@ -48,6 +48,8 @@ pub use subscribing::Subscription;
 pub struct EngineConfig {
     /// Where clients reach this worker, best first.
     pub candidates: Vec<SocketAddr>,
+    /// Whether also by TCP.
+    pub tcp: bool,
     /// Who we are to clients.
     pub certificate: Certificate,
     /// Which DTLS engine.
@@ -58,6 +60,13 @@ pub struct EngineConfig {
     pub started: Instant,
     /// Bounds of data channels.
     pub data: DataLimits,
+}
+
+impl EngineConfig {
+    /// Where clients reach this worker, and whether also by TCP.
+    fn reached_at(&self) -> (&[SocketAddr], bool) {
+        (&self.candidates, self.tcp)
+    }
 }
 
 /// What happened, and in which router.

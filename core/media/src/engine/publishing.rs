@@ -199,8 +199,13 @@ impl Engine {
     fn answer(&mut self, key: Key, plans: &[Plan<'_>]) -> Result<Answer, NegotiateError> {
         let transport = self.transports.get_mut(key).ok_or(NegotiateError::NoTransport)?;
         transport.version += 1;
-        let local =
-            local(&transport.connection, &self.config.candidates, transport.session, transport.version, Setup::Passive);
+        let local = local(
+            &transport.connection,
+            self.config.reached_at(),
+            transport.session,
+            transport.version,
+            Setup::Passive,
+        );
         let lines: Vec<_> = plans.iter().map(Plan::answer).collect();
         let sdp = write_answer(&local, &lines);
         Ok(Answer { sdp, tracks: plans.iter().filter_map(Plan::accepted).collect() })

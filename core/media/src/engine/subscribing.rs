@@ -163,7 +163,7 @@ impl Engine {
         let Some(transport) = self.transports.get_mut(key) else { return };
         let (session, version) = (transport.session, transport.version + 1);
         let crate::transport::Role::Subscribe(subscribe) = &mut transport.role else { return };
-        let local = local(&transport.connection, &self.config.candidates, session, version, Setup::ActPass);
+        let local = local(&transport.connection, self.config.reached_at(), session, version, Setup::ActPass);
         let channels = subscribe.data.channels.clone();
         let channels = channels.iter().filter_map(|channel| Some(self.channels.get(*channel)?.id.clone()));
         if let Some(offer) = subscribe.offer(now, &local, channels) {

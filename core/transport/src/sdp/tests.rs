@@ -107,7 +107,7 @@ fn a_browsers_offer_is_read() {
 const CANDIDATES: [SocketAddr; 1] = [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000)];
 
 fn local<'a>(ice: &'a Credentials, fingerprint: &'a Fingerprint, setup: Setup) -> Local<'a> {
-    Local { session: 7, version: 1, ice, fingerprint, setup, candidates: &CANDIDATES }
+    Local { session: 7, version: 1, ice, fingerprint, setup, candidates: &CANDIDATES, tcp: false }
 }
 
 #[test]
@@ -244,6 +244,40 @@ fn a_line_for_data_keeps_its_place_among_the_others() {
 }
 
 #[test]
+fn each_address_is_told_for_datagrams_and_then_for_streams_which_come_behind_all_datagrams() {
+    let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
+    let candidates: [SocketAddr; 2] = ["192.0.2.7:40000".parse().unwrap(), "[2001:db8::7]:40001".parse().unwrap()];
+    let local = |tcp| Local { candidates: &candidates, tcp, ..local(&ice, &fingerprint, Setup::Passive) };
+    let offer = read_offer(&offer()).unwrap();
+    let line = AnswerLine {
+        section: &offer.sections[1],
+        accepted: offer.sections[1].codec(),
+        data: false,
+        extensions: ExtensionMap::default(),
+        receives: true,
+        max_bitrate: None,
+    };
+    let lines = [line];
+    let told = |local: Local<'_>| {
+        let text = write_answer(&local, &lines);
+        let told = text.lines().filter(|line| line.starts_with("a=candidate")).map(str::to_owned);
+        told.collect::<Vec<_>>()
+    };
+    // RFC 6544 §4.2: 90 << 24 | (4 << 13 | 8191) << 8 | 255.
+    assert_eq!(
+        told(local(true)),
+        [
+            "a=candidate:1 1 udp 2130706431 192.0.2.7 40000 typ host",
+            "a=candidate:2 1 udp 2130706175 2001:db8::7 40001 typ host",
+            "a=candidate:3 1 tcp 1520435199 192.0.2.7 40000 typ host tcptype passive",
+            "a=candidate:4 1 tcp 1520434943 2001:db8::7 40001 typ host tcptype passive",
+        ]
+    );
+    assert_eq!(told(local(false)).len(), 2);
+    told(local(true)).iter().for_each(|line| assert_eq!(check_candidate(line), Ok(())));
+}
+
+#[test]
 fn short_and_long_extensions_are_not_said_to_mix_to_a_peer_that_did_not_say_so() {
     let text = offer().replace("a=extmap-allow-mixed\r\n", "");
     let per_line = text.replace("c=IN IP4 0.0.0.0\r\n", "c=IN IP4 0.0.0.0\r\na=extmap-allow-mixed\r\n");
@@ -317,6 +351,7 @@ fn candidates_are_checked_and_ends_are_ends() {
         "end-of-candidates",
         "candidate:1 1 udp 2113937151 192.0.2.1 5000 typ host generation 0",
         "a=candidate:1 1 UDP 1 a.local 9 typ host",
+        "candidate:2 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active generation 0 ufrag x network-id 1",
     ] {
         assert_eq!(check_candidate(good), Ok(()), "{good}");
     }
@@ -373,6 +408,7 @@ fn sound_is_offered_with_its_redundant_form_which_an_answer_may_take() {
         fingerprint: &fingerprint,
         setup: Setup::ActPass,
         candidates: &candidates,
+        tcp: true,
     };
     let offer = write_offer(&local, &[line], None);
     assert!(

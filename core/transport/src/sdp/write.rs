@@ -24,6 +24,8 @@ pub struct Local<'a> {
     pub setup: Setup,
     /// Where we can be reached, best first.
     pub candidates: &'a [SocketAddr],
+    /// Whether also by TCP, on the same ports (RFC 6544).
+    pub tcp: bool,
 }
 
 /// An answered m-line.
@@ -224,13 +226,28 @@ fn connection(out: &mut String, local: &Local<'_>, mid: &str) {
         Setup::Passive => "passive",
     };
     line!(out, "a=setup:{setup}");
+    candidates(out, local);
+    line!(out, "a=end-of-candidates");
+}
+
+/// Host candidates, in our order of preference (RFC 8445 §5.1.2.1); all that are reached by UDP before those by TCP, at which we wait
+/// for connections and never make one (RFC 6544 §4.2).
+fn candidates(out: &mut String, local: &Local<'_>) {
     for (place, candidate) in local.candidates.iter().enumerate() {
-        // RFC 8445 §5.1.2.1: host candidates, in our order of preference.
-        let priority = (126 << 24) + ((65_535 - place.min(65_535) as u32) << 8) + 255;
+        let priority = priority(UDP_HOST, 65_535 - place.min(65_535) as u32);
         let (ip, port) = (candidate.ip(), candidate.port());
         line!(out, "a=candidate:{} 1 udp {priority} {ip} {port} typ host", place + 1);
     }
-    line!(out, "a=end-of-candidates");
+    for (place, candidate) in local.candidates.iter().enumerate().filter(|_| local.tcp) {
+        let priority = priority(TCP_HOST, (PASSIVE << 13) + 8_191 - place.min(8_191) as u32);
+        let (ip, port, foundation) = (candidate.ip(), candidate.port(), local.candidates.len() + place + 1);
+        line!(out, "a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive");
+    }
+}
+
+/// Of component 1.
+fn priority(kind: u32, local: u32) -> u32 {
+    (kind << 24) + (local << 8) + 255
 }
 
 fn rtcp(out: &mut String) {
@@ -263,3 +280,9 @@ fn formats(out: &mut String, codec: &CodecLine, feedback: Feedback) {
 fn extensions(out: &mut String, map: ExtensionMap) {
     map.iter().for_each(|(extension, id)| line!(out, "a=extmap:{id} {}", extension.uri()));
 }
+
+/// The preferences of types. Browsers give TCP the same.
+const UDP_HOST: u32 = 126;
+const TCP_HOST: u32 = 90;
+/// The preference of waiting for connections to a host candidate.
+const PASSIVE: u32 = 4;

@@ -293,6 +293,7 @@ mod tests {
             fingerprint: own.fingerprint,
             setup: Setup::ActPass,
             candidates: &["10.0.0.1:9000".parse().unwrap()],
+            tcp: true,
         };
         write_offer(&local, &[line], None)
     }

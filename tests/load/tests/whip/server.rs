@@ -162,6 +162,7 @@ impl Shared {
             fingerprint: connection.fingerprint(),
             setup: Setup::Passive,
             candidates: &[self.media.local_addr().unwrap()],
+            tcp: false,
         };
         let lines: Vec<_> = offer
             .sections

@@ -55,6 +55,7 @@ impl World {
         let certificate = Certificate::generate().unwrap();
         let mut engine = Engine::new(EngineConfig {
             candidates,
+            tcp: true,
             certificate,
             dtls: EngineKind::default(),
             entropy,

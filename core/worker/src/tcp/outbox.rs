@@ -1,0 +1,182 @@
+//! What a stream has still to be sent: bounded, in whole frames, and what media hangs on before media.
+//!
+//! A client that takes less than it is sent loses the oldest of its media first: who is late wants what is new. A frame of which a
+//! part went out is never lost, as nothing behind it could be read.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use lockgate_media::Kind;
+
+use super::intake::{LONGEST, PREFIX, prefix};
+
+/// One stream's way out.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    /// Checks' answers, handshakes, feedback, data channels.
+    control: Queue,
+    media: Queue,
+    /// Where a frame went out in part.
+    torn: Option<Class>,
+}
+
+/// Frames in order.
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<Waiting>,
+    bytes: VecDeque<u8>,
+}
+
+struct Waiting {
+    /// What is left of it, with what stands before it.
+    len: usize,
+    since: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Control,
+    Media,
+}
+
+/// What became of frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Went out whole.
+    pub(crate) sent: u64,
+    /// Waited for too long, or for too much room.
+    pub(crate) dropped: u64,
+}
+
+impl Outbox {
+    /// Puts a datagram at the end. How many frames were lost by that comes back, which may be this one.
+    pub(crate) fn push(&mut self, now: Instant, datagram: &[u8]) -> u64 {
+        let len = PREFIX + datagram.len();
+        if datagram.is_empty() || datagram.len() > LONGEST {
+            return 1;
+        }
+        if Kind::of(datagram) == Some(Kind::Rtp) {
+            let dropped = self.shed(now, len);
+            self.media.push(now, datagram);
+            return dropped;
+        }
+        if self.control.bytes.len() + len > MAX_CONTROL {
+            return 1;
+        }
+        self.control.push(now, datagram);
+        0
+    }
+
+    /// Writes as much as there is room for. [`io::ErrorKind::WouldBlock`] says that there is none left; the tally is right anyway.
+    pub(crate) fn write(&mut self, now: Instant, out: &mut impl Write, tally: &mut Tally) -> io::Result<()> {
+        tally.dropped += self.shed(now, 0);
+        while let Some(class) = self.next() {
+            let torn = self.torn.is_some();
+            let queue = self.queue(class);
+            let ready = queue.bytes.as_slices().0;
+            // Of a frame that went out in part the rest, then control again.
+            let ready = if torn { &ready[..ready.len().min(queue.first())] } else { ready };
+            match out.write(ready) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    let (sent, torn) = queue.take_off(count);
+                    self.torn = torn.then_some(class);
+                    tally.sent += sent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.control.bytes.is_empty() && self.media.bytes.is_empty()
+    }
+
+    fn next(&self) -> Option<Class> {
+        let first = if self.control.bytes.is_empty() { Class::Media } else { Class::Control };
+        self.torn.or_else(|| (!self.is_empty()).then_some(first))
+    }
+
+    fn queue(&mut self, class: Class) -> &mut Queue {
+        match class {
+            Class::Control => &mut self.control,
+            Class::Media => &mut self.media,
+        }
+    }
+
+    /// Drops media that waited too long, and the oldest until there is so much room.
+    fn shed(&mut self, now: Instant, room: usize) -> u64 {
+        let from = usize::from(self.torn == Some(Class::Media));
+        let queue = &mut self.media;
+        let mut dropped = 0;
+        while let Some(oldest) = queue.frames.get(from)
+            && (queue.bytes.len() + room > MAX_MEDIA || now.saturating_duration_since(oldest.since) > TOO_LATE)
+        {
+            queue.remove(from);
+            dropped += 1;
+        }
+        dropped
+    }
+}
+
+impl Queue {
+    fn push(&mut self, since: Instant, datagram: &[u8]) {
+        self.frames.push_back(Waiting { len: PREFIX + datagram.len(), since });
+        self.bytes.extend(prefix(datagram.len()));
+        self.bytes.extend(datagram);
+    }
+
+    /// What is left of the first frame.
+    fn first(&self) -> usize {
+        self.frames.front().map_or(0, |frame| frame.len)
+    }
+
+    /// The first bytes are gone. How many frames that ended comes back, and whether the next one is torn.
+    fn take_off(&mut self, count: usize) -> (u64, bool) {
+        let (mut left, mut whole) = (count, 0);
+        while let Some(frame) = self.frames.front_mut() {
+            if frame.len > left {
+                frame.len -= left;
+                break;
+            }
+            left -= frame.len;
+            whole += 1;
+            self.frames.pop_front();
+        }
+        let torn = left > 0;
+        self.bytes.drain(..count);
+        self.tidy();
+        (whole, torn)
+    }
+
+    /// Takes out a whole frame: the first, or the one behind a torn one.
+    fn remove(&mut self, place: usize) {
+        let before = if place == 0 { 0 } else { self.first() };
+        if let Some(frame) = self.frames.remove(place) {
+            self.bytes.drain(before..before + frame.len);
+        }
+        self.tidy();
+    }
+
+    /// A bad time is over: its memory goes back.
+    fn tidy(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > SMALL {
+            *self = Self::default();
+        }
+    }
+}
+
+/// More than a second of a large picture.
+const MAX_MEDIA: usize = 512 << 10;
+/// What data channels may have on their way, and a handshake.
+const MAX_CONTROL: usize = 1 << 20;
+/// As long as media waits for its pace, too.
+const TOO_LATE: Duration = Duration::from_millis(500);
+/// What an outbox may hold while nothing waits: a burst that the system took at once.
+const SMALL: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! A system that takes as much as a test says.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Takes so many bytes in all, and at most so many in one call.
+struct Taker {
+    bytes: Vec<u8>,
+    left: usize,
+    at_once: usize,
+}
+
+impl Taker {
+    fn of(left: usize) -> Self {
+        Self { bytes: Vec::new(), left, at_once: usize::MAX }
+    }
+
+    /// What was written, frame by frame; panics if the end is torn.
+    fn frames(&self) -> Vec<Vec<u8>> {
+        let (mut rest, mut all) = (&self.bytes[..], Vec::new());
+        while let Some((prefix, behind)) = rest.split_first_chunk::<2>() {
+            let (frame, behind) = behind.split_at(usize::from(u16::from_be_bytes(*prefix)));
+            all.push(frame.to_vec());
+            rest = behind;
+        }
+        assert!(rest.is_empty());
+        all
+    }
+}
+
+impl Write for Taker {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = bytes.len().min(self.left).min(self.at_once);
+        self.bytes.extend_from_slice(&bytes[..count]);
+        self.left -= count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn media(number: u8, len: usize) -> Vec<u8> {
+    let mut datagram = vec![number; len];
+    datagram[..2].copy_from_slice(&[0x80, 96]);
+    datagram
+}
+
+fn control(number: u8, len: usize) -> Vec<u8> {
+    let mut datagram = vec![number; len];
+    datagram[0] = 0;
+    datagram
+}
+
+/// Writes, and says whether all went out.
+fn write(outbox: &mut Outbox, now: Instant, taker: &mut Taker) -> (bool, Tally) {
+    let mut tally = Tally::default();
+    let all = match outbox.write(now, taker, &mut tally) {
+        Ok(()) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            false
+        }
+    };
+    assert_eq!(all, outbox.is_empty());
+    (all, tally)
+}
+
+#[test]
+fn control_overtakes_media_but_never_a_frame_of_which_a_part_went_out() {
+    let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(30));
+    for number in 1..=3 {
+        assert_eq!(outbox.push(now, &media(number, 20)), 0);
+    }
+    assert_eq!(write(&mut outbox, now, &mut taker), (false, Tally { sent: 1, dropped: 0 }));
+    outbox.push(now, &control(9, 10));
+    taker.left = usize::MAX;
+    assert_eq!(write(&mut outbox, now, &mut taker), (true, Tally { sent: 3, dropped: 0 }));
+    assert_eq!(taker.frames(), [media(1, 20), media(2, 20), control(9, 10), media(3, 20)]);
+}
+
+#[test]
+fn media_that_waited_too_long_is_dropped_and_nothing_else() {
+    let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(5));
+    for datagram in [media(1, 20), media(2, 20), media(3, 20)] {
+        outbox.push(now, &datagram);
+    }
+    assert!(!write(&mut outbox, now, &mut taker).0);
+    outbox.push(now, &control(9, 10));
+    let later = now + TOO_LATE;
+    outbox.push(later, &media(4, 20));
+    taker.left = usize::MAX;
+    let end = later + Duration::from_millis(1);
+    assert_eq!(write(&mut outbox, end, &mut taker), (true, Tally { sent: 3, dropped: 2 }));
+    assert_eq!(taker.frames(), [media(1, 20), control(9, 10), media(4, 20)], "the torn one is not late");
+}
+
+#[test]
+fn a_client_that_takes_nothing_holds_no_more_than_it_may_and_gets_the_newest_media() {
+    let (now, mut outbox) = (Instant::now(), Outbox::default());
+    let mut dropped = 0;
+    for number in 0..2000_u32 {
+        dropped += outbox.push(now, &media((number % 251) as u8, 1000));
+        dropped += outbox.push(now, &control((number % 251) as u8, 1000));
+        assert!(outbox.media.bytes.len() <= MAX_MEDIA && outbox.control.bytes.len() <= MAX_CONTROL);
+    }
+    let mut taker = Taker::of(usize::MAX);
+    let (_, tally) = write(&mut outbox, now, &mut taker);
+    assert_eq!((tally.sent + dropped, tally.dropped), (4000, 0));
+    let frames = taker.frames();
+    assert_eq!(frames.last(), Some(&media((1999 % 251) as u8, 1000)));
+    assert_eq!(frames.first(), Some(&control(0, 1000)), "of control, what came first");
+    assert!(outbox.media.bytes.capacity() + outbox.control.bytes.capacity() <= 2 * SMALL, "the memory went back");
+}
+
+#[test]
+fn what_is_no_datagram_is_not_framed() {
+    let (now, mut outbox) = (Instant::now(), Outbox::default());
+    assert_eq!((outbox.push(now, &[]), outbox.push(now, &media(1, LONGEST + 1))), (1, 1));
+    assert_eq!((outbox.push(now, &media(1, LONGEST)), outbox.is_empty()), (0, false));
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_system_takes_frames_stay_whole_and_each_is_sent_or_counted(
+        steps in proptest::collection::vec((any::<bool>(), 12_usize..1500, 0_usize..4000, 0_u64..300, 1_usize..2000), 1..80),
+    ) {
+        let (mut now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(0));
+        let (mut pushed, mut sent, mut dropped) = (Vec::new(), 0, 0);
+        for (number, (is_media, len, takes, passes, at_once)) in (0_u8..).zip(steps) {
+            now += Duration::from_millis(passes);
+            let datagram = if is_media { media(number, len) } else { control(number, len) };
+            dropped += outbox.push(now, &datagram);
+            pushed.push(datagram);
+            (taker.left, taker.at_once) = (takes, at_once);
+            let (_, tally) = write(&mut outbox, now, &mut taker);
+            (sent, dropped) = (sent + tally.sent, dropped + tally.dropped);
+        }
+        (taker.left, taker.at_once) = (usize::MAX, usize::MAX);
+        let (_, tally) = write(&mut outbox, now, &mut taker);
+        (sent, dropped) = (sent + tally.sent, dropped + tally.dropped);
+        let frames = taker.frames();
+        prop_assert_eq!((sent, sent + dropped), (frames.len() as u64, pushed.len() as u64));
+        for class in [0x80, 0] {
+            let mut wanted = pushed.iter().filter(|one| one[0] == class);
+            let in_order = frames.iter().filter(|one| one[0] == class).all(|frame| wanted.any(|one| one == frame));
+            prop_assert!(in_order, "in the order in which they came");
+        }
+    }
+}

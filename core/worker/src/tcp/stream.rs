@@ -1,0 +1,133 @@
+//! One TCP connection of a client: read into the common memory, written without waiting.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use lockgate_media::Path;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use super::intake::{Intake, LONGEST, TooLong};
+use super::outbox::{Outbox, Tally};
+use crate::stats::StreamEnd;
+
+/// A connection.
+pub(crate) struct Stream {
+    socket: TcpStream,
+    pub(crate) path: Path,
+    /// What it sent of a frame that is not whole.
+    kept: Vec<u8>,
+    outbox: Outbox,
+    /// The system may have something to read.
+    pub(crate) readable: bool,
+    /// The system may take something.
+    writable: bool,
+    /// Something was put into the outbox since it was last written.
+    pub(crate) touched: bool,
+    pub(crate) standing: Standing,
+}
+
+/// What is known of who is behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing yet.
+    Newcomer,
+    /// A client: a check of it was authentic.
+    Client,
+    /// It is over, and to be put away.
+    Ended(StreamEnd),
+}
+
+impl Stream {
+    pub(crate) fn new(mut socket: TcpStream, path: Path, token: Token, registry: &Registry) -> io::Result<Self> {
+        let system = SockRef::from(&socket);
+        system.set_tcp_nodelay(true)?;
+        // What the system holds is late without our knowing. One that cannot say how much it may hold holds what it likes.
+        #[cfg(target_os = "linux")]
+        let _ = (system.set_tcp_notsent_lowat(UNSENT), system.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self {
+            socket,
+            path,
+            kept: Vec::new(),
+            outbox: Outbox::default(),
+            readable: false,
+            writable: true,
+            touched: false,
+            standing: Standing::Newcomer,
+        })
+    }
+
+    /// Reads once. False: there is no more for now, or never again.
+    pub(crate) fn read(&mut self, intake: &mut Intake) -> bool {
+        intake.resume(&mut self.kept);
+        match self.socket.read(intake.room()) {
+            Ok(0) => self.end(StreamEnd::Peer),
+            Ok(count) => intake.filled(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(_) => self.end(StreamEnd::Failed),
+        }
+        self.readable &= !self.is_over();
+        self.readable
+    }
+
+    /// The next frame of what was read last; what is left at the end is kept. One that is longer than it may be ends the stream.
+    pub(crate) fn next_frame<'a>(&mut self, intake: &'a mut Intake) -> Option<&'a mut [u8]> {
+        let longest = match self.standing {
+            Standing::Newcomer => LONGEST_CHECK,
+            Standing::Client => LONGEST,
+            Standing::Ended(_) => return None,
+        };
+        match intake.next_frame(longest) {
+            Ok(Some(frame)) => return Some(intake.frame(frame)),
+            Ok(None) => intake.keep(&mut self.kept),
+            Err(TooLong) => self.end(StreamEnd::TooLong),
+        }
+        None
+    }
+
+    /// Takes a datagram to be written. How many were dropped for it comes back.
+    pub(crate) fn push(&mut self, now: Instant, datagram: &[u8]) -> u64 {
+        if self.is_over() { 1 } else { self.outbox.push(now, datagram) }
+    }
+
+    /// The system takes more.
+    pub(crate) fn on_writable(&mut self) {
+        self.writable = true;
+    }
+
+    /// Writes what waits, as far as there is room.
+    pub(crate) fn write(&mut self, now: Instant, tally: &mut Tally) {
+        self.touched = false;
+        if !self.writable || self.is_over() {
+            return;
+        }
+        match self.outbox.write(now, &mut self.socket, tally) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+            Err(_) => self.end(StreamEnd::Failed),
+        }
+    }
+
+    /// The first reason stays.
+    pub(crate) fn end(&mut self, end: StreamEnd) {
+        if !self.is_over() {
+            self.standing = Standing::Ended(end);
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.standing, Standing::Ended(_))
+    }
+}
+
+/// A check of a browser has 100 to 200 bytes.
+const LONGEST_CHECK: usize = 1_500;
+/// Bytes that the system takes beyond what the network has room for: 130 ms of 1 Mbit/s.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 16 << 10;
+/// As long as a connection lives without a check.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: std::time::Duration = std::time::Duration::from_secs(15);

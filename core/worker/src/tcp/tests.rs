@@ -1,0 +1,265 @@
+//! Streams of real sockets, before an engine that a test plays.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+
+use mio::{Events, Poll};
+
+use super::newcomers::{MAX_OF_NETWORK, SHOW_WITHIN};
+use super::*;
+
+/// Streams at an address, and what came by them.
+struct House {
+    poll: Poll,
+    streams: Streams,
+    address: SocketAddr,
+    now: Instant,
+    came: Vec<(Path, Vec<u8>)>,
+    known: Vec<Path>,
+    forgotten: Vec<Path>,
+}
+
+impl House {
+    fn new() -> Self {
+        let (poll, now) = (Poll::new().unwrap(), Instant::now());
+        let mut streams = Streams::bind(&[Ipv4Addr::LOCALHOST.into()], 0, now).unwrap();
+        let address = streams.listeners[0].address();
+        streams.register(poll.registry()).unwrap();
+        Self { poll, streams, address, now, came: Vec::new(), known: Vec::new(), forgotten: Vec::new() }
+    }
+
+    /// A client. What it says first is a check if it is "check".
+    fn client(&self) -> TcpStream {
+        TcpStream::connect(self.address).unwrap()
+    }
+
+    /// One that has shown who it is, and its path.
+    fn known_client(&mut self) -> (TcpStream, Path) {
+        let (mut client, before) = (self.client(), self.known.len());
+        say(&mut client, b"check");
+        self.until(|house| house.known.len() > before);
+        (client, self.known[before])
+    }
+
+    /// Turns until it is so.
+    fn until(&mut self, enough: impl Fn(&Self) -> bool) {
+        let begin = Instant::now();
+        while !enough(self) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "it does not come: {:?}", self.ends());
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        let mut events = Events::with_capacity(64);
+        let wait = if self.streams.is_ready() { Duration::ZERO } else { Duration::from_millis(5) };
+        self.poll.poll(&mut events, Some(wait)).unwrap();
+        for event in &events {
+            assert!(self.streams.on_ready(self.now, event));
+        }
+        self.streams.accept(self.now, self.poll.registry());
+        for _ in 0..self.streams.readable() {
+            let path = self.streams.read().unwrap();
+            while let Some(frame) = self.streams.next_frame() {
+                if frame == b"check" {
+                    self.known.push(path);
+                }
+                self.came.push((path, frame.to_vec()));
+                self.streams.judge(|path| self.known.contains(path));
+            }
+        }
+        self.streams.expire(self.now, |path| self.known.contains(path));
+        let Self { streams, known, forgotten, .. } = self;
+        streams.tidy(|path| {
+            known.retain(|other| *other != path);
+            forgotten.push(path);
+        });
+    }
+
+    fn counters(&self) -> NetworkCounters {
+        let mut counters = NetworkCounters::default();
+        self.streams.count(&mut counters);
+        counters
+    }
+
+    /// Those that ended, and why.
+    fn ends(&self) -> Vec<(StreamEnd, u64)> {
+        self.counters().ends().filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn send(&mut self, path: Path, datagram: &[u8]) {
+        self.streams.send(self.now, [Run { path, segment: datagram.len(), bytes: datagram }].into_iter());
+    }
+}
+
+fn say(client: &mut TcpStream, datagram: &[u8]) {
+    client.write_all(&[&intake::prefix(datagram.len())[..], datagram].concat()).unwrap();
+}
+
+fn hear(client: &mut TcpStream) -> Vec<u8> {
+    let mut prefix = [0; 2];
+    client.read_exact(&mut prefix).unwrap();
+    let mut datagram = vec![0; usize::from(u16::from_be_bytes(prefix))];
+    client.read_exact(&mut datagram).unwrap();
+    datagram
+}
+
+/// Whether the other end closed.
+fn is_closed(client: &mut TcpStream) -> bool {
+    !matches!(client.read(&mut [0; 1]), Ok(1))
+}
+
+#[test]
+fn datagrams_go_both_ways_as_they_are_by_a_path_of_their_own() {
+    let mut house = House::new();
+    let (mut one, first) = house.known_client();
+    let (mut other, second) = house.known_client();
+    assert_ne!(first.socket, second.socket);
+    assert_eq!((first.remote, second.remote), (one.local_addr().unwrap(), other.local_addr().unwrap()));
+    say(&mut one, b"one");
+    say(&mut one, &[7; 9000]);
+    say(&mut other, b"other");
+    house.until(|house| house.came.len() == 5);
+    for (path, datagram) in [(first, b"one".to_vec()), (first, vec![7; 9000]), (second, b"other".to_vec())] {
+        assert!(house.came.contains(&(path, datagram)));
+    }
+    let run = Run { path: second, segment: 3, bytes: b"abcdefg" };
+    house.streams.send(house.now, [run, Run { path: Path { socket: 0, ..first }, ..run }].into_iter());
+    assert_eq!([hear(&mut other), hear(&mut other), hear(&mut other)], [&b"abc"[..], b"def", b"g"]);
+    let NetworkCounters { streams, streams_accepted, frames_in, frames_out, .. } = house.counters();
+    assert_eq!((streams, streams_accepted, frames_in, frames_out), (2, 2, 5, 3));
+}
+
+#[test]
+fn whoever_does_not_begin_with_a_good_check_is_put_out_at_once() {
+    for (first, why) in [
+        (&b"\0\x04nono"[..], StreamEnd::WrongCheck),
+        (b"GET / HTTP/1.1\r\n\r\n", StreamEnd::TooLong),
+        (&[0xff; 9], StreamEnd::TooLong),
+        (b"", StreamEnd::Peer),
+        (b"\0", StreamEnd::Peer),
+    ] {
+        let mut house = House::new();
+        let mut client = house.client();
+        client.write_all(first).unwrap();
+        if why == StreamEnd::Peer {
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        house.until(|house| house.counters().end_counts != [0; StreamEnd::ALL.len()]);
+        assert_eq!((house.ends(), house.streams.is_empty()), (vec![(why, 1)], true));
+        assert!(is_closed(&mut client) && house.streams.newcomers.next_timeout().is_none());
+    }
+}
+
+#[test]
+fn a_client_that_is_known_is_put_out_when_it_announces_too_much() {
+    let mut house = House::new();
+    let (mut client, path) = house.known_client();
+    client.write_all(&[0xff, 0xff, 0, 0]).unwrap();
+    house.until(|house| house.streams.is_empty());
+    assert_eq!((house.ends(), &house.forgotten), (vec![(StreamEnd::TooLong, 1)], &vec![path]));
+}
+
+#[test]
+fn who_says_nothing_has_a_few_seconds() {
+    let mut house = House::new();
+    let mut client = house.client();
+    house.until(|house| !house.streams.is_empty());
+    house.now += SHOW_WITHIN - Duration::from_millis(1);
+    house.turn();
+    assert!(!house.streams.is_empty());
+    assert_eq!(house.streams.next_timeout().unwrap().min(house.now), house.now, "it is not waited for longer");
+    house.now += Duration::from_millis(1);
+    house.turn();
+    assert_eq!((house.ends(), house.streams.is_empty()), (vec![(StreamEnd::NoCheck, 1)], true));
+    assert!(is_closed(&mut client));
+}
+
+#[test]
+fn many_who_say_nothing_push_each_other_out_and_no_client() {
+    let mut house = House::new();
+    let (mut client, path) = house.known_client();
+    let idle: Vec<_> = (0..MAX_OF_NETWORK + 20).map(|_| house.client()).collect();
+    house.until(|house| house.counters().streams_accepted == idle.len() as u64 + 1);
+    house.turn();
+    assert_eq!((house.ends(), house.counters().streams), (vec![(StreamEnd::Crowded, 20)], 1 + MAX_OF_NETWORK as u64));
+    say(&mut client, b"still here");
+    house.until(|house| house.came.contains(&(path, b"still here".to_vec())));
+    let (_new, path) = house.known_client();
+    assert!(house.known.contains(&path), "and whoever comes is heard");
+}
+
+#[test]
+fn a_stream_of_which_the_engine_knows_no_path_any_more_is_ended() {
+    let mut house = House::new();
+    let (mut client, path) = house.known_client();
+    house.send(path, b"farewell");
+    house.known.clear();
+    house.now += LOOK;
+    house.turn();
+    assert_eq!((house.ends(), house.streams.is_empty()), (vec![(StreamEnd::Unused, 1)], true));
+    assert_eq!(hear(&mut client), b"farewell");
+    assert!(is_closed(&mut client));
+}
+
+#[test]
+fn what_is_for_a_stream_that_is_over_reaches_nobody_else() {
+    let mut house = House::new();
+    let (client, old) = house.known_client();
+    drop(client);
+    house.until(|house| house.forgotten == [old]);
+    let (mut client, new) = house.known_client();
+    assert_eq!(slot_of(old.socket), slot_of(new.socket), "it stands where the other stood");
+    house.send(old, b"for the other");
+    house.send(new, b"for this one");
+    assert_eq!(hear(&mut client), b"for this one");
+    assert_eq!(house.counters().failure_counts[SendFailure::StreamOver as usize], 1);
+    assert_eq!(house.ends(), [(StreamEnd::Peer, 1)]);
+}
+
+#[test]
+fn a_client_that_does_not_read_loses_media_in_whole_frames_and_nothing_else() {
+    let mut house = House::new();
+    let (mut client, path) = house.known_client();
+    let mut media = vec![0x80; 1000];
+    let mut sent = 0_u32;
+    // More than the system and the outbox hold: the system says how much that is by taking no more.
+    while house.counters().failure_counts[SendFailure::Behind as usize] < 100 {
+        sent += 1;
+        media[4..8].copy_from_slice(&sent.to_be_bytes());
+        house.send(path, &media);
+    }
+    house.send(path, b"\0 control");
+    client.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let (mut bytes, mut piece) = (Vec::new(), [0; 1 << 16]);
+    house.until_read(&mut client, |client| {
+        if let Ok(count) = client.read(&mut piece) {
+            bytes.extend_from_slice(&piece[..count]);
+        }
+        bytes.ends_with(&media)
+    });
+    let (mut numbers, mut controls, mut rest) = (Vec::new(), 0, &bytes[..]);
+    while let Some((prefix, behind)) = rest.split_first_chunk::<2>() {
+        let (frame, behind) = behind.split_at(usize::from(u16::from_be_bytes(*prefix)));
+        match frame {
+            b"\0 control" => controls += 1,
+            _ => numbers.push(u32::from_be_bytes(frame[4..8].try_into().unwrap())),
+        }
+        rest = behind;
+    }
+    assert!(numbers.is_sorted() && numbers.last() == Some(&sent), "in order, and the newest is there");
+    let NetworkCounters { frames_out, failure_counts, .. } = house.counters();
+    assert_eq!((controls, frames_out), (1, numbers.len() as u64 + 1));
+    assert_eq!(failure_counts[SendFailure::Behind as usize] + numbers.len() as u64, u64::from(sent));
+}
+
+impl House {
+    /// Turns and reads until it is enough.
+    fn until_read(&mut self, client: &mut TcpStream, mut enough: impl FnMut(&mut TcpStream) -> bool) {
+        let begin = Instant::now();
+        while !enough(client) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "it does not come");
+            self.turn();
+        }
+    }
+}
