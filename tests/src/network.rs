@@ -70,6 +70,48 @@ impl PrivateNetwork {
         run("nft", "flush chain inet test in");
         run("nft", format!("add rule inet test in udp dport {port} numgen random mod 100 < {percent} counter drop"));
     }
+
+    /// No datagram passes from now on.
+    pub fn block_udp(&self) {
+        run("nft", "flush chain inet test in");
+        run("nft", "add rule inet test in meta l4proto udp counter drop");
+    }
+
+    /// No datagram passes to or from this port from now on.
+    pub fn block_udp_of(&self, port: u16) {
+        run("nft", format!("add rule inet test in udp dport {port} counter drop"));
+        run("nft", format!("add rule inet test in udp sport {port} counter drop"));
+    }
+
+    /// Everything passes again.
+    pub fn unblock(&self) {
+        run("nft", "flush chain inet test in");
+    }
+
+    /// Ends all TCP connections to this port as a firewall does that has forgotten them: whoever made one is told when it sends,
+    /// and the other end never. New ones come about. How many there were comes back.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn cut_tcp(&self, port: u16) -> usize {
+        let ports = connected_to(port);
+        let list: Vec<_> = ports.iter().map(u16::to_string).collect();
+        let clients = format!("{{ {} }}", list.join(", "));
+        run("nft", format!("add rule inet test in tcp dport {port} tcp sport {clients} reject with tcp reset"));
+        run("nft", format!("add rule inet test in tcp sport {port} tcp dport {clients} tcp flags & rst == 0 drop"));
+        ports.len()
+    }
+}
+
+/// The ports of this network that are connected to a TCP port of it (proc(5), /proc/net/tcp).
+fn connected_to(port: u16) -> Vec<u16> {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the system tells of its connections");
+    let own = |field: &str| u16::from_str_radix(field.split_once(':')?.1, 16).ok();
+    let row = |line: &str| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        (own(fields.get(2)?)? == port && fields.get(3) == Some(&ESTABLISHED)).then(|| own(fields[1]))?
+    };
+    table.lines().skip(1).filter_map(row).collect()
 }
 
 /// Administrators' folders are not on everybody's path.
@@ -81,5 +123,6 @@ fn run(program: &str, arguments: impl Display) {
     assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+const ESTABLISHED: &str = "01";
 /// Set for the test program that is inside.
 const INSIDE: &str = "LOCKGATE_TESTS_PRIVATE_NETWORK";

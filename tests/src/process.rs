@@ -115,6 +115,18 @@ impl Process {
         self.output.lock().join("\n")
     }
 
+    /// The memory that it holds, in KiB (proc(5), VmRSS).
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn resident_kilobytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the system tells of processes that run");
+        let held =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+        held.expect("a process holds memory")
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

@@ -1,0 +1,138 @@
+//! Calls of clients whose network lets no UDP through, and what strangers may do at the media ports.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use lockgate_tests::{Call, PrivateNetwork, Setup, Token, assert_unbroken, until};
+
+/// Two who publish a camera each and watch the other's; both are `me` on their page.
+struct Pair(Call);
+
+impl Pair {
+    async fn begin() -> Self {
+        let call = Call::begin(Setup::default()).await.with_left("me", &Token::of(1, "Ann"), "{}").await;
+        let call = call.with_right("me", &Token::of(2, "Bob"), "{}").await;
+        let publish =
+            "await me.publish([{ track: await devices.camera(320, 240, 20), source: 'camera', codec: 'vp8' }])";
+        tokio::join!(call.left.run(publish), call.right.run(publish));
+        let watch = "const { publisherId, tracks: [{ trackId }] } = await me.publisher();
+                     globalThis.seen = trackId;
+                     await me.subscribe(publisherId);
+                     return await me.decoded(seen, 30)";
+        let (first, second) = tokio::join!(call.left.run(watch), call.right.run(watch));
+        [first, second].iter().for_each(assert_unbroken);
+        Self(call)
+    }
+
+    /// Waits until both send and receive by this protocol, and see more of each other.
+    async fn goes_by(&self, protocol: &str) {
+        let goes = format!(
+            "const receiving = () => until('the track', () => me.tracks.get(seen)?.connection);
+             const paths = async () => [await me.path(me.sending), await me.path(await receiving())];
+             const by = ({{ local, remote }}) => local.protocol === '{protocol}' && remote.protocol === '{protocol}';
+             await until('all to go by {protocol}', async () => (await paths()).every(by))
+                 .catch(async (error) => {{ throw new Error(`${{error.message}}: ${{JSON.stringify(await paths())}}`) }});
+             const before = (await me.inbound(seen)).framesDecoded;
+             await me.decoded(seen, before + 40);
+             return await paths()"
+        );
+        for paths in [self.0.left.run(&goes).await, self.0.right.run(&goes).await] {
+            assert!(paths.as_array().is_some_and(|paths| paths.len() == 2), "{paths}");
+            assert!(paths[0]["local"]["candidateType"] != "relay", "{paths}");
+        }
+    }
+
+    /// Both restart ICE, both ways.
+    async fn restart(&self) {
+        let restart = "await me.offer({ iceRestart: true });
+                       await me.ask({ type: 'restart-ice' })";
+        tokio::join!(self.0.left.run(restart), self.0.right.run(restart));
+    }
+
+    async fn port(&self) -> u16 {
+        let port = self.0.left.run("return (await me.path(me.sending)).remote.port").await;
+        port.as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("{port} is no port"))
+    }
+
+    async fn metric(&self, name: &str) -> f64 {
+        self.0.node.metric(name).await
+    }
+
+    async fn ended(&self, reason: &str) -> f64 {
+        self.metric(&format!("lockgate_tcp_ended_total{{reason=\"{reason}\"}}")).await
+    }
+}
+
+#[test]
+fn clients_without_udp_see_each_other_by_tcp_also_after_their_connections_were_cut() {
+    let name = "clients_without_udp_see_each_other_by_tcp_also_after_their_connections_were_cut";
+    PrivateNetwork::around(name, async |network| {
+        network.block_udp();
+        let call = Pair::begin().await;
+        call.goes_by("tcp").await;
+        let accepted = call.metric("lockgate_tcp_accepted_total").await;
+        let cut = network.cut_tcp(call.port().await);
+        assert!(cut >= 4, "{cut} connections");
+        until("new connections", async || {
+            (call.metric("lockgate_tcp_accepted_total").await >= accepted + 4.0).then_some(())
+        })
+        .await;
+        call.goes_by("tcp").await;
+        assert_eq!(call.metric("lockgate_send_failed_total{reason=\"other\"}").await, 0.0);
+    });
+}
+
+#[test]
+fn a_network_that_begins_and_ceases_to_let_udp_through_ends_no_call() {
+    let name = "a_network_that_begins_and_ceases_to_let_udp_through_ends_no_call";
+    PrivateNetwork::around(name, async |network| {
+        let call = Pair::begin().await;
+        call.goes_by("udp").await;
+        network.block_udp();
+        call.restart().await;
+        call.goes_by("tcp").await;
+        network.unblock();
+        call.restart().await;
+        call.goes_by("udp").await;
+    });
+}
+
+#[tokio::test]
+async fn udp_is_used_where_both_work() {
+    let call = Pair::begin().await;
+    call.goes_by("udp").await;
+    let told =
+        "return me.sending.remoteDescription.sdp.split('\\r\\n').filter((line) => line.startsWith('a=candidate'))";
+    let told = call.0.left.run(told).await.to_string();
+    assert!(told.contains(" udp ") && told.contains("typ host tcptype passive"), "{told}");
+}
+
+#[tokio::test]
+async fn strangers_at_the_media_ports_are_few_and_short_lived_and_a_call_goes_on_beside_them() {
+    let call = Pair::begin().await;
+    let address = format!("127.0.0.1:{}", call.port().await);
+    let connect = || TcpStream::connect(&address).expect("the node listens");
+    let own = call.metric("lockgate_tcp_connections").await;
+    let memory = call.0.node.process().resident_kilobytes();
+    let idle: Vec<_> = (0..1000).map(|_| connect()).collect();
+    until("idle ones to be put out", async || (call.ended("crowded").await >= 900.0).then_some(())).await;
+    let connections = call.metric("lockgate_tcp_connections").await;
+    assert!(connections <= own + 64.0, "{connections} connections");
+    for (says, reason) in [(&[0xff; 9][..], "too-long"), (b"\0\x09\x16\xfe\xfd\0\0\0\0\0\0", "wrong-check")] {
+        let before = call.ended(reason).await;
+        for _ in 0..20 {
+            let mut stranger = connect();
+            stranger.write_all(says).expect("the system takes it");
+            assert!(!matches!(stranger.read(&mut [0; 1]), Ok(1)), "nothing is said to it");
+        }
+        until("garbage to be counted", async || (call.ended(reason).await >= before + 20.0).then_some(())).await;
+    }
+    // Those that stay say nothing, and one of them a byte of a frame: their time passes.
+    for mut stranger in idle {
+        let _ = stranger.write_all(&[1]);
+    }
+    until("all to be gone", async || (call.metric("lockgate_tcp_connections").await <= own).then_some(())).await;
+    let grown = call.0.node.process().resident_kilobytes().saturating_sub(memory);
+    assert!(grown < 16 << 10, "the node holds {grown} KiB more");
+    call.goes_by("udp").await;
+}
