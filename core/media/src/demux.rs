@@ -54,7 +54,7 @@ impl Demux {
 
     /// A path is no more; whose it was comes back.
     pub(crate) fn remove_path(&mut self, path: &Path) -> Option<Key> {
-        self.paths.remove(path)
+        self.paths.remove(path).map(|way| way.transport)
     }
 
     /// A transport's names are these from now on. Walks all there are: for when they change.
