@@ -22,6 +22,8 @@ pub(crate) struct Demand<K> {
     pub(crate) steps: Steps,
     /// The step that it gets now.
     pub(crate) current: Option<u8>,
+    /// The least layer that it is not to go back to for now: it had to leave it more than once.
+    pub(crate) held: Option<Layer>,
     /// The step that it is to get at most; none: nothing fits.
     pub(crate) choice: Option<u8>,
 }
@@ -96,9 +98,22 @@ impl<K> Demand<K> {
         self.offered().last().is_none_or(|(best, _)| self.choice.is_some_and(|choice| choice >= best))
     }
 
-    /// What a step must be counted as: going up needs some room above it, staying does not.
+    /// The layer that it gets, and whether it is to get less.
+    pub(crate) fn leaves(&self) -> Option<(Layer, bool)> {
+        let current = self.current?;
+        Some((self.steps.layer(current), self.choice.is_none_or(|choice| choice < current)))
+    }
+
+    /// What a step must be counted as: going up needs some room above it, staying does not. What is held counts as more than any probe
+    /// finds out.
     fn price(&self, step: u8, rate: u64) -> u64 {
-        if self.current.is_none_or(|current| step > current) { rate + rate / 10 } else { rate }
+        let order = |of: Layer| (of.spatial, of.temporal);
+        let is_held = self.held.is_some_and(|held| order(self.steps.layer(step)) >= order(held));
+        match self.current.is_none_or(|current| step > current) {
+            true if is_held => 2 * rate,
+            true => rate + rate / 10,
+            false => rate,
+        }
     }
 
     fn price_of_choice(&self) -> u64 {
@@ -165,7 +180,7 @@ mod tests {
     fn demand(track: u32, rates: &[u64]) -> Demand<u32> {
         let mut steps = Steps::default();
         (0..).zip(rates).for_each(|(spatial, rate)| steps.push(Layer::new(spatial, 0), *rate));
-        Demand { track, sound: false, priority: 128, steps, current: None, choice: None }
+        Demand { track, sound: false, priority: 128, steps, current: None, held: None, choice: None }
     }
 
     fn choices(budget: u64, mut demands: Vec<Demand<u32>>) -> Vec<Option<u8>> {
@@ -188,6 +203,18 @@ mod tests {
         kept.current = Some(2);
         assert_eq!(choices(1_500_000, vec![kept]), [Some(2)]);
         assert_eq!(choices(1_499_999, vec![kept]), [Some(1)]);
+    }
+
+    #[test]
+    fn what_is_held_is_not_gone_back_to_and_is_kept_by_who_has_it() {
+        let held = Demand { current: Some(0), held: Some(Layer::new(1, 0)), ..demand(1, &CAMERA) };
+        assert_eq!([990_000, 2_990_000].map(|budget| choices(budget, vec![held])[0]), [Some(0), Some(1)]);
+        assert_eq!(choices(500_000, vec![Demand { current: Some(1), ..held }]), [Some(1)]);
+        let mut leaves = [Demand { current: Some(2), ..demand(1, &CAMERA) }];
+        allocate(1_499_999, &mut leaves);
+        assert_eq!(leaves[0].leaves(), Some((Layer::new(2, 0), true)));
+        allocate(1_500_000, &mut leaves);
+        assert_eq!(leaves[0].leaves(), Some((Layer::new(2, 0), false)));
     }
 
     #[test]

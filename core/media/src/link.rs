@@ -3,9 +3,10 @@
 //! Waiting packets lie in the rings of their encodings like all others; what waits here is a note of them. They are numbered and
 //! sealed when they leave.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use lockgate_model::Layer;
 use lockgate_transport::Outlet;
 use lockgate_transport::bandwidth::Estimator;
 use lockgate_transport::pacer::Pacer;
@@ -32,6 +33,18 @@ pub(crate) struct Link {
     reported: (u64, u64),
     /// How much of the bitrate that the viewer could be sent there is room for, 0 … 1.
     share: f64,
+    /// What it had no room for any more, of each track.
+    left: BTreeMap<Key, Left>,
+}
+
+/// A layer that there was no room for any more.
+struct Left {
+    layer: Layer,
+    at: Instant,
+    /// Less was sent since.
+    away: bool,
+    /// It was sent once more, and there was no room again.
+    again: bool,
 }
 
 /// A packet of a track whose time has not come.
@@ -89,6 +102,7 @@ impl Link {
             sent: 0,
             reported: (0, 0),
             share: 1.0,
+            left: BTreeMap::new(),
         }
     }
 
@@ -190,6 +204,30 @@ impl Link {
         self.share = share;
     }
 
+    /// A layer is sent of a track. `leaves`: there is no room for it any more.
+    pub(crate) fn note_sent(&mut self, now: Instant, track: Key, layer: Layer, leaves: bool) {
+        self.left.retain(|_, left| now.duration_since(left.at) < REMEMBERED);
+        let order = |of: Layer| (of.spatial, of.temporal);
+        match self.left.get_mut(&track) {
+            Some(left) if order(layer) >= order(left.layer) => {
+                if leaves && left.away {
+                    *left = Left { at: now, away: false, again: true, ..*left };
+                }
+            }
+            Some(left) if !leaves => left.away = true,
+            None if !leaves => {}
+            _ => {
+                self.left.insert(track, Left { layer, at: now, away: false, again: false });
+            }
+        }
+    }
+
+    /// The least layer of a track that is not to be sent again for now: that was tried, and there was no room.
+    pub(crate) fn held(&self, now: Instant, track: Key) -> Option<Layer> {
+        let left = self.left.get(&track).filter(|left| left.again && now.duration_since(left.at) < REFRAINS)?;
+        Some(left.layer)
+    }
+
     /// All that is wanted of it fits.
     pub(crate) fn relax(&mut self) {
         self.allotted.strained = false;
@@ -210,3 +248,7 @@ const MAX_HELD: usize = 1024;
 const HELD_WITHIN: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_millis(200);
 const LATER: Duration = Duration::from_secs(1);
+/// What a link had no room for a minute ago it may have room for now.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// For so long nobody goes back to what had to be left twice: at the limit the estimate rises above it, and falls below, every few seconds.
+const REFRAINS: Duration = Duration::from_secs(30);

@@ -50,6 +50,7 @@ impl Engine {
         demands.clear();
         let tracks = subscribe.tracks();
         demands.extend(tracks.filter_map(|track| self.tracks.get_mut(track)?.demand(now, track, key)));
+        demands.iter_mut().for_each(|demand| demand.held = subscribe.link.held(now, demand.track));
         allocate(budget.estimate, &mut demands);
         subscribe.link.estimator.set_wanted(now, demands.iter().map(|demand| demand.lacking()).sum());
         let content = demands.iter().all(|demand| demand.is_content());
@@ -59,8 +60,14 @@ impl Engine {
         let given = demands.iter().map(Demand::given).fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
         let is_short = budget.strained && !content && given.1 > 0;
         subscribe.link.set_share(if is_short { given.0 as f64 / given.1 as f64 } else { 1.0 });
+        let is_free = content || !budget.strained;
+        for demand in demands.iter().filter(|_| !is_free) {
+            if let Some((layer, leaves)) = demand.leaves() {
+                subscribe.link.note_sent(now, demand.track, layer, leaves);
+            }
+        }
         for demand in &demands {
-            let choice = if content || !budget.strained { Some(Layer::MAX) } else { demand.chosen() };
+            let choice = if is_free { Some(Layer::MAX) } else { demand.chosen() };
             let track = self.tracks.get_mut(demand.track);
             if track.is_some_and(|track| track.set_ceiling(now, key, choice)) {
                 self.stirred.insert(demand.track);

@@ -106,7 +106,7 @@ impl Track {
         let sent = sent(&self.encodings, &self.subscriptions[place]);
         let steps = self.steps(now, &limits, sent);
         let (sound, current) = (self.kind() == MediaKind::Audio, sent.and_then(|sent| steps.within(sent)));
-        Some(Demand { track: own, sound, priority: limits.priority, steps, current, choice: None })
+        Some(Demand { track: own, sound, priority: limits.priority, steps, current, held: None, choice: None })
     }
 
     /// What a viewer may have, the least first.

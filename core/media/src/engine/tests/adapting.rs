@@ -343,3 +343,17 @@ fn layers_of_one_stream_follow_the_link_down_and_up_again() {
     let rates = call.run(2);
     assert!(rates[2] > 800_000, "{rates:?}");
 }
+
+#[test]
+fn at_the_border_of_a_step_a_steady_link_stays_on_one_side_of_it() {
+    for rate in [250_000, 275_000, 750_000, 800_000, 875_000] {
+        let mut call = Call::layered(5_000_000);
+        call.run(5);
+        call.link().rate = rate;
+        call.run(20);
+        call.world.events.clear();
+        call.run(60);
+        let told = call.world.events.iter().filter(|event| matches!(event, RouterEvent::LayerChanged { .. })).count();
+        assert!(told <= 6, "{told} changes in a minute at {rate} bit/s");
+    }
+}
