@@ -1,7 +1,7 @@
 //! The configuration of a node under test.
 
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::programs::plugin;
 
@@ -22,6 +22,8 @@ pub struct Setup {
     pub recording: String,
     /// How many connections of a room each of two media workers carries first; absent: there is one worker.
     pub room_spread: Option<usize>,
+    /// Whether media is received at ::1 only, and not at 127.0.0.1.
+    pub ipv6: bool,
     /// Whether pages get guest tokens.
     pub guests: bool,
     /// A UDP port of 127.0.0.1 that the test holds, which clients are told. The node receives media on the same port of
@@ -32,9 +34,10 @@ pub struct Setup {
 impl Setup {
     /// The whole file. The node listens on free ports of loopback only.
     pub(crate) fn text(&self) -> String {
-        let (bind, port, announced) = match self.media_port {
-            Some(port) => (BESIDE, port, format!("127.0.0.1:{port}")),
-            None => (Ipv4Addr::LOCALHOST, 0, "127.0.0.1".to_owned()),
+        let (bind, port, announced): (IpAddr, _, _) = match self.media_port {
+            Some(port) => (BESIDE.into(), port, format!("127.0.0.1:{port}")),
+            None if self.ipv6 => (Ipv6Addr::LOCALHOST.into(), 0, "::1".to_owned()),
+            None => (Ipv4Addr::LOCALHOST.into(), 0, "127.0.0.1".to_owned()),
         };
         let spread = |most| format!("workers = 2\nroom_spread = {most}");
         let workers = self.room_spread.map_or("workers = 1".to_owned(), spread);
