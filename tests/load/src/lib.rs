@@ -26,6 +26,6 @@ pub use peer::{Closed, Peer, PeerEvent};
 pub use publisher::{PublisherSpec, VideoSpec};
 pub use report::{Delivery, Histogram, Snapshot, Uplink};
 pub use sdp::NegotiateError;
-pub use traffic::{Frame, Traffic};
+pub use traffic::Traffic;
 pub use viewer::ViewerSpec;
 pub use voice::Voice;

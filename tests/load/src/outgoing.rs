@@ -231,7 +231,7 @@ mod tests {
 
     fn stream() -> Outgoing {
         let source = Source { id: 5, sent: Arc::default() };
-        let frames = Frames::new(Traffic::Even { bitrate: 1_000_000, frame_rate: 30.0 });
+        let frames = Frames::new(Traffic { bitrate: 1_000_000, frame_rate: 30.0 });
         let mut stream = Outgoing::new(77, Some(78), Codec::Vp8, source, frames, 9000);
         stream.payload_type = 96;
         stream.rtx = Some((78, 97));

@@ -91,7 +91,7 @@ impl Offered {
         let stream = if spec.stream.is_empty() { format!("load{:016x}", random.u64(..)) } else { spec.stream.clone() };
         let encoding = |rid: Option<&str>, traffic: &Traffic, video: bool, random: &mut Rng| Encoding {
             rid: rid.map(str::to_owned),
-            traffic: traffic.clone(),
+            traffic: *traffic,
             ssrc: random.u32(1..),
             rtx: video.then(|| random.u32(1..)),
         };
@@ -160,7 +160,7 @@ impl Publisher {
             for encoding in &line.encodings {
                 // A server that wants fewer encodings leaves their names out (RFC 8853 §5.3).
                 let (id, sent) = register();
-                let frames = Frames::new(encoding.traffic.clone());
+                let frames = Frames::new(encoding.traffic);
                 let kind = if line.kind == MediaKind::Audio { Codec::Opus } else { Codec::Vp8 };
                 let source = Source { id, sent };
                 let mut stream = Outgoing::new(encoding.ssrc, encoding.rtx, kind, source, frames, random.u32(..));
@@ -225,11 +225,6 @@ impl Publisher {
         self.next_report.get_or_insert(now + REPORT_EVERY);
     }
 
-    /// Stops sending, for good.
-    pub(crate) fn stop(&mut self) {
-        self.streams.iter_mut().for_each(|stream| stream.frames = Frames::new(nothing()));
-    }
-
     /// Writes and seals what is due.
     pub(crate) fn send_due(&mut self, now: Instant, burst: &mut Burst) {
         let Some(started) = self.started.filter(|_| self.peer.is_connected()) else { return };
@@ -237,8 +232,8 @@ impl Publisher {
         let now_us = clock::now_us();
         for at in 0..self.streams.len() {
             self.uplink.frames_left_out += self.streams[at].frames.skip_to(elapsed);
-            while let Some(due) = self.streams[at].frames.due().filter(|due| *due <= elapsed) {
-                self.send_frame(at, due, now_us, burst);
+            while self.streams[at].frames.due() <= elapsed {
+                self.send_frame(at, now_us, burst);
             }
         }
         for (at, sequence) in std::mem::take(&mut self.wanted) {
@@ -257,7 +252,7 @@ impl Publisher {
         if !self.wanted.is_empty() {
             return Some(now);
         }
-        let frames = self.streams.iter().filter_map(|stream| Some(started + stream.frames.due()?));
+        let frames = self.streams.iter().map(|stream| started + stream.frames.due());
         frames.chain(self.next_report).min()
     }
 
@@ -268,8 +263,9 @@ impl Publisher {
         Uplink { lost, retransmitted, ..self.uplink }
     }
 
-    fn send_frame(&mut self, at: usize, due: Duration, now_us: u64, burst: &mut Burst) {
+    fn send_frame(&mut self, at: usize, now_us: u64, burst: &mut Burst) {
         let stream = &mut self.streams[at];
+        let due = stream.frames.due();
         let wanted = std::mem::take(&mut stream.key_wanted);
         let mut sizes = std::mem::take(&mut self.sizes);
         let key_frame = stream.frames.take(wanted, &mut sizes);
@@ -314,10 +310,6 @@ fn names(section: &Section, rid: Option<&str>) -> Names {
         repaired_rid: rid.and_then(|rid| named(Extension::RepairedRid, rid)),
         twcc: id(Extension::Twcc),
     }
-}
-
-fn nothing() -> Traffic {
-    Traffic::Recorded { frames: Arc::new([]), period: REPORT_EVERY }
 }
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);

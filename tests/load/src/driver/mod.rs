@@ -103,7 +103,6 @@ enum Command {
     /// What publishers have sent by now must come to this viewer, or to all; nothing later must.
     Finish(Option<u64>),
     /// The publisher sends no more.
-    Silence(u64),
     Remove(u64),
     Count(SyncSender<Snapshot>, bool),
     Stop,
@@ -282,11 +281,6 @@ impl PublisherHandle {
     /// How far it is; changes wake whoever waits.
     pub fn stage(&self) -> watch::Receiver<Stage> {
         self.stage.clone()
-    }
-
-    /// Sends no more media; the connection stays.
-    pub fn silence(&self) {
-        self.client.post(Command::Silence(self.client.id));
     }
 }
 

@@ -120,7 +120,6 @@ impl Thread {
                     viewer.set_lines(lines);
                 }),
                 Command::Finish(id) => carried.finish(id),
-                Command::Silence(id) => carried.silence(id),
                 Command::Remove(id) => carried.remove(now, registry, id),
                 Command::Count(reply, forget) => {
                     // Whoever asked may have gone.
@@ -266,13 +265,6 @@ impl Carried {
             if let Client::Viewer(viewer) = &mut slot.client {
                 viewer.end(|source| self.registry.last(source));
             }
-        }
-    }
-
-    fn silence(&mut self, id: u64) {
-        let slot = self.by_id.get(&id).and_then(|at| self.slots[*at].as_mut());
-        if let Some(Slot { client: Client::Publisher(publisher), .. }) = slot {
-            publisher.stop();
         }
     }
 

@@ -96,10 +96,10 @@ fn plan(args: &Args, driver: Driver) -> anyhow::Result<Plan> {
 }
 
 fn publishes(args: &Args, kinds: &[MediaKind]) -> PublisherSpec {
-    let video = |part: f64| Traffic::Even { bitrate: (args.bitrate.0 as f64 * part) as u64, frame_rate: args.fps };
+    let video = |part: f64| Traffic { bitrate: (args.bitrate.0 as f64 * part) as u64, frame_rate: args.fps };
     let layers = || [("low", 0.1), ("mid", 1.0 / 3.0), ("high", 1.0)].map(|(rid, part)| (rid.to_owned(), video(part)));
     let shape = || if args.simulcast { VideoSpec::Simulcast(layers().into()) } else { VideoSpec::Single(video(1.0)) };
-    let sound = || Traffic::Even { bitrate: args.audio_bitrate.0, frame_rate: 50.0 };
+    let sound = || Traffic { bitrate: args.audio_bitrate.0, frame_rate: 50.0 };
     PublisherSpec {
         audio: kinds.contains(&MediaKind::Audio).then(sound),
         video: kinds.contains(&MediaKind::Video).then(shape),
