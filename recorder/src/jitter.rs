@@ -121,6 +121,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use lockgate_model::carrier::NodeTime;
+    use lockgate_model::testing::cases;
     use proptest::prelude::*;
 
     fn packet(seq: u64) -> Packet {
@@ -187,7 +188,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases(64))]
 
         #[test]
         fn packets_come_out_once_in_order_and_every_number_is_accounted_for(

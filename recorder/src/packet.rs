@@ -51,6 +51,7 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockgate_model::testing::cases;
     use proptest::prelude::*;
 
     #[test]
@@ -68,7 +69,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
+        #![proptest_config(cases(256))]
 
         #[test]
         fn arbitrary_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..60), seq in any::<u64>()) {

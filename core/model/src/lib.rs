@@ -14,6 +14,8 @@ mod level;
 mod media;
 pub mod policy;
 mod secret;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod text;
 
 pub use command::{Candidate, Command, MaxLayer, PeerRelay, Request, RequestId, SubscribeConnections, TrackHint};

@@ -98,6 +98,7 @@ const FIXED: usize = 12;
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::testing::damaged;
     use proptest::prelude::*;
 
     use super::*;
@@ -128,6 +129,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn damaged_packets_are_read_within_their_bounds(packet in damaged(vec![
+            vec![0xb1, 0xe0, 0x12, 0x34, 0, 0, 0, 9, 0, 0, 0, 7, 1, 2, 3, 4, 0xbe, 0xde, 0, 1, 0x10, b'x', 0, 0, 0xaa, 0xbb, 0, 2],
+            vec![0x90, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 0x10, 0, 0, 2, 1, 1, 0x85, 0, 2, 2, 9, 9, 1, 2, 3],
+            vec![0x80, 96, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 1, 2, 3],
+        ])) {
+            if let Ok(header) = Header::parse(&packet) {
+                prop_assert!(header.len <= packet.len());
+                for element in header.extensions(&packet) {
+                    crate::audio_level(element.value);
+                    crate::LayersAllocation::read(element.value);
+                }
+                if let Ok(range) = header.payload(&packet) {
+                    prop_assert!(header.len <= range.start && range.end <= packet.len());
+                }
+            }
+        }
+
         #[test]
         fn what_parses_agrees_with_the_library_and_nothing_panics(packet in proptest::collection::vec(any::<u8>(), 0..120)) {
             if let Ok(header) = Header::parse(&packet) {

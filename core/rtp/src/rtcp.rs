@@ -264,6 +264,7 @@ const REMB: u32 = u32::from_be_bytes(*b"REMB");
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::testing::damaged;
     use proptest::prelude::*;
     use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
     use rtc_rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
@@ -344,6 +345,26 @@ mod tests {
         assert_eq!(parse(&packet), (vec![Feedback::Remb { bitrate: 0 }], 0));
     }
 
+    /// One of each kind that is written, and all together.
+    fn one_of_each() -> Vec<Vec<u8>> {
+        let arrivals: Vec<_> =
+            (1..40).map(|number| TwccPacket { number: number * 2, arrival_us: 1_000_000 + number * 700 }).collect();
+        let blocks = [ReportBlock { ssrc: 7, fraction_lost: 9, ..ReportBlock::default() }; 2];
+        let info = SenderInfo { ssrc: 7, ntp: 1 << 40, rtp: 9000, packets: 5, octets: 500 };
+        let mut all: Vec<Vec<u8>> = vec![Vec::new(); 7];
+        write::sender_report(&mut all[0], info, "name");
+        write::receiver_report(&mut all[1], 1, &blocks);
+        write::reference_time(&mut all[2], 1, 1 << 40);
+        write::nack(&mut all[3], 1, 7, &[1, 2, 5, 90]);
+        write::pli(&mut all[4], 1, 7);
+        write::fir(&mut all[5], 1, 7, 3);
+        write::twcc(&mut all[6], 1, 7, 0, 2, &arrivals);
+        all.push(vec![0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 0, 0x07, 0xff, 0xff]);
+        let together = all.concat();
+        all.push(together);
+        all
+    }
+
     /// What the library reads.
     fn theirs(packet: &[u8]) -> Option<Vec<String>> {
         let mut bytes = packet;
@@ -406,6 +427,11 @@ mod tests {
             let [Feedback::Remb { bitrate: read }] = all[..] else { panic!("{all:?}") };
             prop_assert_eq!(malformed, 0);
             prop_assert!(read <= bitrate && read as f64 >= bitrate as f64 * (1.0 - 1.0 / 131_072.0), "{read} of {bitrate}");
+        }
+
+        #[test]
+        fn damaged_packets_never_panic(packet in damaged(one_of_each())) {
+            parse(&packet);
         }
 
         #[test]

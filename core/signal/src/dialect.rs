@@ -72,7 +72,44 @@ const MAX_ID: usize = 128;
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::testing::damaged_text;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// What is refused is told so, in what is JSON again.
+        #[test]
+        fn damaged_messages_are_read_or_refused(text in damaged_text(MESSAGES)) {
+            if let Err(refusal) = read(&text) {
+                let told: Value = serde_json::from_str(&write(&refusal)).unwrap();
+                prop_assert_eq!(&told["type"], "error");
+            }
+        }
+    }
+
+    #[test]
+    fn the_messages_that_are_damaged_are_whole_before() {
+        for message in MESSAGES {
+            assert!(read(message).is_ok(), "{message}");
+        }
+    }
+
+    /// With all that readers look at: numbers, lists, descriptions, candidates, what is passed on.
+    const MESSAGES: [&str; 12] = [
+        r#"{"type":"auth","token":"a.b.c","resume":"0123456789abcdef0123456789abcdef"}"#,
+        r#"{"type":"join-room","roomName":"r","password":"p","metadata":"m","subscribeConnections":"per-publisher","id":7}"#,
+        r#"{"type":"publish-offer","roomName":"r","offer":{"type":"offer","sdp":"v=0\r\n"},"tracks":[{"mid":"0","source":"camera","name":"n"}]}"#,
+        r#"{"type":"publish-ice-candidate","roomName":"r","candidate":{"candidate":"candidate:1 1 udp 1 192.0.2.1 5 typ host","sdpMid":"0"}}"#,
+        r#"{"type":"subscribe-ice-candidate","roomName":"r","publisherId":3,"candidate":null}"#,
+        r#"{"type":"subscribe-request","roomName":"r","publisherId":4294967297,"trackIds":["t1"],"maxLayer":{"spatial":1,"temporal":2},"id":"a"}"#,
+        r#"{"type":"subscribe-answer","roomName":"r","publisherId":3,"answer":"v=0","offerId":2}"#,
+        r#"{"type":"set-layer","roomName":"r","publisherId":3,"trackId":"t1","spatial":1,"temporal":0,"paused":false,"priority":9}"#,
+        r#"{"type":"offer","roomName":"r","targetUserId":3,"offer":{"sdp":"x","n":[1e308,-0.0]}}"#,
+        r#"{"type":"policy-command","roomName":"r","name":"n","payload":"p"}"#,
+        r#"{"type":"chat","roomName":"r","text":"sch\u00f6n"}"#,
+        r#"{"token":"t"}"#,
+    ];
 
     fn error(text: &str) -> Value {
         serde_json::to_value(&*read(text).unwrap_err()).unwrap()

@@ -209,6 +209,7 @@ const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
 mod tests {
+    use lockgate_model::testing::damaged;
     use proptest::prelude::*;
     use rtc_stun::attributes::ATTR_ICE_CONTROLLING;
     use rtc_stun::message::{Getter, TransactionId};
@@ -362,6 +363,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn damaged_checks_never_panic_and_move_no_path(datagram in damaged(vec![
+            check(&credentials(1), &[]),
+            check(&credentials(1), &[ATTR_USE_CANDIDATE]),
+            check(&credentials(1), &[ATTR_ICE_CONTROLLED, ATTR_USE_CANDIDATE]),
+        ])) {
+            let now = Instant::now();
+            let mut agent = IceLite::new(now, credentials(1));
+            local_ufrag(&datagram);
+            if agent.handle(now, path(5), &datagram).is_err() {
+                prop_assert_eq!(agent.path(), None);
+            }
+        }
+
         #[test]
         fn no_bytes_panic_and_none_that_were_changed_are_taken(
             noise in proptest::collection::vec(any::<u8>(), 0..80),

@@ -1,4 +1,5 @@
 use super::*;
+use lockgate_model::testing::cases;
 use proptest::prelude::*;
 
 const CODECS: [Codec; 5] = [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::H264];
@@ -182,7 +183,7 @@ fn h264_takes_the_parameters_of_the_sdp() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn arbitrary_payloads_never_panic(

@@ -2,6 +2,7 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek, Write};
 
 use lockgate_model::Codec;
+use lockgate_model::testing::cases;
 use proptest::prelude::*;
 use webm_iterable::WebmIterator;
 use webm_iterable::matroska_spec::{Master, MatroskaSpec, SimpleBlock};
@@ -144,7 +145,7 @@ fn a_batch_that_cannot_be_written_leaves_a_whole_file() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn arbitrary_files_never_panic(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20), tail in prop::collection::vec(any::<u8>(), 0..200)) {

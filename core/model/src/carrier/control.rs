@@ -279,6 +279,7 @@ pub fn decode_message<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, MessageErr
 mod tests {
     use super::*;
     use crate::carrier::{Deframer, PROTOCOL};
+    use crate::testing::{cases, damaged_text};
     use proptest::prelude::*;
 
     fn there_and_back<M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(message: &M) -> String {
@@ -366,13 +367,19 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases(64))]
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            drop(decode_message::<Hello>(&bytes));
-            drop(decode_message::<ToRecorder>(&bytes));
-            drop(decode_message::<FromRecorder>(&bytes));
+        fn damaged_messages_never_panic(text in damaged_text([
+            r#"{"protocol":1,"software":"r/1","role":"data","worker":3,"token":"11111111111111111111111111111111"}"#,
+            r#"{"type":"ping","id":1,"later":{"x":[]}}"#,
+            r#"{"type":"stop-session","session":"s-1"}"#,
+            r#"{"type":"remove-track","session":"s-1","track":1}"#,
+            r#"{"type":"add-track","number":1,"session":"s-1","worker":0,"publisherId":9,"username":"Ann","trackId":"t","kind":"video"}"#,
+        ])) {
+            drop(decode_message::<Hello>(text.as_bytes()));
+            drop(decode_message::<ToRecorder>(text.as_bytes()));
+            drop(decode_message::<FromRecorder>(text.as_bytes()));
         }
     }
 }

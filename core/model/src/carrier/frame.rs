@@ -345,6 +345,7 @@ const ACK: u8 = 0x81;
 mod tests {
     use super::*;
     use crate::carrier::{Deframer, MAX_FRAME};
+    use crate::testing::{cases, damaged};
     use proptest::prelude::*;
 
     fn any_report() -> impl Strategy<Value = SenderReport> {
@@ -380,8 +381,27 @@ mod tests {
 
     static PACKET: [u8; 1500] = [0xA5; 1500];
 
+    /// One of each kind, as it is on the wire.
+    fn one_of_each() -> Vec<Vec<u8>> {
+        let (track, report) = (TrackNumber(7), SenderReport { ntp: 1 << 40, rtp: 9000 });
+        let frames = [
+            Frame::Rtp { track, seq: 65_540, arrival: NodeTime(5), packet: &PACKET[..40] },
+            Frame::SenderReport { track, ssrc: 9, report, arrival: NodeTime(5) },
+            Frame::Layer { track, old_ssrc: 9, new_ssrc: 8, first_seq: 3, old_report: Some(report), new_report: None },
+            Frame::Gap { track, ssrc: 9, from: 5, to: 8, reason: GapReason::Loss },
+            Frame::End { track, at: NodeTime(9) },
+            Frame::Ack { track, ssrc: 9, seq: 7 },
+        ];
+        let written = |frame: &Frame<'_>| {
+            let mut wire = Vec::new();
+            frame.encode(&mut wire);
+            wire
+        };
+        frames.iter().map(written).collect()
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases(64))]
 
         #[test]
         fn frames_are_read_as_they_were_written(frames in prop::collection::vec(any_frame(&PACKET), 0..12)) {
@@ -403,6 +423,16 @@ mod tests {
             let mut framed = bytes;
             framed.insert(0, kind);
             let _ = Frame::decode(&framed);
+        }
+
+        #[test]
+        fn damaged_frames_never_panic(bytes in damaged(one_of_each())) {
+            let mut deframer = Deframer::new(MAX_FRAME);
+            deframer.extend(&bytes);
+            while let Ok(Some(frame)) = deframer.next_frame() {
+                let _ = Frame::decode(frame);
+            }
+            let _ = Frame::decode(bytes.get(4..).unwrap_or(&bytes));
         }
 
         #[test]

@@ -185,6 +185,7 @@ fn common<T: Ord + Clone>(a: &Option<BTreeSet<T>>, b: &Option<BTreeSet<T>>) -> O
 
 #[cfg(test)]
 mod tests {
+    use crate::testing::cases;
     use proptest::collection::btree_set;
     use proptest::option::of;
     use proptest::prelude::*;
@@ -256,7 +257,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases(64))]
 
         #[test]
         fn the_order_of_grants_changes_nothing(a in grants(), b in grants(), c in grants()) {

@@ -41,11 +41,42 @@ pub fn inspect(codec: Codec, payload: &[u8]) -> PacketFacts {
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::testing::damaged;
     use proptest::prelude::*;
 
     use super::*;
 
+    /// Beginnings of pictures: VP8 with all its numbers; VP9 with layers, references and sizes; a fragment, an aggregate and parameters
+    /// of H.264; AV1 with a sequence header.
+    fn beginnings() -> Vec<Vec<u8>> {
+        vec![
+            vec![0x90, 0xe0, 0x80, 5, 9, 0x20, 0x00, 0xaa, 0x9d, 0x01, 0x2a, 0x40, 1, 0xf0, 0],
+            vec![0x90, 0xf0, 5, 9, 0x60, 0x01, 0xaa],
+            vec![0xaa, 0x80, 5, 0x20, 7, 0x18, 1, 64, 0, 240, 2, 0x10, 0x54, 3, 1, 0x82, 0x49],
+            vec![0xe8, 0x80, 5, 0x29, 3, 2, 0x49, 0x83],
+            vec![0x7c, 0x85, 0xb8, 0x40],
+            vec![0x78, 0, 5, 0x67, 0x42, 0xc0, 0x1f, 0x8c, 0, 4, 0x68, 0xce, 0x3c, 0x80, 0, 2, 0x65, 0xb8],
+            vec![0x18, 0x0a, 0x0a, 0x0b, 0, 0, 0, 0x24, 0xcf, 0x7f, 0x0d, 0xbf, 0xff, 0x30, 0x08, 0x32, 2, 0x10, 0],
+        ]
+    }
+
     proptest! {
+        /// One reader for all packets of a stream, as it is in a call.
+        #[test]
+        fn damaged_payloads_never_panic(
+            payloads in proptest::collection::vec((damaged(beginnings()), any::<bool>(), any::<bool>()), 1..12),
+        ) {
+            for codec in [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1] {
+                let mut reader = LayerReader::default();
+                for (payload, marker, late) in &payloads {
+                    let arrived = Arrived { codec, payload, descriptor: None, marker: *marker, late: *late };
+                    if let Some(numbers) = reader.read(arrived).0.picture {
+                        numbers.rewrite(&mut payload.clone(), Renumbered { id: u16::MAX, tl0: 255, key: 31 });
+                    }
+                }
+            }
+        }
+
         #[test]
         fn no_payload_panics(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
             for codec in [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1] {

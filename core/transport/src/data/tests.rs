@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lockgate_model::Bitrate;
+use lockgate_model::testing::{cases, damaged};
 use proptest::prelude::*;
 
 use super::packet::{Chunk, kind, rebuilt};
@@ -518,7 +519,7 @@ fn many_small_messages_in_one_packet_cost_their_sender_as_much_as_many_packets()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn packets_that_are_damaged_or_made_up_never_panic(
@@ -570,6 +571,15 @@ proptest! {
             std::iter::from_fn(|| call.ours.poll_transmit()).for_each(drop);
             std::iter::from_fn(|| call.ours.poll_event()).for_each(drop);
         }
+    }
+
+    #[test]
+    fn damaged_control_messages_never_panic(bytes in damaged(vec![
+        channel::write_open(&channel("chat", true, Reliability::Reliable)).unwrap().to_vec(),
+        channel::write_open(&channel("schön", false, Reliability::Lifetime(9))).unwrap().to_vec(),
+        channel::ACK.to_vec(),
+    ])) {
+        channel::read_control(&bytes);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use lockgate_model::testing::damaged_text;
 use lockgate_model::{Bitrate, Codec, MediaKind};
 use proptest::prelude::*;
 
@@ -367,6 +368,25 @@ fn candidates_are_checked_and_ends_are_ends() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn damaged_descriptions_give_errors_and_never_panic(text in damaged_text([offer(), offer().replace("a=sendonly", "a=recvonly"), offer().replace("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")])) {
+        if let Ok(description) = read_offer(&text) {
+            prop_assert!(description.sections.len() <= MAX_SECTIONS);
+        }
+        let _ = read_answer(&text);
+    }
+
+    #[test]
+    fn damaged_candidates_never_panic(line in damaged_text([
+        "candidate:1 1 udp 2113937151 192.0.2.1 5000 typ host generation 0",
+        "a=candidate:1 1 UDP 1 a.local 9 typ host",
+        "candidate:842163049 1 tcp 1518280447 2001:db8::1 9 typ host tcptype active",
+        "candidate:1 1 udp 1 192.0.2.1 5000 typ relay raddr 0.0.0.0 rport 0",
+        "end-of-candidates",
+    ])) {
+        let _ = check_candidate(&line);
+    }
 
     #[test]
     fn broken_descriptions_give_errors_and_never_panic(at in any::<prop::sample::Index>(), length in 0_usize..40, with in ".{0,12}") {

@@ -1,5 +1,6 @@
 //! RFC vectors, and `rtc-srtp` as the oracle.
 
+use lockgate_model::testing::cases;
 use proptest::prelude::*;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_srtp::context::Context;
@@ -94,7 +95,7 @@ fn seal(sender: &mut Sender, plain: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     /// Long walks with gaps, reordering and wraps: both read what the other wrote, packet for packet.
     #[test]

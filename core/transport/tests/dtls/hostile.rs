@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockgate_model::testing::cases;
 use lockgate_transport::dtls::{DtlsFailure, EngineKind, is_dtls};
 use proptest::prelude::*;
 
@@ -133,7 +134,7 @@ fn a_damaged_server_hello_makes_nobody_send_without_pause() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn arbitrary_datagrams_never_panic_at_any_stage(

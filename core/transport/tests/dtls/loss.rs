@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockgate_model::testing::cases;
 use lockgate_transport::dtls::{DtlsFailure, EngineKind};
 use proptest::prelude::*;
 
@@ -147,7 +148,7 @@ fn a_client_that_vanishes_after_its_hello_is_given_up_too() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn no_mixture_of_loss_doubling_and_delay_keeps_two_peers_apart(

@@ -1,5 +1,6 @@
 //! Two engines with a part of one room each, joined by a pipe.
 
+use lockgate_model::testing::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -480,7 +481,7 @@ fn the_recorder_is_fed_where_the_publisher_is() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     /// Whatever comes out of a pipe: both ends stay whole, and a pipe that begins anew works again.
     #[test]

@@ -1,10 +1,11 @@
 //! Descriptors that are written here and read again.
 
+use lockgate_model::testing::damaged;
 use proptest::prelude::*;
 
 use super::*;
 use crate::codec::bits::get;
-use crate::testing::{Plan, Written, descriptor, full};
+use crate::testing::{Plan, Written, descriptor, full, three_by_three};
 
 #[test]
 fn a_structure_is_read_as_it_was_written() {
@@ -161,7 +162,30 @@ fn plans() -> impl Strategy<Value = Plan> {
     )
 }
 
+/// With a structure and without, with masks and without.
+fn some_of_each() -> Vec<Vec<u8>> {
+    let plans = [full(), three_by_three(None), three_by_three(Some(false)), three_by_three(Some(true))];
+    let mut all: Vec<_> = plans.iter().map(|plan| descriptor(0, 7, Some(plan), None)).collect();
+    all.extend(plans.iter().map(|plan| descriptor(0, 7, Some(plan), Some((0b11, plan.templates[0].2.len())))));
+    all.extend((0..6).map(|template| descriptor(template, 7 + u16::from(template), None, None)));
+    all.push(descriptor(3, 9, None, Some((0b1010, 4))));
+    all
+}
+
 proptest! {
+    #[test]
+    fn damaged_descriptors_never_panic(all in proptest::collection::vec((damaged(some_of_each()), any::<bool>()), 1..12)) {
+        let mut descriptors = Descriptors::default();
+        for (bytes, late) in all {
+            if let Ok(read) = descriptors.read(&bytes, late) {
+                for mask in [None, Some(0), Some(0b101), Some(u32::MAX)] {
+                    let length = read.mask.rewrite(&bytes, u16::MAX, mask, &mut [0; MAX_DESCRIPTOR]);
+                    prop_assert!(length.is_none_or(|length| length <= MAX_DESCRIPTOR));
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_bytes_panic(first in proptest::collection::vec(any::<u8>(), 0..80), then in proptest::collection::vec(any::<u8>(), 0..40), late in any::<bool>()) {
         let mut descriptors = Descriptors::default();
