@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use lockgate_model::Frames;
 
 use super::*;
@@ -41,9 +43,7 @@ impl Scene {
             let range = self.frame..self.frame + 5;
             self.frame = range.end;
             let heard = self.sounds.iter().filter_map(|(track, sound)| {
-                let (sound, mut frames) = (sound.as_ref()?, Frames::default());
-                range.clone().for_each(|frame| frames.push(Loudness::below_loudest(sound(frame))));
-                Some(Heard { track: track.clone(), frames })
+                Some(Heard { track: track.clone(), frames: report(sound.as_ref()?, range.clone()) })
             });
             let (heard, at): (Vec<_>, _) = (heard.collect(), NodeTime(self.frame * 20_000));
             self.speakers.hear(at, &heard, |_| true);
@@ -61,6 +61,13 @@ impl Scene {
     fn spoke(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.decisions).into_iter().map(|(publisher, _)| publisher).collect()
     }
+}
+
+/// What an engine reports of these frames.
+fn report(sound: &Sound, range: Range<u64>) -> Frames {
+    let mut frames = Frames::default();
+    range.for_each(|frame| frames.push(Loudness::below_loudest(sound(frame))));
+    frames
 }
 
 /// A quiet room, −72 dBov with some ripple.
@@ -217,9 +224,8 @@ fn those_who_do_not_count_are_not_heard() {
     let track = TrackId::new("a").unwrap();
     speakers.add(track.clone(), PublisherId(1));
     let (sound, mut at) = (speech(20, 0), 0);
-    for report in 0..30 {
-        let mut frames = Frames::default();
-        (0..5).for_each(|frame| frames.push(Loudness::below_loudest(sound(report * 5 + frame))));
+    for number in 0..30 {
+        let frames = report(&sound, number * 5..number * 5 + 5);
         at += 100_000;
         speakers.hear(NodeTime(at), &[Heard { track: track.clone(), frames }], |_| false);
         assert_eq!(speakers.decide(NodeTime(at)), None);
@@ -251,13 +257,12 @@ fn reports_that_come_late_or_together_count_in_full() {
     let sound = speech(26, 0);
     let mut decided = None;
     // Two reports' worth of frames every 200 ms, by an engine that is busy.
-    for report in 0..6 {
-        let mut frames = Frames::default();
-        (0..10).for_each(|frame| frames.push(Loudness::below_loudest(sound(report * 10 + frame))));
-        let at = NodeTime((report + 1) * 200_000 + report % 2 * 50_000);
+    for number in 0..6 {
+        let frames = report(&sound, number * 10..number * 10 + 10);
+        let at = NodeTime((number + 1) * 200_000 + number % 2 * 50_000);
         speakers.hear(at, &[Heard { track: track.clone(), frames }], |_| true);
-        decided = decided.or(speakers.decide(at).map(|publisher| (publisher, report)));
+        decided = decided.or(speakers.decide(at).map(|publisher| (publisher, number)));
     }
-    let Some((PublisherId(1), report)) = decided else { panic!("{decided:?}") };
-    assert!(report <= 4);
+    let Some((PublisherId(1), number)) = decided else { panic!("{decided:?}") };
+    assert!(number <= 4);
 }

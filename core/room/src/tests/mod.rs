@@ -97,6 +97,11 @@ struct Call {
     encodings: u8,
 }
 
+/// The one connection on which a member receives everybody.
+fn shared(member: PublisherId) -> Connection {
+    Connection { member, publisher: None }
+}
+
 impl Call {
     fn new() -> Self {
         Self::with(RoomConfig::default(), Rules::default())
@@ -123,6 +128,15 @@ impl Call {
             now_ms: 1_000_000,
             encodings: 1,
         }
+    }
+
+    /// Ann (1) publishes these tracks, and Bob (2) watches her over a connection.
+    fn watched(tracks: &[&str]) -> (Self, PublisherId, PublisherId, Connection) {
+        let mut call = Self::new();
+        let (ann, bob) = (call.join(1), call.join(2));
+        call.publish(ann, tracks);
+        call.subscribe(bob, ann);
+        (call, ann, bob, shared(bob))
     }
 
     /// Somebody enters with a token that allows everything; their number is also their user's.

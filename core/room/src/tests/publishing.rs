@@ -80,10 +80,7 @@ fn a_track_id_belongs_to_one_track_even_when_both_come_at_once() {
 
 #[test]
 fn an_offer_with_fewer_tracks_takes_the_others_back() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    call.publish(ann, &["v1", "a1"]);
-    call.subscribe(bob, ann);
+    let (mut call, ann, bob, _) = Call::watched(&["v1", "a1"]);
     call.quiet();
     call.publish(ann, &["v1"]);
     assert_eq!(call.only(bob, "new-publisher")["tracks"].as_array().unwrap().len(), 1);

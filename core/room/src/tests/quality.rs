@@ -9,12 +9,8 @@ const GOOD: Quality = Quality { score: 9, bitrate: 800_000, loss: 5, rtt: Some(2
 
 #[test]
 fn a_member_hears_how_it_receives_and_how_it_sends() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    call.publish(ann, &["v1"]);
-    call.subscribe(bob, ann);
+    let (mut call, ann, bob, connection) = Call::watched(&["v1"]);
     call.quiet();
-    let connection = Connection { member: bob, publisher: None };
     call.input(Input::Received { connection, quality: GOOD });
     let told = json!({"type": "quality", "roomName": "den", "score": 9, "bitrate": 800_000, "loss": 0.005, "rtt": 20});
     assert_eq!(call.only(bob, "quality"), told);

@@ -3,8 +3,8 @@ use lockgate_model::policy::Grant;
 use lockgate_model::{Bitrate, Layer, LayerReason, Limits};
 use serde_json::json;
 
-use super::{Call, Rules, all, no, track};
-use crate::{Connection, Input, MediaAction};
+use super::{Call, Rules, all, no, shared, track};
+use crate::{Input, MediaAction};
 
 fn limits(call: &Call) -> Vec<Limits> {
     let of = |action: &MediaAction| match action {
@@ -16,10 +16,7 @@ fn limits(call: &Call) -> Vec<Limits> {
 
 #[test]
 fn a_subscription_is_answered_by_an_offer_that_lists_its_tracks() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    call.publish(ann, &["v1", "a1"]);
-    call.subscribe(bob, ann);
+    let (mut call, _, bob, _) = Call::watched(&["v1", "a1"]);
     let messages = call.messages(bob);
     let offer = messages.iter().rfind(|message| message["type"] == "subscribe-offer").unwrap();
     assert_eq!(offer["publisherId"], 1);
@@ -61,7 +58,7 @@ fn the_stricter_of_grant_and_wish_reaches_the_forwarder() {
     call.quiet();
     call.say(bob, json!({"type": "set-layer", "publisherId": 2, "trackId": "v1", "spatial": 0}));
     assert_eq!(call.only(bob, "error")["code"], "not-found");
-    let connection = Connection { member: bob, publisher: None };
+    let connection = shared(bob);
     let reason = LayerReason::Policy;
     call.input(Input::Layer { connection, track: track("v1"), layer: Some(Layer::new(1, 0)), reason });
     let changed = call.only(bob, "layer-changed");
@@ -70,11 +67,7 @@ fn the_stricter_of_grant_and_wish_reaches_the_forwarder() {
 
 #[test]
 fn what_a_member_gets_is_told_and_told_again_when_its_socket_is_back() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    call.publish(ann, &["v1"]);
-    call.subscribe(bob, ann);
-    let connection = Connection { member: bob, publisher: None };
+    let (mut call, _, bob, connection) = Call::watched(&["v1"]);
     let mut tell = |layer, reason| {
         call.quiet();
         call.input(Input::Layer { connection, track: track("v1"), layer, reason });
@@ -162,7 +155,7 @@ fn each_request_is_answered_when_one_offer_carries_several() {
     call.slow_offers = true;
     call.quiet();
     call.say(cid, json!({"type": "subscribe-request", "id": "one", "publisherId": 1}));
-    let connection = Connection { member: cid, publisher: None };
+    let connection = shared(cid);
     // The first offer was on its way before the second request took effect.
     let early = call.make_offer(connection, ann);
     call.say(cid, json!({"type": "subscribe-request", "id": "two", "publisherId": 2}));
@@ -190,12 +183,8 @@ fn a_client_chooses_one_connection_for_all_or_one_for_each() {
 
 #[test]
 fn unsubscribing_ends_one_track_or_all_and_later_ones() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    call.publish(ann, &["v1", "a1"]);
-    call.subscribe(bob, ann);
+    let (mut call, ann, bob, connection) = Call::watched(&["v1", "a1"]);
     call.quiet();
-    let connection = Connection { member: bob, publisher: None };
     call.say(bob, json!({"type": "unsubscribe", "id": 1, "publisherId": 1, "trackIds": ["v1"]}));
     call.offer(connection, ann);
     let offer = call.only(bob, "subscribe-offer");
@@ -209,10 +198,7 @@ fn unsubscribing_ends_one_track_or_all_and_later_ones() {
 
 #[test]
 fn a_second_or_stale_answer_is_refused_and_changes_nothing() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    call.publish(ann, &["v1"]);
-    call.subscribe(bob, ann);
+    let (mut call, _, bob, _) = Call::watched(&["v1"]);
     call.quiet();
     call.say(bob, json!({"type": "subscribe-answer", "publisherId": 1, "answer": "v=0", "offerId": 1}));
     assert!(call.heard(bob).is_empty());
@@ -233,18 +219,14 @@ fn ice_is_restarted_only_where_something_is_received() {
     call.quiet();
     call.say(bob, json!({"type": "restart-ice", "id": 2}));
     assert!(matches!(call.media[..], [MediaAction::RestartIce { .. }]));
-    call.offer(Connection { member: bob, publisher: None }, ann);
+    call.offer(shared(bob), ann);
     assert_eq!(call.only(bob, "subscribe-offer")["id"], 2);
 }
 
 #[test]
 fn a_lost_subscribe_connection_is_told_and_can_be_asked_for_again() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    call.publish(ann, &["v1"]);
-    call.subscribe(bob, ann);
+    let (mut call, ann, bob, connection) = Call::watched(&["v1"]);
     call.quiet();
-    let connection = Connection { member: bob, publisher: None };
     call.input(Input::ConnectionLost { connection, unanswered: true, reason: "no answer".into() });
     let messages = call.messages(bob);
     assert_eq!((&messages[0]["code"], &messages[0]["of"]), (&json!("invalid-sdp"), &json!("subscribe-answer")));

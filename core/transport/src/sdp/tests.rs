@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use lockgate_model::testing::damaged_text;
+use lockgate_model::testing::{cases, damaged_text};
 use lockgate_model::{Bitrate, Codec, MediaKind};
 use proptest::prelude::*;
 
@@ -111,6 +111,33 @@ fn local<'a>(ice: &'a Credentials, fingerprint: &'a Fingerprint, setup: Setup) -
     Local { session: 7, version: 1, ice, fingerprint, setup, candidates: &CANDIDATES, tcp: false }
 }
 
+/// A line of an answer that takes what is offered, but for data.
+fn answered(section: &Section) -> AnswerLine<'_> {
+    AnswerLine {
+        section,
+        accepted: section.codec(),
+        data: false,
+        extensions: section.extensions,
+        receives: true,
+        max_bitrate: None,
+    }
+}
+
+/// The same of an answer that takes data and nothing else.
+fn data_only(section: &Section) -> AnswerLine<'_> {
+    AnswerLine { accepted: None, data: section.data.is_some(), ..answered(section) }
+}
+
+fn vp8(rtx: Option<u8>) -> CodecLine {
+    let feedback = Feedback::wanted(Codec::Vp8);
+    CodecLine { payload_type: 96, codec: Codec::Vp8, fmtp: String::new(), rtx, red: None, feedback }
+}
+
+/// A line of an offer.
+fn video<'a>(codec: &'a CodecLine, mid: &'a str, sends: Sends<'a>) -> OfferLine<'a> {
+    OfferLine { mid, kind: MediaKind::Video, codec, extensions: ExtensionMap::of(&[(Extension::Mid, 1)]), sends }
+}
+
 #[test]
 fn the_answer_takes_what_is_allowed_and_rejects_the_rest() {
     let offer = read_offer(&offer()).unwrap();
@@ -119,12 +146,9 @@ fn the_answer_takes_what_is_allowed_and_rejects_the_rest() {
         .sections
         .iter()
         .map(|section| AnswerLine {
-            section,
             accepted: section.codec().filter(|_| section.mid != "0"),
-            data: false,
-            extensions: section.extensions,
-            receives: true,
             max_bitrate: Some(Bitrate(1_500_500)),
+            ..answered(section)
         })
         .collect();
     let text = write_answer(&local(&ice, &fingerprint, Setup::Passive), &lines);
@@ -143,21 +167,8 @@ fn the_answer_takes_what_is_allowed_and_rejects_the_rest() {
 #[test]
 fn our_offer_can_be_read_and_says_what_is_sent() {
     let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
-    let codec = CodecLine {
-        payload_type: 96,
-        codec: Codec::Vp8,
-        fmtp: String::new(),
-        rtx: Some(97),
-        red: None,
-        feedback: Feedback::wanted(Codec::Vp8),
-    };
-    let line = |mid, sends| OfferLine {
-        mid,
-        kind: MediaKind::Video,
-        codec: &codec,
-        extensions: ExtensionMap::of(&[(Extension::Mid, 1)]),
-        sends,
-    };
+    let codec = vp8(Some(97));
+    let line = |mid, sends| video(&codec, mid, sends);
     let sends = Sends::Track { stream: "42", track: "camera", ssrc: 9, rtx: Some(10) };
     let text = write_offer(
         &local(&ice, &fingerprint, Setup::ActPass),
@@ -177,15 +188,7 @@ fn data_channels_are_read_in_either_form_and_answered_in_the_same() {
     let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
     let answer = |text: &str| {
         let offer = read_offer(text).unwrap();
-        let line = |section| AnswerLine {
-            section,
-            accepted: None,
-            data: section.data.is_some(),
-            extensions: section.extensions,
-            receives: false,
-            max_bitrate: None,
-        };
-        let lines: Vec<_> = offer.sections.iter().map(line).collect();
+        let lines: Vec<_> = offer.sections.iter().map(data_only).collect();
         (offer.sections[2].data, write_answer(&local(&ice, &fingerprint, Setup::Passive), &lines))
     };
     let sized =
@@ -216,21 +219,8 @@ fn data_channels_are_read_in_either_form_and_answered_in_the_same() {
 #[test]
 fn a_line_for_data_keeps_its_place_among_the_others() {
     let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
-    let codec = CodecLine {
-        payload_type: 96,
-        codec: Codec::Vp8,
-        fmtp: String::new(),
-        rtx: None,
-        red: None,
-        feedback: Feedback::wanted(Codec::Vp8),
-    };
-    let line = |mid, sends| OfferLine {
-        mid,
-        kind: MediaKind::Video,
-        codec: &codec,
-        extensions: ExtensionMap::default(),
-        sends,
-    };
+    let codec = vp8(None);
+    let line = |mid, sends| video(&codec, mid, sends);
     let lines = [line("0", Sends::Nothing), line("2", Sends::Stopped), line("3", Sends::Nothing)];
     for (place, mids) in [(0, ["1", "0", "2", "3"]), (1, ["0", "1", "2", "3"]), (3, ["0", "2", "3", "1"])] {
         let data = Some(DataLine { place, mid: "1" });
@@ -285,15 +275,7 @@ fn short_and_long_extensions_are_not_said_to_mix_to_a_peer_that_did_not_say_so()
     let (ice, fingerprint) = (Credentials::from_random([5; 32]), FINGERPRINT.parse().unwrap());
     for (text, mixes) in [(text, false), (per_line, true)] {
         let offer = read_offer(&text).unwrap();
-        let line = |section| AnswerLine {
-            section,
-            accepted: section.codec(),
-            data: false,
-            extensions: section.extensions,
-            receives: true,
-            max_bitrate: None,
-        };
-        let lines: Vec<_> = offer.sections.iter().map(line).collect();
+        let lines: Vec<_> = offer.sections.iter().map(answered).collect();
         let answer = write_answer(&local(&ice, &fingerprint, Setup::Passive), &lines);
         assert_eq!(answer.contains("a=extmap-allow-mixed"), mixes);
     }
@@ -367,7 +349,7 @@ fn candidates_are_checked_and_ends_are_ends() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn damaged_descriptions_give_errors_and_never_panic(text in damaged_text([offer(), offer().replace("a=sendonly", "a=recvonly"), offer().replace("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")])) {
