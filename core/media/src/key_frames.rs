@@ -20,6 +20,11 @@ impl KeyFrames {
         }
     }
 
+    /// Whether somebody waits for one: one more who does costs nothing.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// One came.
     pub(crate) fn satisfied(&mut self) {
         self.wanted = false;

@@ -6,6 +6,7 @@
 mod allocate;
 mod arena;
 mod data;
+mod demands;
 mod demux;
 mod egress;
 mod encoding;

@@ -42,6 +42,8 @@ reasons! {
     OverBitrate = "over-bitrate",
     /// Asked for again more often than anybody needs.
     TooManyRepairs = "too-many-repairs",
+    /// A viewer asked for key frames more often than anybody needs.
+    TooManyKeyFrames = "too-many-key-frames",
     /// Came before.
     Replay = "srtp-replay",
     /// No RTP or RTCP that can be read.

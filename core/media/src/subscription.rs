@@ -1,11 +1,12 @@
 //! One viewer of one track: which encoding it gets, and how the stream's numbers look to it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lockgate_model::{Codec, Layer, Limits, MediaKind};
 use lockgate_rtp::{LayerReader, PacketFacts, PictureNumbers, Renumbered, SenderInfo, Target, Targets};
 
 use crate::arena::Key;
+use crate::demands::Demands;
 use crate::egress::Outgoing;
 use crate::link::Way;
 use crate::numbers::{FIRST, Numbers, Origin, Segment, Shift};
@@ -62,8 +63,8 @@ pub(crate) struct Subscription {
     /// What the viewer was told of what it gets, and whether that may be something else by now.
     pub(crate) told: Told,
     pub(crate) is_stirred: bool,
-    /// Since when repairs are counted, and how many there were.
-    repairs: (Instant, u32),
+    /// What the viewer asks for again and anew.
+    pub(crate) demands: Demands,
 }
 
 #[derive(Clone, Copy)]
@@ -138,7 +139,7 @@ impl Subscription {
             octets: 0,
             told: if codec.kind() == MediaKind::Audio { Told::of_sound() } else { Told::default() },
             is_stirred: false,
-            repairs: (now, 0),
+            demands: Demands::new(now),
         }
     }
 
@@ -413,15 +414,6 @@ impl Subscription {
 
     // Feedback.
 
-    /// Whether the viewer may have one more packet again: a second has so many.
-    pub(crate) fn may_repair(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.repairs.0) >= Duration::from_secs(1) {
-            self.repairs = (now, 0);
-        }
-        self.repairs.1 += 1;
-        self.repairs.1 <= MAX_REPAIRS
-    }
-
     /// Finds what the viewer asks for again: the origin and the number there, and our own extended number.
     pub(crate) fn find(&self, sequence: u16) -> Option<(Origin, u64, u64, Segment)> {
         let (number, out, segment) = self.numbers.unmap(sequence)?;
@@ -527,5 +519,3 @@ fn describe(packet: &Packet<'_>, segment: &Segment, layers: &LayerReader, masked
 const _: () = assert!(size_of::<Subscription>() <= 300);
 /// As many as a probe repeats at most.
 const LATEST: u16 = 64;
-/// A viewer of 4 Mbit/s that loses every fourth packet asks for fewer.
-const MAX_REPAIRS: u32 = 500;

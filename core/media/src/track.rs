@@ -240,6 +240,8 @@ impl Track {
         if subscription.aim(aim, |encoding, spatial| allowed.size(encoding, spatial))
             && let Some(encoding) = aim.and_then(|aim| self.encodings.get_mut(usize::from(aim.encoding)))
             && subscription.is_agreed()
+            // One that may have none now gets its turn when it is aimed again.
+            && (encoding.keys.is_wanted() || subscription.demands.may_have_key(now))
         {
             encoding.keys.want();
         }
@@ -271,12 +273,17 @@ impl Track {
         }
     }
 
-    /// A viewer lost the picture.
-    pub(crate) fn want_key_for(&mut self, transport: Key) {
-        let wanted = self.place_of(transport).and_then(|place| self.subscriptions[place].encoding_to_repair());
-        if let Some(encoding) = wanted.and_then(|index| self.encodings.get_mut(usize::from(index))) {
+    /// A viewer lost the picture. False: it says so more often than can be.
+    pub(crate) fn want_key_for(&mut self, now: Instant, transport: Key) -> bool {
+        let Some(place) = self.place_of(transport) else { return true };
+        let subscription = &mut self.subscriptions[place];
+        let wanted = subscription.encoding_to_repair().and_then(|index| self.encodings.get_mut(usize::from(index)));
+        let Some(encoding) = wanted else { return true };
+        let may = encoding.keys.is_wanted() || subscription.demands.may_have_key(now);
+        if may {
             encoding.keys.want();
         }
+        may
     }
 
     pub(crate) fn subscription_mut(&mut self, transport: Key) -> Option<&mut Subscription> {

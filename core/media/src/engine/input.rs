@@ -173,9 +173,10 @@ impl Engine {
             }
             Feedback::KeyFrameRequest { ssrc } => {
                 let Some(track_key) = track_of(ssrc) else { return };
-                if let Some(track) = self.tracks.get_mut(track_key) {
-                    track.want_key_for(key);
-                    self.hurry(track_key);
+                let Some(track) = self.tracks.get_mut(track_key) else { return };
+                match track.want_key_for(now, key) {
+                    true => self.hurry(track_key),
+                    false => self.counters.drop(DropReason::TooManyKeyFrames),
                 }
             }
             Feedback::Twcc(arrivals) => self.take_arrivals(now, key, &arrivals),

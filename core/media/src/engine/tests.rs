@@ -4,6 +4,7 @@
 
 mod adapting;
 mod data;
+mod hostile;
 mod layers;
 mod levels;
 mod pipes;

@@ -60,7 +60,7 @@ impl Track {
         let subscription = &mut self.subscriptions[place];
         let Some(mut way) = onward.transports.get_mut(transport).and_then(|one| one.way(onward.egress)) else { return };
         for sequence in missing.iter().take(MAX_RETRANSMISSIONS) {
-            if !subscription.may_repair(onward.now) {
+            if !subscription.demands.may_repair(onward.now) {
                 return onward.counters.drop(DropReason::TooManyRepairs);
             }
             let sent = subscription.find(sequence).and_then(|(origin, number, out, segment)| {

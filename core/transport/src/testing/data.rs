@@ -97,6 +97,11 @@ impl DataPeer {
         self.transmits.drain(..).collect()
     }
 
+    /// Sends a packet that is none of the association's, with what it has to send.
+    pub fn forge(&mut self, packet: Bytes) {
+        self.transmits.push_back(packet);
+    }
+
     /// When it wants to be polled.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.library.poll_timeout()

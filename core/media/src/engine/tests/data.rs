@@ -29,9 +29,14 @@ fn offer_of(world: &World, client: usize, names: &[&str]) -> (String, Vec<Admitt
 
 /// A publisher of a camera and of data channels, connected.
 pub(super) fn publisher(world: &mut World) -> usize {
+    publisher_of(world, "camera")
+}
+
+/// A publisher of a picture of this name and of data channels, connected.
+pub(super) fn publisher_of(world: &mut World, name: &str) -> usize {
     let transport = world.engine.create_publish_transport(world.now, world.router).unwrap();
     let client = world.add_client(transport);
-    let (offer, decided) = offer_of(world, client, &["camera"]);
+    let (offer, decided) = offer_of(world, client, &[name]);
     let answer = world.engine.accept_offer(world.now, transport, &offer, &decided).unwrap();
     assert!(answer.sdp.contains("m=application 9 ") && answer.sdp.contains("BUNDLE 0 1\r\n"));
     world.connect(client, &answer.sdp);
@@ -44,7 +49,7 @@ fn run(world: &mut World, milliseconds: usize) {
     (0..milliseconds).for_each(|_| world.advance(Duration::from_millis(1)));
 }
 
-fn channel(label: &str, ordered: bool, reliability: Reliability) -> Channel {
+pub(super) fn channel(label: &str, ordered: bool, reliability: Reliability) -> Channel {
     Channel { label: label.into(), protocol: "p".into(), ordered, reliability }
 }
 
