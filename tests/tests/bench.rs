@@ -60,6 +60,8 @@ fn the_benchmark_attacks_in_every_way_and_counts_what_is_dropped() {
     assert!(dropped("odd-lengths", "srtp-authentication"), "{report:#}");
     assert!(dropped("replay", "srtp-replay"), "{report:#}");
     assert!(dropped("many-sources", "unknown-source"), "{report:#}");
+    assert!(dropped("nack-storm", "too-many-repairs"), "{report:#}");
+    assert!(dropped("lying-reports", "feedback"), "{report:#}");
 }
 
 /// Ten thousand viewers come and go, ten at a time. The first tenth fills what the allocator keeps for itself.

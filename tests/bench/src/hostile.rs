@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::host::Host;
-use crate::pest::{Attack, Pest};
+use crate::pest::{Attack, Insider, Pest};
 use crate::progress;
 use crate::protocol::Sending;
 use crate::publisher::Publisher;
@@ -14,6 +14,7 @@ use crate::room::Room;
 use crate::row::Latency;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
+use crate::viewer::Viewer;
 
 /// What was seen during one attack.
 #[derive(Clone, Debug, Serialize)]
@@ -45,7 +46,7 @@ pub(crate) fn measure(viewers: usize, length: Duration) -> Result<Vec<HostileRow
     room.warm_up(&schedule)?;
     let mut rows: Vec<HostileRow> = Vec::new();
     for attack in Attack::ALL {
-        let insider = Publisher::connect(&mut host, room.worker, &format!("-{}", attack as usize))?;
+        let (insider, viewer) = insider(attack, &mut host, room.worker)?;
         room.invite(&mut host)?;
         let pest = Pest::new(attack, room.port()?, insider)?;
         let before = host.usage(room.worker)?;
@@ -70,8 +71,21 @@ pub(crate) fn measure(viewers: usize, length: Duration) -> Result<Vec<HostileRow
         };
         progress(line(&row));
         rows.push(row);
+        // Publishers are let go of by silence.
+        viewer.map(|viewer| host.leave(room.worker, viewer)).transpose()?;
     }
     Ok(rows)
+}
+
+/// Somebody in the room who attacks, and the number of a viewer.
+fn insider(attack: Attack, host: &mut Host, worker: usize) -> Result<(Insider, Option<u64>)> {
+    if attack.watches() {
+        let viewer = Viewer::join(host, worker, true)?;
+        let number = viewer.number;
+        return Ok((Insider::Viewer(Box::new(viewer)), Some(number)));
+    }
+    let publisher = Publisher::connect(host, worker, &format!("-{}", attack as usize))?;
+    Ok((Insider::Publisher(Box::new(publisher)), None))
 }
 
 /// A row of the table.

@@ -76,6 +76,17 @@ impl Viewer {
         true
     }
 
+    /// Looks through what has come, of which nothing else is made: the source and the last number of the picture.
+    pub(crate) fn glance(&mut self) -> Option<(u32, u16)> {
+        let mut datagram = [0; 2048];
+        while let Ok(length) = self.client.socket.recv(&mut datagram) {
+            self.take(&datagram[..length]);
+        }
+        let stream = self.streams.iter_mut().find(|stream| stream.source.video)?;
+        stream.missing.clear();
+        Some((stream.source.ssrc, stream.highest?))
+    }
+
     /// What a browser reports: how much came, and what is missing.
     pub(crate) fn report(&mut self) {
         let seen = self.streams.iter().filter(|stream| stream.received > 0);
