@@ -162,9 +162,14 @@ impl Run {
     /// Waits for what is under way, counts for the last time, and lets all leave.
     async fn end(&mut self) -> Snapshot {
         self.plan.driver.finish_viewers();
-        if self.ledger.entries().subscribers.joined > 0 || self.course.participants > 0 {
-            tokio::time::sleep(UNDER_WAY).await;
-        }
+        let driver = &self.plan.driver;
+        let all_came = async {
+            while driver.snapshot(false).delivery.lost() > 0 {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        // What has not come by then is lost.
+        let _ = tokio::time::timeout(UNDER_WAY, all_came).await;
         let mut all = self.count();
         all.latency = self.latency.clone();
         for member in self.members.drain(..) {
@@ -284,4 +289,5 @@ fn cpu() -> Duration {
 
 /// How long packets may be under way at the end, a request for them again included.
 const UNDER_WAY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const GOODBYE: Duration = Duration::from_secs(3);
