@@ -46,6 +46,7 @@ fn arguments(bench: &Bench) -> Vec<String> {
             all.extend(options.scenario.iter().flat_map(|one| ["--scenario".to_owned(), one.clone()]));
             all.extend(options.viewers.iter().flat_map(|count| ["--viewers".to_owned(), count.to_string()]));
         }
+        Bench::Dtls => all.push("dtls".to_owned()),
         Bench::Soak { joins } => all.extend(["soak".to_owned(), "--joins".to_owned(), joins.to_string()]),
     }
     all

@@ -111,6 +111,8 @@ pub(crate) struct BenchOptions {
 pub(crate) enum Bench {
     /// What a forwarded packet costs, in time, memory and latency: takes about six minutes
     Forward(ForwardOptions),
+    /// What a connection holds for DTLS, with data channels and without
+    Dtls,
     /// Let viewers join and leave, and watch the worker's memory
     Soak {
         /// How many come and go

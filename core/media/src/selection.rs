@@ -24,6 +24,8 @@ pub(crate) struct Selection {
     picture: u32,
 }
 
+const _: () = assert!(size_of::<Selection>() == 16);
+
 impl Selection {
     pub(crate) fn new() -> Self {
         let (wish, current, whole) = (Target::ALL, Target::ALL, Targets::ALL);

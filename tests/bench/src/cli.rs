@@ -22,6 +22,8 @@ pub(crate) enum Task {
     Forward(ForwardOptions),
     /// Let viewers join and leave, and watch the worker's memory
     Soak(SoakOptions),
+    /// Count what a connection holds for DTLS, with data channels and without
+    Dtls,
     /// The worker's process, which the others start: JSON lines in and out
     #[command(hide = true)]
     Worker,

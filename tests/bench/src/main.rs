@@ -6,6 +6,7 @@
 
 mod cli;
 mod client;
+mod dtls;
 mod floor;
 mod forward;
 mod heap;
@@ -40,6 +41,7 @@ static ALLOCATOR: heap::Counting = heap::Counting;
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Forward(options) => forward::run(&options),
+        Task::Dtls => dtls::run(),
         Task::Soak(options) => soak::run(&options),
         Task::Worker => role::serve(),
     }
