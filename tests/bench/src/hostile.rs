@@ -48,6 +48,8 @@ pub(crate) fn measure(viewers: usize, length: Duration) -> Result<Vec<HostileRow
     for attack in Attack::ALL {
         let (insider, viewer) = insider(attack, &mut host, room.worker)?;
         room.invite(&mut host)?;
+        // A viewer that attacks sees something then.
+        room.publisher.start_over();
         let pest = Pest::new(attack, room.port()?, insider)?;
         let before = host.usage(room.worker)?;
         let (flow, pest) = room.run_attacked(&schedule, pest)?;
