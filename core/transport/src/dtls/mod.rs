@@ -220,7 +220,7 @@ impl Dtls {
         self.end();
     }
 
-    /// Keeps the library's object (15 KB) beyond its first seconds (5 with `rtc-dtls`, 30 with `dimpl`): data
+    /// Keeps the library's object (12 KB) beyond its first seconds (5 with `rtc-dtls`, 30 with `dimpl`): data
     /// channels need it. Off at first; turning it on later does not bring it back.
     pub fn keep(&mut self, keep: bool) {
         self.keep = keep;
