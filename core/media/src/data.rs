@@ -3,11 +3,11 @@
 //! A viewer that does not keep up slows nobody else down: what waits for it is bounded. Of a reliable channel nothing may be left out,
 //! so that one is ended; of the others the oldest messages are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use lockgate_model::{Bitrate, ChannelFacts, Limits, TrackId};
-use lockgate_transport::data::{Channel, MAX_MESSAGE, Message, Reliability, StreamId};
+use lockgate_transport::data::{Channel, MAX_MESSAGE, MESSAGE_OVERHEAD, Message, Reliability, StreamId};
 
 use crate::arena::Key;
 use crate::pipe::PipedTrack;
@@ -35,7 +35,8 @@ pub(crate) struct DataPublisher {
     pub(crate) feed: DataFeed,
     pub(crate) channel: Channel,
     pub(crate) muted: bool,
-    pub(crate) subscribers: Vec<DataSubscriber>,
+    /// Its viewers, by their transports.
+    pub(crate) subscribers: BTreeMap<Key, DataSubscriber>,
     /// The engines that were told of it.
     pub(crate) told: Vec<ToldOfData>,
 }
@@ -59,7 +60,6 @@ pub(crate) struct ToldOfData {
 
 /// A viewer of a channel.
 pub(crate) struct DataSubscriber {
-    pub(crate) transport: Key,
     pub(crate) cause: u64,
     pub(crate) stream_name: String,
     pub(crate) limits: Limits,
@@ -75,9 +75,19 @@ pub(crate) struct Queue {
     bytes: usize,
 }
 
+/// What becomes of the messages that still wait for viewers when a channel ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// Its publisher ended it: they are what it wanted to say last.
+    Delivered,
+    /// It was taken away, or lost.
+    Discarded,
+}
+
 /// A channel whose publisher has ended it, while its last messages are on their way to a viewer.
 pub(crate) struct Leaving {
     pub(crate) stream: StreamId,
+    pub(crate) reliability: Reliability,
     pub(crate) queue: Queue,
 }
 
@@ -108,21 +118,11 @@ pub(crate) struct Behind;
 
 impl DataPublisher {
     pub(crate) fn new(id: TrackId, router: Key, feed: DataFeed, channel: Channel, muted: bool) -> Self {
-        Self { id, router, feed, channel, muted, subscribers: Vec::new(), told: Vec::new() }
+        Self { id, router, feed, channel, muted, subscribers: BTreeMap::new(), told: Vec::new() }
     }
 
     pub(crate) fn is_home(&self) -> bool {
         matches!(self.feed, DataFeed::Publisher(..))
-    }
-
-    pub(crate) fn subscriber_mut(&mut self, transport: Key) -> Option<&mut DataSubscriber> {
-        self.subscribers.iter_mut().find(|own| own.transport == transport)
-    }
-
-    /// Takes a viewer out.
-    pub(crate) fn remove(&mut self, transport: Key) -> Option<DataSubscriber> {
-        let place = self.subscribers.iter().position(|own| own.transport == transport)?;
-        Some(self.subscribers.swap_remove(place))
     }
 
     /// The channel as viewers get it: they know it by the track's name, which is unique in the room.
@@ -148,7 +148,8 @@ impl Queue {
             drop(DropReason::DataLate);
             return Ok(());
         }
-        let most = if reliability == Reliability::Reliable { most } else { (most / 4).max(MAX_MESSAGE + OVERHEAD) };
+        let most =
+            if reliability == Reliability::Reliable { most } else { (most / 4).max(MAX_MESSAGE + MESSAGE_OVERHEAD) };
         while self.bytes + cost > most || cost > room {
             if reliability == Reliability::Reliable {
                 drop(DropReason::DataBehind);
@@ -218,13 +219,11 @@ pub(crate) fn facts(channel: &Channel) -> ChannelFacts {
 }
 
 fn cost(message: &Message) -> usize {
-    message.bytes.len() + OVERHEAD
+    message.bytes.len() + MESSAGE_OVERHEAD
 }
 
 const AT_ONCE: f64 = 64.0;
 const PER_SECOND: f64 = 8.0;
-/// What a message costs beside its bytes: empty ones are messages too.
-const OVERHEAD: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -7,32 +7,43 @@ use lockgate_transport::data::{Channel, DataEvent, Message, Reliability, StreamI
 
 use super::{Engine, RouterEvent, Subscription, is_publish, transport_id};
 use crate::arena::Key;
-use crate::data::{DataFeed, DataPublisher, DataSubscriber, Leaving, Queue, facts};
+use crate::data::{DataFeed, DataPublisher, DataSubscriber, Last, Leaving, Queue, facts};
 use crate::ids::{RouterId, TransportId};
 use crate::stats::DropReason;
 use crate::transport::{Role, Transport};
 
 impl Engine {
-    /// Forwards a channel that a publisher opened, under this name. False if it is gone, or the name is taken.
+    /// Forwards a channel that a publisher opened, under this name. False if it is gone, or the name is taken by another one of ours:
+    /// then the channel is ended, which is told. One of another engine that has the name is about to end: it ends here.
     pub fn admit_channel(&mut self, now: Instant, transport: TransportId, stream: u16, id: &TrackId) -> bool {
         let (key, stream) = (Key::from_u64(transport.0), StreamId(stream));
-        let Some(router_key) = self.transports.get(key).map(|transport| transport.router) else { return false };
-        let Some(router) = self.routers.get(router_key) else { return false };
-        let taken = router.tracks.contains_key(id) || router.data.contains_key(id);
-        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return false };
-        let Some(own) = publish.channels.get_mut(&stream).filter(|own| own.published.is_none() && !taken) else {
+        let Some(transport) = self.transports.get_mut(key) else { return false };
+        let router = transport.router;
+        let own = transport.publish_mut().and_then(|(publish, _)| publish.channels.get(&stream));
+        if own.is_none_or(|own| own.published.is_some()) {
             return false;
-        };
+        }
+        if !self.make_way(now, router, id) {
+            self.end_published(now, key, stream);
+            self.tell(router, RouterEvent::ChannelClosed { transport: transport_id(key), stream: stream.0 });
+            return false;
+        }
+        self.publish_channel(now, key, stream, id);
+        true
+    }
+
+    fn publish_channel(&mut self, now: Instant, key: Key, stream: StreamId, id: &TrackId) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let router_key = transport.router;
+        let own = transport.publish_mut().and_then(|(publish, _)| publish.channels.get_mut(&stream));
+        let (Some(own), Some(router)) = (own, self.routers.get_mut(router_key)) else { return };
         let feed = DataFeed::Publisher(key, stream);
         let publisher = DataPublisher::new(id.clone(), router_key, feed, own.channel.clone(), false);
         let channel = self.channels.insert_with(|_| publisher);
         own.published = Some(channel);
-        if let Some(router) = self.routers.get_mut(router_key) {
-            router.data.insert(id.clone(), channel);
-        }
+        router.data.insert(id.clone(), channel);
         self.announce_channel(router_key, channel);
         self.take_awaited_channel(now, router_key, id);
-        true
     }
 
     /// Ends a channel that a publisher opened.
@@ -93,7 +104,7 @@ impl Engine {
     /// A publisher ended one of its channels, or its association came to an end.
     fn on_closed(&mut self, now: Instant, key: Key, stream: StreamId) {
         let Some(router) = self.transports.get(key).map(|transport| transport.router) else { return };
-        if self.forget_published(now, key, stream) {
+        if self.forget_published(now, key, stream, Last::Delivered) {
             self.tell(router, RouterEvent::ChannelClosed { transport: transport_id(key), stream: stream.0 });
         }
     }
@@ -101,9 +112,10 @@ impl Engine {
     /// A viewer ended our channel to it: it wants no more of that.
     fn on_viewer_closed(&mut self, key: Key, stream: StreamId) {
         let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };
-        subscribe.data.leaving.retain(|leaving| leaving.stream != stream);
+        let gone = subscribe.data.leaving.extract_if(.., |leaving| leaving.stream == stream);
+        subscribe.data.waiting -= gone.map(|leaving| leaving.queue.bytes()).sum::<usize>();
         let ended = subscribe.data.channels.iter().copied().find(|channel| {
-            let own = self.channels.get_mut(*channel).and_then(|channel| channel.subscriber_mut(key));
+            let own = self.channels.get(*channel).and_then(|channel| channel.subscribers.get(&key));
             own.is_some_and(|own| own.stream == Some(stream))
         });
         if let Some(channel) = ended {
@@ -122,19 +134,19 @@ impl Engine {
         }
         let (reliability, counters) = (channel.channel.reliability, &mut self.counters);
         let (mut fed, mut behind) = (Vec::new(), Vec::new());
-        for own in &mut channel.subscribers {
+        for (viewer, own) in &mut channel.subscribers {
             if own.limits.paused {
                 counters.drop(DropReason::Paused);
                 continue;
             }
-            let Some((subscribe, _)) = self.transports.get_mut(own.transport).and_then(Transport::subscribe_mut) else {
+            let Some((subscribe, _)) = self.transports.get_mut(*viewer).and_then(Transport::subscribe_mut) else {
                 continue;
             };
             let (before, room) = (own.queue.bytes(), (PER_VIEWER * most).saturating_sub(subscribe.data.waiting));
             let drop = |reason| counters.drop(reason);
             let pushed = own.queue.push(now, message.clone(), reliability, most, room, drop);
             subscribe.data.waiting = (subscribe.data.waiting + own.queue.bytes()).saturating_sub(before);
-            if pushed.is_ok() { fed.push(own.transport) } else { behind.push(own.transport) }
+            if pushed.is_ok() { fed.push(*viewer) } else { behind.push(*viewer) }
         }
         self.pipe_message(key, &message);
         behind.into_iter().for_each(|viewer| self.end_subscriber(now, viewer, key));
@@ -146,30 +158,21 @@ impl Engine {
         let Some(transport) = self.transports.get_mut(key) else { return };
         let Role::Subscribe(subscribe) = &mut transport.role else { return };
         let connection = &mut transport.connection;
-        let (channels, counters) = (&mut self.channels, &mut self.counters);
-        let has_room = |connection: &lockgate_transport::Connection| {
-            connection.data().is_some_and(lockgate_transport::data::Association::has_room)
-        };
+        let crate::subscribe::Data { channels, leaving, waiting, .. } = &mut subscribe.data;
         let mut moved = true;
         while std::mem::take(&mut moved) {
-            for leaving in &mut subscribe.data.leaving {
-                if has_room(connection) {
-                    moved |=
-                        send_next(now, connection, leaving.stream, &mut leaving.queue, Reliability::Reliable, counters);
-                }
+            let leaving = leaving.iter_mut().map(|own| (own.stream, own.reliability, &mut own.queue));
+            for (stream, reliability, queue) in leaving {
+                moved |= send_next(now, connection, stream, queue, reliability, waiting, &mut self.counters);
             }
-            for channel in &subscribe.data.channels {
-                let Some(channel) = channels.get_mut(*channel) else { continue };
+            for channel in &*channels {
+                let Some(channel) = self.channels.get_mut(*channel) else { continue };
                 let reliability = channel.channel.reliability;
-                let Some(own) = channel.subscriber_mut(key) else { continue };
-                let Some(stream) = own.stream.filter(|_| has_room(connection)) else { continue };
-                moved |= send_next(now, connection, stream, &mut own.queue, reliability, counters);
+                let own = channel.subscribers.get_mut(&key).and_then(|own| own.stream.zip(Some(&mut own.queue)));
+                let Some((stream, queue)) = own else { continue };
+                moved |= send_next(now, connection, stream, queue, reliability, waiting, &mut self.counters);
             }
         }
-        let own = |channel: &Key| channels.get_mut(*channel)?.subscriber_mut(key).map(|own| own.queue.bytes());
-        let waiting: usize = subscribe.data.channels.iter().filter_map(own).sum();
-        let leaving: usize = subscribe.data.leaving.iter().map(|leaving| leaving.queue.bytes()).sum();
-        subscribe.data.waiting = waiting + leaving;
         for done in subscribe.data.leaving.extract_if(.., |leaving| leaving.queue.is_empty()) {
             connection.close_channel(now, done.stream);
         }
@@ -183,7 +186,7 @@ impl Engine {
         let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };
         let Some(channel) = self.channels.get_mut(channel_key) else { return };
         self.touched.insert(key);
-        if let Some(own) = channel.subscriber_mut(key) {
+        if let Some(own) = channel.subscribers.get_mut(&key) {
             own.limits = wanted.limits;
             return subscribe.change(wanted.cause);
         }
@@ -192,8 +195,8 @@ impl Engine {
         }
         let Subscription { stream, cause, limits, .. } = wanted;
         let queue = Queue::default();
-        let new = DataSubscriber { transport: key, cause, stream_name: stream, limits, stream: None, queue };
-        channel.subscribers.push(new);
+        let new = DataSubscriber { cause, stream_name: stream, limits, stream: None, queue };
+        channel.subscribers.insert(key, new);
         self.want_channel(channel_key);
         self.open_channels(now, key);
     }
@@ -208,7 +211,7 @@ impl Engine {
     }
 
     pub(super) fn limit_channel(&mut self, key: Key, channel: Key, limits: Limits) {
-        if let Some(own) = self.channels.get_mut(channel).and_then(|channel| channel.subscriber_mut(key)) {
+        if let Some(own) = self.channels.get_mut(channel).and_then(|channel| channel.subscribers.get_mut(&key)) {
             own.limits = limits;
             if limits.paused {
                 let discarded = own.queue.clear();
@@ -222,7 +225,7 @@ impl Engine {
         channel.muted = muted;
         if muted {
             let discarded: Vec<_> =
-                channel.subscribers.iter_mut().map(|own| (own.transport, own.queue.clear())).collect();
+                channel.subscribers.iter_mut().map(|(viewer, own)| (*viewer, own.queue.clear())).collect();
             discarded.into_iter().for_each(|(viewer, bytes)| self.waits_less(viewer, bytes));
         }
     }
@@ -238,7 +241,7 @@ impl Engine {
         for channel_key in &subscribe.data.channels {
             let Some(channel) = self.channels.get_mut(*channel_key) else { continue };
             let towards = channel.towards_viewers();
-            let Some(own) = channel.subscriber_mut(key).filter(|own| own.stream.is_none()) else { continue };
+            let Some(own) = channel.subscribers.get_mut(&key).filter(|own| own.stream.is_none()) else { continue };
             own.stream = transport.connection.open_channel(now, towards);
             if own.stream.is_none() {
                 failed.push(*channel_key);
@@ -262,7 +265,7 @@ impl Engine {
         if let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) {
             subscribe.data.channels.retain(|own| *own != channel_key);
         }
-        let gone = self.channels.get_mut(channel_key)?.remove(key)?;
+        let gone = self.channels.get_mut(channel_key)?.subscribers.remove(&key)?;
         self.waits_less(key, gone.queue.bytes());
         self.want_channel(channel_key);
         Some(gone)
@@ -316,36 +319,48 @@ impl Engine {
     }
 
     fn end_published(&mut self, now: Instant, key: Key, stream: StreamId) {
-        self.forget_published(now, key, stream);
+        self.forget_published(now, key, stream, Last::Discarded);
         self.close_stream(now, key, stream);
     }
 
     /// Takes a publisher's channel out. False: it was not there.
-    fn forget_published(&mut self, now: Instant, key: Key, stream: StreamId) -> bool {
+    fn forget_published(&mut self, now: Instant, key: Key, stream: StreamId, last: Last) -> bool {
         let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return false };
         let Some(gone) = publish.channels.remove(&stream) else { return false };
         if let Some(channel) = gone.published {
-            self.end_channel(now, channel);
+            self.end_channel(now, channel, last);
         }
         true
     }
 
-    /// A channel is over for everybody. What was sent on it before still reaches its viewers.
-    pub(super) fn end_channel(&mut self, now: Instant, channel_key: Key) {
+    /// A channel is over for everybody.
+    pub(super) fn end_channel(&mut self, now: Instant, channel_key: Key, last: Last) {
         let Some(gone) = self.channels.remove(channel_key) else { return };
         if let Some(router) = self.routers.get_mut(gone.router) {
             router.data.remove(&gone.id);
         }
-        self.tell_channel_gone(&gone);
-        for own in gone.subscribers {
-            let transport = self.transports.get_mut(own.transport).and_then(Transport::subscribe_mut);
-            let Some((subscribe, _)) = transport else { continue };
+        self.tell_channel_gone(&gone, last);
+        let (home, reliability) = (gone.is_home(), gone.channel.reliability);
+        for (viewer, own) in gone.subscribers {
+            let Some((subscribe, _)) = self.transports.get_mut(viewer).and_then(Transport::subscribe_mut) else {
+                continue;
+            };
             subscribe.data.channels.retain(|channel| *channel != channel_key);
             subscribe.change(own.cause);
-            if let Some(stream) = own.stream {
-                subscribe.data.leaving.push(Leaving { stream, queue: own.queue });
+            self.touched.insert(viewer);
+            match (own.stream, last) {
+                (Some(stream), Last::Delivered) => {
+                    subscribe.data.leaving.push(Leaving { stream, reliability, queue: own.queue });
+                    self.flush_data(now, viewer);
+                }
+                (stream, _) => {
+                    self.waits_less(viewer, own.queue.bytes());
+                    stream.into_iter().for_each(|stream| self.close_stream(now, viewer, stream));
+                }
             }
-            self.flush_data(now, own.transport);
+        }
+        if home {
+            self.install_deferred(now, gone.router, &gone.id);
         }
     }
 
@@ -358,19 +373,23 @@ impl Engine {
 /// How many times what may wait on one channel may wait for a viewer in all.
 const PER_VIEWER: usize = 4;
 
-/// Sends the next message of a queue, if its channel is open. False: nothing moved.
+/// Sends the next message of a queue, if the connection has room and its channel is open. False: nothing moved.
 fn send_next(
     now: Instant,
     connection: &mut lockgate_transport::Connection,
     stream: StreamId,
     queue: &mut Queue,
     reliability: Reliability,
+    waiting: &mut usize,
     counters: &mut crate::stats::Counters,
 ) -> bool {
-    if !connection.data().is_some_and(|association| association.is_open(stream)) {
+    if !connection.data().is_some_and(|association| association.has_room() && association.is_open(stream)) {
         return false;
     }
-    let Some(message) = queue.next(now, reliability, |reason| counters.drop(reason)) else { return false };
+    let before = queue.bytes();
+    let next = queue.next(now, reliability, |reason| counters.drop(reason));
+    *waiting = waiting.saturating_sub(before - queue.bytes());
+    let Some(message) = next else { return false };
     let bytes = message.bytes.len() as u64;
     if connection.send_message(now, stream, message) {
         counters.data_out += 1;

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use lockgate_model::TrackId;
 use lockgate_transport::data::{MAX_MESSAGE, Message, Reliability};
 
+use super::pipes::Deferred;
 use super::{Engine, Subscription, transport_id};
 use crate::arena::Key;
-use crate::data::{DataFeed, DataPublisher, ToldOfData};
+use crate::data::{DataFeed, DataPublisher, DataSubscriber, Last, ToldOfData};
 use crate::pipe::{AnnouncedChannel, Encodings, Frame, PipedMessage, PipedTrack, TheirChannel};
 use crate::stats::DropReason;
 
@@ -34,12 +35,14 @@ impl Engine {
         self.pipes.send(pipe_key, &mut self.counters, &Frame::Channel(announced));
     }
 
-    pub(super) fn tell_channel_gone(&mut self, gone: &DataPublisher) {
+    pub(super) fn tell_channel_gone(&mut self, gone: &DataPublisher, last: Last) {
         for told in &gone.told {
             if let Some(pipe) = self.pipes.get_mut(told.pipe) {
                 pipe.own_channels.remove(&told.number);
             }
-            self.pipes.send(told.pipe, &mut self.counters, &Frame::Gone { track: told.number });
+            let track = told.number;
+            let frame = if last == Last::Delivered { Frame::Closed { track } } else { Frame::Gone { track } };
+            self.pipes.send(told.pipe, &mut self.counters, &frame);
         }
         if let DataFeed::Pipe(pipe, number) = gone.feed
             && let Some(pipe) = self.pipes.get_mut(pipe)
@@ -84,7 +87,7 @@ impl Engine {
             if let Some(pipe) = self.pipes.get_mut(pipe_key) {
                 pipe.own_channels.remove(&track);
             }
-            self.pipes.send(pipe_key, &mut self.counters, &Frame::Gone { track });
+            self.pipes.send(pipe_key, &mut self.counters, &Frame::Closed { track });
         }
     }
 
@@ -121,9 +124,14 @@ impl Engine {
             }
             Frame::Gone { track } if pipe.their_channels.contains_key(&track) => {
                 if let Some(channel) = pipe.their_channels.get(&track).map(|their| their.channel) {
-                    self.end_channel(now, channel);
+                    self.end_channel(now, channel, Last::Discarded);
                 }
             }
+            Frame::Closed { track } => match pipe.their_channels.get(&track).map(|their| their.channel) {
+                Some(channel) => self.end_channel(now, channel, Last::Delivered),
+                // It may have been kept for later.
+                None => return Ok(Some(Frame::Gone { track })),
+            },
             other => return Ok(Some(other)),
         }
         Ok(None)
@@ -134,11 +142,19 @@ impl Engine {
         if pipe.their_channels.contains_key(&announced.track) || pipe.their_channels.len() >= MAX_CHANNELS {
             return Err(DropReason::PipeTrack);
         }
-        let router_key = pipe.router;
-        let router = self.routers.get_mut(router_key).ok_or(DropReason::PipeTrack)?;
-        if router.data.contains_key(&announced.id) || router.tracks.contains_key(&announced.id) {
-            return Err(DropReason::PipeTrack);
+        let router = pipe.router;
+        if !self.make_way(now, router, &announced.id) {
+            let router = self.routers.get_mut(router).ok_or(DropReason::PipeTrack)?;
+            return router.defer(Deferred::Channel(key, announced.into_owned()));
         }
+        self.install_channel(now, key, announced);
+        Ok(())
+    }
+
+    pub(super) fn install_channel(&mut self, now: Instant, key: Key, announced: AnnouncedChannel<'_>) {
+        let Some(pipe) = self.pipes.get_mut(key) else { return };
+        let router_key = pipe.router;
+        let Some(router) = self.routers.get_mut(router_key) else { return };
         let AnnouncedChannel { track, id, channel, muted } = announced;
         let feed = DataFeed::Pipe(key, track);
         let channel = DataPublisher::new(id.clone(), router_key, feed, channel.into_owned(), muted);
@@ -146,7 +162,6 @@ impl Engine {
         router.data.insert(id.clone(), channel);
         pipe.their_channels.insert(track, TheirChannel::new(channel));
         self.take_awaited_channel(now, router_key, &id);
-        Ok(())
     }
 
     /// Whoever waited for a channel of this name gets it.
@@ -174,18 +189,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Everything that came over a pipe is over. Its viewers go on with a channel of the same name that follows soon.
+    /// Everything that came over a pipe is over.
     pub(super) fn end_piped_channels(&mut self, now: Instant, key: Key) {
         let Some(pipe) = self.pipes.get_mut(key) else { return };
         let channels: Vec<_> = pipe.their_channels.values().map(|their| their.channel).collect();
-        for key in channels {
-            let Some(channel) = self.channels.get(key) else { continue };
-            let (router, id) = (channel.router, channel.id.clone());
-            let waiting: Vec<_> = channel.subscribers.iter().map(|own| (own.transport, wanted(&id, own))).collect();
-            self.end_channel(now, key);
-            if let Some(router) = self.routers.get_mut(router) {
-                waiting.into_iter().for_each(|(transport, wanted)| router.await_track(now, transport, wanted));
-            }
+        channels.into_iter().for_each(|channel| self.end_piped_channel(now, channel));
+    }
+
+    /// A channel of another engine is over here. Its viewers go on with one of its name that follows soon, unless told otherwise.
+    pub(super) fn end_piped_channel(&mut self, now: Instant, key: Key) {
+        let Some(channel) = self.channels.get(key) else { return };
+        let (router, id) = (channel.router, channel.id.clone());
+        let waiting = channel.subscribers.iter().map(|(viewer, own)| (*viewer, wanted(&id, own)));
+        let waiting: Vec<_> = waiting.collect();
+        self.end_channel(now, key, Last::Discarded);
+        if let Some(router) = self.routers.get_mut(router) {
+            waiting.into_iter().for_each(|(transport, wanted)| router.await_track(now, transport, wanted));
         }
     }
 
@@ -199,7 +218,7 @@ impl Engine {
     }
 }
 
-fn wanted(id: &TrackId, own: &crate::data::DataSubscriber) -> Subscription {
+fn wanted(id: &TrackId, own: &DataSubscriber) -> Subscription {
     Subscription { track: id.clone(), stream: own.stream_name.clone(), cause: own.cause, limits: own.limits }
 }
 

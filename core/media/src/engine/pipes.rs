@@ -9,8 +9,9 @@ use lockgate_model::{Limits, TrackId};
 
 use super::{Engine, Router, Subscription, transport_id};
 use crate::arena::Key;
+use crate::data::DataPublisher;
 use crate::ids::{PipeId, RouterId};
-use crate::pipe::{Announced, Frame, Frames, Pipe, PipedTrack};
+use crate::pipe::{Announced, AnnouncedChannel, Frame, Frames, Pipe, PipedTrack};
 use crate::stats::DropReason;
 use crate::track::{Feed, Track};
 
@@ -22,9 +23,26 @@ pub(super) struct Awaited {
 }
 
 /// An announcement that came before the end of a track of the same name.
-pub(super) struct Deferred {
-    pipe: Key,
-    announced: Announced<'static>,
+pub(super) enum Deferred {
+    /// Over which pipe, and of what.
+    Track(Key, Announced<'static>),
+    Channel(Key, AnnouncedChannel<'static>),
+}
+
+impl Deferred {
+    fn place(&self) -> (Key, PipedTrack) {
+        match self {
+            Self::Track(pipe, announced) => (*pipe, announced.track),
+            Self::Channel(pipe, announced) => (*pipe, announced.track),
+        }
+    }
+
+    fn id(&self) -> &TrackId {
+        match self {
+            Self::Track(_, announced) => &announced.id,
+            Self::Channel(_, announced) => &announced.id,
+        }
+    }
 }
 
 impl Engine {
@@ -202,16 +220,27 @@ impl Engine {
             return Err(DropReason::PipeTrack);
         }
         let router_key = pipe.router;
-        let router = self.routers.get_mut(router_key).ok_or(DropReason::PipeTrack)?;
-        if let Some(known) = router.tracks.get(&announced.id).copied() {
-            if self.tracks.get(known).is_some_and(Track::is_home) {
-                // Its publisher goes over to the other engine, and the end of its connection here is still on its way.
-                return router.defer(key, announced);
-            }
-            self.end_remote(now, known);
+        if !self.make_way(now, router_key, &announced.id) {
+            let router = self.routers.get_mut(router_key).ok_or(DropReason::PipeTrack)?;
+            return router.defer(Deferred::Track(key, announced.into_owned()));
         }
         self.install(now, key, router_key, &announced);
         Ok(())
+    }
+
+    /// Makes a name free for something new: what another engine announced under it ends here. False if something of ours has it: its
+    /// publisher goes over to the other engine, and the end of it here is still on its way.
+    pub(super) fn make_way(&mut self, now: Instant, router: Key, id: &TrackId) -> bool {
+        let Some(router) = self.routers.get(router) else { return false };
+        let (track, channel) = (router.tracks.get(id).copied(), router.data.get(id).copied());
+        let home = |track: Key| self.tracks.get(track).is_some_and(Track::is_home);
+        let home_channel = |channel: Key| self.channels.get(channel).is_some_and(DataPublisher::is_home);
+        if track.is_some_and(home) || channel.is_some_and(home_channel) {
+            return false;
+        }
+        track.into_iter().for_each(|track| self.end_remote(now, track));
+        channel.into_iter().for_each(|channel| self.end_piped_channel(now, channel));
+        true
     }
 
     fn install(&mut self, now: Instant, pipe_key: Key, router_key: Key, announced: &Announced<'_>) {
@@ -231,7 +260,7 @@ impl Engine {
         if let Some(theirs) = pipe.theirs.get(&track).copied() {
             self.end_remote(now, theirs);
         } else if let Some(router) = self.routers.get_mut(pipe.router) {
-            router.deferred.retain(|_, deferred| (deferred.pipe, deferred.announced.track) != (key, track));
+            router.deferred.retain(|_, deferred| deferred.place() != (key, track));
         }
         Ok(())
     }
@@ -258,7 +287,10 @@ impl Engine {
         let Some(deferred) = self.routers.get_mut(router_key).and_then(|router| router.deferred.remove(id)) else {
             return;
         };
-        self.install(now, deferred.pipe, router_key, &deferred.announced);
+        match deferred {
+            Deferred::Track(pipe, announced) => self.install(now, pipe, router_key, &announced),
+            Deferred::Channel(pipe, announced) => self.install_channel(now, pipe, announced),
+        }
     }
 
     /// A track of ours has begun.
@@ -282,7 +314,7 @@ impl Engine {
         }
         if let Some(router) = self.routers.get_mut(pipe.router) {
             router.pipes.retain(|own| *own != key);
-            router.deferred.retain(|_, deferred| deferred.pipe != key);
+            router.deferred.retain(|_, deferred| deferred.place().0 != key);
         }
     }
 
@@ -348,11 +380,11 @@ impl Router {
         self.awaited.extract_if(.., |own| own.wanted.track == *track).filter(|own| own.until > now).collect()
     }
 
-    fn defer(&mut self, pipe: Key, announced: Announced<'_>) -> Result<(), DropReason> {
+    pub(super) fn defer(&mut self, deferred: Deferred) -> Result<(), DropReason> {
         if self.deferred.len() >= MAX_DEFERRED {
             return Err(DropReason::PipeTrack);
         }
-        self.deferred.insert(announced.id.clone(), Deferred { pipe, announced: announced.into_owned() });
+        self.deferred.insert(deferred.id().clone(), deferred);
         Ok(())
     }
 }

@@ -79,6 +79,9 @@ pub(crate) enum Frame<'a> {
     Channel(AnnouncedChannel<'a>),
     /// A part of a message on a data channel; those of one message follow each other.
     Message(PipedMessage<'a>),
+    /// A data channel is over as its publisher, or its pipe, can go on no more: what came of it before is still delivered. Where it was
+    /// taken away it is [`Frame::Gone`].
+    Closed { track: PipedTrack },
 }
 
 /// What must be known of a data channel to open it to viewers.
@@ -224,6 +227,7 @@ impl<'a> Frame<'a> {
             }),
             Self::Channel(announced) => framed(out, CHANNEL, |out| announced.write(out)),
             Self::Message(piped) => framed(out, MESSAGE, |out| piped.write(out)),
+            Self::Closed { track } => framed(out, CLOSED, |out| put32(out, track.0)),
         }
     }
 
@@ -251,6 +255,7 @@ impl<'a> Frame<'a> {
             }
             CHANNEL => Self::Channel(AnnouncedChannel::read(&mut fields)?),
             MESSAGE => Self::Message(PipedMessage::read(&mut fields)?),
+            CLOSED => Self::Closed { track: track(&mut fields)? },
             kind => return Err(FrameError::Unknown(kind)),
         };
         fields.end()?;
@@ -342,6 +347,11 @@ impl<'a> AnnouncedChannel<'a> {
         put_text(out, self.id.as_str());
         put_text(out, &self.channel.label);
         put_text(out, &self.channel.protocol);
+    }
+
+    /// A copy that stays when the batch is gone.
+    pub(crate) fn into_owned(self) -> AnnouncedChannel<'static> {
+        AnnouncedChannel { channel: Cow::Owned(self.channel.into_owned()), ..self }
     }
 
     fn read(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
@@ -447,6 +457,7 @@ const KEY_FRAMES: u8 = 9;
 const MISSING: u8 = 10;
 const CHANNEL: u8 = 11;
 const MESSAGE: u8 = 12;
+const CLOSED: u8 = 13;
 
 /// Of a message in one frame, in bytes.
 const PART: usize = 32 * 1024;
@@ -503,6 +514,7 @@ mod tests {
             prop::sample::select(vec![
                 Frame::Hello { time: NodeTime(long) },
                 Frame::Gone { track },
+                Frame::Closed { track },
                 Frame::Muted { track, muted },
                 Frame::Rates { track, rates },
                 Frame::Packet(Piped { track, origin, number, arrival: NodeTime(long), packet }),
@@ -550,7 +562,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_what_would_be_written(bytes in prop::collection::vec(any::<u8>(), 0..80), kind in 0_u8..14) {
+        fn what_is_read_is_what_would_be_written(bytes in prop::collection::vec(any::<u8>(), 0..80), kind in 0_u8..15) {
             let mut batch = vec![VERSION, kind, 0, bytes.len() as u8];
             batch.extend_from_slice(&bytes);
             let mut again = Vec::new();

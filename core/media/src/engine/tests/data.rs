@@ -70,6 +70,14 @@ pub(super) fn publish(world: &mut World, client: usize, stream: u16, channel: Ch
 
 /// A viewer of these, connected.
 pub(super) fn viewer(world: &mut World, names: &[&str]) -> usize {
+    let client = late_viewer(world, names);
+    world.clients[client].peer.start_data(world.now);
+    run(world, 20);
+    client
+}
+
+/// A viewer of these, connected, that has not begun with data yet: everything waits for it.
+pub(super) fn late_viewer(world: &mut World, names: &[&str]) -> usize {
     let transport = world.engine.create_subscribe_transport(world.now, world.router).unwrap();
     let client = world.add_client(transport);
     names.iter().for_each(|name| want(world, client, name));
@@ -77,13 +85,17 @@ pub(super) fn viewer(world: &mut World, names: &[&str]) -> usize {
     assert_eq!(world.clients[client].tracks, names);
     world.answer(client, &offer);
     world.connect(client, &offer);
-    world.clients[client].peer.start_data(world.now);
-    run(world, 20);
     client
 }
 
+/// What waits for a viewer.
+fn waiting(world: &mut World, client: usize) -> usize {
+    let key = Key::from_u64(world.clients[client].transport.0);
+    world.engine.transports.get_mut(key).unwrap().subscribe_mut().unwrap().0.data.waiting
+}
+
 /// Asks for a track without waiting for the offer.
-fn want(world: &mut World, client: usize, name: &str) {
+pub(super) fn want(world: &mut World, client: usize, name: &str) {
     let limits = Limits::default();
     let wanted = Subscription { track: track(name), stream: "42".into(), cause: 42, limits };
     world.engine.subscribe(world.now, world.clients[client].transport, wanted);
@@ -272,6 +284,85 @@ fn what_was_said_last_reaches_viewers_before_the_channel_ends() {
     assert!(data.messages.iter().map(|(_, message)| message).eq(&words));
     assert_eq!((data.closed.len(), world.engine.counters().data_channels), (1, 0));
     assert!(world.events.iter().any(|event| matches!(event, RouterEvent::ChannelClosed { stream: 0, .. })));
+}
+
+#[test]
+fn what_was_taken_away_is_not_delivered_any_more() {
+    for (way, delivered) in [("closed", 3), ("unpublished", 0), ("refused", 0), ("gone", 0)] {
+        let mut world = World::new();
+        let ann = publisher(&mut world);
+        publish(&mut world, ann, 0, channel("chat", true, Reliability::Reliable));
+        let bob = late_viewer(&mut world, &["chat"]);
+        (0..3).for_each(|_| send(&mut world, ann, 0, binary(10_000)));
+        assert!(waiting(&mut world, bob) > 30_000, "{way}");
+        let (now, transport) = (world.now, world.clients[ann].transport);
+        match way {
+            "closed" => world.clients[ann].peer.data.as_mut().unwrap().close(now, 0),
+            "unpublished" => world.engine.unpublish(now, transport, &track("chat")),
+            "refused" => world.engine.refuse_channel(now, transport, 0),
+            _ => {
+                world.engine.close_transport(now, transport);
+                world.clients[ann].peer.data = None;
+            }
+        }
+        run(&mut world, 20);
+        world.clients[bob].peer.start_data(world.now);
+        run(&mut world, 1_000);
+        assert_eq!(world.clients[bob].peer.data.as_ref().unwrap().messages.len(), delivered, "{way}");
+        assert_eq!(waiting(&mut world, bob), 0, "{way}");
+    }
+}
+
+#[test]
+fn nothing_waits_for_a_viewer_whose_association_ended_before_the_last_messages_were_sent() {
+    let mut world = World::new();
+    let ann = publisher(&mut world);
+    publish(&mut world, ann, 0, channel("chat", true, Reliability::Reliable));
+    let bob = viewer(&mut world, &["chat"]);
+    let path = std::mem::replace(&mut world.clients[bob].path.remote, SocketAddr::from(([127, 0, 0, 1], 1)));
+    (0..4).for_each(|_| send(&mut world, ann, 0, binary(50_000)));
+    let now = world.now;
+    world.clients[ann].peer.data.as_mut().unwrap().close(now, 0);
+    run(&mut world, 20);
+    assert!(waiting(&mut world, bob) > 50_000);
+    world.clients[bob].path.remote = path;
+    world.clients[bob].peer.data.as_mut().unwrap().abort();
+    run(&mut world, 1);
+    assert_eq!(waiting(&mut world, bob), 0);
+}
+
+#[test]
+fn messages_grow_too_old_also_after_the_end_of_their_channel() {
+    let mut world = World::new();
+    let ann = publisher(&mut world);
+    publish(&mut world, ann, 0, channel("cursor", true, Reliability::Lifetime(100)));
+    let bob = late_viewer(&mut world, &["cursor"]);
+    send(&mut world, ann, 0, text("here"));
+    let now = world.now;
+    world.clients[ann].peer.data.as_mut().unwrap().close(now, 0);
+    run(&mut world, 150);
+    world.clients[bob].peer.start_data(world.now);
+    run(&mut world, 100);
+    assert_eq!((world.clients[bob].peer.data.as_ref().unwrap().messages.len(), waiting(&mut world, bob)), (0, 0));
+    assert_eq!(world.dropped(DropReason::DataLate), 1);
+}
+
+#[test]
+fn a_channel_whose_name_is_taken_here_is_closed_and_that_is_told() {
+    let mut world = World::new();
+    let (ann, bob) = (publisher(&mut world), publisher_of(&mut world, "second"));
+    publish(&mut world, ann, 0, channel("chat", true, Reliability::Reliable));
+    open(&mut world, bob, 0, channel("chat", true, Reliability::Reliable));
+    open(&mut world, bob, 2, channel("chat", true, Reliability::Reliable));
+    let transport = world.clients[bob].transport;
+    for (stream, name) in [(0, "chat"), (2, "camera")] {
+        assert!(!world.engine.admit_channel(world.now, transport, stream, &track(name)), "{name}");
+    }
+    run(&mut world, 10);
+    assert_eq!(world.clients[bob].peer.data.as_ref().unwrap().closed, [0, 2]);
+    let closed = |stream| RouterEvent::ChannelClosed { transport, stream };
+    assert!([0, 2].iter().all(|stream| world.events.contains(&closed(*stream))));
+    assert_eq!(world.engine.counters().data_channels, 1);
 }
 
 #[test]

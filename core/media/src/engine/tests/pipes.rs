@@ -571,6 +571,76 @@ fn data_channels_reach_viewers_of_other_engines_and_end_there() {
     assert_eq!((&data.messages[0].1, data.closed.len()), (&text("bye"), 1));
 }
 
+fn reliable(label: &str) -> lockgate_transport::data::Channel {
+    use lockgate_transport::data::{Channel, Reliability};
+    Channel { label: label.into(), protocol: String::new(), ordered: true, reliability: Reliability::Reliable }
+}
+
+#[test]
+fn what_was_taken_away_is_not_delivered_by_another_engine_either() {
+    use super::data::{binary, late_viewer, publish, publisher, send};
+
+    for (unpublished, delivered) in [(true, 0), (false, 3)] {
+        let mut pair = Pair::new();
+        let ann = publisher(&mut pair.home);
+        pair.away.now = pair.home.now;
+        publish(&mut pair.home, ann, 0, reliable("chat"));
+        pair.carry();
+        let bob = late_viewer(&mut pair.away, &["chat"]);
+        pair.carry();
+        (0..3).for_each(|_| send(&mut pair.home, ann, 0, binary(10_000)));
+        pair.carry();
+        let (now, transport) = (pair.home.now, pair.home.clients[ann].transport);
+        if unpublished {
+            pair.home.engine.unpublish(now, transport, &track("chat"));
+        } else {
+            pair.home.clients[ann].peer.data.as_mut().unwrap().close(now, 0);
+        }
+        (0..5).for_each(|_| pair.advance(Duration::from_millis(5)));
+        pair.away.clients[bob].peer.start_data(pair.away.now);
+        (0..100).for_each(|_| pair.advance(Duration::from_millis(5)));
+        assert_eq!(pair.away.clients[bob].peer.data.as_ref().unwrap().messages.len(), delivered);
+    }
+}
+
+#[test]
+fn a_name_that_goes_over_to_a_channel_of_another_engine_is_not_lost() {
+    use super::data::{got, named, publish, publisher, publisher_of, send, text, viewer, want};
+
+    let mut pair = Pair::new();
+    let bob = publisher_of(&mut pair.away, "second");
+    pair.home.now = pair.away.now;
+    publish(&mut pair.away, bob, 0, reliable("chat"));
+    pair.carry();
+    let ann = publisher(&mut pair.home);
+    pair.away.now = pair.home.now;
+    // Bob has closed his, and the name is Ann's; word of the end is still on its way.
+    publish(&mut pair.home, ann, 0, reliable("chat"));
+    pair.carry();
+    let now = pair.away.now;
+    pair.away.clients[bob].peer.data.as_mut().unwrap().close(now, 0);
+    (0..5).for_each(|_| pair.advance(Duration::from_millis(5)));
+    let (here, there) = (viewer(&mut pair.home, &["chat"]), viewer(&mut pair.away, &["chat"]));
+    pair.carry();
+    send(&mut pair.home, ann, 0, text("hers"));
+    (0..5).for_each(|_| pair.advance(Duration::from_millis(5)));
+    assert_eq!(got(&mut pair.home, here), named("chat", &[text("hers")]));
+    assert_eq!(got(&mut pair.away, there), named("chat", &[text("hers")]));
+    // Whatever was kept for later is forgotten with its end.
+    publish(&mut pair.away, bob, 2, reliable("other"));
+    pair.carry();
+    publish(&mut pair.home, ann, 2, reliable("other"));
+    pair.carry();
+    let now = pair.home.now;
+    pair.home.clients[ann].peer.data.as_mut().unwrap().close(now, 2);
+    (0..5).for_each(|_| pair.advance(Duration::from_millis(5)));
+    pair.away.engine.unpublish(pair.away.now, pair.away.clients[bob].transport, &track("other"));
+    pair.carry();
+    want(&mut pair.away, there, "other");
+    pair.away.pump();
+    assert!(pair.away.engine.find_channel(pair.away.router, &track("other")).is_none());
+}
+
 #[test]
 fn viewers_of_another_engine_are_viewers_to_the_source() {
     let mut pair = Pair::new();
