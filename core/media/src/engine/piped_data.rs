@@ -114,7 +114,7 @@ impl Engine {
             Frame::Message(piped) => self.take_piped_message(now, key, &piped)?,
             Frame::Wanted { track, encodings } if pipe.own_channels.contains_key(&track) => {
                 let channel = pipe.own_channels.get(&track).and_then(|channel| self.channels.get_mut(*channel));
-                let told = channel.and_then(|channel| channel.told.iter_mut().find(|told| told.number == track));
+                let told = channel.and_then(|channel| channel.told.iter_mut().find(|told| told.pipe == key));
                 told.ok_or(DropReason::PipeTrack)?.wanted = !encodings.is_empty();
             }
             Frame::Muted { track, muted } if pipe.their_channels.contains_key(&track) => {

@@ -576,6 +576,53 @@ fn reliable(label: &str) -> lockgate_transport::data::Channel {
     Channel { label: label.into(), protocol: String::new(), ordered: true, reliability: Reliability::Reliable }
 }
 
+/// Carries everything over a pipe between two engines until nothing moves.
+fn carry_between(worlds: [&mut World; 2], ends: [PipeId; 2]) {
+    loop {
+        let mut moved = false;
+        for from in [0, 1] {
+            while worlds[from].engine.poll_pipe().is_some() {}
+            let batch = worlds[from].engine.pipe_bytes(ends[from]).map(std::mem::take).unwrap_or_default();
+            moved |= !batch.is_empty();
+            let to = 1 - from;
+            let now = worlds[to].now;
+            assert_eq!(worlds[to].engine.handle_pipe(now, ends[to], &batch), batch.len());
+            worlds[to].pump();
+        }
+        if !moved {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_data_channel_goes_to_that_of_several_engines_where_it_is_wanted() {
+    use super::data::{got, named, publish, publisher, send, text, viewer};
+
+    let mut pair = Pair::new();
+    let ann = publisher(&mut pair.home);
+    pair.away.now = pair.home.now;
+    let mut far = World::new();
+    far.now = pair.home.now;
+    let ends = [
+        pair.home.engine.open_pipe(pair.home.now, pair.home.router).unwrap(),
+        far.engine.open_pipe(far.now, far.router).unwrap(),
+    ];
+    carry_between([&mut pair.home, &mut far], ends);
+    publish(&mut pair.home, ann, 0, reliable("chat"));
+    pair.carry();
+    carry_between([&mut pair.home, &mut far], ends);
+    let bob = viewer(&mut far, &["chat"]);
+    carry_between([&mut pair.home, &mut far], ends);
+    pair.carried();
+    send(&mut pair.home, ann, 0, text("to the far one"));
+    carry_between([&mut pair.home, &mut far], ends);
+    pair.carry();
+    (0..20).for_each(|_| far.advance(Duration::from_millis(1)));
+    assert_eq!(got(&mut far, bob), named("chat", &[text("to the far one")]));
+    assert_eq!(pair.carried(), 0, "nobody wants it at the other one");
+}
+
 #[test]
 fn what_was_taken_away_is_not_delivered_by_another_engine_either() {
     use super::data::{binary, late_viewer, publish, publisher, send};
