@@ -66,7 +66,7 @@ impl Engine {
     }
 
     /// Sends a message to the engines whose viewers want it. One that is behind loses it; of a reliable channel nothing may be left
-    /// out, so that it ends there.
+    /// out, so that it ends there, and can be had anew.
     pub(super) fn pipe_message(&mut self, key: Key, message: &Message) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         let mut ended = Vec::new();
@@ -88,6 +88,7 @@ impl Engine {
                 pipe.own_channels.remove(&track);
             }
             self.pipes.send(pipe_key, &mut self.counters, &Frame::Closed { track });
+            self.announce_channel_over(pipe_key, key);
         }
     }
 

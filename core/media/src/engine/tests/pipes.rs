@@ -689,6 +689,43 @@ fn a_name_that_goes_over_to_a_channel_of_another_engine_is_not_lost() {
 }
 
 #[test]
+fn a_reliable_channel_that_a_pipe_could_not_take_can_be_had_anew() {
+    use super::data::{binary, publish, publisher, send, text, viewer, want};
+
+    let mut pair = Pair::new();
+    let ann = publisher(&mut pair.home);
+    pair.away.now = pair.home.now;
+    publish(&mut pair.home, ann, 0, reliable("file"));
+    pair.carry();
+    let bob = viewer(&mut pair.away, &["file"]);
+    pair.home.now = pair.away.now;
+    pair.carry();
+    for _ in 0..200 {
+        send(&mut pair.home, ann, 0, binary(100_000));
+        pair.home.advance(Duration::from_millis(100));
+        pair.home.keep_alive();
+        if pair.home.dropped(DropReason::PipeOverflow) > 0 {
+            break;
+        }
+    }
+    assert_eq!(pair.home.dropped(DropReason::PipeOverflow), 1);
+    pair.away.now = pair.home.now;
+    pair.away.keep_alive();
+    for _ in 0..200 {
+        pair.advance(Duration::from_millis(5));
+    }
+    assert_eq!(pair.away.clients[bob].peer.data.as_ref().unwrap().closed.len(), 1);
+    want(&mut pair.away, bob, "file");
+    answer_all(&mut pair.away, bob);
+    pair.advance(Duration::from_millis(20));
+    pair.advance(Duration::from_millis(20));
+    send(&mut pair.home, ann, 0, text("anew"));
+    (0..10).for_each(|_| pair.advance(Duration::from_millis(5)));
+    let messages = &pair.away.clients[bob].peer.data.as_ref().unwrap().messages;
+    assert_eq!(messages.last().map(|(_, message)| message), Some(&text("anew")));
+}
+
+#[test]
 fn viewers_of_another_engine_are_viewers_to_the_source() {
     let mut pair = Pair::new();
     let publisher = pair.publisher(&["low", "high"]);
