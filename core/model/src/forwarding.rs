@@ -21,6 +21,17 @@ pub struct OfferedMedia {
     pub sending: bool,
 }
 
+/// Why a viewer gets no more of a data channel that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelLoss {
+    /// It was too far behind for a reliable one. It may ask again.
+    Behind,
+    /// Its connection carries no more of them, or none any more: its association is over.
+    Unable,
+    /// It closed the channel.
+    Closed,
+}
+
 /// What a data channel was opened with (RFC 8832).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -24,7 +24,7 @@ pub use event::{
     ActiveLevel, EncodingState, Event, LayerReason, MemberInfo, OfferedTrack, PublishedTrack, PublisherInfo,
     RecordingState, Reply, RevokedWhat, TrackInfo,
 };
-pub use forwarding::{AdmittedMedia, ChannelFacts, Limits, OfferedMedia, Quality};
+pub use forwarding::{AdmittedMedia, ChannelFacts, ChannelLoss, Limits, OfferedMedia, Quality};
 pub use ice_server::{Credential, IceServer};
 pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
 pub use level::{Frames, Heard, Loudness};

@@ -2,10 +2,10 @@
 
 use lockgate_model::policy::{Decision, Denial, PublishQuestion, TrackFacts, Why};
 use lockgate_model::{
-    ChannelFacts, ErrorCode, Layer, MediaKind, OfferedMedia, PublisherId, Source, TrackId, TrackInfo,
+    ChannelFacts, ChannelLoss, ErrorCode, Layer, MediaKind, OfferedMedia, PublisherId, Source, TrackId, TrackInfo,
 };
 
-use crate::effect::{MediaAction, Question};
+use crate::effect::{Connection, MediaAction, Question};
 use crate::member::{Member, Opening, Track};
 use crate::pending::Pending;
 use crate::publishing::TAKEN;
@@ -94,6 +94,31 @@ impl Room {
         if let Some(track) = own.map(|track| track.info.track_id.clone()) {
             self.forget_tracks(id, &[track]);
         }
+    }
+
+    /// A member gets no more of a channel: it may ask again.
+    pub(crate) fn on_channel_lost(&mut self, connection: Connection, track: &TrackId, loss: ChannelLoss) {
+        let Some(member) = self.members.get_mut(&connection.member) else { return };
+        let of = member.receives.get(track).filter(|reception| reception.connection == connection);
+        let Some(publisher) = of.map(|reception| reception.publisher) else { return };
+        member.receives.remove(track);
+        for waiting in &mut member.after_offer {
+            waiting.present.remove(track);
+        }
+        // It may have been asked for anew before this was heard of.
+        self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
+        let denial = match loss {
+            ChannelLoss::Closed => return,
+            ChannelLoss::Behind => {
+                Denial::new(ErrorCode::RATE_LIMITED, "you are too far behind on this data channel; subscribe again")
+            }
+            ChannelLoss::Unable => {
+                let text = "your connection takes no more data channels; connect anew";
+                Denial::new(ErrorCode::OVERLOADED, text)
+            }
+        };
+        let reply = self.error(None, "subscribe-request", &denial, Some(publisher), Some(track.clone()));
+        self.send(connection.member, reply);
     }
 
     fn refuse_channel(&mut self, id: PublisherId, stream: u16, denial: &Denial, track: TrackId) {

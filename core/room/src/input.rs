@@ -3,8 +3,8 @@
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{CommandAnswer, Decision, Denial, Identity, Participant};
 use lockgate_model::{
-    ChannelFacts, Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, Quality, RecordingId,
-    Request, RequestId, Secret, SubscribeConnections, TrackId,
+    ChannelFacts, ChannelLoss, Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, Quality,
+    RecordingId, Request, RequestId, Secret, SubscribeConnections, TrackId,
 };
 
 use crate::effect::Connection;
@@ -101,6 +101,15 @@ pub enum Input {
         member: PublisherId,
         /// Which of the connection's channels.
         stream: u16,
+    },
+    /// A subscriber gets no more of a data channel, which goes on.
+    ChannelLost {
+        /// By which connection.
+        connection: Connection,
+        /// Of which one.
+        track: TrackId,
+        /// Why.
+        loss: ChannelLoss,
     },
     /// A member's publish connection ended by itself.
     PublishLost {

@@ -116,6 +116,7 @@ impl Room {
             }
             Input::ChannelOpened { member, stream, channel } => self.on_channel_opened(member, stream, channel),
             Input::ChannelClosed { member, stream } => self.on_channel_closed(member, stream),
+            Input::ChannelLost { connection, track, loss } => self.on_channel_lost(connection, &track, loss),
             Input::PublishLost { member, reason } => self.on_publish_lost(member, &reason),
             Input::Received { connection, quality } => self.on_received(connection, quality),
             Input::Sent { member, quality } => self.on_sent(member, quality),

@@ -288,6 +288,9 @@ impl RoomMedia {
             RouterEvent::ChannelClosed { transport, stream } => {
                 self.publisher(transport).map(|member| Input::ChannelClosed { member, stream })
             }
+            RouterEvent::ChannelLost { transport, track, loss } => {
+                self.connection(transport).map(|connection| Input::ChannelLost { connection, track, loss })
+            }
             RouterEvent::Offer { transport, offer_id, cause, sdp, tracks } => {
                 self.connection(transport).map(|connection| {
                     let cause = PublisherId(cause);

@@ -97,6 +97,7 @@ fn named(worker: u32, mut event: RouterEvent) -> RouterEvent {
         | RouterEvent::Closed { transport, .. }
         | RouterEvent::ChannelOpened { transport, .. }
         | RouterEvent::ChannelClosed { transport, .. }
+        | RouterEvent::ChannelLost { transport, .. }
         | RouterEvent::Offer { transport, .. }
         | RouterEvent::Quality { transport, .. }
         | RouterEvent::Steered { transport, .. }

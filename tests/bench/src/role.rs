@@ -231,7 +231,8 @@ impl Hosted {
             | RouterEvent::Steered { .. }
             | RouterEvent::Quality { .. }
             | RouterEvent::ChannelOpened { .. }
-            | RouterEvent::ChannelClosed { .. } => {}
+            | RouterEvent::ChannelClosed { .. }
+            | RouterEvent::ChannelLost { .. } => {}
         }
         Ok(())
     }

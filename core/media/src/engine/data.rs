@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lockgate_model::{Limits, TrackId};
+use lockgate_model::{ChannelLoss, Limits, TrackId};
 use lockgate_transport::data::{Channel, DataEvent, Message, Reliability, StreamId};
 
 use super::{Engine, RouterEvent, Subscription, is_publish, transport_id};
@@ -120,6 +120,7 @@ impl Engine {
         });
         if let Some(channel) = ended {
             self.drop_subscriber(key, channel);
+            self.tell_channel_lost(key, channel, ChannelLoss::Closed);
         }
     }
 
@@ -149,7 +150,10 @@ impl Engine {
             if pushed.is_ok() { fed.push(*viewer) } else { behind.push(*viewer) }
         }
         self.pipe_message(key, &message);
-        behind.into_iter().for_each(|viewer| self.end_subscriber(now, viewer, key));
+        for viewer in behind {
+            self.end_subscriber(now, viewer, key);
+            self.tell_channel_lost(viewer, key, ChannelLoss::Behind);
+        }
         fed.into_iter().for_each(|viewer| self.flush_data(now, viewer));
     }
 
@@ -191,7 +195,9 @@ impl Engine {
             return subscribe.change(wanted.cause);
         }
         if !subscribe.add_channel(channel_key, wanted.cause) {
-            return self.counters.drop(DropReason::NoLine);
+            subscribe.change(wanted.cause);
+            self.counters.drop(DropReason::NoLine);
+            return self.tell_channel_lost(key, channel_key, ChannelLoss::Unable);
         }
         let Subscription { stream, cause, limits, .. } = wanted;
         let queue = Queue::default();
@@ -250,6 +256,7 @@ impl Engine {
         for channel in failed {
             self.counters.drop(DropReason::NoLine);
             self.drop_subscriber(key, channel);
+            self.tell_channel_lost(key, channel, ChannelLoss::Unable);
         }
         self.flush_data(now, key);
     }
@@ -269,6 +276,12 @@ impl Engine {
         self.waits_less(key, gone.queue.bytes());
         self.want_channel(channel_key);
         Some(gone)
+    }
+
+    fn tell_channel_lost(&mut self, key: Key, channel: Key, loss: ChannelLoss) {
+        let Some(router) = self.transports.get(key).map(|transport| transport.router) else { return };
+        let Some(track) = self.channels.get(channel).map(|channel| channel.id.clone()) else { return };
+        self.tell(router, RouterEvent::ChannelLost { transport: transport_id(key), track, loss });
     }
 
     /// Something that waited for a viewer was discarded.

@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lockgate_model::carrier::NodeTime;
-use lockgate_model::{ChannelFacts, Heard, Layer, LayerReason, Quality, TrackId};
+use lockgate_model::{ChannelFacts, ChannelLoss, Heard, Layer, LayerReason, Quality, TrackId};
 use lockgate_rtp::ReportBlock;
 use lockgate_transport::CloseReason;
 use lockgate_transport::dtls::{Certificate, EngineKind};
@@ -108,6 +108,15 @@ pub enum RouterEvent {
         transport: TransportId,
         /// Which of its channels.
         stream: u16,
+    },
+    /// A viewer gets no more of a data channel that goes on for others. It was not unsubscribed by a command.
+    ChannelLost {
+        /// On which transport.
+        transport: TransportId,
+        /// Of which channel.
+        track: TrackId,
+        /// Why.
+        loss: ChannelLoss,
     },
     /// A viewer is to be offered other tracks.
     Offer {

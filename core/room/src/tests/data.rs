@@ -1,11 +1,11 @@
 //! Data channels: asked about, announced and subscribed to like other tracks.
 
 use lockgate_model::policy::Grant;
-use lockgate_model::{ChannelFacts, MediaKind, OfferedMedia, PublisherId, SubscribeConnections};
+use lockgate_model::{ChannelFacts, MediaKind, OfferedMedia, PublisherId, SubscribeConnections, TrackId};
 use serde_json::json;
 
 use super::{Call, Rules, all, no};
-use crate::{Input, MediaAction, RoomConfig};
+use crate::{Connection, Input, MediaAction, RoomConfig};
 
 fn channel(label: &str) -> ChannelFacts {
     ChannelFacts {
@@ -161,6 +161,33 @@ fn names_are_one_track_s_only_and_channels_are_counted() {
     let ann = call.join(1);
     offer(&mut call, ann);
     assert_eq!(call.only(ann, "publish-answer")["tracks"][0]["code"], "forbidden");
+}
+
+#[test]
+fn a_viewer_is_told_of_a_channel_that_it_lost_and_may_ask_again() {
+    use lockgate_model::ChannelLoss::{Behind, Closed, Unable};
+
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    open(&mut call, ann, 0, "chat");
+    for (loss, code) in [(Behind, Some("rate-limited")), (Unable, Some("overloaded")), (Closed, None)] {
+        call.subscribe(bob, ann);
+        call.quiet();
+        let connection = Connection { member: bob, publisher: None };
+        for _ in 0..2 {
+            call.input(Input::ChannelLost { connection, track: TrackId::new("chat").unwrap(), loss });
+        }
+        let ended =
+            |action: &MediaAction| matches!(action, MediaAction::Unsubscribe { track, .. } if track.as_str() == "chat");
+        assert_eq!(call.media.drain(..).filter(ended).count(), 1, "{loss:?}: nor does the media side send it");
+        let told = call.messages(bob);
+        let errors = told.iter().filter(|message| message["type"] == "error");
+        let codes: Vec<_> = errors.map(|error| (error["code"].as_str(), error["trackId"].as_str())).collect();
+        let expected: Vec<_> = code.iter().map(|code| (Some(*code), Some("chat"))).collect();
+        assert_eq!(codes, expected, "{loss:?}: once");
+        call.say(bob, json!({"type": "unsubscribe", "publisherId": 1, "trackIds": ["chat"]}));
+        assert_eq!(call.only(bob, "error")["code"], "not-found", "{loss:?}: it is forgotten");
+    }
 }
 
 /// Which names channels were published under, and by whom.

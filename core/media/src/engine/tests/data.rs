@@ -1,5 +1,6 @@
 //! Data channels from publishers to viewers, over real SCTP.
 
+use lockgate_model::ChannelLoss;
 use lockgate_transport::data::{Channel, MAX_MESSAGE, Message, Reliability};
 
 use super::*;
@@ -348,6 +349,32 @@ fn messages_grow_too_old_also_after_the_end_of_their_channel() {
 }
 
 #[test]
+fn a_viewer_whose_association_is_over_is_told_that_it_gets_no_channel() {
+    let mut world = World::new();
+    let ann = publisher(&mut world);
+    publish(&mut world, ann, 0, channel("chat", true, Reliability::Reliable));
+    let bob = viewer(&mut world, &["chat"]);
+    let lost = |world: &World, loss| {
+        let (transport, track) = (world.clients[bob].transport, track("chat"));
+        world
+            .events
+            .iter()
+            .filter(|event| **event == RouterEvent::ChannelLost { transport, track: track.clone(), loss })
+            .count()
+    };
+    world.clients[bob].peer.data.as_mut().unwrap().abort();
+    run(&mut world, 10);
+    assert_eq!(lost(&world, ChannelLoss::Closed), 1, "its own doing");
+    for again in 1..3 {
+        want(&mut world, bob, "chat");
+        let offer = world.take_offer(bob);
+        assert_eq!(world.clients[bob].tracks, [""; 0]);
+        world.answer(bob, &offer);
+        assert_eq!(lost(&world, ChannelLoss::Unable), again);
+    }
+}
+
+#[test]
 fn a_channel_whose_name_is_taken_here_is_closed_and_that_is_told() {
     let mut world = World::new();
     let (ann, bob) = (publisher(&mut world), publisher_of(&mut world, "second"));
@@ -379,6 +406,12 @@ fn a_viewer_that_does_not_keep_up_loses_its_channel_and_slows_nobody_down() {
             run(&mut world, 50);
         }
         assert_eq!(got(&mut world, quick).len(), 20, "{reliability:?}");
+        let lost = RouterEvent::ChannelLost {
+            transport: world.clients[slow].transport,
+            track: track("file"),
+            loss: ChannelLoss::Behind,
+        };
+        assert_eq!(world.events.contains(&lost), ended, "{reliability:?}");
         let counts = [DropReason::DataBehind, DropReason::DataLate].map(|reason| world.dropped(reason));
         assert_eq!((counts[0], counts[1] > 0), (u64::from(ended), !ended), "{reliability:?}");
         world.clients[slow].path.remote = path;
