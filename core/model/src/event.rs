@@ -333,7 +333,7 @@ pub enum LayerReason {
 }
 
 /// What was taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevokedWhat {
     /// The place in the room.

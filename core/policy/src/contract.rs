@@ -60,7 +60,7 @@ pub(crate) fn admission_question(question: &AdmissionQuestion) -> admission::Que
         password: question.password.as_ref().map(|password| password.expose().to_owned()),
         metadata: question.metadata.clone(),
         now_ms: question.now_ms,
-        extra: Vec::new(),
+        extra: vec![types::Attr { key: "why".into(), value: why(question.why).into() }],
     }
 }
 
@@ -208,8 +208,7 @@ pub(crate) fn read_verdict(plugin: &str, verdict: types::Verdict) -> Result<mode
 }
 
 pub(crate) fn read_denial(denial: types::Denial) -> model::Denial {
-    let mut message: String = denial.message.chars().take(MAX_MESSAGE).map(printable).collect();
-    cut(&mut message, MAX_MESSAGE);
+    let message = message(&denial.message);
     let retry_after_ms = denial.retry_after_ms;
     model::Denial { retry_after_ms, ..model::Denial::new(ErrorCode::from_plugin(&denial.code), message) }
 }
@@ -226,6 +225,7 @@ pub(crate) fn read_response(response: command::Response) -> Result<(String, Vec<
         }
         match name.as_str() {
             "re-ask" => effects.push(CommandEffect::ReAsk { subject }),
+            "revoke" => effects.push(CommandEffect::Revoke { subject, reason: message(&payload) }),
             "admit" => effects.push(CommandEffect::Admit { subject }),
             "notify" => effects.push(CommandEffect::Notify { subject, payload }),
             _ => unknown.push(name.chars().take(MAX_KEY).map(printable).collect()),
@@ -291,6 +291,13 @@ fn read_source(name: &str) -> Option<Source> {
     [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio, Source::Data]
         .into_iter()
         .find(|source| source.as_str() == name)
+}
+
+/// A sentence for people.
+fn message(text: &str) -> String {
+    let mut message: String = text.chars().take(MAX_MESSAGE).map(printable).collect();
+    cut(&mut message, MAX_MESSAGE);
+    message
 }
 
 /// Shortens to so many bytes without splitting a character.

@@ -7,9 +7,10 @@ use lockgate_model::{
 
 use crate::effect::{Connection, MediaAction, Question};
 use crate::member::{Member, Opening, Track};
-use crate::pending::Pending;
+use crate::pending::{Pending, Ticket};
 use crate::publishing::TAKEN;
 use crate::room::Room;
+use crate::standing::Standing;
 
 impl Room {
     /// Why an offered line for data channels is refused, if so. Nobody is asked: there are no channels yet.
@@ -48,7 +49,14 @@ impl Room {
     }
 
     /// Policy decided about the channel of this name: it is published under that one, or not at all.
-    pub(crate) fn on_channel_verdict(&mut self, id: PublisherId, stream: u16, opening: Opening, decision: Decision) {
+    pub(crate) fn on_channel_verdict(
+        &mut self,
+        id: PublisherId,
+        ticket: Ticket,
+        (stream, opening): (u16, Opening),
+        decision: Decision,
+    ) {
+        let standing = Standing::first(self.heard(ticket, id), decision);
         let Some(member) = self.members.get_mut(&id) else { return };
         // It may be over by now, or be another one.
         if member.opening.get(&stream) != Some(&opening) {
@@ -59,8 +67,8 @@ impl Room {
         let TrackFacts { kind, source, .. } = facts_of(track.clone());
         let allowed = member.grant.clone();
         let free = self.is_free(&track);
-        let decision = decision.and_then(|grant| match () {
-            () if !allowed.and(&grant).allows_publishing(kind, source) => {
+        let decision = standing.decision().as_ref().map_err(Clone::clone).and_then(|grant| match () {
+            () if !allowed.and(grant).allows_publishing(kind, source) => {
                 Err(Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to publish this"))
             }
             () if !free => Err(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN)),
@@ -79,9 +87,13 @@ impl Room {
             name: None,
             channel: Some(channel),
         };
-        let published = Track { mid: String::new(), encodings: 1, info, stream: Some(stream), steered: None };
+        let (mid, next) = (String::new(), standing.next_ms());
+        let (steered, record_after, max_bitrate) = (None, Ticket(0), None);
+        let published =
+            Track { mid, encodings: 1, info, stream: Some(stream), steered, standing, record_after, max_bitrate };
         let Some(member) = self.members.get_mut(&id) else { return };
         member.tracks.insert(track.clone(), published);
+        self.wake_for(id, next);
         self.media(MediaAction::AdmitChannel { member: id, stream, track: track.clone() });
         self.announce(id, &[track]);
     }

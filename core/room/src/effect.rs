@@ -1,7 +1,9 @@
 //! What a room wants done.
 
-use lockgate_model::policy::{AdmissionQuestion, CommandQuestion, PublishQuestion, RecordQuestion, SubscribeQuestion};
-use lockgate_model::{AdmittedMedia, Limits, PublisherId, RecordingId, Reply, RequestId, Source, TrackId};
+use lockgate_model::policy::{
+    AdmissionQuestion, CommandQuestion, PublishQuestion, RecordQuestion, SubscribeQuestion, Why,
+};
+use lockgate_model::{AdmittedMedia, Bitrate, Limits, PublisherId, RecordingId, Reply, RequestId, Source, TrackId};
 
 use crate::pending::Ticket;
 
@@ -48,6 +50,20 @@ pub enum Question {
     Command(Box<CommandQuestion>),
 }
 
+impl Question {
+    /// Whether it was answered before, and is put again: nobody waits for it.
+    pub fn is_repeated(&self) -> bool {
+        let why = match self {
+            Self::Admission(question) => question.why,
+            Self::Publish(question) => question.why,
+            Self::Subscribe(question) => question.why,
+            Self::Record(question) => question.why,
+            Self::Command(_) => Why::Request,
+        };
+        why == Why::Recheck
+    }
+}
+
 /// One of a member's subscribe connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Connection {
@@ -86,6 +102,15 @@ pub enum MediaAction {
         member: PublisherId,
         /// Which.
         track: TrackId,
+    },
+    /// Let through so much of a track from now on.
+    LimitPublication {
+        /// Whose.
+        member: PublisherId,
+        /// Which.
+        track: TrackId,
+        /// None: as much as comes.
+        max_bitrate: Option<Bitrate>,
     },
     /// Forward a data channel that a member opened.
     AdmitChannel {

@@ -1,28 +1,34 @@
 //! Coming and going.
 
-use lockgate_model::policy::{AdmissionQuestion, Decision, Denial, Grant, Identity};
+use lockgate_model::policy::{AdmissionQuestion, Decision, Denial, Why};
 use lockgate_model::{Command, ErrorCode, Event, PublisherId, RequestId, RevokedWhat, TrackId};
 
 use crate::effect::{Connection, Effect, MediaAction, Question};
 use crate::input::{Join, LeaveReason};
 use crate::member::{Held, Member, Stage};
-use crate::pending::Pending;
+use crate::pending::{Pending, Ticket};
 use crate::quality::Score;
+use crate::rights::Entry;
 use crate::room::Room;
+use crate::standing::Standing;
 
 impl Room {
     pub(crate) fn on_join(&mut self, join: Join) {
         let Join { member: id, participant, id: mark, password, metadata, connections } = join;
-        let member = Member::new(id, participant, connections);
+        let mut member = Member::new(id, participant, connections);
         let refusal = self.refusal_at_the_door(&member);
         let question = AdmissionQuestion {
             who: member.as_participant(),
             room: self.facts(),
-            password,
-            metadata,
+            password: password.clone(),
+            metadata: metadata.clone(),
+            why: Why::Request,
             now_ms: self.now_ms,
         };
+        member.entry = Entry { password, metadata };
+        let ends = member.stay_ends_ms();
         self.members.insert(id, member);
+        self.wake_for(id, ends);
         match refusal {
             Some(denial) => self.turn_away(id, mark, &denial),
             None => self.ask(Question::Admission(question), Pending::Admission { member: id, id: mark }),
@@ -40,11 +46,21 @@ impl Room {
         None
     }
 
-    pub(crate) fn on_admission(&mut self, id: PublisherId, mark: Option<RequestId>, decision: Decision) {
+    pub(crate) fn on_admission(
+        &mut self,
+        id: PublisherId,
+        mark: Option<RequestId>,
+        ticket: Ticket,
+        decision: Decision,
+    ) {
+        let admission = Standing::first(self.heard(ticket, id), decision);
+        let (decision, next) = (admission.decision().clone(), admission.next_ms());
         let Some(member) = self.members.get_mut(&id) else { return };
         match decision {
-            Ok(grant) => {
-                member.admit(grant);
+            Ok(_) => {
+                member.admission = admission;
+                member.settle();
+                self.wake_for(id, next);
                 self.look_around(id, mark);
             }
             Err(denial) if denial.waiting => {
@@ -65,10 +81,14 @@ impl Room {
                 let question = AdmissionQuestion {
                     who: member.as_participant(),
                     room: self.facts(),
-                    password,
-                    metadata,
+                    password: password.clone(),
+                    metadata: metadata.clone(),
+                    why: Why::Request,
                     now_ms: self.now_ms,
                 };
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.entry = Entry { password, metadata };
+                }
                 self.ask(Question::Admission(question), Pending::Admission { member: id, id: mark });
             }
             Some(_) => self.tell_state(id, mark),
@@ -102,10 +122,11 @@ impl Room {
         &mut self,
         id: PublisherId,
         mark: Option<RequestId>,
+        ticket: Ticket,
         asked: Vec<TrackId>,
         decisions: Vec<Decision>,
     ) {
-        self.note_verdicts(id, asked, decisions);
+        self.note_verdicts(id, ticket, asked, decisions);
         self.enter(id, mark);
     }
 
@@ -151,6 +172,7 @@ impl Room {
         };
         let older: Vec<_> = self.members.values().filter(same_user).map(|member| member.id).collect();
         for older in older {
+            self.recording.iter_mut().for_each(|recording| recording.move_asker(older, id));
             self.put_out(older, "you joined this room from another place");
         }
     }
@@ -203,28 +225,11 @@ impl Room {
         layers.into_iter().for_each(|event| self.send(id, event));
     }
 
-    /// A new token counts at once: what it does not allow any more ends.
-    pub(crate) fn on_renewed(&mut self, id: PublisherId, identity: Identity) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let before = member.grant.clone();
-        member.renew(identity);
-        // Another end of the same rights changes nothing now.
-        if member.grant == (Grant { expires_at_ms: member.grant.expires_at_ms, ..before }) {
-            return;
-        }
-        if !member.grant.allows_room(self.name.as_str()) {
-            return self.put_out(id, "the new token is not for this room");
-        }
-        self.end_forbidden_tracks(id);
-        self.share_places(id);
-        self.recheck(id, |_| true);
-    }
-
     pub(crate) fn on_leave(&mut self, id: PublisherId, reason: LeaveReason) {
-        if reason == LeaveReason::Expired {
-            self.tell_revoked(id, RevokedWhat::Stay, "the token has expired");
+        match reason {
+            LeaveReason::Expired => self.put_out(id, "the token has expired"),
+            LeaveReason::Closed => self.remove(id, None),
         }
-        self.remove(id);
     }
 
     /// `leave-room`.
@@ -233,13 +238,12 @@ impl Room {
         let user_id = member.participant.identity.user_id;
         let event = Event::RoomLeft { room_name: self.name.clone(), user_id, publisher_id: id };
         self.reply(id, mark, event);
-        self.remove(id);
+        self.remove(id, None);
     }
 
-    /// Ends a member's stay against their will.
+    /// Ends a member's stay against their will, and what is recorded because of them.
     pub(crate) fn put_out(&mut self, id: PublisherId, reason: &str) {
-        self.tell_revoked(id, RevokedWhat::Stay, reason);
-        self.remove(id);
+        self.remove(id, Some(reason));
     }
 
     /// Refuses entry, and with it whatever the client sent ahead.
@@ -254,8 +258,9 @@ impl Room {
         self.effect(Effect::Gone { member: id });
     }
 
-    fn remove(&mut self, id: PublisherId) {
-        let Some(member) = self.members.get(&id) else { return };
+    /// Lets go of a member: first of all its media ends, then those whom it concerns are told.
+    fn remove(&mut self, id: PublisherId, revoked: Option<&str>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
         let identity = &member.participant.identity;
         let left = Event::UserLeft {
             room_name: self.name.clone(),
@@ -263,12 +268,18 @@ impl Room {
             username: identity.username.clone(),
             publisher_id: id,
         };
-        self.end_publications(id);
-        let Some(member) = self.members.remove(&id) else { return };
-        for connection in member.open {
+        for connection in std::mem::take(&mut member.open) {
             self.media(MediaAction::CloseConnection { connection });
         }
         self.media(MediaAction::ClosePublish { member: id });
+        if let Some(reason) = revoked {
+            self.end_recording_of(id, reason);
+        }
+        self.end_publications(id);
+        if let Some(reason) = revoked {
+            self.tell_revoked(id, RevokedWhat::Stay, reason);
+        }
+        self.members.remove(&id);
         self.effect(Effect::Gone { member: id });
         self.forget_member(id, &left);
         self.stop_recording_when_empty();

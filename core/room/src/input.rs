@@ -4,7 +4,7 @@ use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{CommandAnswer, Decision, Denial, Identity, Participant};
 use lockgate_model::{
     ChannelFacts, ChannelLoss, Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, Quality,
-    RecordingId, Request, RequestId, Secret, SubscribeConnections, TrackId,
+    RecordingId, Request, RequestId, RevokedWhat, Secret, SubscribeConnections, TrackId,
 };
 
 use crate::effect::Connection;
@@ -24,6 +24,10 @@ pub enum Input {
         /// The tracks that a `publish-offer` names, read by the media side beforehand; none for other commands.
         offered: Option<Result<Vec<OfferedMedia>, MediaProblem>>,
     },
+    /// It is as late as [`crate::Room::next_timeout`] said.
+    Time,
+    /// Somebody may do something no more.
+    Revoke(Revocation),
     /// A member's token was renewed.
     Renewed {
         /// Who.
@@ -178,6 +182,28 @@ pub struct Join {
     pub metadata: Option<String>,
     /// How they want to receive.
     pub connections: SubscribeConnections,
+}
+
+/// Somebody may do something no more, whatever policy says.
+#[derive(Clone, Debug)]
+pub struct Revocation {
+    /// Who.
+    pub whom: Whom,
+    /// What: the stay, what they publish, what they receive, or that what they publish is recorded.
+    pub what: RevokedWhat,
+    /// Which track; none: all. A stay has none.
+    pub track: Option<TrackId>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Somebody, by place or by name.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// Who has this place in the room.
+    Member(PublisherId),
+    /// Whoever goes by this subject, in all their places.
+    Subject(String),
 }
 
 /// Why a member is gone.

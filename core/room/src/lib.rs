@@ -13,16 +13,22 @@ mod pending;
 mod places;
 mod publishing;
 mod quality;
+mod reasking;
+mod recorded;
 mod recording;
+mod revocation;
+mod rights;
 mod room;
 mod speakers;
 mod speaking;
+mod standing;
 mod subscribing;
 mod visibility;
 
 pub use effect::{Connection, Effect, MediaAction, Question, RecordAction};
 pub use input::{
-    AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, RecorderReport, SubscribeOffer,
+    AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, RecorderReport, Revocation,
+    SubscribeOffer, Whom,
 };
 pub use pending::Ticket;
 pub use room::{Room, RoomConfig};

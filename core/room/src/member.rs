@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use lockgate_model::carrier::NodeTime;
-use lockgate_model::policy::{Decision, Grant, Identity, Participant, TrackFacts};
+use lockgate_model::policy::{Grant, Participant, TrackFacts};
 use lockgate_model::{
-    ChannelFacts, Codec, EncodingState, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia,
+    Bitrate, ChannelFacts, Codec, EncodingState, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia,
     PublisherId, Quality, Reply, Request, RequestId, RoomName, Source, SubscribeConnections, TrackId, TrackInfo,
 };
 
@@ -13,6 +13,8 @@ use crate::effect::Connection;
 use crate::input::MediaProblem;
 use crate::pending::Ticket;
 use crate::quality::Score;
+use crate::rights::{Entry, Verdict};
+use crate::standing::Standing;
 
 /// A participant, from the first question about them until they are gone.
 #[derive(Debug)]
@@ -21,8 +23,10 @@ pub(crate) struct Member {
     pub(crate) participant: Participant,
     pub(crate) connections: SubscribeConnections,
     pub(crate) stage: Stage,
-    /// What admission allows, for the whole stay.
-    admission: Grant,
+    /// What they said at the door, for when they are asked about again.
+    pub(crate) entry: Entry,
+    /// What admission says of the stay.
+    pub(crate) admission: Standing,
     /// What token, auth and admission allow together.
     pub(crate) grant: Grant,
     pub(crate) tracks: BTreeMap<TrackId, Track>,
@@ -39,7 +43,11 @@ pub(crate) struct Member {
     /// What is sent to the client.
     pub(crate) receives: HashMap<TrackId, Reception>,
     /// What policy said about each track in the room: whether this member may know of it.
-    pub(crate) verdicts: HashMap<TrackId, Decision>,
+    pub(crate) verdicts: HashMap<TrackId, Verdict>,
+    /// Answers to older questions about tracks of theirs count no more.
+    pub(crate) publish_after: Ticket,
+    /// When something of all this ends or is to be asked about again, at the earliest; in ms since 1970.
+    pub(crate) due_ms: Option<u64>,
     /// Of whom the client was told.
     pub(crate) met: BTreeSet<PublisherId>,
     /// Who speaks, as far as the client was told.
@@ -89,6 +97,12 @@ pub(crate) struct Track {
     pub(crate) stream: Option<u16>,
     /// Which encodings the client was asked to send, once it was.
     pub(crate) steered: Option<Vec<EncodingState>>,
+    /// What policy says of it.
+    pub(crate) standing: Standing,
+    /// Answers to older questions whether it may be recorded count no more.
+    pub(crate) record_after: Ticket,
+    /// What the media side was told of it: the most that may be sent.
+    pub(crate) max_bitrate: Option<Bitrate>,
 }
 
 /// What a client wants of one publisher.
@@ -136,7 +150,8 @@ impl Member {
         Self {
             id,
             grant: participant.identity.grant.clone(),
-            admission: Grant::default(),
+            entry: Entry::default(),
+            admission: Standing::unasked(Grant::default()),
             participant,
             connections,
             stage: Stage::Entering,
@@ -148,6 +163,8 @@ impl Member {
             quality_told_ms: None,
             receives: HashMap::new(),
             verdicts: HashMap::new(),
+            publish_after: Ticket(0),
+            due_ms: None,
             met: BTreeSet::new(),
             speaker: None,
             spoke: None,
@@ -156,18 +173,6 @@ impl Member {
             held_bytes: 0,
             after_offer: VecDeque::new(),
         }
-    }
-
-    /// Takes what admission allows.
-    pub(crate) fn admit(&mut self, admission: Grant) {
-        self.grant = self.participant.identity.grant.and(&admission);
-        self.admission = admission;
-    }
-
-    /// Takes what a new token says.
-    pub(crate) fn renew(&mut self, identity: Identity) {
-        self.grant = identity.grant.and(&self.admission);
-        self.participant.identity = identity;
     }
 
     /// Forgets tracks that are no more.
@@ -197,11 +202,6 @@ impl Member {
             SubscribeConnections::PerPublisher => Some(publisher),
         };
         Connection { member: self.id, publisher }
-    }
-
-    /// Whether policy lets this member know of the track.
-    pub(crate) fn may_know(&self, track: &TrackId) -> bool {
-        self.verdicts.get(track).is_some_and(Result::is_ok)
     }
 
     /// Whether this member may know of another one: nothing of theirs is published, or policy shows some of it.

@@ -101,6 +101,7 @@ impl Room {
         match effect {
             CommandEffect::ReAsk { subject } => self.ask_again(subject.as_deref()),
             CommandEffect::Admit { subject } => self.let_in(subject.as_deref()),
+            CommandEffect::Revoke { subject, reason } => self.put_out_subject(subject.as_deref(), &reason),
             CommandEffect::Notify { subject, payload } => {
                 let (room_name, name) = (self.name.clone(), String::from("notify"));
                 let event = Event::PolicyReply { room_name, name, payload };
@@ -160,6 +161,9 @@ impl Room {
             _ => Event::IceCandidate { room_name, from_user_id, payload },
         };
         let target = relay.target_user_id;
+        if !member.grant.allows_data() {
+            return self.refuse(id, mark, of, ErrorCode::FORBIDDEN, "your grant does not allow messages to others");
+        }
         let knowing = self.who_may_see(id);
         let fits = |other: &Member| {
             let named = target.is_none_or(|target| other.participant.identity.user_id == target);

@@ -1,7 +1,7 @@
 //! Questions that wait for their answers.
 
 use lockgate_model::policy::Why;
-use lockgate_model::{Command, PublisherId, RequestId, TrackId};
+use lockgate_model::{Command, PublisherId, RecordingId, RequestId, TrackId};
 
 use crate::member::Opening;
 use crate::publishing::Offered;
@@ -16,10 +16,14 @@ pub struct Ticket(pub(crate) u64);
 pub(crate) enum Pending {
     /// May this member enter?
     Admission { member: PublisherId, id: Option<RequestId> },
+    /// May this member stay?
+    Readmission { member: PublisherId },
     /// Which of the present tracks may this new member know of?
     Arrival { member: PublisherId, id: Option<RequestId>, asked: Vec<TrackId> },
     /// Which of the offered tracks may be published?
     Publish { member: PublisherId, id: Option<RequestId>, offer: String, offered: Vec<Offered>, asked: Vec<usize> },
+    /// Which of these tracks may still be published?
+    Republish { member: PublisherId, asked: Vec<TrackId> },
     /// May this data channel be published?
     Channel { member: PublisherId, stream: u16, opening: Opening },
     /// The media side makes the answer.
@@ -34,6 +38,8 @@ pub(crate) enum Pending {
     TakeAnswer { member: PublisherId, id: Option<RequestId>, publisher: PublisherId },
     /// Which of these tracks may be recorded?
     Record(RecordPending),
+    /// Which of these tracks may still be recorded?
+    Rerecord { session: RecordingId, asked: Vec<TrackId> },
     /// May this member act so?
     Act { member: PublisherId, id: Option<RequestId>, command: Command },
 }
@@ -50,7 +56,12 @@ impl Pending {
             | Self::Act { member, .. } => Some(*member),
             Self::Subscribe { viewer, .. } => Some(*viewer),
             Self::Record(record) => record.asker.filter(|_| record.why == Why::Request),
-            Self::Channel { .. } | Self::Announce { .. } | Self::Recheck { .. } => None,
+            Self::Readmission { .. }
+            | Self::Republish { .. }
+            | Self::Rerecord { .. }
+            | Self::Channel { .. }
+            | Self::Announce { .. }
+            | Self::Recheck { .. } => None,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::input::{AcceptedTrack, Answered, MediaProblem, for_each_asked};
 use crate::member::{Member, Track, top_layer};
 use crate::pending::{Pending, Ticket};
 use crate::room::Room;
+use crate::standing::Standing;
 
 /// An offered track on its way through policy.
 #[derive(Debug)]
@@ -22,7 +23,19 @@ pub(crate) struct Offered {
     name: Option<String>,
     /// Whether it is published already: nobody is asked again.
     known: bool,
+    /// What policy said; nothing before it was asked.
+    standing: Option<Standing>,
+    /// What comes of it within the member's own grant.
     verdict: Decision,
+}
+
+/// An offer about whose tracks policy has answered.
+pub(crate) struct PublishAnswer {
+    pub(crate) member: PublisherId,
+    pub(crate) id: Option<RequestId>,
+    pub(crate) offer: String,
+    pub(crate) offered: Vec<Offered>,
+    pub(crate) ticket: Ticket,
 }
 
 impl Room {
@@ -90,6 +103,8 @@ impl Room {
             };
             if let Some(denial) = denial {
                 verdict = Err(denial);
+            } else if let Some(allowed) = member.tracks.get(&track).and_then(|track| track.allowed(&member.grant)) {
+                verdict = Ok(allowed);
             }
             let facts = TrackFacts {
                 id: track,
@@ -100,28 +115,28 @@ impl Room {
                 bitrate: None,
             };
             let name = hint.and_then(|hint| hint.name.clone()).map(|name| name.chars().take(MAX_NAME).collect());
-            offered.push(Offered { mid: media.mid.clone(), facts, name, known, verdict });
+            offered.push(Offered { mid: media.mid.clone(), facts, name, known, standing: None, verdict });
         }
         offered
     }
 
-    pub(crate) fn on_publish_verdicts(
-        &mut self,
-        id: PublisherId,
-        mark: Option<RequestId>,
-        offer: String,
-        mut offered: Vec<Offered>,
-        asked: &[usize],
-        decisions: Vec<Decision>,
-    ) {
+    pub(crate) fn on_publish_verdicts(&mut self, answer: PublishAnswer, asked: &[usize], decisions: Vec<Decision>) {
+        let PublishAnswer { member: id, id: mark, offer, mut offered, ticket } = answer;
+        let heard = self.heard(ticket, id);
         let Some(member) = self.members.get(&id) else { return };
         for (&index, decision) in for_each_asked(asked, decisions) {
             let track = &mut offered[index];
-            track.verdict = decision.and_then(|grant| {
-                let allowed = member.grant.and(&grant);
+            let mut standing = Standing::first(heard, decision);
+            if ticket < member.publish_after {
+                standing.revoke(Denial::new(ErrorCode::FORBIDDEN, REVOKED), ticket);
+            }
+            let within = |grant: &Grant| {
+                let allowed = member.grant.and(grant);
                 let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to publish this");
                 allowed.allows_publishing(track.facts.kind, track.facts.source).then_some(allowed).ok_or_else(denial)
-            });
+            };
+            track.verdict = standing.decision().as_ref().map_err(Clone::clone).and_then(within);
+            track.standing = Some(standing);
         }
         self.accept_offer(id, mark, offer, offered);
     }
@@ -151,7 +166,7 @@ impl Room {
         let Some(member) = self.members.get_mut(&id) else { return };
         let mut new = Vec::new();
         let mut results = Vec::new();
-        let (mut data, mut takes_data) = (Vec::new(), false);
+        let (mut data, mut takes_data, mut next) = (Vec::new(), false, None);
         for offered in offered {
             // A line for data channels is no track: these come later.
             if offered.facts.kind == MediaKind::Data {
@@ -166,6 +181,7 @@ impl Room {
                 if offered.known {
                     member.tracks.entry(accepted.track.clone()).and_modify(|known| known.reshape(accepted));
                 } else {
+                    next = track.standing.next_ms().into_iter().chain(next).min();
                     if track.info.source == Source::Microphone {
                         self.speakers.add(accepted.track.clone(), id);
                     }
@@ -203,7 +219,8 @@ impl Room {
             self.record_new_tracks(id, new);
         }
         // The publisher's token may have been renewed while the offer was answered.
-        self.end_forbidden_tracks(id);
+        self.wake_for(id, next);
+        self.hold_publications(id);
     }
 
     pub(crate) fn on_publish_candidate(
@@ -233,32 +250,6 @@ impl Room {
         track.steered = Some(states.collect());
         let event = track.publish_layers(&self.name);
         event.into_iter().for_each(|event| self.send(id, event));
-    }
-
-    /// Ends what a member publishes beyond its grant, which was narrowed.
-    pub(crate) fn end_forbidden_tracks(&mut self, id: PublisherId) {
-        let Some(member) = self.members.get(&id) else { return };
-        let allowed = |track: &&Track| member.grant.allows_publishing(track.info.kind, track.info.source);
-        let forbidden = member.tracks.values().filter(|track| !allowed(track));
-        let ended: Vec<_> = forbidden.map(|track| track.info.track_id.clone()).collect();
-        if ended.is_empty() {
-            return;
-        }
-        for track in &ended {
-            self.media(MediaAction::Unpublish { member: id, track: track.clone() });
-        }
-        self.forget_tracks(id, &ended);
-        for track in ended {
-            let event = Event::Revoked {
-                room_name: self.name.clone(),
-                what: RevokedWhat::Publication,
-                reason: "your grant does not allow to publish this any more".to_owned(),
-                publisher_id: Some(id),
-                track_id: Some(track),
-                decision_id: None,
-            };
-            self.send(id, event);
-        }
     }
 
     pub(crate) fn on_publish_lost(&mut self, id: PublisherId, reason: &str) {
@@ -316,6 +307,9 @@ impl Offered {
             encodings: accepted.encodings,
             stream: None,
             steered: None,
+            standing: self.standing.clone().unwrap_or_else(|| Standing::unasked(Grant::default())),
+            record_after: Ticket(0),
+            max_bitrate: self.verdict.as_ref().ok().and_then(|grant| grant.max_bitrate),
             info: TrackInfo {
                 track_id: accepted.track.clone(),
                 kind: self.facts.kind,
@@ -368,6 +362,7 @@ impl Member {
     }
 }
 
+const REVOKED: &str = "what you publish was revoked";
 pub(crate) const TAKEN: &str = "a track of this id is already published in the room";
 /// Longest name of a track, in characters.
 const MAX_NAME: usize = 128;

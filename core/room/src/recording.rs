@@ -1,18 +1,22 @@
 //! Recording: every track of it was allowed by the recording hook, and nothing else reaches the recorder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lockgate_model::policy::{Decision, Denial, RecordQuestion, Why};
+use lockgate_model::policy::{Decision, Denial, Participant, RecordQuestion, Why};
 use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState, RequestId, RoomName, TrackId};
 
 use crate::effect::{Effect, Question, RecordAction};
 use crate::input::{RecorderReport, for_each_asked};
 use crate::member::{Member, Stage, Track};
-use crate::pending::Pending;
+use crate::pending::{Pending, Ticket};
 use crate::room::Room;
+use crate::standing::Standing;
 
 /// What is to be recorded; none: everything, later tracks too.
 type Wanted = Option<BTreeSet<TrackId>>;
+
+/// What policy has just allowed to be recorded.
+type Allowed = Vec<(TrackId, Standing)>;
 
 /// A recording session.
 #[derive(Debug)]
@@ -21,10 +25,12 @@ pub(crate) struct Recording {
     state: RecordingState,
     /// Who asked, with the mark of their message; none: the configuration.
     asker: Option<(PublisherId, Option<RequestId>)>,
+    /// Who asked, as policy knew them last: they may have left.
+    who: Option<Participant>,
     wanted: Wanted,
     /// What policy allowed and the recorder was given.
-    tracks: BTreeSet<TrackId>,
-    reason: Option<String>,
+    pub(crate) tracks: BTreeMap<TrackId, Standing>,
+    pub(crate) reason: Option<String>,
 }
 
 /// A question whether tracks may be recorded.
@@ -58,7 +64,7 @@ impl Room {
         let running = self.recording.as_ref();
         let asked: Vec<_> = present
             .into_iter()
-            .filter(|track| running.is_none_or(|recording| !recording.tracks.contains(track)))
+            .filter(|track| running.is_none_or(|recording| !recording.tracks.contains_key(track)))
             .collect();
         if asked.is_empty() {
             return self.want(Some((id, mark)), wanted, Vec::new());
@@ -84,8 +90,7 @@ impl Room {
         let pending = match &self.recording {
             Some(recording) => {
                 let wanted = |track: &TrackId| recording.wanted.as_ref().is_none_or(|wanted| wanted.contains(track));
-                let asker = recording.asker.as_ref().map(|(asker, _)| *asker);
-                let asker = asker.filter(|asker| self.members.contains_key(asker));
+                let asker = recording.asker().filter(|asker| self.members.contains_key(asker));
                 let asked = new.into_iter().filter(wanted).collect();
                 RecordPending { asker, id: None, why: Why::Auto, wish: None, asked }
             }
@@ -101,18 +106,30 @@ impl Room {
 
     fn ask_to_record(&mut self, pending: RecordPending) {
         let publications: Vec<_> = pending.asked.iter().filter_map(|track| self.publication(track)).collect();
-        let who = pending.asker.and_then(|asker| self.members.get(&asker)).map(Member::as_participant);
+        let who = match pending.asker {
+            Some(asker) => self.members.get(&asker).map(Member::as_participant),
+            None => self.who_records(),
+        };
         let (room, why, now_ms) = (self.facts(), pending.why, self.now_ms);
         let question = RecordQuestion { who, room, publications, why, now_ms };
         self.ask(Question::Record(question), Pending::Record(pending));
     }
 
-    pub(crate) fn on_record_verdicts(&mut self, pending: RecordPending, decisions: Vec<Decision>) {
+    /// Who wants the running recording; none: the configuration.
+    pub(crate) fn who_records(&mut self) -> Option<Participant> {
+        let recording = self.recording.as_mut()?;
+        if let Some(asker) = recording.asker().and_then(|asker| self.members.get(&asker)) {
+            recording.who = Some(asker.as_participant());
+        }
+        recording.who.clone()
+    }
+
+    pub(crate) fn on_record_verdicts(&mut self, pending: RecordPending, ticket: Ticket, decisions: Vec<Decision>) {
         let RecordPending { asker, id, wish, asked, .. } = pending;
         let mut allowed = Vec::new();
         for (track, decision) in for_each_asked(asked, decisions) {
-            match self.within_grant(&track, decision) {
-                Ok(()) => allowed.push(track),
+            match self.within_grant(&track, ticket, decision) {
+                Ok(standing) => allowed.push((track, standing)),
                 Err(denial) => {
                     if let Some(asker) = asker {
                         let reply = self.error(id.clone(), "start-recording", &denial, None, Some(track));
@@ -131,16 +148,20 @@ impl Room {
     }
 
     /// Policy may say yes with limits: what they leave out is not recorded.
-    fn within_grant(&self, track: &TrackId, decision: Decision) -> Result<(), Denial> {
-        let grant = decision?;
+    fn within_grant(&self, track: &TrackId, ticket: Ticket, decision: Decision) -> Result<Standing, Denial> {
+        let standing = Standing::first(self.heard(ticket, PublisherId(0)), decision);
+        let grant = standing.decision().as_ref().map_err(Clone::clone)?;
         // One that is gone by now is not recorded either.
-        let Some(facts) = self.publication(track).map(|publication| publication.track) else { return Ok(()) };
+        let Some((_, published)) = self.tracks().find(|(_, published)| published.info.track_id == *track) else {
+            return Ok(standing);
+        };
+        let fits = grant.allows_being_recorded(published.info.kind, published.info.source);
         let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to record this");
-        grant.allows_being_recorded(facts.kind, facts.source).then_some(()).ok_or_else(denial)
+        (fits && published.record_after <= ticket).then_some(standing).ok_or_else(denial)
     }
 
     /// Begins a session, or widens the one that runs.
-    fn want(&mut self, asker: Option<(PublisherId, Option<RequestId>)>, wanted: Wanted, allowed: Vec<TrackId>) {
+    fn want(&mut self, asker: Option<(PublisherId, Option<RequestId>)>, wanted: Wanted, allowed: Allowed) {
         match &mut self.recording {
             Some(recording) => {
                 recording.widen(wanted);
@@ -151,25 +172,21 @@ impl Room {
         }
     }
 
-    fn begin_recording(
-        &mut self,
-        asker: Option<(PublisherId, Option<RequestId>)>,
-        wanted: Wanted,
-        allowed: Vec<TrackId>,
-    ) {
+    fn begin_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>, wanted: Wanted, allowed: Allowed) {
         // In order of time in a listing, and never used twice: the count goes on while the millisecond stands still.
         self.sessions += 1;
         let cause = asker.as_ref().map(|(asker, _)| *asker).or_else(|| self.members.keys().next().copied());
         let cause = cause.map(|cause| cause.to_string()).unwrap_or_default();
         let Ok(session) = RecordingId::new(format!("{}-{cause}-{}", self.now_ms, self.sessions)) else { return };
         self.effect(Effect::Record(RecordAction::Start { session: session.clone() }));
-        let (state, tracks) = (RecordingState::Starting, BTreeSet::new());
-        self.recording = Some(Recording { session, state, asker, wanted, tracks, reason: None });
+        let (state, tracks) = (RecordingState::Starting, BTreeMap::new());
+        self.recording = Some(Recording { session, state, asker, who: None, wanted, tracks, reason: None });
+        self.who_records();
         self.add_to_recording(allowed);
     }
 
-    fn add_to_recording(&mut self, allowed: Vec<TrackId>) {
-        for track in allowed {
+    fn add_to_recording(&mut self, allowed: Allowed) {
+        for (track, standing) in allowed {
             let Some((publisher, source)) = self
                 .tracks()
                 .find(|(_, published)| published.info.track_id == track)
@@ -178,8 +195,10 @@ impl Room {
                 continue;
             };
             let Some(recording) = self.recording.as_mut() else { return };
-            if recording.tracks.insert(track.clone()) {
+            let next = standing.next_ms();
+            if recording.tracks.insert(track.clone(), standing).is_none() {
                 let session = recording.session.clone();
+                self.wake_at(next);
                 self.effect(Effect::Record(RecordAction::Add { session, publisher, track, source }));
             }
         }
@@ -187,7 +206,7 @@ impl Room {
 
     pub(crate) fn record_no_more(&mut self, track: &TrackId) {
         let Some(recording) = self.recording.as_mut() else { return };
-        if recording.tracks.remove(track) {
+        if recording.tracks.remove(track).is_some() {
             let session = recording.session.clone();
             self.effect(Effect::Record(RecordAction::Remove { session, track: track.clone() }));
         }
@@ -218,7 +237,7 @@ impl Room {
         }
     }
 
-    fn end_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>) {
+    pub(crate) fn end_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>) {
         let Some(recording) = self.recording.as_mut() else { return };
         recording.state = RecordingState::Stopping;
         let session = recording.session.clone();
@@ -234,7 +253,7 @@ impl Room {
 
     /// Nothing more of them is sent to the recorder: their end is what it waits for before it closes the files.
     fn let_go_of_tracks(&mut self, recording: &Recording) {
-        for track in &recording.tracks {
+        for track in recording.tracks.keys() {
             let (session, track) = (recording.session.clone(), track.clone());
             self.effect(Effect::Record(RecordAction::Remove { session, track }));
         }
@@ -300,7 +319,7 @@ impl Room {
     }
 
     /// Tells the room how the recording stands; who asked gets it as the reply to their message.
-    fn tell_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>) {
+    pub(crate) fn tell_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>) {
         let Some(event) = self.recording_state() else { return };
         self.broadcast_answering(asker, &event, |_| true);
     }
@@ -312,6 +331,27 @@ impl Room {
 }
 
 impl Recording {
+    pub(crate) fn session(&self) -> &RecordingId {
+        &self.session
+    }
+
+    /// Who asked for it; none: the configuration.
+    pub(crate) fn asker(&self) -> Option<PublisherId> {
+        self.asker.as_ref().map(|(asker, _)| *asker)
+    }
+
+    /// Somebody goes on in another place.
+    pub(crate) fn move_asker(&mut self, from: PublisherId, to: PublisherId) {
+        if self.asker() == Some(from) {
+            self.asker = Some((to, None));
+        }
+    }
+
+    /// When what policy said of a track ends or is to be asked about again.
+    pub(crate) fn next_ms(&self) -> Option<u64> {
+        self.tracks.values().filter_map(Standing::next_ms).min()
+    }
+
     fn widen(&mut self, more: Wanted) {
         self.wanted = match (self.wanted.take(), more) {
             (Some(mut so_far), Some(more)) => {
@@ -327,7 +367,7 @@ impl Recording {
             room_name: room.clone(),
             state: self.state,
             session_id: self.session.clone(),
-            tracks: self.tracks.iter().cloned().collect(),
+            tracks: self.tracks.keys().cloned().collect(),
             reason: self.reason.clone(),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use lockgate_model::carrier::NodeTime;
-use lockgate_model::policy::{Denial, Identity, Publication, RoomFacts};
+use lockgate_model::policy::{Denial, Identity, Publication, RoomFacts, TrackFacts};
 use lockgate_model::{
     Command, ErrorCode, Event, OfferedMedia, PublisherId, Reply, Request, RequestId, RoomName, TrackId,
 };
@@ -12,8 +12,10 @@ use crate::effect::{Effect, MediaAction, Question};
 use crate::input::{Answer, Input, MediaProblem};
 use crate::member::{Held, Member, Stage, Track};
 use crate::pending::{Pending, Ticket};
+use crate::publishing::PublishAnswer;
 use crate::recording::Recording;
 use crate::speakers::Speakers;
+use crate::subscribing::SubscribeAsked;
 
 /// What holds for every room.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct RoomConfig {
     pub last_n: Option<usize>,
     /// Most microphones that one participant is sent at a time: those that are spoken into. None: all.
     pub top_n: Option<usize>,
+    /// How long a grant stands that policy cannot be asked about again, in ms.
+    pub stale_max_ms: u64,
 }
 
 impl Default for RoomConfig {
@@ -47,6 +51,7 @@ impl Default for RoomConfig {
             level_interval_ms: 0,
             last_n: None,
             top_n: None,
+            stale_max_ms: 60_000,
         }
     }
 }
@@ -69,6 +74,8 @@ pub struct Room {
     pub(crate) silence_told: bool,
     /// Whether some track has ever had to wait for a place.
     pub(crate) places_taken: bool,
+    /// When something of a member or of the recording is due, at the earliest; in ms since 1970.
+    pub(crate) alarm_ms: Option<u64>,
     pending: HashMap<Ticket, Pending>,
     next_ticket: u64,
     effects: VecDeque<Effect>,
@@ -89,6 +96,7 @@ impl Room {
             levels_told: None,
             silence_told: true,
             places_taken: false,
+            alarm_ms: None,
             pending: HashMap::new(),
             next_ticket: 0,
             effects: VecDeque::new(),
@@ -101,6 +109,8 @@ impl Room {
         match input {
             Input::Join(join) => self.on_join(join),
             Input::Command { member, request, offered } => self.on_command(member, request, offered),
+            Input::Time => self.on_time(),
+            Input::Revoke(revocation) => self.on_revoke(revocation),
             Input::Renewed { member, identity } => self.on_renewed(member, identity),
             Input::Resumed { member } => self.on_resumed(member),
             Input::Leave { member, reason } => self.on_leave(member, reason),
@@ -220,6 +230,11 @@ impl Room {
         self.media(action(ticket));
     }
 
+    /// The ticket of the next question.
+    pub(crate) fn next_question(&self) -> Ticket {
+        Ticket(self.next_ticket + 1)
+    }
+
     fn wait_for(&mut self, pending: Pending) -> Ticket {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
@@ -234,20 +249,28 @@ impl Room {
         let Some(pending) = self.take(ticket) else { return };
         let holder = pending.holds();
         match pending {
-            Pending::Admission { member, id } => self.on_admission(member, id, answer.into_one()),
-            Pending::Arrival { member, id, asked } => self.on_arrival(member, id, asked, answer.into_many()),
+            Pending::Admission { member, id } => self.on_admission(member, id, ticket, answer.into_one()),
+            Pending::Readmission { member } => self.on_readmission(member, ticket, answer.into_one()),
+            Pending::Arrival { member, id, asked } => self.on_arrival(member, id, ticket, asked, answer.into_many()),
             Pending::Publish { member, id, offer, offered, asked } => {
-                self.on_publish_verdicts(member, id, offer, offered, &asked, answer.into_many());
+                self.on_publish_verdicts(
+                    PublishAnswer { member, id, offer, offered, ticket },
+                    &asked,
+                    answer.into_many(),
+                );
             }
-            Pending::Announce { viewer, asked } => self.on_announce(viewer, asked, answer.into_many()),
-            Pending::Recheck { viewer, asked } => self.on_recheck(viewer, asked, answer.into_many()),
+            Pending::Republish { member, asked } => self.on_republish(member, ticket, asked, answer.into_many()),
+            Pending::Announce { viewer, asked } => self.on_announce(viewer, ticket, asked, answer.into_many()),
+            Pending::Recheck { viewer, asked } => self.on_recheck(viewer, ticket, asked, answer.into_many()),
             Pending::Subscribe { viewer, id, publisher, asked } => {
-                self.on_subscribe_verdicts(viewer, id, publisher, asked, answer.into_many());
+                let asked = SubscribeAsked { publisher, tracks: asked, ticket };
+                self.on_subscribe_verdicts(viewer, id, asked, answer.into_many());
             }
             Pending::Channel { member, stream, opening } => {
-                self.on_channel_verdict(member, stream, opening, answer.into_one());
+                self.on_channel_verdict(member, ticket, (stream, opening), answer.into_one());
             }
-            Pending::Record(record) => self.on_record_verdicts(record, answer.into_many()),
+            Pending::Record(record) => self.on_record_verdicts(record, ticket, answer.into_many()),
+            Pending::Rerecord { session, asked } => self.on_rerecord(&session, ticket, asked, answer.into_many()),
             Pending::Act { member, id, command } => self.on_act_verdict(member, id, command, answer.into_act()),
             // The media side's, not policy's.
             Pending::Accept { .. } | Pending::TakeAnswer { .. } => {}
@@ -381,6 +404,11 @@ impl Room {
     /// Who a member is, for the archive.
     pub fn identity(&self, member: PublisherId) -> Option<&Identity> {
         self.members.get(&member).map(|member| &member.participant.identity)
+    }
+
+    pub(crate) fn facts_of(&self, track: &TrackId) -> Option<TrackFacts> {
+        let publisher = self.members.values().find(|member| member.tracks.contains_key(track))?;
+        Some(publisher.tracks[track].facts())
     }
 
     pub(crate) fn publication(&self, track: &TrackId) -> Option<Publication> {

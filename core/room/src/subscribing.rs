@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lockgate_model::policy::{Decision, Denial, Why};
 use lockgate_model::{
-    Candidate, Command, ErrorCode, Event, Layer, LayerReason, MaxLayer, OfferedTrack, PublisherId, RequestId,
+    Candidate, Command, ErrorCode, Event, Layer, LayerReason, Limits, MaxLayer, OfferedTrack, PublisherId, RequestId,
     RevokedWhat, Source, TrackId,
 };
 
@@ -14,6 +14,13 @@ use crate::member::{AfterOffer, Reception, Want};
 use crate::pending::{Pending, Ticket};
 use crate::quality::Score;
 use crate::room::Room;
+
+/// What policy was asked because of a `subscribe-request`.
+pub(crate) struct SubscribeAsked {
+    pub(crate) publisher: PublisherId,
+    pub(crate) tracks: Vec<TrackId>,
+    pub(crate) ticket: Ticket,
+}
 
 impl Room {
     pub(crate) fn on_subscribe(
@@ -68,22 +75,25 @@ impl Room {
         &mut self,
         id: PublisherId,
         mark: Option<RequestId>,
-        publisher: PublisherId,
-        asked: Vec<TrackId>,
+        asked: SubscribeAsked,
         decisions: Vec<Decision>,
     ) {
-        self.note_verdicts(id, asked.clone(), decisions);
+        let SubscribeAsked { publisher, tracks, ticket } = asked;
+        self.note_verdicts(id, ticket, tracks.clone(), decisions);
         let Some(member) = self.members.get(&id) else { return };
-        let (mut allowed, mut errors) = (Vec::new(), Vec::new());
-        for track in asked {
-            match member.verdicts.get(&track) {
+        let (mut allowed, mut errors, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        for track in tracks {
+            match member.verdict(&track) {
                 Some(Ok(_)) => allowed.push(track),
                 Some(Err(denial)) => {
-                    errors.push(self.error(mark.clone(), "subscribe-request", denial, Some(publisher), Some(track)));
+                    ended.extend(member.receives.contains_key(&track).then(|| track.clone()));
+                    errors.push(self.error(mark.clone(), "subscribe-request", &denial, Some(publisher), Some(track)));
                 }
                 None => {}
             }
         }
+        ended.iter().for_each(|track| self.hold_against_verdict(id, track));
+        let Some(member) = self.members.get(&id) else { return };
         if allowed.is_empty() {
             if errors.is_empty() {
                 let event =
@@ -106,7 +116,7 @@ impl Room {
     pub(crate) fn start_sending(&mut self, id: PublisherId, publisher: PublisherId, track: &TrackId) {
         let Some(source) = self.source_of(publisher, track) else { return };
         let Some(member) = self.members.get_mut(&id) else { return };
-        let Some(Ok(grant)) = member.verdicts.get(track).cloned() else { return };
+        let Some(Ok(grant)) = member.verdict(track) else { return };
         let wish = member.wants.get(&publisher).map(|want| want.max_layer).unwrap_or_default();
         let connection = member.connection_for(publisher);
         let fresh = Reception {
@@ -195,7 +205,11 @@ impl Room {
     /// Holds what a viewer receives against the newest verdict.
     pub(crate) fn hold_against_verdict(&mut self, viewer: PublisherId, track: &TrackId) {
         let Some(member) = self.members.get_mut(&viewer) else { return };
-        match (member.verdicts.get(track).cloned(), member.receives.get_mut(track)) {
+        let verdict = member.verdict(track);
+        if let Some(held) = member.verdicts.get_mut(track) {
+            held.shown &= verdict.as_ref().is_some_and(Result::is_ok);
+        }
+        match (verdict, member.receives.get_mut(track)) {
             (Some(Ok(grant)), Some(reception)) => {
                 let before = reception.limits();
                 reception.grant = grant;
@@ -207,7 +221,13 @@ impl Room {
             }
             (Some(Err(denial)), Some(reception)) => {
                 let (connection, publisher, source) = (reception.connection, reception.publisher, reception.source);
+                let cut_off = Limits { paused: true, ..reception.limits() };
+                let is_data = source == Source::Data;
                 member.receives.remove(track);
+                if is_data {
+                    // Messages that wait for the viewer's network are not for it any more.
+                    self.media(MediaAction::SetLimits { connection, track: track.clone(), limits: cut_off });
+                }
                 self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
                 self.share_places_among(source, &[viewer]);
                 self.hide_from(viewer, track, &denial.message);
@@ -227,15 +247,7 @@ impl Room {
             Some(info) => self.new_publisher(&info),
             None => Event::PublisherLeft { room_name: self.name.clone(), publisher_id },
         };
-        let revoked = Event::Revoked {
-            room_name: self.name.clone(),
-            what: RevokedWhat::Subscription,
-            reason: reason.to_owned(),
-            publisher_id: Some(publisher_id),
-            track_id: Some(track.clone()),
-            decision_id: None,
-        };
-        self.send(viewer, revoked);
+        self.tell_revoked_track(viewer, RevokedWhat::Subscription, reason, publisher_id, track.clone());
         self.send(viewer, shorter);
         // Nor is it told any more that they spoke last.
         if let Some(member) = self.members.get_mut(&viewer).filter(|_| is_gone) {

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use lockgate_model::policy::{Decision, Denial, Publication, SubscribeQuestion, Why};
-use lockgate_model::{ErrorCode, Event, PublisherId, PublisherInfo, TrackId};
+use lockgate_model::policy::{Decision, Publication, SubscribeQuestion, Why};
+use lockgate_model::{Event, PublisherId, PublisherInfo, TrackId};
 
 use crate::effect::Question;
 use crate::input::for_each_asked;
 use crate::member::{Member, Stage};
-use crate::pending::Pending;
+use crate::pending::{Pending, Ticket};
+use crate::reasking::is_no_answer;
+use crate::rights::Verdict;
 use crate::room::Room;
+use crate::standing::Standing;
 
 impl Member {
     /// This member as a publisher, for a viewer who may know of at least one of its tracks.
@@ -55,19 +58,38 @@ impl Room {
     }
 
     /// Keeps what policy said. The member's own grant counts too: who may not subscribe knows of no track.
-    pub(crate) fn note_verdicts(&mut self, viewer: PublisherId, asked: Vec<TrackId>, decisions: Vec<Decision>) {
-        let facts: Vec<_> = asked.into_iter().map(|track| (self.publication(&track), track)).collect();
+    pub(crate) fn note_verdicts(
+        &mut self,
+        viewer: PublisherId,
+        ticket: Ticket,
+        asked: Vec<TrackId>,
+        decisions: Vec<Decision>,
+    ) {
+        let heard = self.heard(ticket, viewer);
+        let facts: Vec<_> = asked.into_iter().map(|track| (self.facts_of(&track), track)).collect();
         let Some(member) = self.members.get_mut(&viewer) else { return };
-        for ((publication, track), decision) in for_each_asked(facts, decisions) {
-            let Some(publication) = publication else { continue };
-            let decision = decision.and_then(|grant| {
-                let allowed = member.grant.and(&grant);
-                let (kind, source) = (publication.track.kind, publication.track.source);
-                let denial = || Denial::new(ErrorCode::FORBIDDEN, "your grant does not allow to receive this");
-                allowed.allows_subscribing(kind, source).then_some(allowed).ok_or_else(denial)
-            });
-            member.verdicts.insert(track, decision);
+        let mut next = None;
+        for ((facts, track), decision) in for_each_asked(facts, decisions) {
+            let Some(facts) = facts else { continue };
+            // Where nobody could say, nobody gets to know more than before.
+            let is_news = !is_no_answer(&decision);
+            let was_shown = match member.verdicts.get_mut(&track) {
+                Some(verdict) => {
+                    verdict.standing.hear(heard, decision);
+                    verdict.shown
+                }
+                None => {
+                    let verdict = Verdict::new(Standing::first(heard, decision), &facts);
+                    member.verdicts.insert(track.clone(), verdict);
+                    false
+                }
+            };
+            let allowed = member.verdict(&track).is_some_and(|decision| decision.is_ok());
+            let Some(verdict) = member.verdicts.get_mut(&track) else { continue };
+            verdict.shown = allowed && (was_shown || is_news);
+            next = verdict.standing.next_ms().into_iter().chain(next).min();
         }
+        self.wake_for(viewer, next);
     }
 
     /// Asks about new tracks on behalf of every other member.
@@ -86,10 +108,16 @@ impl Room {
         }
     }
 
-    pub(crate) fn on_announce(&mut self, viewer: PublisherId, asked: Vec<TrackId>, decisions: Vec<Decision>) {
+    pub(crate) fn on_announce(
+        &mut self,
+        viewer: PublisherId,
+        ticket: Ticket,
+        asked: Vec<TrackId>,
+        decisions: Vec<Decision>,
+    ) {
         let mut publishers: Vec<_> = asked.iter().filter_map(|track| self.publisher_of(track)).collect();
         publishers.dedup();
-        self.note_verdicts(viewer, asked.clone(), decisions);
+        self.note_verdicts(viewer, ticket, asked.clone(), decisions);
         for publisher in publishers {
             self.tell_publisher(viewer, publisher, &asked);
         }
@@ -104,6 +132,7 @@ impl Room {
             let all = about.contains(&viewer);
             self.recheck(viewer, |of| all || about.contains(&of));
         }
+        self.ask_again_about_all_of(&about);
     }
 
     /// Puts the questions again what a viewer may know of and receive of these publishers.
@@ -116,18 +145,20 @@ impl Room {
             .filter(|(of, _)| of.id != viewer && of.is_visible() && concerns(of.id))
             .map(|(_, track)| track.info.track_id.clone())
             .collect();
-        if let Some((question, asked)) = self.subscribe_question(viewer, tracks, Why::Recheck)
-            && !asked.is_empty()
-        {
-            self.ask(question, Pending::Recheck { viewer, asked });
-        }
+        self.ask_again_about(viewer, &tracks);
     }
 
     /// Holds what is sent against new answers: less is enforced at once, what is denied ends, what is new is announced.
-    pub(crate) fn on_recheck(&mut self, viewer: PublisherId, asked: Vec<TrackId>, decisions: Vec<Decision>) {
+    pub(crate) fn on_recheck(
+        &mut self,
+        viewer: PublisherId,
+        ticket: Ticket,
+        asked: Vec<TrackId>,
+        decisions: Vec<Decision>,
+    ) {
         let Some(member) = self.members.get(&viewer) else { return };
         let known: BTreeSet<_> = asked.iter().filter(|track| member.may_know(track)).cloned().collect();
-        self.note_verdicts(viewer, asked.clone(), decisions);
+        self.note_verdicts(viewer, ticket, asked.clone(), decisions);
         let mut publishers: Vec<_> = asked.iter().filter_map(|track| self.publisher_of(track)).collect();
         publishers.dedup();
         for track in asked.iter().filter(|track| known.contains(track)) {
@@ -159,6 +190,52 @@ impl Room {
         for track in wanted {
             self.start_sending(viewer, publisher, &track);
         }
+    }
+
+    /// Somebody's grant may hide them now, or not any more.
+    pub(crate) fn on_visibility(&mut self, id: PublisherId, was_visible: bool) {
+        let Some(member) = self.members.get(&id) else { return };
+        let tracks: Vec<_> = member.tracks.keys().cloned().collect();
+        match (was_visible, member.is_visible()) {
+            (true, false) => self.hide(id, &tracks),
+            (false, true) => {
+                let others: Vec<_> = self.others_inside(id).collect();
+                if tracks.is_empty() {
+                    others.into_iter().for_each(|other| self.introduce(other, id));
+                }
+                self.announce(id, &tracks);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes somebody out of everybody's sight.
+    fn hide(&mut self, id: PublisherId, tracks: &[TrackId]) {
+        self.stop_sending_to_all(tracks);
+        let Some(identity) = self.members.get(&id).map(|member| &member.participant.identity) else { return };
+        let left = Event::UserLeft {
+            room_name: self.name.clone(),
+            user_id: identity.user_id,
+            username: identity.username.clone(),
+            publisher_id: id,
+        };
+        let gone = Event::PublisherLeft { room_name: self.name.clone(), publisher_id: id };
+        for other in self.others_inside(id).collect::<Vec<_>>() {
+            let Some(other) = self.members.get_mut(&other) else { continue };
+            let (to, knew) = (other.id, tracks.iter().any(|track| other.may_know(track)));
+            other.forget(tracks);
+            other.wants.remove(&id);
+            let had_met = other.met.remove(&id);
+            let told = [(knew, &gone), (had_met, &left)];
+            for (_, event) in told.into_iter().filter(|(tell, _)| *tell) {
+                self.send(to, event.clone());
+            }
+        }
+    }
+
+    fn others_inside(&self, id: PublisherId) -> impl Iterator<Item = PublisherId> {
+        let inside = self.members.values().filter(move |other| other.id != id && other.stage == Stage::Inside);
+        inside.map(|other| other.id)
     }
 
     /// Tells everybody who knew of a publisher that its list of tracks is shorter now, or empty.

@@ -16,6 +16,8 @@ pub struct PolicySection {
     pub default_allow: bool,
     /// How long one question may take, through all plugins and the wait for a thread.
     pub chain_deadline: Duration,
+    /// How long a grant stands that plugins cannot be asked about again.
+    pub stale_max: Duration,
     /// How many threads answer questions.
     pub threads: usize,
     /// How many questions may wait for a thread; more are denied with `overloaded`.
@@ -46,6 +48,7 @@ impl PolicySection {
                 Duration::from_millis(1),
                 Duration::from_secs(10),
             ),
+            stale_max: section.within("stale_max", Duration::from_secs(60), Duration::ZERO, Duration::from_secs(3600)),
             threads: section.within("threads", 2, 1, 16),
             queue: section.within("queue", 1024, 1, 65_536),
         };

@@ -12,9 +12,20 @@ use tokio::task::{Id, JoinSet};
 pub(super) struct Questions {
     policy: Policy,
     waiting: VecDeque<(Ticket, Box<Question>)>,
+    /// Questions that are put again: nobody waits for them, so they wait for all others.
+    repeated: VecDeque<(Ticket, Box<Question>)>,
+    /// How many of those policy has now.
+    asked_again: usize,
     asked: JoinSet<Answer>,
     /// For each of them, by its task.
-    open: HashMap<Id, (Ticket, Shape)>,
+    open: HashMap<Id, Open>,
+}
+
+/// A question that policy has.
+struct Open {
+    ticket: Ticket,
+    shape: Shape,
+    repeated: bool,
 }
 
 /// What an answer must look like.
@@ -27,32 +38,37 @@ enum Shape {
 
 impl Questions {
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, waiting: VecDeque::new(), asked: JoinSet::new(), open: HashMap::new() }
+        Self {
+            policy,
+            waiting: VecDeque::new(),
+            repeated: VecDeque::new(),
+            asked_again: 0,
+            asked: JoinSet::new(),
+            open: HashMap::new(),
+        }
     }
 
     /// Asks when it is the question's turn. Gives the answer at once when too many wait already: no.
     pub(super) fn ask(&mut self, ticket: Ticket, question: Box<Question>) -> Option<Answer> {
-        if self.asked.len() < MAX_ASKED {
-            self.put(ticket, question);
-        } else if self.waiting.len() < MAX_WAITING {
-            self.waiting.push_back((ticket, question));
-        } else {
+        let line = if question.is_repeated() { &mut self.repeated } else { &mut self.waiting };
+        if line.len() >= MAX_WAITING {
             return Some(Shape::of(&question).denied(ErrorCode::OVERLOADED, "too many questions wait for policy"));
         }
+        line.push_back((ticket, question));
+        self.put_next();
         None
     }
 
     /// The next answer; waits while nothing is asked. There is always one: a plugin that fails denies.
     pub(super) async fn next(&mut self) -> Option<(Ticket, Answer)> {
         let answered = self.asked.join_next_with_id().await?;
-        if let Some((ticket, question)) = self.waiting.pop_front() {
-            self.put(ticket, question);
-        }
         let id = match &answered {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
-        let (ticket, shape) = self.open.remove(&id)?;
+        let Open { ticket, shape, repeated } = self.open.remove(&id)?;
+        self.asked_again -= usize::from(repeated);
+        self.put_next();
         let answer = answered.map(|(_, answer)| answer).unwrap_or_else(|error| {
             tracing::error!(%error, "a question to policy failed");
             shape.denied(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")
@@ -60,14 +76,30 @@ impl Questions {
         Some((ticket, answer))
     }
 
-    fn put(&mut self, ticket: Ticket, question: Box<Question>) {
-        let (policy, shape) = (self.policy.clone(), Shape::of(&question));
-        self.wait_for(ticket, shape, async move { ask(&policy, *question).await });
+    /// Hands policy what it has room for, first what somebody waits for. One place is for what is put again, whatever else there is:
+    /// grants must not go on because nobody gets round to asking.
+    fn put_next(&mut self) {
+        while self.asked.len() < MAX_ASKED {
+            let again = match self.asked_again {
+                0 => true,
+                some => self.waiting.is_empty() && some < MAX_ASKED_AGAIN,
+            };
+            let repeated = if again { self.repeated.pop_front() } else { None };
+            let Some((ticket, question)) = repeated.or_else(|| self.waiting.pop_front()) else { return };
+            self.put(ticket, question);
+        }
     }
 
-    fn wait_for(&mut self, ticket: Ticket, shape: Shape, answer: impl Future<Output = Answer> + Send + 'static) {
+    fn put(&mut self, ticket: Ticket, question: Box<Question>) {
+        let open = Open { ticket, shape: Shape::of(&question), repeated: question.is_repeated() };
+        let policy = self.policy.clone();
+        self.wait_for(open, async move { ask(&policy, *question).await });
+    }
+
+    fn wait_for(&mut self, open: Open, answer: impl Future<Output = Answer> + Send + 'static) {
+        self.asked_again += usize::from(open.repeated);
         let id = self.asked.spawn(answer).id();
-        self.open.insert(id, (ticket, shape));
+        self.open.insert(id, open);
     }
 }
 
@@ -105,16 +137,59 @@ impl Shape {
 
 /// Questions of one room that policy has at a time; its own queue is for the other rooms too.
 const MAX_ASKED: usize = 16;
+/// Of those, questions that are put again.
+const MAX_ASKED_AGAIN: usize = 4;
 /// Questions that wait for their turn: each member has at most one of its own, the rest are announcements.
 const MAX_WAITING: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::policy::Why;
     use lockgate_model::{PublisherId, RoomName};
     use lockgate_room::{Effect, Input, Room, RoomConfig};
 
     use super::*;
     use crate::testing;
+
+    /// The first questions about so many who come, and the same put again.
+    fn questions(count: u64) -> Vec<(Ticket, Box<Question>)> {
+        let mut room = Room::new(RoomName::new("board").unwrap(), RoomConfig::default());
+        let mut ask = |member: u64| {
+            room.handle(0, Input::Join(testing::join(PublisherId(member))));
+            let Some(Effect::Ask { ticket, question }) = room.poll() else { panic!("nothing is asked") };
+            (ticket, question)
+        };
+        (1..=count).map(&mut ask).collect()
+    }
+
+    fn again((ticket, mut question): (Ticket, Box<Question>)) -> (Ticket, Box<Question>) {
+        if let Question::Admission(question) = &mut *question {
+            question.why = Why::Recheck;
+        }
+        (ticket, question)
+    }
+
+    #[tokio::test]
+    async fn what_somebody_waits_for_goes_first_but_something_is_always_asked_again() {
+        let (node, _hub) = testing::node();
+        let mut asked = questions(2 * MAX_ASKED as u64).into_iter();
+        let mut questions = Questions::new(node.policy.clone());
+        let first: Vec<_> = asked.by_ref().take(MAX_ASKED).collect();
+        let (repeated, later): (Vec<_>, Vec<_>) = (asked.by_ref().take(6).map(again).collect(), asked.collect());
+        for (ticket, question) in repeated.into_iter().chain(first).chain(later) {
+            assert!(questions.ask(ticket, question).is_none());
+        }
+        let repeated = |questions: &Questions| questions.open.values().filter(|open| open.repeated).count();
+        assert_eq!((questions.open.len(), repeated(&questions)), (MAX_ASKED, MAX_ASKED_AGAIN));
+        let mut least = MAX_ASKED;
+        while !questions.repeated.is_empty() {
+            questions.next().await.unwrap();
+            least = least.min(repeated(&questions));
+        }
+        assert!(least >= 1);
+        while questions.next().await.is_some() {}
+        assert!(questions.open.is_empty() && questions.asked_again == 0);
+    }
 
     #[tokio::test]
     async fn a_question_that_fails_is_answered_with_a_no() {
@@ -123,7 +198,8 @@ mod tests {
         room.handle(0, Input::Join(testing::join(PublisherId(1))));
         let Some(Effect::Ask { ticket, .. }) = room.poll() else { panic!("nothing is asked") };
         let mut questions = Questions::new(node.policy.clone());
-        questions.wait_for(ticket, Shape::Many(2), async { panic!("a test wants it") });
+        let open = Open { ticket, shape: Shape::Many(2), repeated: false };
+        questions.wait_for(open, async { panic!("a test wants it") });
         let Some((answered, Answer::Many(decisions))) = questions.next().await else { panic!("no answer") };
         assert_eq!((answered, decisions.len()), (ticket, 2));
         assert!(decisions.iter().all(Result::is_err) && questions.open.is_empty());

@@ -5,7 +5,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use lockgate_model::carrier::TrackNumber;
-use lockgate_model::{AdmittedMedia, ErrorCode, Limits, OfferedMedia, PublisherId, RequestId, Source, TrackId};
+use lockgate_model::{
+    AdmittedMedia, Bitrate, ErrorCode, Limits, OfferedMedia, PublisherId, RequestId, Source, TrackId,
+};
 use lockgate_room::{AcceptedTrack, Answered, Connection, Input, MediaAction, MediaProblem, SubscribeOffer, Ticket};
 use lockgate_worker::{
     CloseReason, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent, RouterEvents,
@@ -71,6 +73,9 @@ impl RoomMedia {
                 look_at_candidate(id, member, "publish-ice-candidate", &line)
             }
             MediaAction::Unpublish { member, track } => self.unpublish(member, &track).await,
+            MediaAction::LimitPublication { member, track, max_bitrate } => {
+                self.limit_publication(member, &track, max_bitrate)
+            }
             MediaAction::AdmitChannel { member, stream, track } => self.admit_channel(member, stream, &track),
             MediaAction::RefuseChannel { member, stream } => self.refuse_channel(member, stream),
             MediaAction::Mute { track, muted } => self.mute(&track, muted),
@@ -182,6 +187,11 @@ impl RoomMedia {
         if let Err(error) = transport.unpublish(track).await {
             tracing::debug!(%error, "a track to be unpublished was gone");
         }
+        None
+    }
+
+    fn limit_publication(&self, member: PublisherId, track: &TrackId, most: Option<Bitrate>) -> Option<Input> {
+        self.publish.get(&member)?.limit(track, most);
         None
     }
 

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lockgate_model::RoomName;
-use lockgate_room::{Input, Join};
+use lockgate_model::{PublisherId, RoomName};
+use lockgate_room::{Input, Join, Revocation};
 use lockgate_worker::WorkerGone;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -41,6 +41,15 @@ impl RoomHandle {
     pub(crate) async fn input(&self, input: Input) {
         // The only reason to fail is that the room is over, and then the input has nothing to change.
         let _ = self.inbox.send(ToRoom::Input(Box::new(input))).await;
+    }
+}
+
+impl RoomHandle {
+    /// Takes something from somebody. Returns whom it concerned, once the media side has been told; nobody if the room has ended.
+    pub(crate) async fn revoke(&self, revocation: Revocation) -> Vec<PublisherId> {
+        let (done, concerned) = oneshot::channel();
+        let told = self.inbox.send(ToRoom::Revoke(Box::new(revocation), done)).await;
+        if told.is_err() { Vec::new() } else { concerned.await.unwrap_or_default() }
     }
 }
 
@@ -120,7 +129,12 @@ impl Rooms {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
-    fn find(&self, name: &RoomName) -> Option<RoomHandle> {
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<(RoomName, RoomHandle)> {
+        self.lock().iter().map(|(name, handle)| (name.clone(), handle.clone())).collect()
+    }
+
+    pub(crate) fn find(&self, name: &RoomName) -> Option<RoomHandle> {
         self.lock().get(name).cloned()
     }
 

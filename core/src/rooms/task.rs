@@ -1,18 +1,19 @@
 //! One room's task: inputs in, the pure room, effects out.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lockgate_model::carrier::TrackNumber;
 use lockgate_model::{PublisherId, RecordingId, RoomName, Source, TrackId};
-use lockgate_room::{Effect, Input, Join, LeaveReason, RecordAction, RecorderReport, Room, RoomConfig};
+use lockgate_room::{Effect, Input, Join, LeaveReason, RecordAction, RecorderReport, Revocation, Room, RoomConfig};
 use lockgate_worker::NewRouter;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::ask::Questions;
 use super::media::RoomMedia;
@@ -28,6 +29,8 @@ pub(crate) enum ToRoom {
     Join(Box<Join>, mpsc::Sender<RoomNews>),
     /// Anything else.
     Input(Box<Input>),
+    /// Somebody may do something no more. Answered when the media side has been told, with whom it concerned.
+    Revoke(Box<Revocation>, oneshot::Sender<Vec<PublisherId>>),
     /// The recorder needs a key frame of a track.
     KeyFrame(TrackId),
     /// A recorder that came back knows these tracks by new numbers.
@@ -92,6 +95,7 @@ impl RoomTask {
             auto_record: node.config.recording.auto,
             last_n: node.config.rooms.last_n,
             top_n: node.config.rooms.top_n,
+            stale_max_ms: u64::try_from(node.config.policy.stale_max.as_millis()).unwrap_or(u64::MAX),
             level_interval_ms: u32::try_from(node.config.rooms.audio_levels.as_millis()).unwrap_or(u32::MAX),
         };
         let room = Room::new(name.clone(), config);
@@ -112,6 +116,7 @@ impl RoomTask {
                     None => return,
                 },
                 Some((ticket, answer)) = self.questions.next() => self.handle(Input::Answer { ticket, answer }).await,
+                () = until(self.room.next_timeout()) => self.handle(Input::Time).await,
                 Some(departed) = self.departures.join_next() => self.on_departure(departed.ok()).await,
             }
             // Joins enter the inbox under the list's lock, so nobody can knock between this look and the end.
@@ -129,6 +134,12 @@ impl RoomTask {
                 self.handle(Input::Join(*join)).await;
             }
             ToRoom::Input(input) => self.handle(*input).await,
+            ToRoom::Revoke(revocation, done) => {
+                let concerned = self.room.concerned(&revocation.whom);
+                self.handle(Input::Revoke(*revocation)).await;
+                // Whoever wanted it may be gone; it is done all the same.
+                let _ = done.send(concerned);
+            }
             ToRoom::KeyFrame(track) => self.media.request_key_frame(&track),
             ToRoom::Record(tracks) => tracks.iter().for_each(|(track, number)| self.media.record(track, *number)),
         }
@@ -240,6 +251,18 @@ impl RoomTask {
     }
 }
 
+/// Waits until the wall clock shows this; for ever, if it is nothing. The clock may be set meanwhile: look again now and then.
+async fn until(at_ms: Option<u64>) {
+    let Some(at_ms) = at_ms else { return pending().await };
+    loop {
+        let left = at_ms.saturating_sub(wall_clock_ms());
+        if left == 0 {
+            return;
+        }
+        sleep(Duration::from_millis(left).min(LOOK_AGAIN)).await;
+    }
+}
+
 /// Tells a session that it is out of the room. One that is behind is waited for elsewhere; one that is gone needs to know nothing.
 fn tell_out(news: mpsc::Sender<RoomNews>, word: RoomNews) {
     let Err(mpsc::error::TrySendError::Full(word)) = news.try_send(word) else { return };
@@ -254,6 +277,8 @@ fn tell_out(news: mpsc::Sender<RoomNews>, word: RoomNews) {
 
 const FAILED: &str = "the room failed; join it again";
 const BEHIND: &str = "more was to be told than you took; join the room again";
+/// How long a wait for the wall clock relies on the other one.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How long a session may take to hear that it is out.
 const TELL_WITHIN: Duration = Duration::from_secs(30);
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lockgate_media::{AdmittedMedia, Answer, Limits, NegotiateError, RouterId, Subscription, TransportId};
-use lockgate_model::TrackId;
 use lockgate_model::carrier::TrackNumber;
+use lockgate_model::{Bitrate, TrackId};
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -31,6 +31,7 @@ pub(crate) enum Command {
     CloseTransport(TransportId),
     AcceptOffer(TransportId, String, Vec<AdmittedMedia>, Reply<Result<Answer, NegotiateError>>),
     Unpublish(TransportId, TrackId, Reply<()>),
+    LimitPublication(TransportId, TrackId, Option<Bitrate>),
     AdmitChannel(TransportId, u16, TrackId),
     RefuseChannel(TransportId, u16),
     Subscribe(TransportId, Subscription),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_media::{AdmittedMedia, Answer, Limits, NegotiateError, Subscription, TransportId, check_candidate};
-use lockgate_model::TrackId;
+use lockgate_model::{Bitrate, TrackId};
 
 use crate::command::{Command, Commands};
 use crate::events::transport_id;
@@ -97,6 +97,11 @@ impl PublishTransport {
 }
 
 impl PublishTransport {
+    /// Lets through so much of a track from now on; none: all that comes.
+    pub fn limit(&self, track: &TrackId, most: Option<Bitrate>) {
+        self.link.tell(Command::LimitPublication(self.link.id, track.clone(), most));
+    }
+
     /// Forwards a data channel that the client opened, under this name.
     pub fn admit_channel(&self, stream: u16, track: &TrackId) {
         self.link.tell(Command::AdmitChannel(self.link.id, stream, track.clone()));

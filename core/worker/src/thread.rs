@@ -146,6 +146,9 @@ impl Worker {
                 engine.unpublish(now, transport, &track);
                 let _ = reply.send(());
             }
+            Command::LimitPublication(transport, track, most) => {
+                engine.limit_publication(now, transport, &track, most);
+            }
             // One that is gone by now, its owner is told of.
             Command::AdmitChannel(transport, stream, track) => {
                 let _ = engine.admit_channel(now, transport, stream, &track);

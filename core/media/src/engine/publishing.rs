@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lockgate_model::{AdmittedMedia, TrackId};
+use lockgate_model::{AdmittedMedia, Bitrate, TrackId};
 use lockgate_transport::sdp::{AnswerLine, CodecLine, Description, Section, Setup, read_offer, write_answer};
 
 use super::{Engine, Subscription, transport_id};
@@ -66,6 +66,16 @@ impl Engine {
         let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
         if let Some(track) = publish.lines.iter().find(|line| line.id == *track).map(|line| line.track) {
             self.end_track(now, key, track);
+        }
+    }
+
+    /// Lets through so much of a track from now on; none: all that comes.
+    pub fn limit_publication(&mut self, now: Instant, transport: TransportId, track: &TrackId, most: Option<Bitrate>) {
+        let key = Key::from_u64(transport.0);
+        let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let key = publish.lines.iter().find(|line| line.id == *track).map(|line| line.track);
+        if let Some(track) = key.and_then(|key| self.tracks.get_mut(key)) {
+            track.set_max_bitrate(now, most);
         }
     }
 

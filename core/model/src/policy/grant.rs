@@ -101,6 +101,12 @@ impl Grant {
         }
     }
 
+    /// Whether it allows other things than another one: when it ends and is asked again counts for nothing.
+    pub fn differs_in_rights(&self, other: &Self) -> bool {
+        let (expires_at_ms, reask_after_ms) = (self.expires_at_ms, self.reask_after_ms);
+        *self != Self { expires_at_ms, reask_after_ms, ..other.clone() }
+    }
+
     /// The highest layer allowed.
     pub fn max_layer(&self) -> Layer {
         Layer { spatial: self.max_spatial.unwrap_or(u8::MAX), temporal: self.max_temporal.unwrap_or(u8::MAX) }

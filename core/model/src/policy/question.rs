@@ -116,6 +116,8 @@ pub struct AdmissionQuestion {
     pub password: Option<Secret>,
     /// What their client wrote.
     pub metadata: Option<String>,
+    /// What led to the question: a request, or it is put again to somebody who is in.
+    pub why: Why,
     /// Milliseconds since 1970.
     pub now_ms: u64,
 }

@@ -73,6 +73,13 @@ pub enum CommandEffect {
         /// Whom, by subject; none: everybody who waits.
         subject: Option<String>,
     },
+    /// End somebody's stay.
+    Revoke {
+        /// Whose, by subject; none: everybody's in the room.
+        subject: Option<String>,
+        /// Why, for people.
+        reason: String,
+    },
     /// Tell somebody.
     Notify {
         /// Whom, by subject; none: everybody in the room.

@@ -72,7 +72,14 @@ pub(crate) fn room(name: &str, participants: u32) -> RoomFacts {
 }
 
 pub(crate) fn admission(who: Participant, room: RoomFacts, password: Option<&str>) -> AdmissionQuestion {
-    AdmissionQuestion { who, room, password: password.map(Secret::new), metadata: None, now_ms: NOW_MS }
+    AdmissionQuestion {
+        who,
+        room,
+        password: password.map(Secret::new),
+        metadata: None,
+        why: Why::Request,
+        now_ms: NOW_MS,
+    }
 }
 
 pub(crate) fn publishing(who: Participant, tracks: Vec<TrackFacts>) -> PublishQuestion {

@@ -7,7 +7,9 @@ mod moderation;
 mod places;
 mod publishing;
 mod quality;
+mod reasking;
 mod recording;
+mod revocation;
 mod speaking;
 mod subscribing;
 mod visibility;
@@ -207,6 +209,16 @@ impl Call {
         }
     }
 
+    /// Time goes on by so many milliseconds; what it brings is done when it is due.
+    fn wait(&mut self, ms: u64) {
+        let until = self.now_ms + ms;
+        while let Some(due) = self.room.next_timeout().filter(|due| *due <= until) {
+            self.now_ms = self.now_ms.max(due);
+            self.input(Input::Time);
+        }
+        self.now_ms = until;
+    }
+
     fn carry_out(&mut self, effect: Effect) -> Option<Input> {
         match effect {
             Effect::Send { to, reply } => self.told.push((to, serde_json::to_value(&reply).unwrap())),
@@ -295,6 +307,12 @@ impl Call {
         let one = found.next().unwrap_or_else(|| panic!("no {kind} in {messages:#?}")).clone();
         assert!(found.next().is_none(), "several {kind} in {messages:#?}");
         one
+    }
+
+    /// How many tracks the last offer to a member has.
+    fn offered(&mut self, member: PublisherId) -> usize {
+        let offers = self.messages(member).into_iter().filter(|message| message["type"] == "subscribe-offer");
+        offers.last().map_or(0, |offer| offer["tracks"].as_array().unwrap().len())
     }
 
     /// Forgets everything that was said and done so far.

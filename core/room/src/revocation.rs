@@ -1,0 +1,101 @@
+//! Revocation: a right ends because somebody said so. Nobody is asked, media ends first, and whoever it concerns is told after.
+//!
+//! It says nothing of later: who asks for the same again is answered by policy.
+
+use std::collections::BTreeMap;
+
+use lockgate_model::policy::Denial;
+use lockgate_model::{ErrorCode, PublisherId, RevokedWhat, TrackId};
+
+use crate::effect::MediaAction;
+use crate::input::{Revocation, Whom};
+use crate::member::Member;
+use crate::room::Room;
+
+impl Room {
+    /// Whom a revocation concerns.
+    pub fn concerned(&self, whom: &Whom) -> Vec<PublisherId> {
+        let concerns = |member: &&Member| match whom {
+            Whom::Member(id) => member.id == *id,
+            Whom::Subject(subject) => member.is_subject(Some(subject)),
+        };
+        self.members.values().filter(concerns).map(|member| member.id).collect()
+    }
+
+    pub(crate) fn on_revoke(&mut self, revocation: Revocation) {
+        let Revocation { whom, what, track, reason } = revocation;
+        for id in self.concerned(&whom) {
+            match what {
+                RevokedWhat::Stay => self.put_out(id, &reason),
+                RevokedWhat::Publication => self.revoke_published(id, track.as_ref(), &reason),
+                RevokedWhat::Subscription => self.revoke_received(id, track.as_ref(), &reason),
+                RevokedWhat::Recording => self.revoke_recorded(id, track.as_ref(), &reason),
+            }
+        }
+    }
+
+    /// A plugin wants stays to end.
+    pub(crate) fn put_out_subject(&mut self, subject: Option<&str>, reason: &str) {
+        let concerned: Vec<_> =
+            self.members.values().filter(|member| member.is_subject(subject)).map(|member| member.id).collect();
+        concerned.into_iter().for_each(|id| self.put_out(id, reason));
+    }
+
+    fn revoke_published(&mut self, id: PublisherId, only: Option<&TrackId>, reason: &str) {
+        let after = self.next_question();
+        let Some(member) = self.members.get_mut(&id) else { return };
+        // What is being asked about now was asked for before.
+        member.publish_after = after;
+        let opening = std::mem::take(&mut member.opening);
+        let tracks = member.tracks.keys().filter(|track| only.is_none_or(|only| only == *track));
+        let ended = tracks.map(|track| (track.clone(), reason.to_owned())).collect();
+        for stream in opening.into_keys() {
+            self.media(MediaAction::RefuseChannel { member: id, stream });
+        }
+        self.revoke_publications(id, ended);
+    }
+
+    fn revoke_received(&mut self, id: PublisherId, only: Option<&TrackId>, reason: &str) {
+        let after = self.next_question();
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let mut ended = Vec::new();
+        for (track, verdict) in &mut member.verdicts {
+            if only.is_none_or(|only| only == track) {
+                verdict.standing.revoke(Denial::new(ErrorCode::FORBIDDEN, reason), after);
+                if verdict.shown {
+                    ended.push(track.clone());
+                }
+            }
+        }
+        // It does not come back by itself.
+        match only {
+            None => member.wants.clear(),
+            Some(only) => member.want_no_more(only),
+        }
+        ended.sort();
+        ended.iter().for_each(|track| self.hold_against_verdict(id, track));
+    }
+
+    fn revoke_recorded(&mut self, id: PublisherId, only: Option<&TrackId>, reason: &str) {
+        let Some(member) = self.members.get(&id) else { return };
+        let tracks = member.tracks.keys().filter(|track| only.is_none_or(|only| only == *track));
+        let ended: BTreeMap<_, _> = tracks.map(|track| (track.clone(), reason.to_owned())).collect();
+        self.revoke_recordings(ended);
+    }
+}
+
+impl Member {
+    fn want_no_more(&mut self, track: &TrackId) {
+        let rest = |receives: &std::collections::HashMap<TrackId, crate::member::Reception>, of| {
+            let others = receives.iter().filter(|(other, it)| it.publisher == of && *other != track);
+            others.map(|(other, _)| other.clone()).collect()
+        };
+        for (of, want) in &mut self.wants {
+            if self.receives.get(track).is_some_and(|it| it.publisher == *of) {
+                want.tracks = Some(rest(&self.receives, *of));
+            } else if let Some(tracks) = &mut want.tracks {
+                tracks.remove(track);
+            }
+        }
+    }
+}

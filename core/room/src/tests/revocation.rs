@@ -1,0 +1,130 @@
+use lockgate_model::policy::Grant;
+use lockgate_model::{PublisherId, RevokedWhat};
+use serde_json::json;
+
+use super::{Call, Rules, track};
+use crate::{Effect, Input, MediaAction, RecordAction, Revocation, Whom};
+
+fn revoke(whom: Whom, what: RevokedWhat, only: Option<&str>) -> Input {
+    Input::Revoke(Revocation { whom, what, track: only.map(track), reason: "an operator said so".into() })
+}
+
+/// Ann and Bob publish, and receive each other; Bob has two places. Policy would say yes to everything, and must not be asked.
+fn call() -> (Call, PublisherId, PublisherId) {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.join_as(3, 2, super::all(), lockgate_model::SubscribeConnections::Shared);
+    call.publish(ann, &["v1", "a1"]);
+    call.publish(bob, &["v2", "a2"]);
+    call.subscribe(bob, ann);
+    call.subscribe(ann, bob);
+    call.say(ann, json!({"type": "start-recording"}));
+    call.quiet();
+    call.slow_policy = true;
+    (call, ann, bob)
+}
+
+#[test]
+fn a_subject_is_out_of_all_its_places_and_nobody_is_asked() {
+    let (mut call, ann, bob) = call();
+    assert_eq!(call.room.concerned(&Whom::Subject("2".into())), [bob, PublisherId(3)]);
+    call.input(revoke(Whom::Subject("2".into()), RevokedWhat::Stay, None));
+    assert_eq!(call.gone, [bob, PublisherId(3)]);
+    assert!(call.asked.is_empty());
+    let revoked = call.only(bob, "revoked");
+    assert_eq!((&revoked["what"], &revoked["reason"]), (&json!("stay"), &json!("an operator said so")));
+    assert!(call.heard(ann).contains(&"user-left".to_owned()));
+}
+
+#[test]
+fn media_ends_before_anybody_is_told() {
+    for what in [RevokedWhat::Stay, RevokedWhat::Publication, RevokedWhat::Subscription, RevokedWhat::Recording] {
+        let (mut call, _, bob) = call();
+        call.room.handle(call.now_ms, revoke(Whom::Member(bob), what, None));
+        let effects: Vec<_> = std::iter::from_fn(|| call.room.poll()).collect();
+        let told = effects.iter().position(
+            |effect| matches!(effect, Effect::Send { to, reply } if *to == bob && matches!(reply.event, lockgate_model::Event::Revoked { .. })),
+        );
+        let ends = |effect: &Effect| match effect {
+            Effect::Media(MediaAction::SetLimits { .. }) => false,
+            Effect::Media(_) | Effect::Record(_) => true,
+            _ => false,
+        };
+        let first = effects.iter().position(ends);
+        assert!(first.is_some() && told.is_some() && first < told, "{what:?}: {effects:#?}");
+        let asks = effects.iter().any(|effect| matches!(effect, Effect::Ask { .. }));
+        assert!(!asks, "{what:?}");
+    }
+}
+
+#[test]
+fn one_track_is_taken_back_and_the_others_go_on() {
+    let (mut call, ann, bob) = call();
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Publication, Some("v2")));
+    assert!(matches!(&call.media[0], MediaAction::Unpublish { track: ended, .. } if *ended == track("v2")));
+    assert_eq!(call.only(bob, "revoked")["trackId"], "v2");
+    assert_eq!(call.only(ann, "new-publisher")["tracks"].as_array().unwrap().len(), 1);
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Publication, Some("none")));
+    assert!(call.heard(bob).is_empty());
+}
+
+#[test]
+fn what_is_received_no_more_does_not_come_back_by_itself_but_may_be_asked_for() {
+    let (mut call, ann, bob) = call();
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Subscription, Some("v1")));
+    let revoked = call.only(bob, "revoked");
+    assert_eq!((&revoked["trackId"], &revoked["publisherId"]), (&json!("v1"), &json!(1)));
+    assert!(matches!(call.media.as_slice(), [MediaAction::Unsubscribe { track: ended, .. }] if *ended == track("v1")));
+    call.quiet();
+    call.slow_policy = false;
+    call.input(Input::Renewed { member: bob, identity: super::identity(2, Grant::default()) });
+    assert!(!call.media.iter().any(|action| matches!(action, MediaAction::Subscribe { .. })), "{:?}", call.media);
+    call.quiet();
+    call.subscribe(bob, ann);
+    assert_eq!(call.offered(bob), 2);
+}
+
+#[test]
+fn what_was_asked_for_before_the_revocation_is_not_granted_after_it() {
+    let (mut call, ann, bob) = call();
+    call.publish(bob, &["v2", "a2", "v4"]);
+    call.subscribe(ann, bob);
+    let (_, _) = (
+        call.input(revoke(Whom::Member(bob), RevokedWhat::Publication, None)),
+        call.input(revoke(Whom::Member(ann), RevokedWhat::Subscription, None)),
+    );
+    call.quiet();
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    let accepted = call.media.iter().find_map(|action| match action {
+        MediaAction::AcceptOffer { admitted, .. } => Some(admitted.iter().any(|one| one.track == Some(track("v4")))),
+        _ => None,
+    });
+    assert_eq!(accepted, Some(false), "{:?}", call.media);
+    assert!(!call.media.iter().any(|action| matches!(action, MediaAction::Subscribe { .. })));
+}
+
+#[test]
+fn what_somebody_publishes_is_recorded_no_more() {
+    let (mut call, ann, bob) = call();
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Recording, None));
+    let removed = call.recorder.iter().filter(|action| matches!(action, RecordAction::Remove { .. })).count();
+    assert_eq!((removed, call.recorder.len()), (2, 2));
+    assert_eq!(call.only(ann, "recording-state")["tracks"], json!(["a1", "v1"]));
+    let told = call.messages(bob);
+    assert_eq!(told.iter().filter(|told| told["what"] == "recording").count(), 2, "{told:?}");
+}
+
+#[test]
+fn a_question_whether_to_record_that_was_put_before_counts_no_more() {
+    let mut call = Call::ruled(Rules::default());
+    let ann = call.join(1);
+    call.publish(ann, &["v1"]);
+    call.slow_policy = true;
+    call.say(ann, json!({"type": "start-recording"}));
+    call.input(revoke(Whom::Member(ann), RevokedWhat::Recording, None));
+    call.answer_next();
+    assert!(call.recorder.is_empty(), "{:?}", call.recorder);
+    assert_eq!(call.only(ann, "error")["code"], "forbidden");
+}
