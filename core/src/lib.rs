@@ -3,10 +3,12 @@
 //! The shell reads the configuration, starts policy, media workers and doors, runs one task for each socket and each room, and
 //! ends them all. What may happen is decided by plugins, what a room is by `lockgate_room`, what a packet does by the workers.
 
+mod admin;
 mod app;
 mod assets;
 pub mod cli;
 pub mod config;
+mod held;
 mod ice_servers;
 mod interfaces;
 mod metrics;

@@ -6,11 +6,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lockgate_model::PublisherId;
 use lockgate_model::carrier::NodeTime;
+use lockgate_model::policy::{AuthQuestion, Denial, Identity};
 use lockgate_policy::Policy;
 use lockgate_worker::Workers;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::held::Held;
 use crate::metrics::Counters;
 use crate::recording::Recorders;
 use crate::rooms::Rooms;
@@ -24,6 +26,7 @@ pub(crate) struct Node {
     pub(crate) rooms: Rooms,
     pub(crate) recorders: Recorders,
     pub(crate) resumable: Resumable,
+    pub(crate) held: Held,
     pub(crate) counters: Counters,
     /// Zero of the timeline that all workers share.
     started: Instant,
@@ -45,10 +48,20 @@ impl Node {
             recorders,
             rooms: Rooms::default(),
             resumable: Resumable::default(),
+            held: Held::default(),
             counters: Counters::default(),
             next_publisher: AtomicU64::new(NODE_SLOT << 32 | 1),
             started,
         })
+    }
+
+    /// Who is it? Every door asks here.
+    ///
+    /// # Errors
+    /// A denial: policy's, or because an operator put them out a moment ago.
+    pub(crate) async fn authenticate(&self, question: AuthQuestion) -> Result<Identity, Denial> {
+        let identity = self.policy.authenticate(question).await?;
+        self.held.refusal(&identity.subject, wall_clock_ms()).map_or(Ok(identity), Err)
     }
 
     /// A place's number: never used again by this node.

@@ -4,6 +4,7 @@
 //! Decides nothing: who may do what is the shell's to ask. Every socket is one [`Arrival`] with a bounded channel
 //! each way; a client that does not read is closed, one that writes too fast waits.
 
+mod admin;
 mod dialect;
 mod guest;
 mod listen;
@@ -12,6 +13,7 @@ mod rate;
 mod server;
 mod socket;
 
+pub use admin::{AdminAct, AdminRequest, Administer, RevocationRequest};
 pub use guest::{GuestRequest, MintGuest};
 pub use server::{Asset, Doors, Pages, Readiness, serve};
 pub use socket::{Arrival, CloseCode, Incoming, Outgoing};

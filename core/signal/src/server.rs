@@ -15,6 +15,7 @@ use lockgate_model::Secret;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::admin::{self, Administer};
 use crate::guest::{self, MintGuest};
 use crate::listen::{self, Place};
 use crate::pages;
@@ -34,6 +35,8 @@ pub struct Pages {
     pub metrics_token: Option<Secret>,
     /// The web app; the one with the path `index.html` is shown on `/`.
     pub assets: &'static [Asset],
+    /// For `/admin/v1`; none: there are no such pages.
+    pub admin: Option<Administer>,
     /// For `/dev/token`; none: there is no such page.
     pub guest: Option<MintGuest>,
 }
@@ -73,6 +76,8 @@ fn routes(doors: Arc<Doors>) -> Router {
         .route("/ready", get(pages::ready))
         .route("/metrics", get(pages::metrics))
         .route("/dev/token", post(guest::mint))
+        .route("/admin/v1/rooms/{room}/participants/{publisher}/revoke", post(admin::revoke_participant))
+        .route("/admin/v1/subjects/{subject}/revoke", post(admin::revoke_subject))
         .route("/app/{*path}", get(pages::asset))
         .fallback(async || pages::problem(StatusCode::NOT_FOUND, "not-found", "there is no such page"))
         .layer(DefaultBodyLimit::max(64 * 1024))

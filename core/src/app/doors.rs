@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::admin::administer;
 use crate::assets::ASSETS;
 use crate::config::{Config, Plugin};
 use crate::metrics;
@@ -32,6 +33,7 @@ pub(super) fn doors(
         metrics: Arc::new(move || Box::pin(metrics::render(of_metrics.clone()))),
         metrics_token: node.config.metrics.token.clone(),
         assets: ASSETS,
+        admin: Some(administer(node)),
         guest: guests(node, dev_secret),
     };
     let max_open = node.config.http.max_connections.saturating_add(MAX_PAGES);

@@ -155,20 +155,15 @@ impl Session {
 
     async fn on_auth(&mut self, id: Option<RequestId>, token: Secret, resume: Option<Secret>) -> Flow {
         let question = AuthQuestion { token, door: self.link.door, peer: self.link.peer.ip(), now_ms: wall_clock_ms() };
-        match self.node.policy.authenticate(question).await {
+        match self.node.authenticate(question).await {
             Ok(identity) => self.on_accepted(id, identity, resume).await,
             Err(denial) => self.on_unauthenticated(id, denial),
         }
     }
 
     fn on_unauthenticated(&self, id: Option<RequestId>, denial: Denial) -> Flow {
-        let Denial { code, message, retry_after_ms, .. } = denial;
-        tracing::info!(peer = %self.link.peer.ip(), reason = %code, "refused a token");
-        let mut event = Event::error(code, message, "auth");
-        if let Event::Error { retry_after_ms: after, .. } = &mut event {
-            *after = retry_after_ms;
-        }
-        self.reply(id, event);
+        tracing::info!(peer = %self.link.peer.ip(), reason = %denial.code, "refused a token");
+        self.deny(id, "auth", None, denial);
         if self.who.is_some() {
             // A renewal that fails changes nothing: the old token goes on until it ends.
             return Flow::On;
@@ -280,6 +275,10 @@ impl Session {
                 Event::error(ErrorCode::OVERLOADED, "too many rooms on one socket; leave one first", "join-room"),
             );
         }
+        let subject = known.identity.subject.clone();
+        if let Some(denial) = self.node.held.refusal(&subject, wall_clock_ms()) {
+            return self.deny(id, "join-room", Some(room), denial);
+        }
         let member = self.node.allot_publisher();
         let identity = known.identity.clone();
         let participant =
@@ -287,6 +286,10 @@ impl Session {
         let join = Join { member, participant, id: id.clone(), password, metadata, connections };
         match self.node.rooms.join(&self.node, &room, join, self.tell.clone()).await {
             Ok(handle) => {
+                // They may have been put out while the room was made.
+                if self.node.held.refusal(&subject, wall_clock_ms()).is_some() {
+                    handle.input(Input::Leave { member, reason: LeaveReason::Closed }).await;
+                }
                 self.seats.insert(room, Seat { member, room: handle });
             }
             Err(problem) => self.reply(id, Event::error(ErrorCode::OVERLOADED, problem.to_string(), "join-room")),
@@ -370,6 +373,15 @@ impl Session {
 
     fn reply(&self, id: Option<RequestId>, event: Event) {
         self.link.tell(Reply { id, event });
+    }
+
+    fn deny(&self, id: Option<RequestId>, of: &str, room: Option<RoomName>, denial: Denial) {
+        let Denial { code, message, retry_after_ms, .. } = denial;
+        let mut event = Event::error(code, message, of);
+        if let Event::Error { retry_after_ms: after, room_name, .. } = &mut event {
+            (*after, *room_name) = (retry_after_ms, room);
+        }
+        self.reply(id, event);
     }
 
     fn refuse(&self, id: Option<RequestId>, command: &Command, code: ErrorCode, message: &str) {

@@ -77,6 +77,7 @@ impl Door {
             metrics: Arc::new(|| Box::pin(async { String::from("numbers 1\n") })),
             metrics_token,
             assets: &[Asset { path: "index.html", media_type: "text/html", bytes: b"<p>hello" }],
+            admin: None,
             guest,
         };
         let serving = tokio::spawn(serve(listener, Doors { pages, arrivals: sender, max_open }, ended));

@@ -1,0 +1,212 @@
+//! The operator's interface, `/admin/v1`: reads what is wanted and says what came of it.
+//!
+//! Who may do it is the shell's to ask. No header lets other sites' pages in: they cannot send a bearer token here.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lockgate_model::policy::Denial;
+use lockgate_model::{ErrorCode, PublisherId, RevokedWhat, RoomName, Secret, TrackId};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::pages::{bearer, problem};
+use crate::server::Doors;
+
+/// Does what an operator wants, if policy lets them.
+pub type Administer =
+    Arc<dyn Fn(AdminRequest) -> Pin<Box<dyn Future<Output = Result<serde_json::Value, Denial>> + Send>> + Send + Sync>;
+
+/// What somebody wants of the node.
+#[derive(Debug)]
+pub struct AdminRequest {
+    /// Who says so: the bearer token as it came.
+    pub token: Secret,
+    /// From which address.
+    pub peer: IpAddr,
+    /// What.
+    pub act: AdminAct,
+}
+
+/// An operator's act.
+#[derive(Debug)]
+pub enum AdminAct {
+    /// One participant may do something no more.
+    RevokeParticipant {
+        /// In which room.
+        room: RoomName,
+        /// Whose place.
+        publisher: PublisherId,
+        /// What.
+        revocation: RevocationRequest,
+    },
+    /// Somebody may do something no more, in all rooms.
+    RevokeSubject {
+        /// Who, as the token's `sub` says.
+        subject: String,
+        /// What.
+        revocation: RevocationRequest,
+    },
+}
+
+/// The body of a revocation; `{}` ends the stay.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RevocationRequest {
+    /// What ends.
+    pub what: RevokedWhat,
+    /// Which track; none: all.
+    pub track_id: Option<TrackId>,
+    /// Why, for the one whom it concerns: at most 256 bytes.
+    pub reason: String,
+    /// For how long the subject is let in by no door, in ms; at most a day.
+    pub hold_ms: u64,
+}
+
+impl Default for RevocationRequest {
+    fn default() -> Self {
+        let reason = "an operator revoked it".to_owned();
+        Self { what: RevokedWhat::Stay, track_id: None, reason, hold_ms: 0 }
+    }
+}
+
+/// `POST /admin/v1/rooms/{room}/participants/{publisher}/revoke`
+pub(crate) async fn revoke_participant(
+    doors: State<Arc<Doors>>,
+    peer: ConnectInfo<SocketAddr>,
+    Path((room, publisher)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let named = RoomName::new(room).ok().zip(publisher.parse().ok().map(PublisherId));
+    let Some((room, publisher)) = named else { return refuse(not_found("the room has no such participant")) };
+    act(doors, peer, request, |revocation| {
+        if revocation.hold_ms > 0 {
+            return Err(Denial::new(ErrorCode::INVALID_MESSAGE, "`holdMs` is for subjects"));
+        }
+        Ok(AdminAct::RevokeParticipant { room, publisher, revocation })
+    })
+    .await
+}
+
+/// `POST /admin/v1/subjects/{subject}/revoke`
+pub(crate) async fn revoke_subject(
+    doors: State<Arc<Doors>>,
+    peer: ConnectInfo<SocketAddr>,
+    Path(subject): Path<String>,
+    request: Request,
+) -> Response {
+    if subject.len() > MAX_SUBJECT {
+        return refuse(not_found("nobody has such a subject"));
+    }
+    act(doors, peer, request, |revocation| Ok(AdminAct::RevokeSubject { subject, revocation })).await
+}
+
+async fn act(
+    State(doors): State<Arc<Doors>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    read: impl FnOnce(RevocationRequest) -> Result<AdminAct, Denial>,
+) -> Response {
+    let Some(administer) = &doors.pages.admin else {
+        return problem(StatusCode::NOT_FOUND, "not-found", "there is no such page");
+    };
+    // Only whoever shows a token is read from.
+    let Some(token) = bearer(request.headers()) else {
+        return refuse(Denial::new(ErrorCode::UNAUTHENTICATED, "send a bearer token"));
+    };
+    let body = match timeout(BODY_WITHIN, to_bytes(request.into_body(), MAX_BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return refuse(Denial::new(ErrorCode::INVALID_MESSAGE, "the body cannot be read")),
+        Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "invalid-message", "the request did not come in time"),
+    };
+    let act = match revocation(&body).and_then(read) {
+        Ok(act) => act,
+        Err(denial) => return refuse(denial),
+    };
+    match administer(AdminRequest { token, peer: peer.ip().to_canonical(), act }).await {
+        Ok(done) => ([(header::CACHE_CONTROL, "no-store")], Json(done)).into_response(),
+        Err(denial) => refuse(denial),
+    }
+}
+
+/// No body is as good as `{}`.
+fn revocation(body: &Bytes) -> Result<RevocationRequest, Denial> {
+    let body = if body.is_empty() { b"{}" } else { &body[..] };
+    let invalid = |problem: String| Denial::new(ErrorCode::INVALID_MESSAGE, problem);
+    let revocation: RevocationRequest = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+    let is_plain = |text: &str| text.len() <= MAX_REASON && !text.chars().any(char::is_control);
+    if !is_plain(&revocation.reason) {
+        return Err(invalid("`reason` has at most 256 bytes, and no control characters".to_owned()));
+    }
+    if revocation.what == RevokedWhat::Stay && revocation.track_id.is_some() {
+        return Err(invalid("a stay has no `trackId`".to_owned()));
+    }
+    if revocation.hold_ms > MAX_HOLD_MS {
+        return Err(invalid("`holdMs` is at most a day".to_owned()));
+    }
+    Ok(revocation)
+}
+
+fn not_found(message: &str) -> Denial {
+    Denial::new(ErrorCode::NOT_FOUND, message)
+}
+
+/// A denial as a problem document.
+fn refuse(denial: Denial) -> Response {
+    let status = match denial.code.as_str() {
+        "unauthenticated" | "token-expired" => StatusCode::UNAUTHORIZED,
+        "not-found" => StatusCode::NOT_FOUND,
+        "invalid-message" => StatusCode::BAD_REQUEST,
+        "rate-limited" => StatusCode::TOO_MANY_REQUESTS,
+        "overloaded" | "policy-unavailable" => StatusCode::SERVICE_UNAVAILABLE,
+        "internal" => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::FORBIDDEN,
+    };
+    let mut response = problem(status, denial.code.as_str(), &denial.message);
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(after) = denial.retry_after_ms {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1000)));
+    }
+    response
+}
+
+/// How long the body of a request may take.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
+const MAX_BODY: usize = 16 * 1024;
+const MAX_REASON: usize = 256;
+const MAX_SUBJECT: usize = 256;
+const MAX_HOLD_MS: u64 = 24 * 3600 * 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_is_read_and_what_makes_no_sense_is_refused() {
+        let read = |text: &'static str| revocation(&Bytes::from_static(text.as_bytes()));
+        let plain = read("").unwrap();
+        assert_eq!((plain.what, plain.hold_ms), (RevokedWhat::Stay, 0));
+        let track = read(r#"{"what": "publication", "trackId": "v1", "reason": "not here"}"#).unwrap();
+        assert_eq!((track.what, track.reason.as_str()), (RevokedWhat::Publication, "not here"));
+        for bad in [
+            "[]",
+            r#"{"what": "everything"}"#,
+            r#"{"wat": "stay"}"#,
+            r#"{"trackId": "v1"}"#,
+            r#"{"reason": "a\nb"}"#,
+            r#"{"holdMs": 86400001}"#,
+        ] {
+            assert_eq!(read(bad).unwrap_err().code, ErrorCode::INVALID_MESSAGE, "{bad}");
+        }
+    }
+}

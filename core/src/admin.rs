@@ -1,0 +1,89 @@
+//! What operators may do to a running node, if policy lets them in by the door `admin`.
+//!
+//! A revocation asks nobody but who the operator is: it must work when plugins do not, and at once.
+
+use std::sync::Arc;
+
+use lockgate_model::policy::{AuthQuestion, Denial, Door, Identity};
+use lockgate_model::{ErrorCode, PublisherId, RoomName};
+use lockgate_room::{Revocation, Whom};
+use lockgate_signal::{AdminAct, AdminRequest, Administer, RevocationRequest};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::node::{Node, wall_clock_ms};
+
+/// The interface of a node.
+pub(crate) fn administer(node: &Arc<Node>) -> Administer {
+    let node = node.clone();
+    Arc::new(move |request| {
+        let node = node.clone();
+        Box::pin(async move { act(&node, request).await })
+    })
+}
+
+async fn act(node: &Node, request: AdminRequest) -> Result<Value, Denial> {
+    let AdminRequest { token, peer, act } = request;
+    let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
+    let operator = node.authenticate(question).await?;
+    if !operator.grant.is_admin() {
+        return Err(Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant"));
+    }
+    match act {
+        AdminAct::RevokeParticipant { room, publisher, revocation } => {
+            revoke_participant(node, &operator, &room, publisher, revocation).await
+        }
+        AdminAct::RevokeSubject { subject, revocation } => revoke_subject(node, &operator, &subject, revocation).await,
+    }
+}
+
+async fn revoke_participant(
+    node: &Node,
+    operator: &Identity,
+    room: &RoomName,
+    publisher: PublisherId,
+    revocation: RevocationRequest,
+) -> Result<Value, Denial> {
+    if !operator.grant.allows_room(room.as_str()) {
+        return Err(Denial::new(ErrorCode::FORBIDDEN, "the token is not for this room"));
+    }
+    let not_found = || Denial::new(ErrorCode::NOT_FOUND, "the room has no such participant");
+    let handle = node.rooms.find(room).ok_or_else(not_found)?;
+    let RevocationRequest { what, track_id: track, reason, .. } = revocation;
+    tracing::info!(operator = operator.subject, room = %room, participant = %publisher, ?what, reason, "revoked");
+    let concerned = handle.revoke(Revocation { whom: Whom::Member(publisher), what, track, reason }).await;
+    if concerned.is_empty() {
+        return Err(not_found());
+    }
+    Ok(json!({ "revoked": places(room, &concerned) }))
+}
+
+async fn revoke_subject(
+    node: &Node,
+    operator: &Identity,
+    subject: &str,
+    revocation: RevocationRequest,
+) -> Result<Value, Denial> {
+    let RevocationRequest { what, track_id: track, reason, hold_ms } = revocation;
+    let now = wall_clock_ms();
+    if hold_ms > 0 {
+        if operator.grant.rooms.is_some() {
+            return Err(Denial::new(ErrorCode::FORBIDDEN, "a token for some rooms keeps nobody out of all"));
+        }
+        // First of all, so that nobody comes back while they are put out.
+        node.held.hold(subject, now.saturating_add(hold_ms), now)?;
+    }
+    tracing::info!(operator = operator.subject, subject, ?what, reason, hold_ms, "revoked");
+    let mut rooms = JoinSet::new();
+    for (name, handle) in node.rooms.all().into_iter().filter(|(name, _)| operator.grant.allows_room(name.as_str())) {
+        let (whom, track, reason) = (Whom::Subject(subject.to_owned()), track.clone(), reason.clone());
+        rooms.spawn(async move { (name, handle.revoke(Revocation { whom, what, track, reason }).await) });
+    }
+    let done = rooms.join_all().await;
+    let revoked: Vec<_> = done.iter().flat_map(|(room, concerned)| places(room, concerned)).collect();
+    Ok(json!({ "revoked": revoked }))
+}
+
+fn places(room: &RoomName, concerned: &[PublisherId]) -> Vec<Value> {
+    concerned.iter().map(|publisher| json!({ "roomName": room, "publisherId": publisher })).collect()
+}
