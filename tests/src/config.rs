@@ -14,6 +14,10 @@ pub struct Setup {
     pub subscription: String,
     /// Settings of the plugin `faulty`, which is loaded, and asked last, only if there are any.
     pub faulty: Option<String>,
+    /// Kinds of question that it is asked; empty: all but who somebody is, and commands.
+    pub faulty_hooks: &'static [&'static str],
+    /// Below `[policy]`.
+    pub policy: String,
     /// Below `[media]`.
     pub media: String,
     /// Below `[rooms]`.
@@ -46,10 +50,10 @@ impl Setup {
              [media]\n{workers}\nport = {port}\nbind = [\"{bind}\"]\nannounce = [\"{announced}\"]\n{}\n\
              [auth]\nsecret = {{ file = \"{SECRET_FILE}\" }}\n\
              [rooms]\n{}\n\
-             [policy]\nchain_deadline = \"2s\"\n\
+             [policy]\nchain_deadline = \"2s\"\n{}\n\
              [recording]\n{}\n\
              [dev]\nenabled = {}\nguest_tokens = {}\n",
-            self.media, self.rooms, self.recording, self.guests, self.guests,
+            self.media, self.rooms, self.policy, self.recording, self.guests, self.guests,
         );
         let mut add = |name: &str, hooks: &str, grants: &str, settings: &str| {
             let file = plugin(name);
@@ -66,8 +70,14 @@ impl Setup {
         add("room-admission", hooks, "[\"config\"]", &self.admission);
         add("subscription-policy", "hooks = [\"subscription\"]", "[\"config\"]", &self.subscription);
         if let Some(settings) = &self.faulty {
-            let hooks = "hooks = [\"admission\", \"publishing\", \"subscription\", \"recording\"]";
-            add("faulty", hooks, "[\"config\", \"log\", \"kv\", \"metrics\", \"clock\"]", settings);
+            let usual = ["admission", "publishing", "subscription", "recording"];
+            let hooks = if self.faulty_hooks.is_empty() { &usual[..] } else { self.faulty_hooks };
+            add(
+                "faulty",
+                &format!("hooks = {hooks:?}"),
+                "[\"config\", \"log\", \"kv\", \"metrics\", \"clock\"]",
+                settings,
+            );
         }
         text
     }

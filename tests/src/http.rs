@@ -1,4 +1,4 @@
-//! As much HTTP as the tests need: one GET, read to its end.
+//! As much HTTP as the tests need: one request, its answer read to the end.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,6 +22,18 @@ pub(crate) async fn get(address: &str, path: &str) -> Answer {
     let text = within(&format!("the answer to GET {path}"), exchange(address, &request)).await;
     let text = text.unwrap_or_else(|error| panic!("GET {path}: {error}"));
     parse(&text).unwrap_or_else(|| panic!("GET {path} was answered with no HTTP: {text}"))
+}
+
+/// Sends something to a page, with a bearer token or without.
+pub(crate) async fn post(address: &str, path: &str, token: Option<&str>, body: &str) -> Answer {
+    let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\n{bearer}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let text = within(&format!("the answer to POST {path}"), exchange(address, &request)).await;
+    let text = text.unwrap_or_else(|error| panic!("POST {path}: {error}"));
+    parse(&text).unwrap_or_else(|| panic!("POST {path} was answered with no HTTP: {text}"))
 }
 
 async fn exchange(address: &str, request: &str) -> std::io::Result<String> {

@@ -21,6 +21,7 @@ mod programs;
 mod received;
 mod recorder;
 mod token;
+mod wire;
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub use programs::{program, screenshots};
 pub use received::{assert_unbroken, number};
 pub use recorder::Recorder;
 pub use token::Token;
+pub use wire::RecorderWire;
 
 /// Waits for something, at most [`PATIENCE`].
 ///

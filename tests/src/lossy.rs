@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use crate::config::BESIDE;
 pub struct LossyNetwork {
     port: u16,
     lost: Arc<AtomicU64>,
+    passed: Arc<Passed>,
     _relay: JoinSet<()>,
 }
 
@@ -27,11 +29,24 @@ impl LossyNetwork {
     pub async fn begin(one_in: u64) -> Self {
         let outside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
         let port = outside.local_addr().expect("it is bound").port();
-        let lost = Arc::new(AtomicU64::new(0));
+        let (lost, passed) = (Arc::new(AtomicU64::new(0)), Arc::new(Passed::new()));
         let loss = Loss { one_in, state: SEED, lost: Arc::clone(&lost) };
         let mut relay = JoinSet::new();
-        relay.spawn(relay_all(Arc::new(outside), SocketAddr::from((BESIDE, port)), loss));
-        Self { port, lost, _relay: relay }
+        relay.spawn(relay_all(Arc::new(outside), SocketAddr::from((BESIDE, port)), loss, Arc::clone(&passed)));
+        Self { port, lost, passed, _relay: relay }
+    }
+
+    /// Loses nothing, and only looks.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub async fn watch() -> Self {
+        Self::begin(u64::MAX).await
+    }
+
+    /// How many packets of media the node has sent by this way, and when the last of them came.
+    pub fn sent_by_node(&self) -> (u64, Instant) {
+        self.passed.read()
     }
 
     /// The port that clients are to be told; what is sent there goes to the node's on [`BESIDE`].
@@ -42,6 +57,34 @@ impl LossyNetwork {
     /// Datagrams that were lost so far.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// What came from the node.
+#[derive(Debug)]
+struct Passed {
+    begun: Instant,
+    packets: AtomicU64,
+    last_us: AtomicU64,
+}
+
+impl Passed {
+    fn new() -> Self {
+        Self { begun: Instant::now(), packets: AtomicU64::new(0), last_us: AtomicU64::new(0) }
+    }
+
+    /// Counts media only: neither checks nor handshakes, nor reports (RFC 7983, RFC 5761 §4).
+    fn note(&self, datagram: &[u8]) {
+        if matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind)) {
+            let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.last_us.store(now, Ordering::Relaxed);
+            self.packets.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self) -> (u64, Instant) {
+        let last = Duration::from_micros(self.last_us.load(Ordering::Relaxed));
+        (self.packets.load(Ordering::Relaxed), self.begun + last)
     }
 }
 
@@ -63,7 +106,7 @@ impl Loss {
 }
 
 /// Each client gets a socket towards the node, so that the node tells them apart.
-async fn relay_all(outside: Arc<UdpSocket>, node: SocketAddr, mut loss: Loss) {
+async fn relay_all(outside: Arc<UdpSocket>, node: SocketAddr, mut loss: Loss, passed: Arc<Passed>) {
     let (mut inside, mut ways_back) = (HashMap::new(), JoinSet::new());
     let mut datagram = vec![0; MAX_DATAGRAM];
     while let Ok((length, client)) = outside.recv_from(&mut datagram).await {
@@ -71,9 +114,10 @@ async fn relay_all(outside: Arc<UdpSocket>, node: SocketAddr, mut loss: Loss) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
-                let socket = new.insert(Arc::new(socket));
-                ways_back.spawn(relay_back(Arc::clone(socket), Arc::clone(&outside), client, loss.clone()));
-                socket
+                let new_socket = new.insert(Arc::new(socket));
+                let (socket, outside, passed) = (Arc::clone(new_socket), Arc::clone(&outside), Arc::clone(&passed));
+                ways_back.spawn(relay_back(socket, outside, client, (loss.clone(), passed)));
+                new_socket
             }
         };
         if !loss.strikes() {
@@ -83,9 +127,15 @@ async fn relay_all(outside: Arc<UdpSocket>, node: SocketAddr, mut loss: Loss) {
     }
 }
 
-async fn relay_back(inside: Arc<UdpSocket>, outside: Arc<UdpSocket>, client: SocketAddr, mut loss: Loss) {
+async fn relay_back(
+    inside: Arc<UdpSocket>,
+    outside: Arc<UdpSocket>,
+    client: SocketAddr,
+    (mut loss, passed): (Loss, Arc<Passed>),
+) {
     let mut datagram = vec![0; MAX_DATAGRAM];
     while let Ok((length, _)) = inside.recv_from(&mut datagram).await {
+        passed.note(&datagram[..length]);
         if !loss.strikes() {
             let _ = outside.send_to(&datagram[..length], client).await;
         }

@@ -66,6 +66,25 @@ impl Node {
         http::get(&self.address, path).await
     }
 
+    /// Sends something to a page, with a bearer token or without.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn post(&self, path: &str, token: Option<&Token>, body: &serde_json::Value) -> Answer {
+        http::post(&self.address, path, token.map(Token::text).as_deref(), &body.to_string()).await
+    }
+
+    /// Takes something from a participant of [`crate::ROOM`], as an operator does.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn revoke(&self, publisher: &serde_json::Value, body: &serde_json::Value) {
+        let path = format!("/admin/v1/rooms/{}/participants/{publisher}/revoke", crate::ROOM);
+        let operator = Token::of(99, "Operator").claim("admin", true.into());
+        let answer = self.post(&path, Some(&operator), body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
     /// The value of a metric, with its labels if it has any.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use crate::node::{Node, command};
 use crate::process::Process;
 use crate::until;
+use crate::wire::RecorderWire;
 
 /// A running recorder.
 #[derive(Debug)]
@@ -19,6 +20,19 @@ impl Recorder {
     /// When it is not let in.
     pub async fn beside(node: &Node) -> Self {
         let process = Process::start("lockgate-recorder", command(node.folder(), "lockgate-recorder"));
+        let attached = async || (node.metric("lockgate_recorder_attached").await > 0.5).then_some(());
+        until("the recorder to attach", attached).await;
+        Self { process }
+    }
+
+    /// Starts it with a node's configuration, but another way to the node.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub async fn through(node: &Node, wire: &RecorderWire) -> Self {
+        let mut command = command(node.folder(), "lockgate-recorder");
+        command.env("LOCKGATE_RECORDER_SOCKET", format!("{:?}", wire.socket()));
+        let process = Process::start("lockgate-recorder", command);
         let attached = async || (node.metric("lockgate_recorder_attached").await > 0.5).then_some(());
         until("the recorder to attach", attached).await;
         Self { process }

@@ -9,8 +9,20 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) fault: Fault,
-    only: Option<String>,
+    only: Option<Names>,
     pub(crate) every: u32,
+    at: Option<Vec<String>>,
+    why: Option<String>,
+    pub(crate) expires_after_ms: Option<u64>,
+    pub(crate) reask_after_ms: Option<u32>,
+}
+
+/// One or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Names {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// Ways to fail.
@@ -24,11 +36,20 @@ pub(crate) enum Fault {
     Stack,
     Count,
     Long,
+    Deny,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { fault: Fault::None, only: None, every: 1 }
+        Self {
+            fault: Fault::None,
+            only: None,
+            every: 1,
+            at: None,
+            why: None,
+            expires_after_ms: None,
+            reask_after_ms: None,
+        }
     }
 }
 
@@ -37,9 +58,20 @@ impl Settings {
         serde_json::from_str(json).map_err(|error| error.to_string())
     }
 
-    /// Whether the fault is meant for a question about these.
-    pub(crate) fn concerns(&self, about: &[&str]) -> bool {
-        self.only.as_deref().is_none_or(|only| about.contains(&only))
+    /// Whether the fault is meant for a question about these, put for such a reason.
+    pub(crate) fn concerns(&self, about: &[&str], why: &str) -> bool {
+        let only: &[String] = match &self.only {
+            None => &[],
+            Some(Names::One(one)) => std::slice::from_ref(one),
+            Some(Names::Several(several)) => several.as_slice(),
+        };
+        (only.is_empty() || only.iter().any(|only| about.contains(&only.as_str())))
+            && self.why.as_deref().is_none_or(|only| only == why)
+    }
+
+    /// Whether it is to fail, and to limit, when it is asked this kind of question.
+    pub(crate) fn is_for(&self, hook: &str) -> bool {
+        self.at.as_ref().is_none_or(|at| at.iter().any(|one| one == hook))
     }
 }
 
@@ -58,7 +90,7 @@ pub(crate) fn strike(fault: Fault) {
         },
         Fault::Memory => hoard(),
         Fault::Stack => drop(descend(0)),
-        Fault::None | Fault::Count | Fault::Long => {}
+        Fault::None | Fault::Count | Fault::Long | Fault::Deny => {}
     }
 }
 
@@ -85,9 +117,14 @@ mod tests {
     #[test]
     fn a_fault_can_be_kept_to_some_questions() {
         let settings = Settings::read(r#"{"fault": "loop", "only": "trouble"}"#).unwrap();
-        assert!(settings.concerns(&["calm", "trouble"]));
-        assert!(!settings.concerns(&["calm"]));
-        assert!(Settings::read("{}").unwrap().concerns(&[]));
+        assert!(settings.concerns(&["calm", "trouble"], "request"));
+        assert!(!settings.concerns(&["calm"], "request"));
+        assert!(Settings::read("{}").unwrap().concerns(&[], ""));
+        let later = Settings::read(r#"{"fault": "deny", "why": "recheck", "at": ["recording"]}"#).unwrap();
+        let several = Settings::read(r#"{"fault": "deny", "only": ["7@admin", "board"]}"#).unwrap();
+        assert!(several.concerns(&["board"], "") && !several.concerns(&["7@ws"], ""));
+        assert!(later.concerns(&[], "recheck") && !later.concerns(&[], "request"));
+        assert!(later.is_for("recording") && !later.is_for("admission"));
         assert!(Settings::read(r#"{"fault": "no such"}"#).is_err());
     }
 }

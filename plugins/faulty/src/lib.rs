@@ -6,16 +6,22 @@
 //!
 //! ```toml
 //! [plugin.settings]
-//! fault = "trap"     # "trap", "loop", "memory", "stack", "count" (too few verdicts), "long" (an answer beyond all bounds), or "none"
-//! only = "trouble"   # only for this subject, room or token; absent: always
+//! fault = "trap"     # "trap", "loop", "memory", "stack", "count" (too few verdicts), "long" (an answer beyond all bounds),
+//!                    # "deny" (no fault: it says no), or "none"
+//! only = "trouble"   # only for this subject, room or token, or this subject at a door (`7@admin`) or at a kind of question
+//!                    # (`7@recording`); or several of them; absent: always
 //! every = 2          # only every so many questions, counted in `kv`; absent: each
+//! at = ["recording"] # only these kinds of question; absent: all
+//! why = "recheck"    # only questions put for this reason; absent: any
+//! expires_after_ms = 5000   # what it allows (`at` such questions) ends so soon
+//! reask_after_ms = 1000     # and is to be asked about again so soon
 //! ```
 
 mod fault;
 
 use crate::exports::lockgate::policy::{admission, auth, command, lifecycle, publishing, recording, subscription};
 use crate::fault::{Settings, strike};
-use crate::lockgate::policy::types::{Attr, Grant, Identity, Verdict};
+use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, Verdict};
 use crate::lockgate::policy::{clock, config, kv, log, metrics};
 
 wit_bindgen::generate!({ path: "../../wit", world: "policy" });
@@ -36,74 +42,121 @@ impl lifecycle::Guest for Faulty {
 
 impl auth::Guest for Faulty {
     fn authenticate(asked: auth::Question) -> auth::Outcome {
-        let long = answer(&[&asked.token], 1).long;
-        let subject = "x".repeat(if long { 1 << 20 } else { 1 });
-        let identity =
-            Identity { subject, username: String::new(), claims: Vec::new(), expires_at_ms: None, grant: grant(false) };
-        auth::Outcome::Accept(identity)
+        let subject = asked.accepted.as_ref().map(|accepted| accepted.subject.as_str()).unwrap_or_default();
+        let answer = answer(&Asked { hook: "auth", subject, of: [&asked.token, &asked.door], why: "" }, 1);
+        if answer.denies {
+            return auth::Outcome::Deny(denial());
+        }
+        let subject = "x".repeat(if answer.long { 1 << 20 } else { 1 });
+        let grant = grant(&answer);
+        auth::Outcome::Accept(Identity {
+            subject,
+            username: String::new(),
+            claims: Vec::new(),
+            expires_at_ms: None,
+            grant,
+        })
     }
 }
 
 impl admission::Guest for Faulty {
     fn admit(asked: admission::Question) -> Verdict {
-        let answer = answer(&[&asked.room.name, &asked.who.identity.subject], 1);
-        Verdict::Allow(grant(answer.long))
+        let why = asked.extra.iter().find(|one| one.key == "why").map(|one| one.value.as_str()).unwrap_or_default();
+        let (subject, of) = (&asked.who.identity.subject, [asked.room.name.as_str(), &asked.who.door]);
+        verdict(&answer(&Asked { hook: "admission", subject, of, why }, 1))
     }
 }
 
 impl publishing::Guest for Faulty {
     fn decide(asked: publishing::Question) -> Vec<Verdict> {
-        verdicts(&[&asked.room.name, &asked.who.identity.subject], asked.tracks.len())
+        let (subject, of) = (&asked.who.identity.subject, [asked.room.name.as_str(), &asked.who.door]);
+        verdicts(&Asked { hook: "publishing", subject, of, why: &asked.why }, asked.tracks.len())
     }
 }
 
 impl subscription::Guest for Faulty {
     fn decide(asked: subscription::Question) -> Vec<Verdict> {
-        verdicts(&[&asked.room.name, &asked.who.identity.subject], asked.publications.len())
+        let (subject, of) = (&asked.who.identity.subject, [asked.room.name.as_str(), &asked.who.door]);
+        verdicts(&Asked { hook: "subscription", subject, of, why: &asked.why }, asked.publications.len())
     }
 }
 
 impl recording::Guest for Faulty {
     fn decide(asked: recording::Question) -> Vec<Verdict> {
-        verdicts(&[&asked.room.name], asked.publications.len())
+        let subject = asked.who.as_ref().map(|who| who.identity.subject.as_str()).unwrap_or_default();
+        let of = [asked.room.name.as_str(), ""];
+        verdicts(&Asked { hook: "recording", subject, of, why: &asked.why }, asked.publications.len())
     }
 }
 
 impl command::Guest for Faulty {
     fn handle(asked: command::Question) -> command::Outcome {
-        answer(&[&asked.room.name, &asked.who.identity.subject], 1);
+        let (subject, of) = (&asked.who.identity.subject, [asked.room.name.as_str(), &asked.who.door]);
+        if answer(&Asked { hook: "command", subject, of, why: "" }, 1).denies {
+            return command::Outcome::Deny(denial());
+        }
         command::Outcome::Done(command::Response { reply: asked.payload, effects: Vec::new() })
     }
 }
 
+/// A question, as far as it matters here.
+struct Asked<'a> {
+    hook: &'a str,
+    subject: &'a str,
+    /// Room or token, and door.
+    of: [&'a str; 2],
+    why: &'a str,
+}
+
 /// What is left to do when the fault is not one that ends the call.
+#[derive(Default)]
 struct Answer {
     verdicts: usize,
     long: bool,
+    denies: bool,
+    expires_at_ms: Option<u64>,
+    reask_after_ms: Option<u32>,
 }
 
-/// Strikes if it is time to; `about` is what the question is about.
-fn answer(about: &[&str], verdicts: usize) -> Answer {
+/// Strikes if it is time to.
+fn answer(asked: &Asked, verdicts: usize) -> Answer {
     let settings = Settings::read(&config::all()).expect("settings that were accepted");
     metrics::add("questions", 1);
-    if !settings.concerns(about) || !is_turn(settings.every) {
-        return Answer { verdicts, long: false };
+    let plain = Answer { verdicts, ..Answer::default() };
+    if !settings.is_for(asked.hook) {
+        return plain;
+    }
+    let expires_at_ms = settings.expires_after_ms.map(|after| clock::now_ms() + after);
+    let plain = Answer { expires_at_ms, reask_after_ms: settings.reask_after_ms, ..plain };
+    let ([of, door], subject) = (asked.of, asked.subject);
+    let (here, so) = (format!("{subject}@{door}"), format!("{subject}@{}", asked.hook));
+    if !settings.concerns(&[of, subject, &here, &so], asked.why) || !is_turn(settings.every) {
+        return plain;
     }
     let at = Attr { key: "at".into(), value: clock::now_ms().to_string() };
     log::write(log::Level::Info, &format!("now comes the fault: {}", settings.fault.name()), &[at]);
     match settings.fault {
-        fault::Fault::Count => Answer { verdicts: verdicts.saturating_sub(1), long: false },
-        fault::Fault::Long => Answer { verdicts, long: true },
+        fault::Fault::Count => Answer { verdicts: verdicts.saturating_sub(1), ..plain },
+        fault::Fault::Long => Answer { long: true, ..plain },
+        fault::Fault::Deny => Answer { denies: true, ..plain },
         fault => {
             strike(fault);
-            Answer { verdicts, long: false }
+            plain
         }
     }
 }
 
-fn verdicts(about: &[&str], count: usize) -> Vec<Verdict> {
-    let answer = answer(about, count);
-    vec![Verdict::Allow(grant(answer.long)); answer.verdicts]
+fn verdicts(asked: &Asked, count: usize) -> Vec<Verdict> {
+    let answer = answer(asked, count);
+    vec![verdict(&answer); answer.verdicts]
+}
+
+fn verdict(answer: &Answer) -> Verdict {
+    if answer.denies { Verdict::Deny(denial()) } else { Verdict::Allow(grant(answer)) }
+}
+
+fn denial() -> Denial {
+    Denial { code: "closed".into(), message: "this door is closed to you".into(), retry_after_ms: None }
 }
 
 /// Counts the questions: an instance does not outlive its question, but `kv` does.
@@ -114,8 +167,9 @@ fn is_turn(every: u32) -> bool {
     kept && now % every.max(1) == 0
 }
 
-fn grant(long: bool) -> Grant {
-    let attributes = if long { vec![Attr { key: "k".repeat(1 << 20), value: String::new() }] } else { Vec::new() };
+fn grant(answer: &Answer) -> Grant {
+    let attributes =
+        if answer.long { vec![Attr { key: "k".repeat(1 << 20), value: String::new() }] } else { Vec::new() };
     Grant {
         max_spatial: None,
         max_temporal: None,
@@ -130,8 +184,8 @@ fn grant(long: bool) -> Grant {
         admin: None,
         priority: None,
         hidden: false,
-        expires_at_ms: None,
-        reask_after_ms: None,
+        expires_at_ms: answer.expires_at_ms,
+        reask_after_ms: answer.reask_after_ms,
         attributes,
     }
 }
