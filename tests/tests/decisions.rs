@@ -241,7 +241,7 @@ async fn the_last_packet_to_a_viewer_leaves_with_the_revocation() {
     let call = watched(Setup { media_port: Some(network.port()), ..Setup::default() }).await;
     let bob = call.right.run("return bob.publisherId").await;
     let mut took = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..12 {
         let asked = Instant::now();
         call.node.revoke(&bob, &json!({ "what": "subscription" })).await;
         let last = silence(|| network.sent_by_node()).await;

@@ -326,15 +326,12 @@ impl Subscribe {
         Some(line)
     }
 
+    /// All but the first: it carries the connection (RFC 8843 §7.2), and browsers take its end for that of the whole bundle.
     fn stop_idle_lines(&mut self) {
-        let idle = self.lines.iter().filter(|line| matches!(line.use_, Use::Inactive)).count();
-        // The first line carries the connection (RFC 8843 §7.2): browsers want one of the bundle to live.
-        let some_live = self.lines.iter().any(|line| line.used().is_some());
-        if idle >= MAX_IDLE && some_live {
-            self.lines
-                .iter_mut()
-                .filter(|line| matches!(line.use_, Use::Inactive))
-                .for_each(|line| line.use_ = Use::Stopped);
+        let mut idle: Vec<_> =
+            self.lines.iter_mut().skip(1).filter(|line| matches!(line.use_, Use::Inactive)).collect();
+        if idle.len() >= MAX_IDLE {
+            idle.iter_mut().for_each(|line| line.use_ = Use::Stopped);
         }
     }
 }
