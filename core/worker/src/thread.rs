@@ -72,6 +72,7 @@ impl Worker {
             self.receive(now);
             self.receive_streams(now);
             self.flush(now);
+            self.streams.accept(now, self.poll.registry());
             self.engine.handle_timeout(now);
             self.hand_over(now);
             self.engine.make_offers(now);
@@ -210,10 +211,14 @@ impl Worker {
         }
     }
 
-    /// Takes in what came by TCP, a piece of each stream.
+    /// Takes in what came by TCP, a piece of each of some streams.
     fn receive_streams(&mut self, now: Instant) {
-        self.streams.accept(now, self.poll.registry());
-        for _ in 0..self.streams.readable() {
+        let readable = self.streams.readable();
+        if readable > 0 {
+            // What came as datagrams does not wait for it.
+            self.flush(now);
+        }
+        for _ in 0..readable {
             let Some(path) = self.streams.read() else { continue };
             while let Some(datagram) = self.streams.next_frame() {
                 self.engine.handle_datagram(now, path, datagram);

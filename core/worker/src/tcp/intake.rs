@@ -35,7 +35,8 @@ impl Intake {
 
     /// Where to read into; how much was read is said by [`Self::filled`].
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.end..]
+        let room = self.bytes.len() - PREFIX - LONGEST;
+        &mut self.bytes[self.end..self.end + room]
     }
 
     pub(crate) fn filled(&mut self, count: usize) {
@@ -89,8 +90,8 @@ pub(crate) fn prefix(length: usize) -> [u8; PREFIX] {
 pub(crate) const PREFIX: usize = 2;
 /// The longest DTLS record there is (RFC 6347 §4.1), and more than any packet of media.
 pub(crate) const LONGEST: usize = (1 << 14) + 2048 + 13;
-/// What is read at once. Memory that is never written to is none.
-const ROOM: usize = 1 << 16;
+/// What is read at once: a part of a turn, as others wait.
+pub(crate) const ROOM: usize = 16 << 10;
 /// What a stream may go on holding while it keeps nothing.
 const SMALL: usize = 2048;
 
@@ -106,7 +107,8 @@ mod tests {
 
     /// What comes out of bytes that come in pieces, and the most that was kept between two of them.
     fn taken(pieces: &[&[u8]], longest: usize) -> (Vec<Vec<u8>>, Result<(), TooLong>, usize) {
-        let (mut intake, mut kept, mut all, mut most) = (Intake::with_room(LONGEST), Vec::new(), Vec::new(), 0);
+        let (mut intake, mut kept, mut all, mut most) =
+            (Intake::with_room(PREFIX + LONGEST), Vec::new(), Vec::new(), 0);
         for piece in pieces {
             intake.resume(&mut kept);
             intake.room()[..piece.len()].copy_from_slice(piece);

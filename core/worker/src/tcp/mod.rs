@@ -120,9 +120,11 @@ impl Streams {
         }
     }
 
-    /// Takes those who connected, as many as a turn has room for.
+    /// Takes those who connected, as many as a turn has room for; nobody while the first words of others wait to be read, who could be
+    /// pushed out for it.
     pub(crate) fn accept(&mut self, now: Instant, registry: &Registry) {
-        if self.retry_at.is_some_and(|at| at > now) {
+        let waits = self.retry_at.is_some_and(|at| at > now);
+        if waits || !self.listeners.iter().any(|listener| listener.ready) || self.first_words_wait() {
             return;
         }
         self.retry_at = None;
@@ -238,9 +240,9 @@ impl Streams {
         self.slots.len() == self.free.len()
     }
 
-    /// How many have something to read.
+    /// How many are to be read in this turn: of those with something to read, a share. The others are next.
     pub(crate) fn readable(&self) -> usize {
-        self.readable.len()
+        self.readable.len().min(MAX_READ)
     }
 
     /// Whether there is something to do at once.
@@ -279,6 +281,12 @@ impl Streams {
         if let Some(number) = self.newcomers.add(now, path.socket, remote.ip()) {
             self.end(number, StreamEnd::Crowded);
         }
+    }
+
+    /// Whether somebody said something who was not heard yet.
+    fn first_words_wait(&self) -> bool {
+        let mut waiting = self.readable.iter().filter_map(|slot| self.slots[*slot].as_ref());
+        waiting.any(|stream| !stream.heard)
     }
 
     fn free_slot(&mut self) -> Option<usize> {
@@ -324,7 +332,9 @@ const GENERATIONS: u32 = u32::MAX / FIRST - 1;
 const STREAMS: usize = 1 << 21;
 const LISTENERS: usize = 1 << 22;
 /// Who is taken in one turn at one address.
-const MAX_ACCEPTED: usize = 64;
+const MAX_ACCEPTED: usize = 16;
+/// Who is read in one turn, so that datagrams do not wait for many.
+const MAX_READ: usize = 16;
 /// When a system that has no room for a connection is asked again.
 const RETRY: Duration = Duration::from_millis(100);
 /// How soon it is noticed that a path is not known any more.

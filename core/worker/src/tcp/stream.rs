@@ -19,8 +19,10 @@ pub(crate) struct Stream {
     /// What it sent of a frame that is not whole.
     kept: Vec<u8>,
     outbox: Outbox,
-    /// The system may have something to read.
+    /// The system may have something to read; it waits for its turn.
     pub(crate) readable: bool,
+    /// It was read at least once.
+    pub(crate) heard: bool,
     /// The system may take something.
     writable: bool,
     /// Something was put into the outbox since it was last written.
@@ -53,6 +55,7 @@ impl Stream {
             kept: Vec::new(),
             outbox: Outbox::default(),
             readable: false,
+            heard: false,
             writable: true,
             touched: false,
             standing: Standing::Newcomer,
@@ -61,6 +64,7 @@ impl Stream {
 
     /// Reads once. False: there is no more for now, or never again.
     pub(crate) fn read(&mut self, intake: &mut Intake) -> bool {
+        self.heard = true;
         intake.resume(&mut self.kept);
         match self.socket.read(intake.room()) {
             Ok(0) => self.end(StreamEnd::Peer),

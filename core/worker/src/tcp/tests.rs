@@ -51,13 +51,21 @@ impl House {
     }
 
     fn turn(&mut self) {
+        self.wait();
+        self.work();
+    }
+
+    /// Notes what the system says.
+    fn wait(&mut self) {
         let mut events = Events::with_capacity(64);
         let wait = if self.streams.is_ready() { Duration::ZERO } else { Duration::from_millis(5) };
         self.poll.poll(&mut events, Some(wait)).unwrap();
         for event in &events {
             assert!(self.streams.on_ready(self.now, event));
         }
-        self.streams.accept(self.now, self.poll.registry());
+    }
+
+    fn work(&mut self) {
         for _ in 0..self.streams.readable() {
             let path = self.streams.read().unwrap();
             while let Some(frame) = self.streams.next_frame() {
@@ -68,6 +76,7 @@ impl House {
                 self.streams.judge(|path| self.known.contains(path));
             }
         }
+        self.streams.accept(self.now, self.poll.registry());
         self.streams.expire(self.now, |path| self.known.contains(path));
         let Self { streams, known, forgotten, .. } = self;
         streams.tidy(|path| {
@@ -187,6 +196,43 @@ fn many_who_say_nothing_push_each_other_out_and_no_client() {
     house.until(|house| house.came.contains(&(path, b"still here".to_vec())));
     let (_new, path) = house.known_client();
     assert!(house.known.contains(&path), "and whoever comes is heard");
+}
+
+#[test]
+fn who_has_said_something_is_not_pushed_out_before_it_is_read() {
+    let mut house = House::new();
+    let mut first: Vec<_> = (0..MAX_OF_NETWORK).map(|_| house.client()).collect();
+    house.until(|house| house.counters().streams_accepted == first.len() as u64);
+    first.iter_mut().for_each(|client| say(client, b"check"));
+    let mut next: Vec<_> = (0..MAX_OF_NETWORK).map(|_| house.client()).collect();
+    next.iter_mut().for_each(|client| say(client, b"check"));
+    house.until(|house| house.counters().streams_accepted == 2 * first.len() as u64);
+    house.until(|house| house.known.len() + house.ends().len() >= 2 * first.len());
+    assert_eq!((house.ends(), house.known.len()), (Vec::new(), 2 * first.len()));
+}
+
+#[test]
+fn a_turn_reads_a_piece_of_some_streams_and_the_others_are_next() {
+    let mut house = House::new();
+    let mut clients: Vec<_> = (0..MAX_READ + 4).map(|_| house.known_client().0).collect();
+    house.came.clear();
+    clients.iter_mut().for_each(|client| (0..40).for_each(|_| say(client, &[7; 1000])));
+    while house.streams.readable.len() < clients.len() {
+        house.wait();
+    }
+    let heard = |house: &House| {
+        let mut frames = std::collections::HashMap::<_, usize>::new();
+        house.came.iter().for_each(|(path, _)| *frames.entry(*path).or_default() += 1);
+        frames
+    };
+    house.work();
+    let frames = heard(&house);
+    assert_eq!(frames.len(), MAX_READ);
+    assert!(frames.values().all(|count| *count <= intake::ROOM / 1000), "{frames:?}");
+    assert!(house.streams.is_ready(), "there is more");
+    house.work();
+    assert_eq!(heard(&house).len(), clients.len());
+    house.until(|house| house.came.len() == 40 * clients.len());
 }
 
 #[test]
