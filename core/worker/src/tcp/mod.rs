@@ -40,6 +40,8 @@ pub(crate) struct Streams {
     reading: usize,
     /// Those with something to write, each once.
     touched: Vec<usize>,
+    /// What all of them hold that waits to be written.
+    held: usize,
     /// Those that have ended and are still there; some may be in it twice.
     over: Vec<usize>,
     /// When the system had no room for a connection, and is to be asked again.
@@ -72,6 +74,7 @@ impl Streams {
             readable: VecDeque::new(),
             reading: 0,
             touched: Vec::new(),
+            held: 0,
             over: Vec::new(),
             retry_at: None,
             look_at: now,
@@ -192,7 +195,9 @@ impl Streams {
                 continue;
             };
             for datagram in run.bytes.chunks(run.segment) {
-                self.counters.frames.dropped += stream.push(now, datagram);
+                self.held -= stream.held();
+                self.counters.frames.dropped += stream.push(now, datagram, self.held + stream.held());
+                self.held += stream.held();
             }
             if !std::mem::replace(&mut stream.touched, true) {
                 self.touched.push(slot);
@@ -203,7 +208,7 @@ impl Streams {
         }
     }
 
-    /// Ends those that took too long to say who they are, and those whose path is not known any more.
+    /// Ends those that took too long to say who they are, and those whose path is not known any more; lets go of what is too late.
     pub(crate) fn expire(&mut self, now: Instant, knows: impl Fn(&Path) -> bool) {
         while let Some(number) = self.newcomers.poll(now) {
             self.end(number, StreamEnd::NoCheck);
@@ -212,6 +217,9 @@ impl Streams {
             self.look_at = now + LOOK;
             let streams = self.slots.iter_mut().enumerate().filter_map(|(slot, stream)| Some((slot, stream.as_mut()?)));
             for (slot, stream) in streams {
+                self.held -= stream.held();
+                stream.rest(now, &mut self.counters.frames);
+                self.held += stream.held();
                 if stream.standing == Standing::Client && !knows(&stream.path) {
                     stream.end(StreamEnd::Unused);
                     self.over.push(slot);
@@ -226,6 +234,7 @@ impl Streams {
             let over = self.slots.get_mut(slot).and_then(|slot| slot.take_if(|stream| stream.is_over()));
             let Some(stream) = over else { continue };
             self.free.push(slot);
+            self.held -= stream.held();
             self.newcomers.remove(stream.path.socket);
             self.readable.retain(|other| *other != slot);
             if let Standing::Ended(end) = stream.standing {
@@ -307,7 +316,9 @@ impl Streams {
 
     fn write(&mut self, now: Instant, slot: usize) {
         if let Some(Some(stream)) = self.slots.get_mut(slot) {
+            self.held -= stream.held();
             stream.write(now, &mut self.counters.frames);
+            self.held += stream.held();
             self.over.extend(stream.is_over().then_some(slot));
         }
     }

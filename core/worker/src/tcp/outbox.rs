@@ -50,18 +50,24 @@ pub(crate) struct Tally {
 }
 
 impl Outbox {
-    /// Puts a datagram at the end. How many frames were lost by that comes back, which may be this one.
-    pub(crate) fn push(&mut self, now: Instant, datagram: &[u8]) -> u64 {
+    /// Puts a datagram at the end. `all` is what all outboxes of the worker hold, with this one. How many frames were lost by that
+    /// comes back, which may be this one.
+    pub(crate) fn push(&mut self, now: Instant, datagram: &[u8], all: usize) -> u64 {
         let len = PREFIX + datagram.len();
         if datagram.is_empty() || datagram.len() > LONGEST {
             return 1;
         }
         if Kind::of(datagram) == Some(Kind::Rtp) {
-            let dropped = self.shed(now, len);
+            // Where all together hold too much, the new takes the place of the old.
+            let most = self.media.held() + MAX_OF_ALL.saturating_sub(all);
+            let dropped = self.shed(now, len, most);
+            if self.media.held() + cost(len) > most {
+                return dropped + 1;
+            }
             self.media.push(now, datagram);
             return dropped;
         }
-        if self.control.bytes.len() + len > MAX_CONTROL {
+        if self.control.bytes.len() + len > MAX_CONTROL || all + cost(len) > MAX_OF_ALL + SPARE {
             return 1;
         }
         self.control.push(now, datagram);
@@ -70,7 +76,7 @@ impl Outbox {
 
     /// Writes as much as there is room for. [`io::ErrorKind::WouldBlock`] says that there is none left; the tally is right anyway.
     pub(crate) fn write(&mut self, now: Instant, out: &mut impl Write, tally: &mut Tally) -> io::Result<()> {
-        tally.dropped += self.shed(now, 0);
+        tally.dropped += self.shed(now, 0, usize::MAX);
         while let Some(class) = self.next() {
             let torn = self.torn.is_some();
             let queue = self.queue(class);
@@ -91,6 +97,18 @@ impl Outbox {
         Ok(())
     }
 
+    /// Drops what waited too long, and gives memory back that is not needed. For when nothing was written for a while.
+    pub(crate) fn rest(&mut self, now: Instant, tally: &mut Tally) {
+        tally.dropped += self.shed(now, 0, usize::MAX);
+        self.control.shrink();
+        self.media.shrink();
+    }
+
+    /// Bytes that it holds, with what it knows of them.
+    pub(crate) fn held(&self) -> usize {
+        self.control.held() + self.media.held()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.control.bytes.is_empty() && self.media.bytes.is_empty()
     }
@@ -107,13 +125,15 @@ impl Outbox {
         }
     }
 
-    /// Drops media that waited too long, and the oldest until there is so much room.
-    fn shed(&mut self, now: Instant, room: usize) -> u64 {
+    /// Drops media that waited too long, and the oldest until there is room for so long a frame more, where media may hold `most`.
+    fn shed(&mut self, now: Instant, len: usize, most: usize) -> u64 {
         let from = usize::from(self.torn == Some(Class::Media));
         let queue = &mut self.media;
         let mut dropped = 0;
         while let Some(oldest) = queue.frames.get(from)
-            && (queue.bytes.len() + room > MAX_MEDIA || now.saturating_duration_since(oldest.since) > TOO_LATE)
+            && (queue.bytes.len() + len > MAX_MEDIA
+                || queue.held() + cost(len) > most
+                || now.saturating_duration_since(oldest.since) > TOO_LATE)
         {
             queue.remove(from);
             dropped += 1;
@@ -127,6 +147,10 @@ impl Queue {
         self.frames.push_back(Waiting { len: PREFIX + datagram.len(), since });
         self.bytes.extend(prefix(datagram.len()));
         self.bytes.extend(datagram);
+    }
+
+    fn held(&self) -> usize {
+        self.bytes.len() + self.frames.len() * size_of::<Waiting>()
     }
 
     /// What is left of the first frame.
@@ -167,16 +191,33 @@ impl Queue {
             *self = Self::default();
         }
     }
+
+    /// As above, of times that were bad and are better.
+    fn shrink(&mut self) {
+        if self.bytes.capacity() > 2 * self.bytes.len() + SMALL || self.bytes.is_empty() {
+            self.bytes.shrink_to(2 * self.bytes.len());
+            self.frames.shrink_to(2 * self.frames.len());
+        }
+    }
+}
+
+/// What a frame of this length takes.
+fn cost(len: usize) -> usize {
+    len + size_of::<Waiting>()
 }
 
 /// More than a second of a large picture.
 const MAX_MEDIA: usize = 512 << 10;
 /// What data channels may have on their way, and a handshake.
 const MAX_CONTROL: usize = 1 << 20;
+/// What all outboxes of a worker may hold: hundreds of clients that take nothing.
+pub(crate) const MAX_OF_ALL: usize = 64 << 20;
+/// Beyond that, of what media hangs on.
+const SPARE: usize = 16 << 20;
 /// As long as media waits for its pace, too.
 const TOO_LATE: Duration = Duration::from_millis(500);
 /// What an outbox may hold while nothing waits: a burst that the system took at once.
-const SMALL: usize = 64 << 10;
+const SMALL: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -92,9 +92,14 @@ impl Stream {
         None
     }
 
-    /// Takes a datagram to be written. How many were dropped for it comes back.
-    pub(crate) fn push(&mut self, now: Instant, datagram: &[u8]) -> u64 {
-        if self.is_over() { 1 } else { self.outbox.push(now, datagram) }
+    /// Takes a datagram to be written, where all streams hold so many bytes. How many were dropped for it comes back.
+    pub(crate) fn push(&mut self, now: Instant, datagram: &[u8], all: usize) -> u64 {
+        if self.is_over() { 1 } else { self.outbox.push(now, datagram, all) }
+    }
+
+    /// Nothing was written for a while, perhaps: what waits may be too late by now.
+    pub(crate) fn rest(&mut self, now: Instant, tally: &mut Tally) {
+        self.outbox.rest(now, tally);
     }
 
     /// The system takes more.
@@ -120,6 +125,11 @@ impl Stream {
         if !self.is_over() {
             self.standing = Standing::Ended(end);
         }
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn held(&self) -> usize {
+        self.outbox.held()
     }
 
     pub(crate) fn is_over(&self) -> bool {

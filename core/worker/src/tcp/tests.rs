@@ -83,6 +83,8 @@ impl House {
             known.retain(|other| *other != path);
             forgotten.push(path);
         });
+        let held: usize = self.streams.slots.iter().flatten().map(Stream::held).sum();
+        assert_eq!(self.streams.held, held, "what all hold is what each holds");
     }
 
     fn counters(&self) -> NetworkCounters {
@@ -297,6 +299,23 @@ fn a_client_that_does_not_read_loses_media_in_whole_frames_and_nothing_else() {
     let NetworkCounters { frames_out, failure_counts, .. } = house.counters();
     assert_eq!((controls, frames_out), (1, numbers.len() as u64 + 1));
     assert_eq!(failure_counts[SendFailure::Behind as usize] + numbers.len() as u64, u64::from(sent));
+}
+
+#[test]
+fn what_a_client_did_not_take_in_time_is_let_go_of_while_nothing_is_sent_to_it() {
+    let mut house = House::new();
+    let (client, path) = house.known_client();
+    while house.counters().failure_counts[SendFailure::Behind as usize] == 0 {
+        house.send(path, &[0x80; 1000]);
+    }
+    house.turn();
+    assert!(house.streams.held > 100_000, "{}", house.streams.held);
+    house.now += LOOK;
+    house.turn();
+    assert!(house.streams.held < 2000, "no more than a torn frame: {}", house.streams.held);
+    drop(client);
+    house.until(|house| house.streams.is_empty());
+    assert_eq!(house.streams.held, 0);
 }
 
 impl House {

@@ -75,10 +75,10 @@ fn write(outbox: &mut Outbox, now: Instant, taker: &mut Taker) -> (bool, Tally) 
 fn control_overtakes_media_but_never_a_frame_of_which_a_part_went_out() {
     let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(30));
     for number in 1..=3 {
-        assert_eq!(outbox.push(now, &media(number, 20)), 0);
+        assert_eq!(outbox.push(now, &media(number, 20), 0), 0);
     }
     assert_eq!(write(&mut outbox, now, &mut taker), (false, Tally { sent: 1, dropped: 0 }));
-    outbox.push(now, &control(9, 10));
+    outbox.push(now, &control(9, 10), 0);
     taker.left = usize::MAX;
     assert_eq!(write(&mut outbox, now, &mut taker), (true, Tally { sent: 3, dropped: 0 }));
     assert_eq!(taker.frames(), [media(1, 20), media(2, 20), control(9, 10), media(3, 20)]);
@@ -88,12 +88,12 @@ fn control_overtakes_media_but_never_a_frame_of_which_a_part_went_out() {
 fn media_that_waited_too_long_is_dropped_and_nothing_else() {
     let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(5));
     for datagram in [media(1, 20), media(2, 20), media(3, 20)] {
-        outbox.push(now, &datagram);
+        outbox.push(now, &datagram, 0);
     }
     assert!(!write(&mut outbox, now, &mut taker).0);
-    outbox.push(now, &control(9, 10));
+    outbox.push(now, &control(9, 10), 0);
     let later = now + TOO_LATE;
-    outbox.push(later, &media(4, 20));
+    outbox.push(later, &media(4, 20), 0);
     taker.left = usize::MAX;
     let end = later + Duration::from_millis(1);
     assert_eq!(write(&mut outbox, end, &mut taker), (true, Tally { sent: 3, dropped: 2 }));
@@ -105,8 +105,8 @@ fn a_client_that_takes_nothing_holds_no_more_than_it_may_and_gets_the_newest_med
     let (now, mut outbox) = (Instant::now(), Outbox::default());
     let mut dropped = 0;
     for number in 0..2000_u32 {
-        dropped += outbox.push(now, &media((number % 251) as u8, 1000));
-        dropped += outbox.push(now, &control((number % 251) as u8, 1000));
+        dropped += outbox.push(now, &media((number % 251) as u8, 1000), 0);
+        dropped += outbox.push(now, &control((number % 251) as u8, 1000), 0);
         assert!(outbox.media.bytes.len() <= MAX_MEDIA && outbox.control.bytes.len() <= MAX_CONTROL);
     }
     let mut taker = Taker::of(usize::MAX);
@@ -119,10 +119,39 @@ fn a_client_that_takes_nothing_holds_no_more_than_it_may_and_gets_the_newest_med
 }
 
 #[test]
+fn where_all_outboxes_hold_too_much_new_media_takes_the_place_of_old_and_control_has_a_spare() {
+    let (now, mut outbox, all) = (Instant::now(), Outbox::default(), MAX_OF_ALL);
+    assert_eq!((outbox.push(now, &media(1, 20), all), outbox.held()), (1, 0));
+    assert_eq!((outbox.push(now, &media(2, 20), 0), outbox.push(now, &media(3, 20), 0)), (0, 0));
+    let held = outbox.held();
+    assert_eq!((outbox.push(now, &media(4, 20), all), outbox.held()), (1, held));
+    assert_eq!(outbox.push(now, &media(5, 21), all + 9), 2, "both for the longer one");
+    assert!(outbox.held() <= held);
+    assert_eq!((outbox.push(now, &control(6, 10), all), outbox.push(now, &control(7, 10), all + SPARE)), (0, 1));
+    let mut taker = Taker::of(usize::MAX);
+    write(&mut outbox, now, &mut taker);
+    assert_eq!((taker.frames(), outbox.held()), (vec![control(6, 10), media(5, 21)], 0));
+}
+
+#[test]
+fn an_outbox_that_nothing_is_put_into_holds_nothing_that_is_late() {
+    let (now, mut outbox, mut tally) = (Instant::now(), Outbox::default(), Tally::default());
+    for number in 0..200 {
+        outbox.push(now, &media(number, 1000), 0);
+    }
+    write(&mut outbox, now, &mut Taker::of(500));
+    outbox.rest(now + TOO_LATE, &mut tally);
+    assert_eq!(tally.dropped, 0);
+    outbox.rest(now + TOO_LATE + Duration::from_millis(1), &mut tally);
+    assert_eq!((tally.dropped, outbox.media.bytes.len()), (199, PREFIX + 1000 - 500), "all but the torn one");
+    assert!(outbox.media.bytes.capacity() < SMALL, "the memory went back");
+}
+
+#[test]
 fn what_is_no_datagram_is_not_framed() {
     let (now, mut outbox) = (Instant::now(), Outbox::default());
-    assert_eq!((outbox.push(now, &[]), outbox.push(now, &media(1, LONGEST + 1))), (1, 1));
-    assert_eq!((outbox.push(now, &media(1, LONGEST)), outbox.is_empty()), (0, false));
+    assert_eq!((outbox.push(now, &[], 0), outbox.push(now, &media(1, LONGEST + 1), 0)), (1, 1));
+    assert_eq!((outbox.push(now, &media(1, LONGEST), 0), outbox.is_empty()), (0, false));
 }
 
 proptest! {
@@ -135,7 +164,7 @@ proptest! {
         for (number, (is_media, len, takes, passes, at_once)) in (0_u8..).zip(steps) {
             now += Duration::from_millis(passes);
             let datagram = if is_media { media(number, len) } else { control(number, len) };
-            dropped += outbox.push(now, &datagram);
+            dropped += outbox.push(now, &datagram, 0);
             pushed.push(datagram);
             (taker.left, taker.at_once) = (takes, at_once);
             let (_, tally) = write(&mut outbox, now, &mut taker);
