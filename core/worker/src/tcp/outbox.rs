@@ -1,6 +1,7 @@
-//! What a stream has still to be sent: bounded, in whole frames, and what media hangs on before media.
+//! What a stream has still to be sent: bounded, in whole frames, and what media hangs on before media and data, which take turns.
 //!
-//! A client that takes less than it is sent loses the oldest of its media first: who is late wants what is new. A frame of which a
+//! A client that takes less than it is sent loses the oldest of its media first: who is late wants what is new. Of data it loses the
+//! newest, by which SCTP sees that there is no room, as on any other way. A frame of which a
 //! part went out is never lost, as nothing behind it could be read.
 
 use std::collections::VecDeque;
@@ -14,11 +15,15 @@ use super::intake::{LONGEST, PREFIX, prefix};
 /// One stream's way out.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    /// Checks' answers, handshakes, feedback, data channels.
+    /// Checks' answers, handshakes, feedback.
     control: Queue,
+    /// Data channels.
+    data: Queue,
     media: Queue,
     /// Where a frame went out in part.
     torn: Option<Class>,
+    /// The last frame was of data: then it is media's turn.
+    after_data: bool,
 }
 
 /// Frames in order.
@@ -37,6 +42,7 @@ struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Control,
+    Data,
     Media,
 }
 
@@ -67,27 +73,32 @@ impl Outbox {
             self.media.push(now, datagram);
             return dropped;
         }
-        if self.control.bytes.len() + len > MAX_CONTROL || all + cost(len) > MAX_OF_ALL + SPARE {
+        let (queue, most, most_of_all) = match (Kind::of(datagram), datagram[0]) {
+            (Some(Kind::Dtls), DATA | DTLS_1_3..) => (&mut self.data, MAX_DATA, MAX_OF_ALL),
+            _ => (&mut self.control, MAX_CONTROL, MAX_OF_ALL + SPARE),
+        };
+        if queue.bytes.len() + len > most || all + cost(len) > most_of_all {
             return 1;
         }
-        self.control.push(now, datagram);
+        queue.push(now, datagram);
         0
     }
 
     /// Writes as much as there is room for. [`io::ErrorKind::WouldBlock`] says that there is none left; the tally is right anyway.
     pub(crate) fn write(&mut self, now: Instant, out: &mut impl Write, tally: &mut Tally) -> io::Result<()> {
         tally.dropped += self.shed(now, 0, usize::MAX);
-        while let Some(class) = self.next() {
-            let torn = self.torn.is_some();
+        while let Some((class, alone)) = self.next() {
             let queue = self.queue(class);
             let ready = queue.bytes.as_slices().0;
-            // Of a frame that went out in part the rest, then control again.
-            let ready = if torn { &ready[..ready.len().min(queue.first())] } else { ready };
+            let ready = if alone { ready } else { &ready[..ready.len().min(queue.first())] };
             match out.write(ready) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     let (sent, torn) = queue.take_off(count);
                     self.torn = torn.then_some(class);
+                    if sent > 0 && class != Class::Control {
+                        self.after_data = class == Class::Data;
+                    }
                     tally.sent += sent;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -101,26 +112,39 @@ impl Outbox {
     pub(crate) fn rest(&mut self, now: Instant, tally: &mut Tally) {
         tally.dropped += self.shed(now, 0, usize::MAX);
         self.control.shrink();
+        self.data.shrink();
         self.media.shrink();
     }
 
     /// Bytes that it holds, with what it knows of them.
     pub(crate) fn held(&self) -> usize {
-        self.control.held() + self.media.held()
+        self.control.held() + self.data.held() + self.media.held()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.control.bytes.is_empty() && self.media.bytes.is_empty()
+        [&self.control, &self.data, &self.media].iter().all(|queue| queue.bytes.is_empty())
     }
 
-    fn next(&self) -> Option<Class> {
-        let first = if self.control.bytes.is_empty() { Class::Media } else { Class::Control };
-        self.torn.or_else(|| (!self.is_empty()).then_some(first))
+    /// Whose turn it is, and whether for everything that it has; otherwise for one frame, or what is left of one that went out in part.
+    fn next(&self) -> Option<(Class, bool)> {
+        if let Some(torn) = self.torn {
+            return Some((torn, false));
+        }
+        if !self.control.bytes.is_empty() {
+            return Some((Class::Control, true));
+        }
+        match (!self.data.bytes.is_empty(), !self.media.bytes.is_empty()) {
+            (false, false) => None,
+            (true, false) => Some((Class::Data, true)),
+            (false, true) => Some((Class::Media, true)),
+            (true, true) => Some((if self.after_data { Class::Media } else { Class::Data }, false)),
+        }
     }
 
     fn queue(&mut self, class: Class) -> &mut Queue {
         match class {
             Class::Control => &mut self.control,
+            Class::Data => &mut self.data,
             Class::Media => &mut self.media,
         }
     }
@@ -208,8 +232,14 @@ fn cost(len: usize) -> usize {
 
 /// More than a second of a large picture.
 const MAX_MEDIA: usize = 512 << 10;
-/// What data channels may have on their way, and a handshake.
-const MAX_CONTROL: usize = 1 << 20;
+/// A handshake, and answers to more checks than any client makes.
+const MAX_CONTROL: usize = 64 << 10;
+/// What data channels may have on their way: half a second of 1 Mbit/s.
+const MAX_DATA: usize = 64 << 10;
+/// The first byte of DTLS records with application data (RFC 6347 §4.1), which is what data channels send.
+const DATA: u8 = 23;
+/// Those of DTLS 1.3 do not show what is in them (RFC 9147 §4); after the handshake it is mostly data.
+const DTLS_1_3: u8 = 32;
 /// What all outboxes of a worker may hold: hundreds of clients that take nothing.
 pub(crate) const MAX_OF_ALL: usize = 64 << 20;
 /// Beyond that, of what media hangs on.

@@ -57,6 +57,12 @@ fn control(number: u8, len: usize) -> Vec<u8> {
     datagram
 }
 
+fn data(number: u8, len: usize) -> Vec<u8> {
+    let mut datagram = vec![number; len];
+    datagram[0] = DATA;
+    datagram
+}
+
 /// Writes, and says whether all went out.
 fn write(outbox: &mut Outbox, now: Instant, taker: &mut Taker) -> (bool, Tally) {
     let mut tally = Tally::default();
@@ -85,6 +91,44 @@ fn control_overtakes_media_but_never_a_frame_of_which_a_part_went_out() {
 }
 
 #[test]
+fn data_and_media_take_turns_behind_control() {
+    let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(30));
+    for number in 1..=4 {
+        outbox.push(now, &data(number, 20), 0);
+    }
+    assert!(!write(&mut outbox, now, &mut taker).0);
+    for number in 1..=3 {
+        outbox.push(now, &media(number, 50), 0);
+    }
+    outbox.push(now, &control(9, 10), 0);
+    (taker.left, taker.at_once) = (usize::MAX, 17);
+    assert_eq!(write(&mut outbox, now, &mut taker), (true, Tally { sent: 7, dropped: 0 }));
+    let (mut wanted, turns) = (vec![data(1, 20), data(2, 20), control(9, 10)], [3, 4]);
+    for (number, turn) in (1..).zip(turns) {
+        wanted.extend([media(number, 50), data(turn, 20)]);
+    }
+    wanted.push(media(3, 50));
+    assert_eq!(taker.frames(), wanted);
+}
+
+#[test]
+fn a_client_whose_data_never_ends_gets_media_in_time() {
+    let (mut now, mut outbox) = (Instant::now(), Outbox::default());
+    let (mut taker, mut lost) = (Taker::of(0), Tally::default());
+    // Data that wants 10 Mbit/s and media that wants 1, where there is room for 3.
+    for millisecond in 0..5000_u32 {
+        now += Duration::from_millis(1);
+        outbox.push(now, &data(0, 1250), 0);
+        if millisecond % 8 == 0 {
+            lost.dropped += outbox.push(now, &media(0, 1000), 0);
+        }
+        taker.left = 375;
+        lost.dropped += write(&mut outbox, now, &mut taker).1.dropped;
+    }
+    assert_eq!(lost.dropped, 0);
+}
+
+#[test]
 fn media_that_waited_too_long_is_dropped_and_nothing_else() {
     let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(5));
     for datagram in [media(1, 20), media(2, 20), media(3, 20)] {
@@ -107,15 +151,19 @@ fn a_client_that_takes_nothing_holds_no_more_than_it_may_and_gets_the_newest_med
     for number in 0..2000_u32 {
         dropped += outbox.push(now, &media((number % 251) as u8, 1000), 0);
         dropped += outbox.push(now, &control((number % 251) as u8, 1000), 0);
+        dropped += outbox.push(now, &data((number % 251) as u8, 1000), 0);
         assert!(outbox.media.bytes.len() <= MAX_MEDIA && outbox.control.bytes.len() <= MAX_CONTROL);
+        assert!(outbox.data.bytes.len() <= MAX_DATA);
     }
     let mut taker = Taker::of(usize::MAX);
     let (_, tally) = write(&mut outbox, now, &mut taker);
-    assert_eq!((tally.sent + dropped, tally.dropped), (4000, 0));
+    assert_eq!((tally.sent + dropped, tally.dropped), (6000, 0));
     let frames = taker.frames();
     assert_eq!(frames.last(), Some(&media((1999 % 251) as u8, 1000)));
     assert_eq!(frames.first(), Some(&control(0, 1000)), "of control, what came first");
-    assert!(outbox.media.bytes.capacity() + outbox.control.bytes.capacity() <= 2 * SMALL, "the memory went back");
+    assert_eq!(frames.iter().find(|frame| frame[0] == DATA), Some(&data(0, 1000)), "and of data");
+    let queues = [&outbox.control, &outbox.data, &outbox.media];
+    assert!(queues.iter().all(|queue| queue.bytes.capacity() <= SMALL), "the memory went back");
 }
 
 #[test]
@@ -157,13 +205,13 @@ fn what_is_no_datagram_is_not_framed() {
 proptest! {
     #[test]
     fn whatever_the_system_takes_frames_stay_whole_and_each_is_sent_or_counted(
-        steps in proptest::collection::vec((any::<bool>(), 12_usize..1500, 0_usize..4000, 0_u64..300, 1_usize..2000), 1..80),
+        steps in proptest::collection::vec((0_usize..3, 12_usize..1500, 0_usize..4000, 0_u64..300, 1_usize..2000), 1..80),
     ) {
         let (mut now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(0));
         let (mut pushed, mut sent, mut dropped) = (Vec::new(), 0, 0);
-        for (number, (is_media, len, takes, passes, at_once)) in (0_u8..).zip(steps) {
+        for (number, (class, len, takes, passes, at_once)) in (0_u8..).zip(steps) {
             now += Duration::from_millis(passes);
-            let datagram = if is_media { media(number, len) } else { control(number, len) };
+            let datagram = [media, control, data][class](number, len);
             dropped += outbox.push(now, &datagram, 0);
             pushed.push(datagram);
             (taker.left, taker.at_once) = (takes, at_once);
@@ -175,7 +223,7 @@ proptest! {
         (sent, dropped) = (sent + tally.sent, dropped + tally.dropped);
         let frames = taker.frames();
         prop_assert_eq!((sent, sent + dropped), (frames.len() as u64, pushed.len() as u64));
-        for class in [0x80, 0] {
+        for class in [0x80, 0, DATA] {
             let mut wanted = pushed.iter().filter(|one| one[0] == class);
             let in_order = frames.iter().filter(|one| one[0] == class).all(|frame| wanted.any(|one| one == frame));
             prop_assert!(in_order, "in the order in which they came");
