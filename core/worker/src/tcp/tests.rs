@@ -187,6 +187,23 @@ fn who_says_nothing_has_a_few_seconds() {
 }
 
 #[test]
+fn who_says_a_part_of_a_frame_now_and_then_has_no_longer() {
+    let mut house = House::new();
+    let mut client = house.client();
+    house.until(|house| !house.streams.is_empty());
+    for byte in [0, 100, 0, 1] {
+        client.write_all(&[byte]).unwrap();
+        house.now += SHOW_WITHIN / 4 - Duration::from_millis(1);
+        house.turn();
+        assert!(house.ends().is_empty(), "{:?}", house.ends());
+    }
+    house.now += Duration::from_millis(4);
+    house.turn();
+    assert_eq!((house.ends(), house.streams.is_empty()), (vec![(StreamEnd::NoCheck, 1)], true));
+    assert!(is_closed(&mut client));
+}
+
+#[test]
 fn many_who_say_nothing_push_each_other_out_and_no_client() {
     let mut house = House::new();
     let (mut client, path) = house.known_client();
