@@ -331,7 +331,8 @@ fn doors_at(config: &WorkersConfig, addresses: &[IpAddr], port: u16) -> Result<(
     let sockets = Sockets::bind(addresses, port, config.sending, Kernel)
         .map_err(|(address, source)| SpawnError::Bind { address, source })?;
     let listened_at = if config.tcp { addresses } else { &[] };
-    let streams = Streams::bind(listened_at, sockets.port(), Instant::now())
+    let workers = config.count.clamp(1, MAX_WORKERS);
+    let streams = Streams::bind(listened_at, sockets.port(), workers, Instant::now())
         .map_err(|(address, source)| SpawnError::BindTcp { address, source })?;
     Ok((sockets, streams))
 }

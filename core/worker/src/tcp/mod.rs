@@ -62,14 +62,14 @@ struct Counters {
 }
 
 impl Streams {
-    /// Of a worker that listens at no address.
-    fn none(now: Instant) -> Self {
+    /// Of one of so many workers, that listens at no address.
+    fn none(workers: usize, now: Instant) -> Self {
         Self {
             listeners: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
             generation: 0,
-            newcomers: Newcomers::default(),
+            newcomers: Newcomers::of_one_in(workers),
             intake: Intake::new(),
             readable: VecDeque::new(),
             reading: 0,
@@ -82,13 +82,18 @@ impl Streams {
         }
     }
 
-    /// Listens at each address, on this port.
-    pub(crate) fn bind(addresses: &[IpAddr], port: u16, now: Instant) -> Result<Self, (SocketAddr, io::Error)> {
+    /// Listens at each address, on this port, for one of so many workers.
+    pub(crate) fn bind(
+        addresses: &[IpAddr],
+        port: u16,
+        workers: usize,
+        now: Instant,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
         let bind = |ip: &IpAddr| {
             let address = SocketAddr::new(*ip, port);
             Listener::bind(address).map_err(|error| (address, error))
         };
-        Ok(Self { listeners: addresses.iter().map(bind).collect::<Result<_, _>>()?, ..Self::none(now) })
+        Ok(Self { listeners: addresses.iter().map(bind).collect::<Result<_, _>>()?, ..Self::none(workers, now) })
     }
 
     pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
@@ -137,14 +142,19 @@ impl Streams {
                 match listener.take() {
                     Taken::One(socket, remote) => self.add(now, socket, remote, registry),
                     Taken::None => break,
-                    Taken::NoRoom => {
-                        self.counters.end(StreamEnd::NoRoom);
-                        self.retry_at = Some(now + RETRY);
-                        return;
-                    }
+                    Taken::NoRoom => return self.make_room(now),
                 }
             }
         }
+    }
+
+    /// The system has no room for one who is there: the oldest newcomer goes for it. Without any, it is asked again later.
+    fn make_room(&mut self, now: Instant) {
+        if let Some(number) = self.newcomers.oldest() {
+            return self.end(number, StreamEnd::Crowded);
+        }
+        self.counters.end(StreamEnd::NoRoom);
+        self.retry_at = Some(now + RETRY);
     }
 
     /// The next stream with something to read: it is read, and the path that its frames came by comes back.
@@ -334,8 +344,8 @@ fn slot_of(number: u32) -> usize {
     number as usize % MAX_STREAMS
 }
 
-/// Most streams of a worker at a time.
-const MAX_STREAMS: usize = 1 << 13;
+/// Most TCP connections of a worker at a time.
+pub(crate) const MAX_STREAMS: usize = 1 << 13;
 /// Streams' numbers in paths begin here, above those of the sockets for datagrams: how many there were before, and the slot.
 const FIRST: u32 = MAX_STREAMS as u32;
 const GENERATIONS: u32 = u32::MAX / FIRST - 1;

@@ -22,7 +22,7 @@ struct House {
 impl House {
     fn new() -> Self {
         let (poll, now) = (Poll::new().unwrap(), Instant::now());
-        let mut streams = Streams::bind(&[Ipv4Addr::LOCALHOST.into()], 0, now).unwrap();
+        let mut streams = Streams::bind(&[Ipv4Addr::LOCALHOST.into()], 0, 1, now).unwrap();
         let address = streams.listeners[0].address();
         streams.register(poll.registry()).unwrap();
         Self { poll, streams, address, now, came: Vec::new(), known: Vec::new(), forgotten: Vec::new() }
@@ -252,6 +252,23 @@ fn a_turn_reads_a_piece_of_some_streams_and_the_others_are_next() {
     house.work();
     assert_eq!(heard(&house).len(), clients.len());
     house.until(|house| house.came.len() == 40 * clients.len());
+}
+
+#[test]
+fn where_the_system_has_no_room_the_oldest_who_says_nothing_makes_it() {
+    let mut house = House::new();
+    let (_client, path) = house.known_client();
+    let mut idle: Vec<_> = (0..2).map(|_| house.client()).collect();
+    house.until(|house| house.counters().streams == 3);
+    for gone in 1..=2 {
+        house.streams.make_room(house.now);
+        house.turn();
+        assert_eq!((house.ends(), house.streams.retry_at), (vec![(StreamEnd::Crowded, gone)], None));
+    }
+    idle.iter_mut().for_each(|client| assert!(is_closed(client)));
+    house.streams.make_room(house.now);
+    assert_eq!(house.streams.retry_at, Some(house.now + RETRY), "no client goes");
+    assert_eq!((house.ends().last(), &house.known), (Some(&(StreamEnd::NoRoom, 1)), &vec![path]));
 }
 
 #[test]
