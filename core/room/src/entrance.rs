@@ -134,7 +134,8 @@ impl Room {
         self.put_out_duplicates(id);
         let Some(member) = self.members.get_mut(&id) else { return };
         member.stage = Stage::Inside;
-        let visible = member.is_visible();
+        let (visible, next) = (member.is_visible(), member.next_ms());
+        self.wake_for(id, next);
         self.tell_state(id, mark);
         if visible {
             let inside = self.members.values().filter(|other| other.id != id && other.stage == Stage::Inside);

@@ -121,7 +121,9 @@ impl Room {
         let now = self.now_ms;
         for id in about {
             let Some(member) = self.members.get_mut(id) else { continue };
-            member.admission.make_due(now);
+            if member.stage == Stage::Inside {
+                member.admission.make_due(now);
+            }
             member.tracks.values_mut().for_each(|track| track.standing.make_due(now));
             self.ask_about_stay(*id);
             self.ask_about_publications(*id);

@@ -3,7 +3,7 @@
 use lockgate_model::policy::{Decision, Denial, Grant, TrackFacts};
 use lockgate_model::{ErrorCode, MediaKind, Secret, Source, TrackId};
 
-use crate::member::{Member, Track};
+use crate::member::{Member, Stage, Track};
 use crate::standing::Standing;
 
 /// What somebody said at the door.
@@ -57,7 +57,12 @@ impl Member {
     pub(crate) fn next_ms(&self) -> Option<u64> {
         let tracks = self.tracks.values().filter_map(|track| track.standing.next_ms());
         let verdicts = self.verdicts.values().filter_map(|verdict| verdict.standing.next_ms());
-        let stay = self.stay_ends_ms().into_iter().chain(self.admission.next_ms());
+        let admission = match self.stage {
+            Stage::Inside => self.admission.next_ms(),
+            // Whoever is not in yet is not asked about again.
+            Stage::Entering | Stage::Waiting => self.admission.ends_ms(),
+        };
+        let stay = self.stay_ends_ms().into_iter().chain(admission);
         stay.chain(tracks).chain(verdicts).min()
     }
 

@@ -128,6 +128,11 @@ impl Standing {
         self.due_ms.is_some_and(|due| due <= by_ms)
     }
 
+    /// When what it grants ends.
+    pub(crate) fn ends_ms(&self) -> Option<u64> {
+        self.ends_ms
+    }
+
     /// When there is something to do.
     pub(crate) fn next_ms(&self) -> Option<u64> {
         self.ends_ms.into_iter().chain(self.due_ms).min()

@@ -21,6 +21,7 @@ enum Step {
     Lost { viewer: u64, of: Option<u64> },
     PublishLost { who: u64 },
     Speak { who: u64 },
+    Wait { ms: u64 },
     Close { who: u64 },
 }
 
@@ -63,14 +64,16 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (people(), proptest::option::of(people())).prop_map(|(viewer, of)| Step::Lost { viewer, of }),
         1 => people().prop_map(|who| Step::PublishLost { who }),
         2 => people().prop_map(|who| Step::Speak { who }),
+        2 => (0..2000u64).prop_map(|ms| Step::Wait { ms }),
         1 => people().prop_map(|who| Step::Close { who }),
     ]
 }
 
-/// A call whose policy answers late and in any order, and denies some things.
+/// A call whose policy answers late and in any order, denies some things, and wants to be asked about stays again and again.
 fn call() -> Call {
     let config = RoomConfig { last_n: Some(1), top_n: Some(1), ..RoomConfig::default() };
     let rules = Rules {
+        admit: Box::new(|_| Ok(Grant { reask_after_ms: Some(250), ..Grant::default() })),
         publish: Box::new(|track| if track.id.as_str() == "a3" { no("not this") } else { Ok(Grant::default()) }),
         subscribe: Box::new(|who, of| {
             let hidden = who.identity.subject == "2" && of.track.id.as_str() == "v4";
@@ -119,6 +122,7 @@ fn take(call: &mut Call, step: Step, joined: &mut BTreeSet<u64>) {
         Step::PublishLost { who } => {
             call.input(Input::PublishLost { member: PublisherId(who), reason: "lost".into() });
         }
+        Step::Wait { ms } => call.wait(ms),
         Step::Speak { who } => call.speak(&[&format!("a{who}")], 1500),
         Step::Close { who } => call.input(Input::Leave { member: PublisherId(who), reason: LeaveReason::Closed }),
     }

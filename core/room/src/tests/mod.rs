@@ -215,6 +215,8 @@ impl Call {
         while let Some(due) = self.room.next_timeout().filter(|due| *due <= until) {
             self.now_ms = self.now_ms.max(due);
             self.input(Input::Time);
+            let next = self.room.next_timeout();
+            assert!(next.is_none_or(|next| next > self.now_ms), "due at {next:?}, but it is {}", self.now_ms);
         }
         self.now_ms = until;
     }

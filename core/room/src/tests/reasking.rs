@@ -315,6 +315,49 @@ fn admission_is_asked_again_with_what_was_said_at_the_door_and_without_counting_
 }
 
 #[test]
+fn who_is_not_in_yet_when_a_stay_is_to_be_asked_about_again_is_asked_about_once_inside() {
+    let (mut call, _, ann, bob) = admitting(again(250));
+    call.say(bob, json!({"type": "leave-room"}));
+    call.slow_policy = true;
+    let cid = call.join_as(3, 2, all(), Shared);
+    let is_about_cid = |question: &Question| match question {
+        Question::Admission(asked) => asked.who.publisher_id == Some(cid),
+        _ => false,
+    };
+    call.answer_next();
+    call.wait(1000);
+    assert!(!call.asked.iter().any(|(_, question)| is_about_cid(question)), "{ann}: {:?}", call.asked);
+    call.answer_next();
+    call.wait(1);
+    assert!(call.asked.iter().any(|(_, question)| is_about_cid(question)));
+}
+
+#[test]
+fn a_plugin_that_has_the_lobby_asked_about_again_holds_up_nothing() {
+    let lobby = |who: &lockgate_model::policy::Participant| match who.identity.subject.as_str() {
+        "2" => Err(Denial { waiting: true, ..Denial::new(ErrorCode::WAITING, "wait") }),
+        _ => Ok(Grant::default()),
+    };
+    let act = |_: &lockgate_model::policy::Participant, _: &str| CommandAnswer {
+        decision: Ok(Grant::default()),
+        reply: String::new(),
+        effects: vec![CommandEffect::ReAsk { subject: None }],
+    };
+    let mut call = Call::ruled(Rules { admit: Box::new(lobby), act: Box::new(act), ..Rules::default() });
+    let (ann, bob) = (call.join(1), call.join(2));
+    for ends in [5000, 9000] {
+        let expires_at_ms = Some(1_000_000 + ends);
+        let identity = lockgate_model::policy::Identity { expires_at_ms, ..identity(2, all()) };
+        call.input(Input::Renewed { member: bob, identity });
+    }
+    call.say(ann, json!({"type": "policy-command", "name": "x"}));
+    call.wait(8999);
+    assert!(call.gone.is_empty());
+    call.wait(1);
+    assert_eq!(call.gone, [bob]);
+}
+
+#[test]
 fn a_stay_that_is_denied_when_asked_again_ends() {
     let (mut call, admit, _, bob) = admitting(again(10_000));
     call.wait(50_000);
