@@ -128,7 +128,7 @@ impl Room {
             let track = &mut offered[index];
             let mut standing = Standing::first(heard, decision);
             if ticket < member.publish_after {
-                standing.revoke(Denial::new(ErrorCode::FORBIDDEN, REVOKED), ticket);
+                standing = Standing::revoked(Denial::new(ErrorCode::FORBIDDEN, REVOKED), ticket);
             }
             let within = |grant: &Grant| {
                 let allowed = member.grant.and(grant);

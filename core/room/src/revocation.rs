@@ -10,7 +10,9 @@ use lockgate_model::{ErrorCode, PublisherId, RevokedWhat, TrackId};
 use crate::effect::MediaAction;
 use crate::input::{Revocation, Whom};
 use crate::member::Member;
+use crate::rights::Verdict;
 use crate::room::Room;
+use crate::standing::Standing;
 
 impl Room {
     /// Whom a revocation concerns.
@@ -56,15 +58,19 @@ impl Room {
     }
 
     fn revoke_received(&mut self, id: PublisherId, only: Option<&TrackId>, reason: &str) {
-        let after = self.next_question();
+        let revoked = Standing::revoked(Denial::new(ErrorCode::FORBIDDEN, reason), self.next_question());
+        let named = |track: &TrackId| only.is_none_or(|only| only == track);
+        let others = self.tracks().filter(|(of, track)| of.id != id && named(&track.info.track_id));
+        let facts: Vec<_> = others.map(|(_, track)| track.facts()).collect();
         let Some(member) = self.members.get_mut(&id) else { return };
         let mut ended = Vec::new();
-        for (track, verdict) in &mut member.verdicts {
-            if only.is_none_or(|only| only == track) {
-                verdict.standing.revoke(Denial::new(ErrorCode::FORBIDDEN, reason), after);
-                if verdict.shown {
-                    ended.push(track.clone());
-                }
+        for facts in facts {
+            let (track, standing) = (facts.id.clone(), revoked.clone());
+            // Of one without a verdict something may be asked now, which was put before.
+            let verdict = member.verdicts.entry(track).or_insert_with(|| Verdict::new(standing, &facts));
+            verdict.standing = revoked.clone();
+            if verdict.shown {
+                ended.push(facts.id);
             }
         }
         // It does not come back by itself.

@@ -66,6 +66,11 @@ impl Standing {
         Self { decision: Ok(grant), ticket: Ticket(0), ends_ms: None, due_ms: None, failing: None }
     }
 
+    /// What is taken back, whatever is being asked: `ticket` is the next question's.
+    pub(crate) fn revoked(denial: Denial, ticket: Ticket) -> Self {
+        Self { decision: Err(denial), ticket, ends_ms: None, due_ms: None, failing: None }
+    }
+
     /// A later answer.
     pub(crate) fn hear(&mut self, heard: Heard, decision: Decision) {
         if heard.ticket < self.ticket {
@@ -81,11 +86,6 @@ impl Standing {
             self.decision = decision;
         }
         self.end(heard.now_ms);
-    }
-
-    /// Takes it back, whatever is being asked: `ticket` is the next question's.
-    pub(crate) fn revoke(&mut self, denial: Denial, ticket: Ticket) {
-        *self = Self { decision: Err(denial), ticket, ends_ms: None, due_ms: None, failing: None };
     }
 
     /// The question is to be put again as soon as may be.
@@ -235,8 +235,7 @@ mod tests {
 
     #[test]
     fn an_older_question_that_is_answered_late_changes_nothing() {
-        let mut standing = Standing::first(at(0, 1), yes(None, None));
-        standing.revoke(Denial::new(ErrorCode::FORBIDDEN, "out"), Ticket(5));
+        let mut standing = Standing::revoked(Denial::new(ErrorCode::FORBIDDEN, "out"), Ticket(5));
         standing.hear(at(1, 4), yes(None, None));
         assert!(standing.grant().is_none());
         standing.hear(at(1, 5), yes(None, None));

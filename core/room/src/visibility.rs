@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockgate_model::policy::{Decision, Publication, SubscribeQuestion, Why};
+use lockgate_model::policy::{Decision, Publication, SubscribeQuestion, TrackFacts, Why};
 use lockgate_model::{Event, PublisherId, PublisherInfo, TrackId};
 
 use crate::effect::Question;
@@ -66,10 +66,11 @@ impl Room {
         decisions: Vec<Decision>,
     ) {
         let heard = self.heard(ticket, viewer);
-        let facts: Vec<_> = asked.into_iter().map(|track| (self.facts_of(&track), track)).collect();
+        let facts: Vec<_> = asked.into_iter().map(|track| (self.facts_of_visible(&track), track)).collect();
         let Some(member) = self.members.get_mut(&viewer) else { return };
         let mut next = None;
         for ((facts, track), decision) in for_each_asked(facts, decisions) {
+            // It is gone, or its publisher was hidden meanwhile: then it is asked about when they are seen again.
             let Some(facts) = facts else { continue };
             // Where nobody could say, nobody gets to know more than before.
             let is_news = !is_no_answer(&decision);
@@ -90,6 +91,11 @@ impl Room {
             next = verdict.standing.next_ms().into_iter().chain(next).min();
         }
         self.wake_for(viewer, next);
+    }
+
+    fn facts_of_visible(&self, track: &TrackId) -> Option<TrackFacts> {
+        let owner = self.members.values().find(|member| member.publishes(track))?;
+        owner.is_visible().then(|| owner.tracks[track].facts())
     }
 
     /// Asks about new tracks on behalf of every other member.

@@ -435,6 +435,25 @@ fn who_is_hidden_from_now_on_is_seen_no_more_and_may_come_back() {
 }
 
 #[test]
+fn who_is_hidden_while_policy_is_asked_who_may_know_of_them_stays_hidden() {
+    let (mut call, admit, ann, bob) = admitting(again(10_000));
+    call.slow_policy = true;
+    call.publish(bob, &["v2"]);
+    call.answer_next();
+    assert_eq!(call.asked.len(), 1, "whether Ann may know of v2 is asked");
+    *admit.borrow_mut() = Ok(Grant { hidden: true, ..Grant::default() });
+    call.wait(10_000);
+    call.asked.rotate_right(1);
+    call.answer_next();
+    call.quiet();
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    assert!(call.heard(ann).is_empty() && call.sending.values().flatten().all(|sent| *sent != track("v2")));
+    assert!(!call.room.members[&ann].may_know(&track("v2")));
+}
+
+#[test]
 fn an_answer_that_is_overtaken_by_a_later_one_changes_nothing() {
     let (mut call, subscribe, ann, bob) = subscribing(Grant::default());
     call.slow_policy = true;

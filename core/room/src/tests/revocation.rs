@@ -106,6 +106,32 @@ fn what_was_asked_for_before_the_revocation_is_not_granted_after_it() {
 }
 
 #[test]
+fn a_track_that_is_new_to_somebody_who_may_receive_no_more_is_not_sent_after_all() {
+    let (mut call, ann, bob) = call();
+    call.publish(ann, &["v1", "a1", "v4"]);
+    call.answer_next();
+    assert!(!call.asked.is_empty(), "whether others may know of v4 is asked");
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Subscription, None));
+    call.subscribe(bob, ann);
+    call.quiet();
+    let subscribe = call.asked.pop_back();
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    let sent = |call: &Call| {
+        let subscribed = call.media.iter().filter_map(|action| match action {
+            MediaAction::Subscribe { connection, track, .. } if connection.member == bob => Some(track.to_string()),
+            _ => None,
+        });
+        subscribed.collect::<Vec<_>>()
+    };
+    assert!(sent(&call).is_empty() && !call.heard(bob).contains(&"new-publisher".to_owned()), "{:?}", call.media);
+    call.asked.extend(subscribe);
+    call.answer_next();
+    assert_eq!(sent(&call), ["a1", "v1", "v4"], "what was asked for later is");
+}
+
+#[test]
 fn what_somebody_publishes_is_recorded_no_more() {
     let (mut call, ann, bob) = call();
     call.input(revoke(Whom::Member(bob), RevokedWhat::Recording, None));
