@@ -12,8 +12,10 @@ use crate::effect::{MediaAction, Question};
 use crate::input::for_each_asked;
 use crate::member::{Member, Stage};
 use crate::pending::{Pending, Ticket};
+use crate::recording::Recording;
+use crate::rights::Verdict;
 use crate::room::Room;
-use crate::standing::{ENDED, Heard, is_failure};
+use crate::standing::{ENDED, Heard, Standing, is_failure};
 
 impl Room {
     /// When [`crate::Input::Time`] is to come next, in ms since 1970. None: not before something else does.
@@ -36,8 +38,14 @@ impl Room {
             }
         }
         self.ask_about_recorded();
+        self.set_alarm();
+    }
+
+    /// The alarm rings when something of anybody, or of the recording, is due.
+    pub(crate) fn set_alarm(&mut self) {
         let members = self.members.values().filter_map(|member| member.due_ms);
-        self.alarm_ms = members.chain(self.alarm_ms).min();
+        let recorded = self.recording.as_ref().and_then(Recording::next_ms);
+        self.alarm_ms = members.chain(recorded).min();
     }
 
     /// There is something to do about a member at this time.
@@ -90,13 +98,15 @@ impl Room {
         if !member.admission.is_due(self.now_ms + TOGETHER_MS) {
             return;
         }
-        member.admission.ask();
+        member.admission.ask(self.now_ms, self.config.stale_max_ms);
+        let next = member.admission.next_ms();
         // Whoever enters is not counted yet.
         let room = RoomFacts { participants: room.participants.saturating_sub(1), ..room };
         let (who, why, now_ms) = (member.as_participant(), Why::Recheck, self.now_ms);
         let (password, metadata) = (member.entry.password.clone(), member.entry.metadata.clone());
         let question = AdmissionQuestion { who, room, password, metadata, why, now_ms };
         self.ask(Question::Admission(question), Pending::Readmission { member: id });
+        self.wake_for(id, next);
     }
 
     pub(crate) fn on_readmission(&mut self, id: PublisherId, ticket: Ticket, decision: Decision) {
@@ -141,10 +151,15 @@ impl Room {
         if asked.is_empty() {
             return;
         }
-        due.into_iter().for_each(|track| track.standing.ask());
+        let ask = |standing: &mut Standing| {
+            standing.ask(self.now_ms, self.config.stale_max_ms);
+            standing.next_ms()
+        };
+        let next = due.into_iter().filter_map(|track| ask(&mut track.standing)).min();
         let (who, room, why, now_ms) = (member.as_participant(), self.facts(), Why::Recheck, self.now_ms);
         let question = PublishQuestion { who, room, tracks, why, now_ms };
         self.ask(Question::Publish(question), Pending::Republish { member: id, asked });
+        self.wake_for(id, next);
     }
 
     pub(crate) fn on_republish(
@@ -181,12 +196,16 @@ impl Room {
         for tracks in tracks.chunks(MAX_TRACKS) {
             let Some((question, asked)) = self.subscribe_question(id, tracks.to_vec(), Why::Recheck) else { return };
             let Some(member) = self.members.get_mut(&id) else { return };
+            let mut next = None;
             for track in tracks {
-                member.verdicts.get_mut(track).into_iter().for_each(|verdict| verdict.standing.ask());
+                let Some(Verdict { standing, .. }) = member.verdicts.get_mut(track) else { continue };
+                standing.ask(self.now_ms, self.config.stale_max_ms);
+                next = standing.next_ms().into_iter().chain(next).min();
             }
             if !asked.is_empty() {
                 self.ask(question, Pending::Recheck { viewer: id, asked });
             }
+            self.wake_for(id, next);
         }
     }
 

@@ -35,10 +35,10 @@ impl Room {
 
     /// Asks again about the recorded tracks of which policy wants that, and says when the next one is due.
     pub(crate) fn ask_about_recorded(&mut self) {
-        let now_ms = self.now_ms;
+        let (now_ms, stale_max_ms) = (self.now_ms, self.config.stale_max_ms);
         let Some(recording) = self.recording.as_mut() else { return };
         let due = recording.tracks.iter_mut().filter(|(_, standing)| standing.is_due(now_ms));
-        let due: Vec<_> = due.map(|(track, standing)| (track.clone(), standing.ask())).collect();
+        let due: Vec<_> = due.map(|(track, standing)| (track.clone(), standing.ask(now_ms, stale_max_ms))).collect();
         let next = recording.next_ms();
         self.wake_at(next);
         let publications = due.into_iter().filter_map(|(track, ())| Some((self.publication(&track)?, track)));
@@ -74,9 +74,8 @@ impl Room {
                 Err(denial) => drop(over.insert(track, denial.message.clone())),
             }
         }
-        let next = recording.next_ms();
-        self.wake_at(next);
         self.revoke_recordings(over);
+        self.set_alarm();
     }
 
     /// Records tracks no more, each for a reason: who asked for it is told that, and the room what is still recorded.

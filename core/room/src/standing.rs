@@ -21,7 +21,7 @@ pub(crate) struct Standing {
     failing: Option<Failing>,
 }
 
-/// Answers, one after the other, that were none.
+/// Questions, one after the other, that had no answer so far: since when, and how many of them failed.
 #[derive(Clone, Copy, Debug)]
 struct Failing {
     since_ms: u64,
@@ -93,9 +93,11 @@ impl Standing {
         self.due_ms = Some(now_ms);
     }
 
-    /// The question is put again.
-    pub(crate) fn ask(&mut self) {
+    /// The question is put again. Until it is answered, the grant does not stand longer than a stale one may.
+    pub(crate) fn ask(&mut self, now_ms: u64, stale_max_ms: u64) {
         self.due_ms = None;
+        self.failing.get_or_insert(Failing { since_ms: now_ms, times: 0 });
+        self.bound(stale_max_ms.max(LEAST_PATIENCE_MS));
     }
 
     /// Ends what is over by now. Returns why, the first time.
@@ -145,10 +147,14 @@ impl Standing {
         let wait = (LEAST_RETRY_MS << failing.times.min(5)).min(LONGEST_RETRY_MS);
         failing.times += 1;
         self.due_ms = Some(now_ms.saturating_add(earlier(wait, spread)));
-        if let Ok(grant) = &self.decision {
-            let stale = failing.since_ms.saturating_add(stale_max_ms);
-            self.ends_ms = Some(grant.expires_at_ms.map_or(stale, |ends| ends.min(stale)));
-        }
+        self.bound(stale_max_ms);
+    }
+
+    /// A grant about which there is no answer ends after so long, or by itself before that.
+    fn bound(&mut self, stale_ms: u64) {
+        let (Ok(grant), Some(failing)) = (&self.decision, self.failing) else { return };
+        let stale = failing.since_ms.saturating_add(stale_ms);
+        self.ends_ms = Some(grant.expires_at_ms.map_or(stale, |ends| ends.min(stale)));
     }
 }
 
@@ -172,6 +178,8 @@ const LEAST_INTERVAL_MS: u64 = 250;
 const LEAST_RETRY_MS: u64 = 1000;
 /// And how late at most.
 const LONGEST_RETRY_MS: u64 = 15_000;
+/// An answer may take so long, however short a stale grant may stand. Questions that policy has are answered sooner.
+const LEAST_PATIENCE_MS: u64 = 15_000;
 
 #[cfg(test)]
 mod tests {
@@ -207,7 +215,7 @@ mod tests {
         while standing.grant().is_some() {
             now = standing.next_ms().unwrap();
             if standing.end(now).is_none() {
-                standing.ask();
+                standing.ask(now, 60_000);
                 asked.push(now);
                 standing.hear(at(now, 2), unavailable());
             }
@@ -251,6 +259,19 @@ mod tests {
         assert_eq!(Standing::first(at(0, 1), unavailable()).next_ms(), Some(LEAST_RETRY_MS));
     }
 
+    #[test]
+    fn a_question_without_an_answer_has_time_even_where_no_stale_grant_may_stand() {
+        let strict = |now_ms, ticket| Heard { stale_max_ms: 0, ..at(now_ms, ticket) };
+        let mut standing = Standing::first(strict(0, 1), yes(None, Some(10_000)));
+        standing.ask(10_000, 0);
+        assert_eq!((standing.end(10_000), standing.next_ms()), (None, Some(25_000)));
+        standing.hear(strict(10_100, 2), yes(None, None));
+        assert_eq!(standing.next_ms(), None);
+        standing.ask(20_000, 0);
+        standing.hear(strict(20_100, 3), unavailable());
+        assert!(standing.grant().is_none(), "one that fails is an answer");
+    }
+
     fn decisions() -> impl Strategy<Value = Decision> {
         let times = (proptest::option::of(0..200_000u64), proptest::option::of(0..100_000u32));
         prop_oneof![
@@ -261,27 +282,36 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is answered: nothing stands beyond its end, nor longer without an answer than a stale one may.
+        /// Whatever is answered, or not: nothing stands beyond its end, nor longer without an answer than a stale one may.
         #[test]
-        fn nothing_outlives_its_end(answers in prop::collection::vec((1..40_000u64, decisions()), 1..20), spread in any::<u8>()) {
+        fn nothing_outlives_its_end(
+            answers in prop::collection::vec((1..40_000u64, proptest::option::weighted(0.7, decisions())), 1..20),
+            spread in any::<u8>(),
+        ) {
             let heard = |now_ms, ticket| Heard { spread, ..at(now_ms, ticket) };
-            let (mut now, mut told_ms, mut ends) = (0, 0, None);
+            let (mut now, mut told_ms, mut ends, mut asked_ms) = (0, 0, None, None);
             let mut standing: Option<Standing> = None;
             for (ticket, (pause, decision)) in answers.into_iter().enumerate() {
                 now += pause;
                 standing.iter_mut().for_each(|standing| drop(standing.end(now)));
-                if let Ok(grant) = &decision {
-                    (told_ms, ends) = (now, grant.expires_at_ms);
+                if let Some(standing) = &mut standing {
+                    standing.ask(now, 60_000);
+                    asked_ms.get_or_insert(now);
                 }
-                match &mut standing {
-                    Some(standing) => standing.hear(heard(now, ticket as u64), decision),
-                    none => *none = Some(Standing::first(heard(now, ticket as u64), decision)),
+                if let Some(Ok(grant)) = &decision {
+                    (told_ms, ends, asked_ms) = (now, grant.expires_at_ms, None);
+                }
+                match (&mut standing, decision) {
+                    (Some(standing), Some(decision)) => standing.hear(heard(now, ticket as u64), decision),
+                    (none @ None, Some(decision)) => *none = Some(Standing::first(heard(now, ticket as u64), decision)),
+                    (_, None) => {}
                 }
                 let Some(standing) = &standing else { continue };
                 if standing.grant().is_some() {
                     prop_assert!(ends.is_none_or(|ends| ends > now));
                     prop_assert!(standing.failing.is_none_or(|failing| now < failing.since_ms + 60_000 && failing.since_ms >= told_ms));
                     prop_assert!(standing.failing.is_none() || standing.next_ms().is_some());
+                    prop_assert!(asked_ms.is_none_or(|asked| now < asked + 60_000));
                 }
             }
         }

@@ -155,6 +155,20 @@ fn a_question_that_fails_keeps_the_grant_until_it_is_stale_and_then_comes_back_b
 }
 
 #[test]
+fn a_question_that_nobody_answers_does_not_keep_the_grant_for_ever() {
+    let (mut call, _, _, bob) = subscribing(again(10_000));
+    call.slow_policy = true;
+    call.wait(68_000);
+    assert!(is_untouched(&call) && !call.asked.is_empty());
+    call.wait(2500);
+    assert_eq!(ends(&call), ["a1", "v1"]);
+    assert_eq!(call.messages(bob)[0]["reason"], "policy could not be asked again in time");
+    call.quiet();
+    call.answer_next();
+    assert_eq!(call.media.iter().filter(|action| matches!(action, MediaAction::Subscribe { .. })).count(), 2);
+}
+
+#[test]
 fn a_question_that_fails_for_a_while_is_not_noticed() {
     let (mut call, subscribe, _, _) = subscribing(again(10_000));
     *subscribe.borrow_mut() = unavailable();
