@@ -172,8 +172,11 @@ impl Room {
             member.id != id && member.stage == Stage::Inside && member.participant.identity.user_id == user
         };
         let older: Vec<_> = self.members.values().filter(same_user).map(|member| member.id).collect();
+        let may_record = self.members.get(&id).is_some_and(|member| member.grant.allows_recording());
         for older in older {
-            self.recording.iter_mut().for_each(|recording| recording.move_asker(older, id));
+            if may_record {
+                self.recording.iter_mut().for_each(|recording| recording.move_asker(older, id));
+            }
             self.put_out(older, "you joined this room from another place");
         }
     }

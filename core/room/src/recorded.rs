@@ -109,6 +109,16 @@ impl Room {
         }
     }
 
+    /// Ends the recording that somebody asked for who has left since: their stay was revoked all the same.
+    pub(crate) fn end_recording_of_subject(&mut self, subject: &str, reason: &str) {
+        let Some(recording) = self.recording.as_mut().filter(|recording| recording.is_for(subject)) else { return };
+        if recording.asker().is_none_or(|asker| self.members.contains_key(&asker)) {
+            return;
+        }
+        recording.reason = Some(reason.to_owned());
+        self.end_recording(None);
+    }
+
     /// Ends the recording that somebody asked for, whom the right to that was taken from.
     pub(crate) fn end_recording_of(&mut self, id: PublisherId, reason: &str) {
         let Some(recording) = self.recording.as_mut().filter(|recording| recording.asker() == Some(id)) else { return };

@@ -139,9 +139,14 @@ impl Room {
             }
         }
         let asker_is_gone = asker.is_some_and(|asker| !self.members.contains_key(&asker));
+        // The right to it may have ended meanwhile.
+        let refused = asker.filter(|_| !asker_is_gone).and_then(|asker| Some((asker, self.refusal_to_record(asker)?)));
         match wish {
             _ if allowed.is_empty() || self.participants() == 0 => {}
             Some(_) if asker_is_gone => {}
+            Some(_) if let Some((asker, refusal)) = refused => {
+                self.refuse(asker, id, "start-recording", ErrorCode::FORBIDDEN, refusal);
+            }
             Some(wanted) => self.want(asker.map(|asker| (asker, id)), wanted, allowed),
             None => self.add_to_recording(allowed),
         }
@@ -338,6 +343,11 @@ impl Recording {
     /// Who asked for it; none: the configuration.
     pub(crate) fn asker(&self) -> Option<PublisherId> {
         self.asker.as_ref().map(|(asker, _)| *asker)
+    }
+
+    /// Whether policy knew who asked by this subject.
+    pub(crate) fn is_for(&self, subject: &str) -> bool {
+        self.who.as_ref().is_some_and(|who| who.identity.subject == subject)
     }
 
     /// Somebody goes on in another place.

@@ -26,6 +26,9 @@ impl Room {
 
     pub(crate) fn on_revoke(&mut self, revocation: Revocation) {
         let Revocation { whom, what, track, reason } = revocation;
+        if let (Whom::Subject(subject), RevokedWhat::Stay) = (&whom, what) {
+            self.end_recording_of_subject(subject, &reason);
+        }
         for id in self.concerned(&whom) {
             match what {
                 RevokedWhat::Stay => self.put_out(id, &reason),
@@ -38,6 +41,9 @@ impl Room {
 
     /// A plugin wants stays to end.
     pub(crate) fn put_out_subject(&mut self, subject: Option<&str>, reason: &str) {
+        if let Some(subject) = subject {
+            self.end_recording_of_subject(subject, reason);
+        }
         let concerned: Vec<_> =
             self.members.values().filter(|member| member.is_subject(subject)).map(|member| member.id).collect();
         concerned.into_iter().for_each(|id| self.put_out(id, reason));

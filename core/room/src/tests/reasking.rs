@@ -588,6 +588,51 @@ fn a_recording_ends_with_the_right_of_who_asked_for_it_but_not_when_they_leave()
 }
 
 #[test]
+fn no_recording_begins_for_somebody_who_may_not_record_any_more_by_then() {
+    let (mut call, _, bob) = call(Rules::default());
+    call.slow_policy = true;
+    call.say(bob, json!({"type": "start-recording"}));
+    call.input(Input::Renewed { member: bob, identity: identity(2, Grant::default()) });
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    assert!(call.recorder.is_empty(), "{:?}", call.recorder);
+    let refused = call.only(bob, "error");
+    assert_eq!((&refused["of"], &refused["code"]), (&json!("start-recording"), &json!("forbidden")));
+}
+
+#[test]
+fn a_recording_goes_on_in_another_place_of_who_asked_for_it_only_if_that_may_record() {
+    for (grant, goes_on) in [(all(), true), (Grant::default(), false)] {
+        let config = crate::RoomConfig { replace_duplicates: true, ..crate::RoomConfig::default() };
+        let mut call = Call::with(config, Rules::default());
+        let ann = call.join(1);
+        call.publish(ann, &["v1"]);
+        let bob = call.join(2);
+        call.say(bob, json!({"type": "start-recording"}));
+        call.quiet();
+        call.join_as(3, 2, grant, Shared);
+        assert_eq!((call.gone.as_slice(), call.recorder.is_empty()), ([bob].as_slice(), goes_on));
+    }
+}
+
+#[test]
+fn a_recording_ends_with_the_stay_of_a_subject_who_has_left() {
+    let (mut call, _, ann, bob) = recorded(Grant::default());
+    call.input(Input::Leave { member: bob, reason: LeaveReason::Closed });
+    let revoke = |subject: &str| {
+        let (whom, reason) = (crate::Whom::Subject(subject.into()), "banned".to_owned());
+        Input::Revoke(crate::Revocation { whom, what: lockgate_model::RevokedWhat::Stay, track: None, reason })
+    };
+    call.input(revoke("3"));
+    assert!(call.recorder.is_empty());
+    call.quiet();
+    call.input(revoke("2"));
+    assert!(call.recorder.iter().any(|action| matches!(action, RecordAction::Stop { .. })));
+    assert_eq!(call.only(ann, "recording-state")["reason"], "banned");
+}
+
+#[test]
 fn policy_is_told_who_asked_for_a_recording_after_they_left() {
     let (mut call, _, ann, bob) = recorded(Grant::default());
     call.input(Input::Leave { member: bob, reason: LeaveReason::Closed });
