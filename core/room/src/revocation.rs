@@ -52,12 +52,15 @@ impl Room {
     fn revoke_published(&mut self, id: PublisherId, only: Option<&TrackId>, reason: &str) {
         let after = self.next_question();
         let Some(member) = self.members.get_mut(&id) else { return };
-        // What is being asked about now was asked for before.
-        member.publish_after = after;
-        let opening = std::mem::take(&mut member.opening);
-        let tracks = member.tracks.keys().filter(|track| only.is_none_or(|only| only == *track));
-        let ended = tracks.map(|track| (track.clone(), reason.to_owned())).collect();
-        for stream in opening.into_keys() {
+        let named = |track: &TrackId| only.is_none_or(|only| only == track);
+        let tracks = member.tracks.keys().filter(|track| named(track));
+        let ended: Vec<_> = tracks.map(|track| (track.clone(), reason.to_owned())).collect();
+        let opening: Vec<_> = member.opening.extract_if(.., |_, opening| named(&opening.track)).collect();
+        if only.is_none() || (ended.is_empty() && opening.is_empty()) {
+            // What is being asked about now was asked for before.
+            member.publish_after = after;
+        }
+        for (stream, _) in opening {
             self.media(MediaAction::RefuseChannel { member: id, stream });
         }
         self.revoke_publications(id, ended);

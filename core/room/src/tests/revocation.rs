@@ -68,6 +68,55 @@ fn one_track_is_taken_back_and_the_others_go_on() {
     assert!(call.heard(bob).is_empty());
 }
 
+/// Whether policy's answer to the open offer lets each of its tracks in.
+fn admitted(call: &mut Call) -> Vec<bool> {
+    call.answer_next();
+    let admitted = call.media.iter().find_map(|action| match action {
+        MediaAction::AcceptOffer { admitted, .. } => Some(admitted.iter().map(|one| one.track.is_some()).collect()),
+        _ => None,
+    });
+    admitted.unwrap_or_default()
+}
+
+#[test]
+fn one_track_is_taken_back_and_what_is_being_asked_about_goes_on() {
+    let (mut call, _, bob) = call();
+    for (stream, label) in [(1, "d1"), (2, "d2")] {
+        let (label, protocol) = (label.into(), String::new());
+        let (max_retransmits, max_packet_life_time) = (None, None);
+        let channel =
+            lockgate_model::ChannelFacts { label, protocol, ordered: true, max_retransmits, max_packet_life_time };
+        call.input(Input::ChannelOpened { member: bob, stream, channel });
+    }
+    let refused = |call: &Call| {
+        let refused = call.media.iter().filter_map(|action| match action {
+            MediaAction::RefuseChannel { stream, .. } => Some(*stream),
+            _ => None,
+        });
+        refused.collect::<Vec<_>>()
+    };
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Publication, Some("a2")));
+    assert!(refused(&call).is_empty());
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Publication, Some("d1")));
+    assert_eq!(refused(&call), [1]);
+    call.answer_next();
+    call.answer_next();
+    let in_use = call.media.iter().filter(|action| matches!(action, MediaAction::AdmitChannel { stream: 2, .. }));
+    assert_eq!((in_use.count(), refused(&call)), (1, vec![1]));
+    call.asked.clear();
+    call.publish(bob, &["v2", "v4"]);
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Publication, Some("v2")));
+    assert!(admitted(&mut call)[1], "{:?}", call.media);
+}
+
+#[test]
+fn a_track_that_is_being_asked_about_is_taken_back_by_its_name() {
+    let (mut call, _, bob) = call();
+    call.publish(bob, &["v2", "a2", "v4"]);
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Publication, Some("v4")));
+    assert_eq!(admitted(&mut call), [true, true, false]);
+}
+
 #[test]
 fn what_is_received_no_more_does_not_come_back_by_itself_but_may_be_asked_for() {
     let (mut call, ann, bob) = call();
@@ -137,6 +186,8 @@ fn what_somebody_publishes_is_recorded_no_more() {
     call.input(revoke(Whom::Member(bob), RevokedWhat::Recording, None));
     let removed = call.recorder.iter().filter(|action| matches!(action, RecordAction::Remove { .. })).count();
     assert_eq!((removed, call.recorder.len()), (2, 2));
+    let is_recorded = ["v1", "a1", "v2", "a2"].map(|name| call.room.records(&track(name)));
+    assert_eq!(is_recorded, [true, true, false, false]);
     assert_eq!(call.only(ann, "recording-state")["tracks"], json!(["a1", "v1"]));
     let told = call.messages(bob);
     assert_eq!(told.iter().filter(|told| told["what"] == "recording").count(), 2, "{told:?}");
