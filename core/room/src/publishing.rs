@@ -142,7 +142,8 @@ impl Room {
     }
 
     fn accept_offer(&mut self, id: PublisherId, mark: Option<RequestId>, offer: String, mut offered: Vec<Offered>) {
-        // The world may have moved while policy was asked: an id may be taken by now.
+        // The world may have moved while policy was asked: less is allowed of what is published, or an id is taken by now.
+        self.hold_offer(id, &mut offered);
         for track in offered.iter_mut().filter(|track| !track.known && track.verdict.is_ok()) {
             if self.publisher_of(&track.facts.id).is_some() || self.is_being_accepted(&track.facts.id) {
                 track.verdict = Err(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN));
@@ -151,6 +152,16 @@ impl Room {
         let admitted = offered.iter().map(Offered::admitted).collect();
         let pending = Pending::Accept { member: id, id: mark, offered };
         self.act(pending, |ticket| MediaAction::AcceptOffer { ticket, member: id, offer, admitted });
+    }
+
+    /// Holds what is offered again and published already against what is allowed of it now.
+    fn hold_offer(&self, id: PublisherId, offered: &mut [Offered]) {
+        let Some(member) = self.members.get(&id) else { return };
+        let known = offered.iter_mut().filter(|track| track.known && track.facts.kind != MediaKind::Data);
+        for track in known.filter(|track| track.verdict.is_ok()) {
+            let allowed = member.tracks.get(&track.facts.id).and_then(|track| track.allowed(&member.grant));
+            track.verdict = allowed.ok_or_else(|| Denial::new(ErrorCode::FORBIDDEN, REVOKED));
+        }
     }
 
     pub(crate) fn on_accepted(&mut self, ticket: Ticket, result: Result<Answered, MediaProblem>) {

@@ -106,7 +106,34 @@ fn one_track_is_taken_back_and_what_is_being_asked_about_goes_on() {
     call.asked.clear();
     call.publish(bob, &["v2", "v4"]);
     call.input(revoke(Whom::Member(bob), RevokedWhat::Publication, Some("v2")));
-    assert!(admitted(&mut call)[1], "{:?}", call.media);
+    assert_eq!(admitted(&mut call), [false, true], "what is published already is held against what holds by then");
+}
+
+#[test]
+fn a_limit_that_came_while_an_offer_waits_is_in_its_answer() {
+    let limit = std::rc::Rc::new(std::cell::Cell::new(None));
+    let says = limit.clone();
+    let publish = move |_: &lockgate_model::policy::TrackFacts| {
+        Ok(Grant { max_bitrate: says.get(), reask_after_ms: Some(10_000), ..Grant::default() })
+    };
+    let mut call = Call::ruled(Rules { publish: Box::new(publish), ..Rules::default() });
+    let ann = call.join(1);
+    call.publish(ann, &["v1"]);
+    call.quiet();
+    call.slow_policy = true;
+    call.publish(ann, &["v1", "v2"]);
+    call.wait(10_000);
+    limit.set(Some(lockgate_model::Bitrate(300_000)));
+    call.asked.rotate_right(1);
+    call.answer_next();
+    assert!(matches!(call.media.as_slice(), [MediaAction::LimitPublication { .. }]), "{:?}", call.media);
+    limit.set(None);
+    call.answer_next();
+    let most = call.media.iter().find_map(|action| match action {
+        MediaAction::AcceptOffer { admitted, .. } => Some(admitted[0].max_bitrate),
+        _ => None,
+    });
+    assert_eq!(most, Some(Some(lockgate_model::Bitrate(300_000))));
 }
 
 #[test]
