@@ -53,6 +53,14 @@ impl Room {
         ticket: Ticket,
         decision: Decision,
     ) {
+        match self.members.get(&id) {
+            // A plugin let them in meanwhile: that stands.
+            Some(member) if ticket < member.admitted_after && member.stage == Stage::Inside => {
+                return self.tell_state(id, mark);
+            }
+            Some(member) if ticket < member.admitted_after => return,
+            _ => {}
+        }
         let admission = Standing::first(self.heard(ticket, id), decision);
         let (decision, next) = (admission.decision().clone(), admission.next_ms());
         let Some(member) = self.members.get_mut(&id) else { return };
@@ -100,7 +108,11 @@ impl Room {
     pub(crate) fn let_in(&mut self, subject: Option<&str>) {
         let waits = |member: &&Member| member.stage == Stage::Waiting && member.is_subject(subject);
         let waiting: Vec<_> = self.members.values().filter(waits).map(|member| member.id).collect();
+        let after = self.next_question();
         for id in waiting {
+            if let Some(member) = self.members.get_mut(&id) {
+                (member.stage, member.admitted_after) = (Stage::Entering, after);
+            }
             self.look_around(id, None);
         }
     }

@@ -44,6 +44,8 @@ pub(crate) struct Member {
     pub(crate) receives: HashMap<TrackId, Reception>,
     /// What policy said about each track in the room: whether this member may know of it.
     pub(crate) verdicts: HashMap<TrackId, Verdict>,
+    /// Answers to older questions whether they may enter count no more: a plugin let them in.
+    pub(crate) admitted_after: Ticket,
     /// Answers to older questions about tracks of theirs count no more.
     pub(crate) publish_after: Ticket,
     /// When something of all this ends or is to be asked about again, at the earliest; in ms since 1970.
@@ -163,6 +165,7 @@ impl Member {
             quality_told_ms: None,
             receives: HashMap::new(),
             verdicts: HashMap::new(),
+            admitted_after: Ticket(0),
             publish_after: Ticket(0),
             due_ms: None,
             met: BTreeSet::new(),

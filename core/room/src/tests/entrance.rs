@@ -107,6 +107,39 @@ fn a_plugin_lets_somebody_in_from_the_lobby() {
 }
 
 #[test]
+fn whoever_a_plugin_lets_in_is_in_whatever_is_answered_to_a_question_from_the_lobby() {
+    for (published, told) in [(&[][..], vec!["room-joined", "publishers-list"]), (&["v1"][..], Vec::new())] {
+        let mut call = Call::ruled(Rules {
+            admit: Box::new(|who| match who.identity.subject.as_str() {
+                "1" => Ok(Grant::default()),
+                _ => Err(Denial::new(ErrorCode::WAITING, "wait")),
+            }),
+            act: Box::new(|_, _| CommandAnswer {
+                decision: Ok(Grant::default()),
+                reply: String::new(),
+                effects: vec![CommandEffect::Admit { subject: Some("2".into()) }],
+            }),
+            ..Rules::default()
+        });
+        let (ann, bob) = (call.join(1), call.join(2));
+        call.publish(ann, published);
+        call.rules.admit = Box::new(|_| no("not today"));
+        call.slow_policy = true;
+        call.say(bob, json!({"type": "join-room", "id": 9}));
+        call.say(ann, json!({"type": "policy-command", "name": "let-in"}));
+        call.asked.rotate_left(1);
+        call.answer_next();
+        call.quiet();
+        call.answer_next();
+        assert_eq!(call.heard(bob), told);
+        while !call.asked.is_empty() {
+            call.answer_next();
+        }
+        assert!(call.gone.is_empty() && call.room.participants() == 2);
+    }
+}
+
+#[test]
 fn commands_wait_for_the_answer_and_then_take_effect_in_order() {
     let mut call = Call::new();
     call.slow_policy = true;
