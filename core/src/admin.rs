@@ -22,18 +22,32 @@ pub(crate) fn administer(node: &Arc<Node>) -> Administer {
     })
 }
 
-async fn act(node: &Node, request: AdminRequest) -> Result<Value, Denial> {
+async fn act(node: &Arc<Node>, request: AdminRequest) -> Result<Value, Denial> {
     let AdminRequest { token, peer, act } = request;
     let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
     let operator = node.authenticate(question).await?;
     if !operator.grant.is_admin() {
         return Err(Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant"));
     }
+    see_through(node, operator, act).await
+}
+
+/// Does it in a task of its own: an operator who hangs up does not end it half done.
+async fn see_through(node: &Arc<Node>, operator: Identity, act: AdminAct) -> Result<Value, Denial> {
+    let node = node.clone();
+    let done = tokio::spawn(async move { carry_out(&node, &operator, act).await });
+    done.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an operator's act failed");
+        Err(Denial::new(ErrorCode::INTERNAL, "the node failed at it"))
+    })
+}
+
+async fn carry_out(node: &Node, operator: &Identity, act: AdminAct) -> Result<Value, Denial> {
     match act {
         AdminAct::RevokeParticipant { room, publisher, revocation } => {
-            revoke_participant(node, &operator, &room, publisher, revocation).await
+            revoke_participant(node, operator, &room, publisher, revocation).await
         }
-        AdminAct::RevokeSubject { subject, revocation } => revoke_subject(node, &operator, &subject, revocation).await,
+        AdminAct::RevokeSubject { subject, revocation } => revoke_subject(node, operator, &subject, revocation).await,
     }
 }
 
