@@ -11,6 +11,11 @@ use crate::pending::{Pending, Ticket};
 use crate::room::Room;
 
 impl Room {
+    /// Whether the recorder is to get this track.
+    pub fn records(&self, track: &TrackId) -> bool {
+        self.recording.as_ref().is_some_and(|recording| recording.tracks.contains_key(track))
+    }
+
     /// Ends what is recorded longer than policy allows.
     pub(crate) fn end_recorded_on_time(&mut self) {
         let now = self.now_ms;

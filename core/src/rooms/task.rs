@@ -141,7 +141,11 @@ impl RoomTask {
                 let _ = done.send(concerned);
             }
             ToRoom::KeyFrame(track) => self.media.request_key_frame(&track),
-            ToRoom::Record(tracks) => tracks.iter().for_each(|(track, number)| self.media.record(track, *number)),
+            ToRoom::Record(tracks) => {
+                // What was revoked meanwhile stays so.
+                let recorded = tracks.iter().filter(|(track, _)| self.room.records(track));
+                recorded.for_each(|(track, number)| self.media.record(track, *number));
+            }
         }
     }
 
