@@ -1,6 +1,6 @@
 //! What operators may do to a running node, if policy lets them in by the door `admin`.
 //!
-//! A revocation asks nobody but who the operator is: it must work when plugins do not, and at once.
+//! A revocation asks nobody but who the operator is, past the queue of all others: it must work when policy is busy, and at once.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::ErrorCode;
 use lockgate_model::policy::{
-    AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Identity, PublishQuestion,
+    AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Door, Identity, PublishQuestion,
     RecordQuestion, SubscribeQuestion,
 };
 
@@ -31,6 +31,8 @@ pub struct Policy {
 struct Inner {
     chain: Arc<Chain>,
     pool: Pool,
+    /// Operators do not wait for everybody else.
+    operators: Pool,
     budget: Duration,
     turned_away: AtomicU64,
 }
@@ -45,7 +47,7 @@ impl Policy {
         if !(1..=MAX_THREADS).contains(&config.threads) {
             return Err(vec![own(LoadProblem::Limit("the number of threads is not within 1 … 16"))]);
         }
-        let runtime = Runtime::new(config.threads).map_err(|error| vec![own(LoadProblem::Engine(error))])?;
+        let runtime = Runtime::new(config.threads + 1).map_err(|error| vec![own(LoadProblem::Engine(error))])?;
         let (keys, mut problems) = match KeyRings::load(&config.key_rings) {
             Ok(keys) => (keys, Vec::new()),
             Err(bad) => (KeyRings::default(), bad.into_iter().map(bad_ring).collect()),
@@ -58,10 +60,13 @@ impl Policy {
                 return Err(problems);
             }
         };
-        let pool = Pool::new(config.threads, config.queue)
-            .map_err(|error| vec![own(LoadProblem::Engine(error.to_string()))])?;
+        let start = |name, threads, queue| {
+            Pool::new(name, threads, queue).map_err(|error| vec![own(LoadProblem::Engine(error.to_string()))])
+        };
+        let pool = start("policy", config.threads, config.queue)?;
+        let operators = start("policy-admin", 1, MAX_OPERATORS)?;
         let chain = Arc::new(Chain { runtime, plugins, default_allow: config.default_allow });
-        let inner = Inner { chain, pool, budget: config.chain_budget, turned_away: AtomicU64::new(0) };
+        let inner = Inner { chain, pool, operators, budget: config.chain_budget, turned_away: AtomicU64::new(0) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -70,8 +75,9 @@ impl Policy {
     /// # Errors
     /// A denial: `policy-unavailable` if a plugin failed or there was no time, `overloaded` if too many questions wait.
     pub async fn authenticate(&self, question: AuthQuestion) -> Result<Identity, Denial> {
-        let now_ms = question.now_ms;
-        self.ask(now_ms, move |chain, moment| chain.authenticate(&question, moment))
+        let (now_ms, inner) = (question.now_ms, &self.inner);
+        let pool = if question.door == Door::Admin { &inner.operators } else { &inner.pool };
+        self.ask_in(pool, now_ms, move |chain, moment| chain.authenticate(&question, moment))
             .await
             .unwrap_or_else(|why| Err(why.denial()))
     }
@@ -118,15 +124,24 @@ impl Policy {
         }
     }
 
-    /// Has a policy thread ask the chain. There is an answer, or none, within the budget.
     async fn ask<R: Send + 'static>(
         &self,
         now_ms: u64,
         ask: impl FnOnce(&Chain, Moment) -> R + Send + 'static,
     ) -> Result<R, Unanswered> {
+        self.ask_in(&self.inner.pool, now_ms, ask).await
+    }
+
+    /// Has a policy thread ask the chain. There is an answer, or none, within the budget.
+    async fn ask_in<R: Send + 'static>(
+        &self,
+        pool: &Pool,
+        now_ms: u64,
+        ask: impl FnOnce(&Chain, Moment) -> R + Send + 'static,
+    ) -> Result<R, Unanswered> {
         let chain = Arc::clone(&self.inner.chain);
         let moment = Moment { now_ms, until: Instant::now() + self.inner.budget };
-        let answer = self.inner.pool.submit(move || ask(&chain, moment)).map_err(|_| self.count(Unanswered::Full))?;
+        let answer = pool.submit(move || ask(&chain, moment)).map_err(|_| self.count(Unanswered::Full))?;
         // The thread keeps to the budget by itself; the rest is for a queue that does not move.
         match tokio::time::timeout(self.inner.budget + SLACK, answer).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -180,5 +195,38 @@ fn bad_ring((name, problem): (String, String)) -> LoadError {
 }
 
 const MAX_THREADS: usize = 16;
+/// Operators who may wait at a time.
+const MAX_OPERATORS: usize = 16;
 /// Epochs end a guest up to two ticks late, and the system's scheduler has its own mind.
 const SLACK: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use lockgate_model::Secret;
+
+    use super::*;
+
+    #[test]
+    fn operators_are_asked_about_though_all_threads_are_busy_and_the_queue_is_full() {
+        let policy = Policy::load(PolicyConfig { threads: 1, queue: 1, ..PolicyConfig::default() }).unwrap();
+        let (started, has_started) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let busy = policy.inner.pool.submit(move || {
+            started.send(()).unwrap();
+            released.recv().unwrap();
+        });
+        has_started.recv().unwrap();
+        let waiting = policy.inner.pool.submit(|| ());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let ask = |door| {
+            let peer = std::net::Ipv4Addr::LOCALHOST.into();
+            let question = AuthQuestion { token: Secret::new("t"), door, peer, now_ms: 0 };
+            runtime.block_on(policy.authenticate(question)).unwrap_err().code
+        };
+        assert_eq!((ask(Door::Ws), ask(Door::Admin)), (ErrorCode::OVERLOADED, ErrorCode::UNAUTHENTICATED));
+        release.send(()).unwrap();
+        drop((busy, waiting));
+    }
+}

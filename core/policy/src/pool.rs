@@ -23,12 +23,12 @@ pub(crate) struct Full;
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Pool {
-    pub(crate) fn new(threads: usize, queue: usize) -> std::io::Result<Self> {
+    pub(crate) fn new(name: &str, threads: usize, queue: usize) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel::<Job>(queue);
         let receiver = Arc::new(Mutex::new(receiver));
         let spawn = |number| {
             let receiver = Arc::clone(&receiver);
-            thread::Builder::new().name(format!("policy-{number}")).spawn(move || work(&receiver))
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&receiver))
         };
         let threads = (0..threads).map(spawn).collect::<Result<_, _>>()?;
         Ok(Self { queue: Some(sender), threads })
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_says_so_at_once_and_takes_more_when_it_is_empty() {
-        let pool = Pool::new(1, 1).unwrap();
+        let pool = Pool::new("test", 1, 1).unwrap();
         let (started, has_started) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let first = pool.submit(move || {
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_panic_costs_one_answer_and_no_thread() {
-        let pool = Pool::new(1, 4).unwrap();
+        let pool = Pool::new("test", 1, 4).unwrap();
         assert!(pool.submit(|| panic!("on purpose")).unwrap().blocking_recv().is_err());
         assert_eq!(pool.submit(|| 1).unwrap().blocking_recv(), Ok(1));
     }
