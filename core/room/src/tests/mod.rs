@@ -313,8 +313,8 @@ impl Call {
 
     /// How many tracks the last offer to a member has.
     fn offered(&mut self, member: PublisherId) -> usize {
-        let offers = self.messages(member).into_iter().filter(|message| message["type"] == "subscribe-offer");
-        offers.last().map_or(0, |offer| offer["tracks"].as_array().unwrap().len())
+        let mut offers = self.messages(member).into_iter().filter(|message| message["type"] == "subscribe-offer");
+        offers.next_back().map_or(0, |offer| offer["tracks"].as_array().unwrap().len())
     }
 
     /// Forgets everything that was said and done so far.

@@ -213,8 +213,7 @@ fn tracks_of_one_viewer_are_asked_about_together_and_those_of_many_apart() {
 #[test]
 fn no_question_is_about_more_than_256_tracks() {
     let subscribe = said(again(10_000));
-    let rule = subscribe.clone();
-    let rules = Rules { subscribe: Box::new(move |_, _| rule.borrow().clone()), ..Rules::default() };
+    let rules = Rules { subscribe: Box::new(move |_, _| subscribe.borrow().clone()), ..Rules::default() };
     let mut call = Call::ruled(rules);
     let bob = call.join(1);
     for number in 2..22 {
