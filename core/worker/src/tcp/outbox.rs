@@ -121,6 +121,7 @@ impl Outbox {
         self.control.held() + self.data.held() + self.media.held()
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         [&self.control, &self.data, &self.media].iter().all(|queue| queue.bytes.is_empty())
     }
