@@ -141,6 +141,10 @@ async fn act(
 fn revocation(body: &Bytes) -> Result<RevocationRequest, Denial> {
     let body = if body.is_empty() { b"{}" } else { &body[..] };
     let invalid = |problem: String| Denial::new(ErrorCode::INVALID_MESSAGE, problem);
+    // A record would be read from a list of its values, too.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(invalid("the body is a JSON object, or nothing".to_owned()));
+    }
     let revocation: RevocationRequest = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
     let is_plain = |text: &str| text.len() <= MAX_REASON && !text.chars().any(char::is_control);
     if !is_plain(&revocation.reason) {
