@@ -119,6 +119,11 @@ async fn layers_of_vp9_that_meet_at_key_frames_are_chosen() {
 }
 
 #[tokio::test]
+async fn layers_of_vp9_that_need_no_other_are_chosen() {
+    layers_are_chosen("vp9", "S3T3", 15).await;
+}
+
+#[tokio::test]
 async fn layers_of_av1_are_chosen_by_their_descriptors() {
     layers_are_chosen("av1", "L3T3", 10).await;
 }
