@@ -1,5 +1,5 @@
-use lockgate_model::Quality;
 use lockgate_model::SubscribeConnections::PerPublisher;
+use lockgate_model::{PublisherId, Quality};
 use serde_json::json;
 
 use super::{Call, all, track};
@@ -37,55 +37,53 @@ fn who_receives_of_a_publisher_hears_of_its_score_when_that_changes() {
     assert_eq!([9, 9, 4, 4, 9].map(&mut sent), [1, 0, 1, 0, 1]);
 }
 
+/// Somebody who receives of two publishers, each by a connection of its own.
+fn of_two() -> (Call, PublisherId, [Connection; 2]) {
+    let mut call = Call::new();
+    let publishers = [(1, "v1"), (2, "v2")].map(|(user, track)| {
+        let publisher = call.join(user);
+        call.publish(publisher, &[track]);
+        publisher
+    });
+    let eve = call.join_with(3, all(), PerPublisher);
+    publishers.iter().for_each(|publisher| call.subscribe(eve, *publisher));
+    call.quiet();
+    (call, eve, publishers.map(|publisher| Connection { member: eve, publisher: Some(publisher) }))
+}
+
 #[test]
 fn several_connections_are_told_of_as_one() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    let eve = call.join_with(3, all(), PerPublisher);
-    call.publish(ann, &["v1"]);
-    call.publish(bob, &["v2"]);
-    call.subscribe(eve, ann);
-    call.subscribe(eve, bob);
-    call.quiet();
-    let of = |publisher| Connection { member: eve, publisher: Some(publisher) };
-    call.input(Input::Received { connection: of(ann), quality: GOOD });
+    let (mut call, eve, [ann, bob]) = of_two();
+    call.input(Input::Received { connection: ann, quality: GOOD });
     assert_eq!(call.only(eve, "quality")["score"], 9);
-    call.input(Input::Received { connection: of(bob), quality: Quality { score: 3, rtt: Some(90), ..GOOD } });
+    call.input(Input::Received { connection: bob, quality: Quality { score: 3, rtt: Some(90), ..GOOD } });
     assert!(call.heard(eve).is_empty(), "the next one tells of both");
     call.now_ms += 2000;
-    call.input(Input::Received { connection: of(ann), quality: GOOD });
+    call.input(Input::Received { connection: ann, quality: GOOD });
     let both = call.only(eve, "quality");
     assert_eq!((&both["score"], &both["bitrate"], &both["rtt"]), (&json!(3), &json!(1_600_000), &json!(90)));
-    call.input(Input::ConnectionLost { connection: of(bob), unanswered: false, reason: "lost".into() });
+    call.input(Input::ConnectionLost { connection: bob, unanswered: false, reason: "lost".into() });
     call.quiet();
     call.now_ms += 2000;
-    call.input(Input::Received { connection: of(ann), quality: GOOD });
+    call.input(Input::Received { connection: ann, quality: GOOD });
     assert_eq!(call.only(eve, "quality")["score"], 9);
 }
 
 #[test]
 fn a_connection_on_which_nothing_flows_any_more_neither_silences_the_others_nor_counts_for_long() {
-    let mut call = Call::new();
-    let (ann, bob) = (call.join(1), call.join(2));
-    let eve = call.join_with(3, all(), PerPublisher);
-    call.publish(ann, &["v1"]);
-    call.publish(bob, &["v2"]);
-    call.subscribe(eve, ann);
-    call.subscribe(eve, bob);
-    call.quiet();
-    let of = |publisher| Connection { member: eve, publisher: Some(publisher) };
-    call.input(Input::Received { connection: of(ann), quality: Quality { score: 2, ..GOOD } });
+    let (mut call, eve, [ann, bob]) = of_two();
+    call.input(Input::Received { connection: ann, quality: Quality { score: 2, ..GOOD } });
     call.quiet();
     let mut told = Vec::new();
     for _ in 0..5 {
         call.now_ms += 2000;
-        call.input(Input::Received { connection: of(bob), quality: GOOD });
+        call.input(Input::Received { connection: bob, quality: GOOD });
         let message = call.only(eve, "quality");
         told.push((message["score"].as_u64().unwrap(), message["bitrate"].as_u64().unwrap() / 1000));
     }
     assert_eq!(told, [(2, 1600), (2, 1600), (9, 800), (9, 800), (9, 800)]);
     call.now_ms -= 3_600_000;
-    call.input(Input::Received { connection: of(bob), quality: GOOD });
+    call.input(Input::Received { connection: bob, quality: GOOD });
     assert_eq!(call.heard(eve), ["quality"], "a clock that is set back silences nobody");
 }
 
