@@ -63,34 +63,14 @@ impl Room {
             return;
         }
         member.opening.remove(&stream);
-        let Opening { track, channel } = opening;
-        let TrackFacts { kind, source, .. } = facts_of(track.clone());
-        let allowed = member.grant.clone();
-        let free = self.is_free(&track);
-        let decision = standing.decision().as_ref().map_err(Clone::clone).and_then(|grant| match () {
-            () if !allowed.and(grant).allows_publishing(kind, source) => {
-                Err(Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to publish this"))
-            }
-            () if !free => Err(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN)),
-            () => Ok(()),
-        });
-        if let Err(denial) = decision {
+        let TrackFacts { kind, source, .. } = facts_of(opening.track.clone());
+        let decision = standing.to_publish(&member.grant, kind, source);
+        let track = opening.track.clone();
+        let free = self.is_free(&track).then_some(()).ok_or_else(|| Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN));
+        if let Err(denial) = decision.and(free) {
             return self.refuse_channel(id, stream, &denial, track);
         }
-        let info = TrackInfo {
-            track_id: track.clone(),
-            kind,
-            source,
-            codec: None,
-            simulcast: false,
-            muted: false,
-            name: None,
-            channel: Some(channel),
-        };
-        let (mid, next) = (String::new(), standing.next_ms());
-        let (steered, record_after, max_bitrate) = (None, Ticket(0), None);
-        let published =
-            Track { mid, encodings: 1, info, stream: Some(stream), steered, standing, record_after, max_bitrate };
+        let (published, next) = (opening.to_track(stream, standing.clone()), standing.next_ms());
         let Some(member) = self.members.get_mut(&id) else { return };
         member.tracks.insert(track.clone(), published);
         self.wake_for(id, next);
@@ -153,6 +133,33 @@ impl Room {
 
     fn is_free(&self, track: &TrackId) -> bool {
         self.publisher_of(track).is_none() && !self.is_being_accepted(track)
+    }
+}
+
+impl Opening {
+    /// The channel as a track, as policy allows it.
+    fn to_track(&self, stream: u16, standing: Standing) -> Track {
+        let TrackFacts { kind, source, .. } = facts_of(self.track.clone());
+        let info = TrackInfo {
+            track_id: self.track.clone(),
+            kind,
+            source,
+            codec: None,
+            simulcast: false,
+            muted: false,
+            name: None,
+            channel: Some(self.channel.clone()),
+        };
+        Track {
+            mid: String::new(),
+            encodings: 1,
+            info,
+            stream: Some(stream),
+            steered: None,
+            standing,
+            record_after: Ticket(0),
+            max_bitrate: None,
+        }
     }
 }
 

@@ -130,12 +130,7 @@ impl Room {
             if ticket < member.publish_after {
                 standing = Standing::revoked(Denial::new(ErrorCode::FORBIDDEN, REVOKED), ticket);
             }
-            let within = |grant: &Grant| {
-                let allowed = member.grant.and(grant);
-                let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to publish this");
-                allowed.allows_publishing(track.facts.kind, track.facts.source).then_some(allowed).ok_or_else(denial)
-            };
-            track.verdict = standing.decision().as_ref().map_err(Clone::clone).and_then(within);
+            track.verdict = standing.to_publish(&member.grant, track.facts.kind, track.facts.source);
             track.standing = Some(standing);
         }
         self.accept_offer(id, mark, offer, offered);
@@ -157,7 +152,7 @@ impl Room {
     /// Holds what is offered again and published already against what is allowed of it now.
     fn hold_offer(&self, id: PublisherId, offered: &mut [Offered]) {
         let Some(member) = self.members.get(&id) else { return };
-        let known = offered.iter_mut().filter(|track| track.known && track.facts.kind != MediaKind::Data);
+        let known = offered.iter_mut().filter(|track| track.known && !track.is_data());
         for track in known.filter(|track| track.verdict.is_ok()) {
             let allowed = member.tracks.get(&track.facts.id).and_then(|track| track.allowed(&member.grant));
             track.verdict = allowed.ok_or_else(|| Denial::new(ErrorCode::FORBIDDEN, REVOKED));
@@ -174,54 +169,24 @@ impl Room {
     }
 
     fn publish(&mut self, id: PublisherId, mark: Option<RequestId>, offered: Vec<Offered>, answered: Answered) {
+        // The lines for data channels are no tracks: these come later.
+        let (data, offered): (Vec<_>, Vec<_>) = offered.into_iter().partition(Offered::is_data);
+        let takes_data = data.iter().any(|line| line.verdict.is_ok());
+        let (mut results, new) = self.take_in(id, offered, &answered);
+        results.extend(data.into_iter().map(|line| line.result(true)));
         let Some(member) = self.members.get_mut(&id) else { return };
-        let mut new = Vec::new();
-        let mut results = Vec::new();
-        let (mut data, mut takes_data, mut next) = (Vec::new(), false, None);
-        for offered in offered {
-            // A line for data channels is no track: these come later.
-            if offered.facts.kind == MediaKind::Data {
-                takes_data |= offered.verdict.is_ok();
-                data.push(offered.result(true));
-                continue;
-            }
-            let accepted =
-                answered.tracks.iter().find(|accepted| accepted.track == offered.facts.id && offered.verdict.is_ok());
-            if let Some(accepted) = accepted {
-                let track = offered.to_track(accepted);
-                if offered.known {
-                    member.tracks.entry(accepted.track.clone()).and_modify(|known| known.reshape(accepted));
-                } else {
-                    next = track.standing.next_ms().into_iter().chain(next).min();
-                    if track.info.source == Source::Microphone {
-                        self.speakers.add(accepted.track.clone(), id);
-                    }
-                    new.push(accepted.track.clone());
-                    member.tracks.insert(accepted.track.clone(), track);
-                }
-            }
-            results.push(offered.result(accepted.is_some()));
-        }
-        results.extend(data);
         if !takes_data {
             // The media side ended them with the line.
             member.opening.clear();
         }
-        let kept: BTreeSet<_> = answered.tracks.iter().map(|accepted| accepted.track.clone()).collect();
-        let goes_on = |id, track: &Track| kept.contains(id) || (takes_data && track.stream.is_some());
-        let gone = member.tracks.iter().filter(|(id, track)| !goes_on(*id, track));
+        let next = new.iter().filter_map(|track| member.tracks.get(track)?.standing.next_ms()).min();
+        let goes_on = |track: &Track| match track.stream {
+            Some(_) => takes_data,
+            None => answered.tracks.iter().any(|accepted| accepted.track == track.info.track_id),
+        };
+        let gone = member.tracks.iter().filter(|(_, track)| !goes_on(track));
         let ended: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
-        let errors: Vec<_> = results
-            .iter()
-            .filter_map(|(track, denial)| denial.clone().map(|denial| (track.track_id.clone(), denial)))
-            .collect();
-        let tracks = results.into_iter().map(|(track, _)| track).collect();
-        let answer = Event::PublishAnswer { room_name: self.name.clone(), answer: answered.sdp, tracks };
-        self.reply(id, mark.clone(), answer);
-        for (track, denial) in errors {
-            let reply = self.error(mark.clone(), "publish-offer", &denial, None, Some(track));
-            self.send(id, reply);
-        }
+        self.answer_offer(id, mark.as_ref(), answered.sdp, results);
         if !ended.is_empty() {
             self.forget_tracks(id, &ended);
         }
@@ -232,6 +197,55 @@ impl Room {
         // The publisher's token may have been renewed while the offer was answered.
         self.wake_for(id, next);
         self.hold_publications(id);
+    }
+
+    /// Publishes what was accepted of an offer. What is told of each track comes back, and which are new.
+    fn take_in(
+        &mut self,
+        id: PublisherId,
+        offered: Vec<Offered>,
+        answered: &Answered,
+    ) -> (Vec<(PublishedTrack, Option<Denial>)>, Vec<TrackId>) {
+        let (mut results, mut new) = (Vec::new(), Vec::new());
+        let Some(member) = self.members.get_mut(&id) else { return (results, new) };
+        for offered in offered {
+            let is_it = |accepted: &&AcceptedTrack| accepted.track == offered.facts.id && offered.verdict.is_ok();
+            let accepted = answered.tracks.iter().find(is_it);
+            match accepted {
+                Some(accepted) if offered.known => {
+                    member.tracks.entry(accepted.track.clone()).and_modify(|known| known.reshape(accepted));
+                }
+                Some(accepted) => {
+                    let track = offered.to_track(accepted);
+                    if track.info.source == Source::Microphone {
+                        self.speakers.add(accepted.track.clone(), id);
+                    }
+                    new.push(accepted.track.clone());
+                    member.tracks.insert(accepted.track.clone(), track);
+                }
+                None => {}
+            }
+            results.push(offered.result(accepted.is_some()));
+        }
+        (results, new)
+    }
+
+    /// Answers an offer, and says why what is refused of it is.
+    fn answer_offer(
+        &mut self,
+        id: PublisherId,
+        mark: Option<&RequestId>,
+        answer: String,
+        results: Vec<(PublishedTrack, Option<Denial>)>,
+    ) {
+        let (tracks, denials): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+        let refused = tracks.iter().map(|track| track.track_id.clone()).zip(denials);
+        let refused: Vec<_> = refused.filter_map(|(track, denial)| Some((track, denial?))).collect();
+        self.reply(id, mark.cloned(), Event::PublishAnswer { room_name: self.name.clone(), answer, tracks });
+        for (track, denial) in refused {
+            let reply = self.error(mark.cloned(), "publish-offer", &denial, None, Some(track));
+            self.send(id, reply);
+        }
     }
 
     pub(crate) fn on_publish_candidate(
@@ -301,6 +315,10 @@ impl Offered {
     /// Whether the room will have a track of this name through it.
     pub(crate) fn takes(&self, track: &TrackId) -> bool {
         self.verdict.is_ok() && self.facts.id == *track
+    }
+
+    fn is_data(&self) -> bool {
+        self.facts.kind == MediaKind::Data
     }
 
     fn admitted(&self) -> AdmittedMedia {

@@ -71,6 +71,7 @@ impl Room {
         let named = |track: &TrackId| only.is_none_or(|only| only == track);
         let others = self.tracks().filter(|(of, track)| of.id != id && named(&track.info.track_id));
         let facts: Vec<_> = others.map(|(_, track)| track.facts()).collect();
+        let of = only.and_then(|only| self.publisher_of(only));
         let Some(member) = self.members.get_mut(&id) else { return };
         let mut ended = Vec::new();
         for facts in facts {
@@ -83,9 +84,10 @@ impl Room {
             }
         }
         // It does not come back by itself.
-        match only {
-            None => member.wants.clear(),
-            Some(only) => member.want_no_more(only),
+        match (only, of) {
+            (Some(only), Some(of)) => member.want_no_more(of, Some(std::slice::from_ref(only))),
+            (Some(_), None) => {}
+            (None, _) => member.wants.clear(),
         }
         ended.sort();
         ended.iter().for_each(|track| self.hold_against_verdict(id, track));
@@ -96,21 +98,5 @@ impl Room {
         let tracks = member.tracks.keys().filter(|track| only.is_none_or(|only| only == *track));
         let ended: BTreeMap<_, _> = tracks.map(|track| (track.clone(), reason.to_owned())).collect();
         self.revoke_recordings(ended);
-    }
-}
-
-impl Member {
-    fn want_no_more(&mut self, track: &TrackId) {
-        let rest = |receives: &std::collections::HashMap<TrackId, crate::member::Reception>, of| {
-            let others = receives.iter().filter(|(other, it)| it.publisher == of && *other != track);
-            others.map(|(other, _)| other.clone()).collect()
-        };
-        for (of, want) in &mut self.wants {
-            if self.receives.get(track).is_some_and(|it| it.publisher == *of) {
-                want.tracks = Some(rest(&self.receives, *of));
-            } else if let Some(tracks) = &mut want.tracks {
-                tracks.remove(track);
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a member may do at this moment: what policy said, held together.
 
 use lockgate_model::policy::{Decision, Denial, Grant, TrackFacts};
-use lockgate_model::{ErrorCode, MediaKind, Secret, Source, TrackId};
+use lockgate_model::{ErrorCode, MediaKind, PublisherId, Secret, Source, TrackId};
 
 use crate::member::{Member, Stage, Track};
 use crate::standing::Standing;
@@ -39,12 +39,21 @@ impl Member {
     /// What this member may receive of a track: what policy said of it, within the member's own grant. None: nobody was asked.
     pub(crate) fn verdict(&self, track: &TrackId) -> Option<Decision> {
         let Verdict { standing, kind, source, .. } = self.verdicts.get(track)?;
-        let within = |grant: &Grant| {
-            let allowed = self.grant.and(grant);
-            let denial = || Denial::new(ErrorCode::FORBIDDEN, "your grant does not allow to receive this");
-            allowed.allows_subscribing(*kind, *source).then_some(allowed).ok_or_else(denial)
-        };
-        Some(standing.decision().as_ref().map_err(Clone::clone).and_then(within))
+        let allows = |allowed: &Grant| allowed.allows_subscribing(*kind, *source);
+        Some(standing.within(&self.grant, allows, "your grant does not allow to receive this"))
+    }
+
+    /// Wants nothing more of a publisher, or none of these tracks: whoever wanted all wants what is left of what is received.
+    pub(crate) fn want_no_more(&mut self, of: PublisherId, tracks: Option<&[TrackId]>) {
+        let Some(want) = self.wants.get_mut(&of) else { return };
+        match (tracks, &mut want.tracks) {
+            (None, _) => drop(self.wants.remove(&of)),
+            (Some(tracks), Some(wanted)) => wanted.retain(|track| !tracks.contains(track)),
+            (Some(tracks), all) => {
+                let rest = self.receives.iter().filter(|(track, it)| it.publisher == of && !tracks.contains(track));
+                *all = Some(rest.map(|(track, _)| track.clone()).collect());
+            }
+        }
     }
 
     /// When the stay ends: with the token, or what auth plugins or admission grant.
@@ -73,6 +82,20 @@ impl Member {
     }
 }
 
+impl Standing {
+    /// What comes of it within a publisher's own grant.
+    pub(crate) fn to_publish(&self, own: &Grant, kind: MediaKind, source: Source) -> Decision {
+        let allows = |allowed: &Grant| allowed.allows_publishing(kind, source);
+        self.within(own, allows, "policy does not allow to publish this")
+    }
+
+    /// What comes of it within somebody's own grant, if both together allow what it is about.
+    fn within(&self, own: &Grant, allows: impl FnOnce(&Grant) -> bool, refusal: &str) -> Decision {
+        let allowed = own.and(self.decision().as_ref().map_err(Clone::clone)?);
+        if allows(&allowed) { Ok(allowed) } else { Err(Denial::new(ErrorCode::FORBIDDEN, refusal)) }
+    }
+}
+
 impl Verdict {
     pub(crate) fn new(standing: Standing, track: &TrackFacts) -> Self {
         Self { standing, shown: false, kind: track.kind, source: track.source }
@@ -82,7 +105,6 @@ impl Verdict {
 impl Track {
     /// What its publisher may send of it. None: nothing any more.
     pub(crate) fn allowed(&self, publisher: &Grant) -> Option<Grant> {
-        let allowed = publisher.and(self.standing.grant()?);
-        allowed.allows_publishing(self.info.kind, self.info.source).then_some(allowed)
+        self.standing.to_publish(publisher, self.info.kind, self.info.source).ok()
     }
 }

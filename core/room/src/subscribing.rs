@@ -308,18 +308,7 @@ impl Room {
     ) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let covered = |track: &TrackId| tracks.as_ref().is_none_or(|tracks| tracks.contains(track));
-        match (&tracks, member.wants.get_mut(&publisher)) {
-            (None, _) => drop(member.wants.remove(&publisher)),
-            (Some(tracks), Some(Want { tracks: Some(wanted), .. })) => wanted.retain(|track| !tracks.contains(track)),
-            (Some(_), Some(want)) => {
-                let rest = member
-                    .receives
-                    .iter()
-                    .filter(|(track, reception)| reception.publisher == publisher && !covered(track));
-                want.tracks = Some(rest.map(|(track, _)| track.clone()).collect());
-            }
-            (Some(_), None) => {}
-        }
+        member.want_no_more(publisher, tracks.as_deref());
         let ended: Vec<_> = member
             .receives
             .iter()
