@@ -159,6 +159,25 @@ fn every_viewer_gets_every_message_on_a_channel_like_the_publishers() {
 }
 
 #[test]
+fn sixty_viewers_get_every_message() {
+    let mut world = World::new();
+    let ann = publisher(&mut world);
+    publish(&mut world, ann, 0, channel("chat", true, Reliability::Reliable));
+    let viewers: Vec<_> = (0..60)
+        .map(|_| {
+            world.keep_alive();
+            viewer(&mut world, &["chat"])
+        })
+        .collect();
+    let words: Vec<_> = (0..50).map(|word| text(&format!("word {word}"))).collect();
+    words.iter().for_each(|word| send(&mut world, ann, 0, word.clone()));
+    run(&mut world, 100);
+    for viewer in viewers {
+        assert_eq!(got(&mut world, viewer), named("chat", &words), "viewer {viewer}");
+    }
+}
+
+#[test]
 fn a_channel_outlives_renegotiation_and_media_flows_beside_it() {
     let mut world = World::new();
     let ann = publisher(&mut world);

@@ -43,13 +43,13 @@ pub(super) fn track(name: &str) -> TrackId {
 impl World {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        let mut counter = 0_u8;
+        // Long before it repeats itself, names would: two clients of one name are one to an engine.
+        let mut state = 0_u64;
         let entropy = Entropy::new(move |bytes| {
             bytes.iter_mut().for_each(|byte| {
-                counter = counter.wrapping_mul(5).wrapping_add(113);
-                *byte = counter;
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                *byte = (state >> 56) as u8;
             });
-            counter = counter.wrapping_add(1);
         });
         let candidates = vec![SocketAddr::from(([127, 0, 0, 1], 40_000))];
         let certificate = Certificate::generate().unwrap();
