@@ -218,7 +218,7 @@ impl Streams {
         }
     }
 
-    /// Ends those that took too long to say who they are, and those whose path is not known any more; lets go of what is too late.
+    /// Ends those that took too long to say who they are, and those whose path has not been known for a while; lets go of what is too late.
     pub(crate) fn expire(&mut self, now: Instant, knows: impl Fn(&Path) -> bool) {
         while let Some(number) = self.newcomers.poll(now) {
             self.end(number, StreamEnd::NoCheck);
@@ -230,10 +230,8 @@ impl Streams {
                 self.held -= stream.held();
                 stream.rest(now, &mut self.counters.frames);
                 self.held += stream.held();
-                if stream.standing == Standing::Client && !knows(&stream.path) {
-                    stream.end(StreamEnd::Unused);
-                    self.over.push(slot);
-                }
+                stream.look(knows(&stream.path));
+                self.over.extend(stream.is_over().then_some(slot));
             }
         }
     }
@@ -358,7 +356,7 @@ const MAX_ACCEPTED: usize = 16;
 const MAX_READ: usize = 16;
 /// When a system that has no room for a connection is asked again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How soon it is noticed that a path is not known any more.
+/// How soon it is noticed that a path is not known any more, and how long the last words may take then.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

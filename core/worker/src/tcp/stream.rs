@@ -37,6 +37,8 @@ pub(crate) enum Standing {
     Newcomer,
     /// A client: a check of it was authentic.
     Client,
+    /// A client whose path the engine does not know any more. What was said to it last is still on its way.
+    Leaving,
     /// It is over, and to be put away.
     Ended(StreamEnd),
 }
@@ -81,7 +83,7 @@ impl Stream {
     pub(crate) fn next_frame<'a>(&mut self, intake: &'a mut Intake) -> Option<&'a mut [u8]> {
         let longest = match self.standing {
             Standing::Newcomer => LONGEST_CHECK,
-            Standing::Client => LONGEST,
+            Standing::Client | Standing::Leaving => LONGEST,
             Standing::Ended(_) => return None,
         };
         match intake.next_frame(longest) {
@@ -117,6 +119,17 @@ impl Stream {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
             Err(_) => self.end(StreamEnd::Failed),
+        }
+    }
+
+    /// Now and then it is looked whether the engine knows a client's path. It is ended when that is seen a second time, so that whoever is
+    /// behind gets its last words, and is not cut off from them for having said something itself.
+    pub(crate) fn look(&mut self, known: bool) {
+        match (self.standing, known) {
+            (Standing::Client, false) => self.standing = Standing::Leaving,
+            (Standing::Leaving, true) => self.standing = Standing::Client,
+            (Standing::Leaving, false) => self.end(StreamEnd::Unused),
+            _ => {}
         }
     }
 

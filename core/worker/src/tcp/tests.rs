@@ -98,6 +98,20 @@ impl House {
         self.counters().ends().filter(|(_, count)| *count > 0).collect()
     }
 
+    /// It is time to look who is known. What the system says meanwhile is not heard: what waits to be written goes on waiting.
+    fn look(&mut self) {
+        self.now += LOOK;
+        self.work();
+    }
+
+    /// Sends to a client that reads nothing until the system takes no more, and the outbox neither.
+    fn fill(&mut self, path: Path) {
+        let before = self.counters().failure_counts[SendFailure::Behind as usize];
+        while self.counters().failure_counts[SendFailure::Behind as usize] == before {
+            self.send(path, &[0x80; 1000]);
+        }
+    }
+
     fn send(&mut self, path: Path, datagram: &[u8]) {
         self.streams.send(self.now, [Run { path, segment: datagram.len(), bytes: datagram }].into_iter());
     }
@@ -272,16 +286,65 @@ fn where_the_system_has_no_room_the_oldest_who_says_nothing_makes_it() {
 }
 
 #[test]
-fn a_stream_of_which_the_engine_knows_no_path_any_more_is_ended() {
+fn a_stream_of_which_the_engine_knows_no_path_any_more_is_ended_when_its_last_words_had_their_time() {
     let mut house = House::new();
     let (mut client, path) = house.known_client();
     house.send(path, b"farewell");
     house.known.clear();
-    house.now += LOOK;
-    house.turn();
+    house.look();
+    assert!(house.ends().is_empty(), "{:?}", house.ends());
+    say(&mut client, b"what does not cut it off");
+    house.until(|house| house.came.len() == 2);
+    house.look();
     assert_eq!((house.ends(), house.streams.is_empty()), (vec![(StreamEnd::Unused, 1)], true));
     assert_eq!(hear(&mut client), b"farewell");
     assert!(is_closed(&mut client));
+}
+
+#[test]
+fn a_stream_whose_path_is_known_again_stays() {
+    let mut house = House::new();
+    let (_client, path) = house.known_client();
+    for _ in 0..3 {
+        house.known.clear();
+        house.look();
+        house.known.push(path);
+        house.look();
+    }
+    assert!(house.ends().is_empty() && !house.streams.is_empty(), "{:?}", house.ends());
+}
+
+#[test]
+fn a_client_that_is_behind_gets_its_last_words() {
+    let mut house = House::new();
+    let (mut slow, path) = house.known_client();
+    house.fill(path);
+    house.send(path, b"\x15farewell");
+    house.known.clear();
+    house.look();
+    slow.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let (mut end, mut piece) = (Vec::new(), [0; 1 << 16]);
+    house.until_read(&mut slow, |slow| {
+        if let Ok(count) = slow.read(&mut piece) {
+            end.extend_from_slice(&piece[..count]);
+            end.drain(..end.len().saturating_sub(11));
+        }
+        end == b"\0\x09\x15farewell"
+    });
+    assert!(house.ends().is_empty(), "{:?}", house.ends());
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_not_waited_for_any_longer() {
+    let mut house = House::new();
+    let (_deaf, path) = house.known_client();
+    house.fill(path);
+    house.send(path, b"\x15farewell");
+    house.known.clear();
+    house.look();
+    assert!(house.ends().is_empty() && house.streams.held > 0, "{:?}", house.ends());
+    house.look();
+    assert_eq!((house.ends(), house.streams.is_empty()), (vec![(StreamEnd::Unused, 1)], true));
 }
 
 #[test]
@@ -339,9 +402,7 @@ fn a_client_that_does_not_read_loses_media_in_whole_frames_and_nothing_else() {
 fn what_a_client_did_not_take_in_time_is_let_go_of_while_nothing_is_sent_to_it() {
     let mut house = House::new();
     let (client, path) = house.known_client();
-    while house.counters().failure_counts[SendFailure::Behind as usize] == 0 {
-        house.send(path, &[0x80; 1000]);
-    }
+    house.fill(path);
     house.turn();
     assert!(house.streams.held > 100_000, "{}", house.streams.held);
     house.now += LOOK;
