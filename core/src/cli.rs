@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::policy_cli::PolicyAction;
+
 /// A WebRTC SFU whose doors are programmable.
 ///
 /// Without a sub-command it runs a node with the given configuration until SIGINT or SIGTERM.
@@ -32,6 +34,17 @@ pub struct Cli {
 /// What to do instead of running.
 #[derive(Debug, Subcommand)]
 pub enum Action {
+    /// Examine, try, test and explain policy plugins; no node and no configuration is needed.
+    #[command(subcommand)]
+    Policy(PolicyAction),
+    /// What reads the configuration.
+    #[command(flatten)]
+    Configured(Configured),
+}
+
+/// What to do with the configuration instead of running.
+#[derive(Debug, Subcommand)]
+pub enum Configured {
     /// Read the configuration and load the plugins, say what is wrong, bind nothing.
     Check {
         /// Write the result as JSON.

@@ -14,6 +14,7 @@ mod interfaces;
 mod metrics;
 mod node;
 mod policies;
+pub mod policy_cli;
 mod private;
 mod recording;
 mod rooms;

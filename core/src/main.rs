@@ -5,34 +5,43 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lockgate::cli::{Action, Cli, TokenArguments};
+use lockgate::cli::{Action, Cli, Configured, TokenArguments};
 use lockgate::config::{Config, Problem};
+use lockgate::policy_cli::{self, Report};
 use lockgate::token::{Claims, signing_secret};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let action = match cli.action {
+        Some(Action::Policy(action)) => return show(&policy_cli::run(&action)),
+        Some(Action::Configured(action)) => Some(action),
+        None => None,
+    };
+    let json = matches!(action, Some(Configured::Check { json: true }));
     let mut config = match Config::load(&cli.config) {
         Ok(config) => config,
-        Err(problems) => {
-            let json = matches!(cli.action, Some(Action::Check { json: true }));
-            return report(&in_words(&problems), json);
-        }
+        Err(problems) => return report(&in_words(&problems), json),
     };
     config.http.host = cli.host.unwrap_or(config.http.host);
     config.http.port = cli.port.unwrap_or(config.http.port);
-    let json = matches!(cli.action, Some(Action::Check { json: true }));
     if let Err(problems) = config.recheck() {
         return report(&in_words(&problems), json);
     }
-    match cli.action {
+    match action {
         None => run(config),
-        Some(Action::Check { json }) => match lockgate::check(&config) {
+        Some(Configured::Check { json }) => match lockgate::check(&config) {
             Ok(()) => report(&[], json),
             Err(problems) => report(&problems, json),
         },
-        Some(Action::Token(arguments)) => token(&config, &arguments),
+        Some(Configured::Token(arguments)) => token(&config, &arguments),
     }
+}
+
+fn show(report: &Report) -> ExitCode {
+    print!("{}", report.text);
+    eprint!("{}", report.complaint);
+    ExitCode::from(report.code)
 }
 
 fn run(config: Config) -> ExitCode {

@@ -227,4 +227,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const MAX_LINE: usize = 512;
 const MAX_COUNTERS: usize = 64;
 const MAX_COUNTER_NAME: usize = 64;
-const MAX_TABLE: usize = 20_000;
+pub(crate) const MAX_TABLE: usize = 20_000;

@@ -13,6 +13,7 @@ mod contract;
 mod engine;
 mod failure;
 mod keys;
+pub mod kit;
 mod load;
 mod load_error;
 mod memory;

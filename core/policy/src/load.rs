@@ -126,7 +126,7 @@ fn foreign(component: &Component, runtime: &Runtime, config: &PluginConfig) -> V
 }
 
 /// Takes `lockgate:policy/log@0.1.0` apart into `log` and `0.1.0`.
-fn interface(name: &str) -> Option<(&str, &str)> {
+pub(crate) fn interface(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(PACKAGE)?.split_once('@')
 }
 
@@ -140,7 +140,7 @@ fn link(component: &Component, runtime: &Runtime, config: &PluginConfig) -> Resu
         .map_err(|error| LoadProblem::NotAComponent(first_line(&error)))
 }
 
-fn exports(pre: &InstancePre<Call>) -> Exports {
+pub(crate) fn exports<T: 'static>(pre: &InstancePre<T>) -> Exports {
     Exports {
         lifecycle: lifecycle::GuestIndices::new(pre).ok(),
         auth: auth::GuestIndices::new(pre).ok(),
@@ -219,7 +219,7 @@ fn wall_clock_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn first_line(error: &wasmtime::Error) -> String {
+pub(crate) fn first_line(error: &wasmtime::Error) -> String {
     format!("{error:#}").lines().next().unwrap_or_default().to_owned()
 }
 

@@ -127,4 +127,4 @@ fn brief(error: wasmtime::Error) -> String {
 }
 
 /// Most bytes that one call of a guest may hand to the host: far above every bound of the contract.
-const HOSTCALL_BYTES: usize = 4 << 20;
+pub(crate) const HOSTCALL_BYTES: usize = 4 << 20;

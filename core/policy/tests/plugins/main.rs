@@ -6,6 +6,7 @@ mod auth;
 mod decisions;
 mod failures;
 mod imports;
+mod kit;
 mod loading;
 mod speed;
 mod support;
