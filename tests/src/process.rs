@@ -161,7 +161,10 @@ impl Drop for Process {
 /// The same command, but the system kills it when the thread that starts it ends, however it ends.
 pub(crate) fn ending_with_us(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
-    bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    // We may have ended before the system was told: then it has another parent by now, and must not begin.
+    let begin = format!("test $PPID = {} && exec \"$0\" \"$@\"", std::process::id());
+    bound.args(["--pdeathsig", "KILL", "--", "sh", "-c", &begin]);
+    bound.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => bound.env(name, value),
