@@ -107,8 +107,7 @@ impl<K> Demand<K> {
     /// What a step must be counted as: going up needs some room above it, staying does not. What is held counts as more than any probe
     /// finds out.
     fn price(&self, step: u8, rate: u64) -> u64 {
-        let order = |of: Layer| (of.spatial, of.temporal);
-        let is_held = self.held.is_some_and(|held| order(self.steps.layer(step)) >= order(held));
+        let is_held = self.held.is_some_and(|held| self.steps.layer(step) >= held);
         match self.current.is_none_or(|current| step > current) {
             true if is_held => 2 * rate,
             true => rate + rate / 10,

@@ -33,13 +33,12 @@ pub(crate) struct Link {
     reported: (u64, u64),
     /// How much of the bitrate that the viewer could be sent there is room for, 0 … 1.
     share: f64,
-    /// What it had no room for any more, of each track.
-    left: BTreeMap<Key, Left>,
+    /// The layers of each track that it had no room for any more, in their order.
+    left: BTreeMap<(Key, Layer), Left>,
 }
 
-/// A layer that there was no room for any more.
+/// When there was no room for a layer any more.
 struct Left {
-    layer: Layer,
     at: Instant,
     /// Less was sent since.
     away: bool,
@@ -207,25 +206,21 @@ impl Link {
     /// A layer is sent of a track. `leaves`: there is no room for it any more.
     pub(crate) fn note_sent(&mut self, now: Instant, track: Key, layer: Layer, leaves: bool) {
         self.left.retain(|_, left| now.duration_since(left.at) < REMEMBERED);
-        let order = |of: Layer| (of.spatial, of.temporal);
-        match self.left.get_mut(&track) {
-            Some(left) if order(layer) >= order(left.layer) => {
-                if leaves && left.away {
-                    *left = Left { at: now, away: false, again: true, ..*left };
-                }
-            }
-            Some(left) if !leaves => left.away = true,
-            None if !leaves => {}
-            _ => {
-                self.left.insert(track, Left { layer, at: now, away: false, again: false });
-            }
+        let above = self.left.iter_mut().filter(|((of, left), _)| *of == track && *left > layer);
+        above.for_each(|(_, left)| left.away = true);
+        if !leaves {
+            return;
+        }
+        let left = self.left.entry((track, layer)).or_insert(Left { at: now, away: false, again: false });
+        if left.away {
+            *left = Left { at: now, away: false, again: true };
         }
     }
 
     /// The least layer of a track that is not to be sent again for now: that was tried, and there was no room.
     pub(crate) fn held(&self, now: Instant, track: Key) -> Option<Layer> {
-        let left = self.left.get(&track).filter(|left| left.again && now.duration_since(left.at) < REFRAINS)?;
-        Some(left.layer)
+        let is_held = |left: &Left| left.again && now.duration_since(left.at) < REFRAINS;
+        self.left.iter().find(|((of, _), left)| *of == track && is_held(left)).map(|((_, layer), _)| *layer)
     }
 
     /// All that is wanted of it fits.
@@ -252,3 +247,41 @@ const LATER: Duration = Duration::from_secs(1);
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// For so long nobody goes back to what had to be left twice: at the limit the estimate rises above it, and falls below, every few seconds.
 const REFRAINS: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
+mod tests {
+    use super::*;
+
+    const MIDDLE: Layer = Layer { spatial: 1, temporal: 0 };
+    const TOP: Layer = Layer { spatial: 2, temporal: 0 };
+
+    /// What is held after these layers were sent one a second, each with whether it was left.
+    fn held_after(sent: &[(Layer, bool)]) -> Option<Layer> {
+        let mut now = Instant::now();
+        let (mut link, track) = (Link::new(now), Key::from_u64(1));
+        for (layer, leaves) in sent {
+            now += Duration::from_secs(1);
+            link.note_sent(now, track, *layer, *leaves);
+        }
+        link.held(now, track)
+    }
+
+    #[test]
+    fn a_layer_that_was_left_twice_is_held_and_not_sooner() {
+        assert_eq!(held_after(&[(TOP, true), (TOP, true), (MIDDLE, false), (TOP, false)]), None);
+        assert_eq!(held_after(&[(TOP, true), (MIDDLE, false), (TOP, false), (TOP, true)]), Some(TOP));
+    }
+
+    #[test]
+    fn a_further_dip_does_not_end_the_hold() {
+        let dips = [(TOP, true), (MIDDLE, false), (TOP, true), (MIDDLE, true), (Layer::default(), false)];
+        assert_eq!(held_after(&dips), Some(TOP));
+    }
+
+    #[test]
+    fn layers_that_were_each_left_once_are_not_held() {
+        let dips = [(MIDDLE, true), (Layer::default(), false), (MIDDLE, false), (TOP, true), (MIDDLE, false)];
+        assert_eq!(held_after(&dips), None);
+    }
+}
