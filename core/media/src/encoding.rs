@@ -28,8 +28,7 @@ pub(crate) struct Encoding {
     pub(crate) layer_rates: LayerRates,
     /// How its publisher counts it among the track's, where that is told.
     stream: Option<u8>,
-    /// Its publisher says that it sends nothing, and since when it says what it says.
-    off: (bool, Option<Instant>),
+    off: Off,
     /// A key frame was asked for as descriptors cannot be read without one.
     unread: bool,
     keep: Duration,
@@ -44,6 +43,15 @@ pub(crate) struct Encoding {
     before: Totals,
     /// It was not wanted for a while: what did not come then is not missing.
     resumed: bool,
+}
+
+/// Whether its publisher says that it sends nothing.
+#[derive(Clone, Copy, Default)]
+struct Off {
+    said: bool,
+    /// What holds, and since when. Each turn moves all viewers, so a publisher that turns it with every packet is followed later.
+    holds: bool,
+    since: Option<Instant>,
 }
 
 /// How a track's packets are to be read.
@@ -79,7 +87,7 @@ impl Encoding {
             layers: LayerReader::default(),
             layer_rates: LayerRates::new(now),
             stream: None,
-            off: (false, None),
+            off: Off::default(),
             unread: false,
             origin: Origin { encoding: index, life: 0 },
             receive: Receive::new(),
@@ -152,17 +160,13 @@ impl Encoding {
         }
         let Some(stream) = self.stream else { return false };
         self.layer_rates.tell(allocation.layers(stream));
-        self.turn(now, !allocation.is_sent(stream))
+        self.off.said = !allocation.is_sent(stream);
+        self.off.settle(now)
     }
 
-    /// It is off or on. Each turn moves all viewers, so a publisher that turns it with every packet is not followed.
-    fn turn(&mut self, now: Instant, off: bool) -> bool {
-        let (was, since) = self.off;
-        let turns = was != off && since.is_none_or(|since| now.duration_since(since) >= TURN);
-        if turns {
-            self.off = (off, Some(now));
-        }
-        turns
+    /// True: what its publisher said lately is to hold by now, so that it is alive no more, or again.
+    pub(crate) fn settle(&mut self, now: Instant) -> bool {
+        self.off.settle(now)
     }
 
     /// How many bits a second it has: what came, or what its publisher says while that was not measured yet.
@@ -175,7 +179,7 @@ impl Encoding {
 
     /// Whether packets came lately, and its publisher does not say that it sends none.
     pub(crate) fn is_alive(&self, now: Instant) -> bool {
-        !self.off.0 && self.last_packet.is_some_and(|last| now.duration_since(last) < ALIVE)
+        !self.off.holds && self.last_packet.is_some_and(|last| now.duration_since(last) < ALIVE)
     }
 
     /// Takes a packet by its extended number. `repaired`: it was asked for again.
@@ -196,7 +200,7 @@ impl Encoding {
         self.last_packet = Some(now);
         self.meter.note(now, bytes.len());
         if !late {
-            self.turn(now, false);
+            self.off.comes(now);
         }
         self.octets += bytes.len() as u64;
         self.repaired += u64::from(repaired);
@@ -259,7 +263,7 @@ impl Encoding {
     }
 
     pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        self.missing.next_timeout().into_iter().chain(self.keys.next_timeout(now)).min()
+        self.missing.next_timeout().into_iter().chain(self.keys.next_timeout(now)).chain(self.off.next_timeout()).min()
     }
 
     fn note_facts(&mut self, now: Instant, timestamp: u32, facts: &PacketFacts, bytes: usize) {
@@ -279,6 +283,33 @@ impl Encoding {
             self.keys.want();
         }
         self.unread = if described { unread } else { self.unread };
+    }
+}
+
+impl Off {
+    /// True: it holds from now on.
+    fn settle(&mut self, now: Instant) -> bool {
+        let settles = self.said != self.holds && !self.is_fresh(now);
+        if settles {
+            (self.holds, self.since) = (self.said, Some(now));
+        }
+        settles
+    }
+
+    /// A packet came, which says more than words, unless it was on its way when they were said.
+    fn comes(&mut self, now: Instant) {
+        if self.holds && !self.is_fresh(now) {
+            *self = Self { said: false, holds: false, since: Some(now) };
+        }
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.duration_since(since) < TURN)
+    }
+
+    /// When what was said is to hold.
+    fn next_timeout(&self) -> Option<Instant> {
+        self.since.filter(|_| self.said != self.holds).map(|since| since + TURN)
     }
 }
 

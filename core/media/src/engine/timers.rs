@@ -69,7 +69,7 @@ impl Engine {
         for place in 0.. {
             let Some(track) = self.published(key, place) else { break };
             self.repair(now, key, ssrc, track);
-            if report {
+            if self.tracks.get_mut(track).is_some_and(|track| track.settle(now)) || report {
                 self.look_after(now, track);
             }
             self.steer(now, key, track);

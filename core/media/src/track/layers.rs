@@ -163,6 +163,11 @@ impl Track {
         }
     }
 
+    /// True: what the publisher said of an encoding lately is to hold by now.
+    pub(crate) fn settle(&mut self, now: Instant) -> bool {
+        self.encodings.iter_mut().filter_map(|encoding| encoding.settle(now).then_some(())).count() > 0
+    }
+
     /// The next better encoding or spatial layer that comes, and its rate.
     pub(super) fn better(&mut self, now: Instant, than: u8) -> Option<(u8, u64)> {
         if self.encodings.len() > 1 {

@@ -444,6 +444,23 @@ fn an_encoding_that_its_publisher_turns_off_is_left_at_once() {
 }
 
 #[test]
+fn what_a_publisher_says_once_and_soon_is_followed_a_little_later() {
+    let (mut world, publisher, viewer) = allocating();
+    world.send(publisher, &telling(30, 1, true, &both(1)));
+    world.send(publisher, &telling(20, 1, true, &LOWER_ONLY));
+    world.advance(Duration::from_millis(400));
+    world.send(publisher, &telling(30, 2, true, &both(1)));
+    world.received(viewer);
+    world.advance(Duration::from_millis(100));
+    world.send(publisher, &telling(20, 2, false, &LOWER_ONLY));
+    world.key_frame_requests(publisher);
+    world.advance(Duration::from_millis(250));
+    assert!(world.key_frame_requests(publisher) > 0, "for who is to go over to the lower one");
+    world.send(publisher, &Picture::new(20, 3).rid("low").key().bytes());
+    assert_eq!(world.received(viewer).len(), 1, "not three seconds later");
+}
+
+#[test]
 fn an_encoding_that_is_turned_off_and_on_with_every_packet_moves_nobody_as_often() {
     let (mut world, publisher, viewer) = allocating();
     world.send(publisher, &telling(20, 1, true, &both(0)));
