@@ -37,6 +37,12 @@ impl Demands {
         may
     }
 
+    /// Whether anything of it still counts.
+    pub(crate) fn is_owed(&mut self, now: Instant) -> bool {
+        self.go_on(now);
+        self.debt > 0 || self.repairs > 0
+    }
+
     fn go_on(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.second).as_secs();
         if seconds > 0 {

@@ -3,7 +3,7 @@
 //! Later changes gather while an offer is open. Lines that lost their track go inactive; when there are many of them,
 //! they are stopped and later taken for other tracks (RFC 8829 §5.2.2), so that descriptions stay short.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use lockgate_model::{MediaKind, TrackId};
@@ -17,6 +17,7 @@ use lockgate_transport::sdp::{
 
 use crate::arena::Key;
 use crate::data::Leaving;
+use crate::demands::Demands;
 use crate::link::Link;
 use crate::negotiate::NegotiateError;
 use crate::subscription::Format;
@@ -35,6 +36,8 @@ pub(crate) struct Subscribe {
     sources: HashMap<u32, Reported>,
     types: Vec<CodecLine>,
     fingerprints: Option<Vec<Fingerprint>>,
+    /// What it has asked of tracks that it left lately, and is held against it if it returns.
+    left: BTreeMap<Key, Demands>,
     pub(crate) data: Data,
     pub(crate) link: Link,
 }
@@ -119,6 +122,7 @@ impl Subscribe {
             sources: HashMap::new(),
             types: Vec::new(),
             fingerprints: None,
+            left: BTreeMap::new(),
             data: Data::default(),
             link: Link::new(now),
         }
@@ -202,6 +206,17 @@ impl Subscribe {
         self.link.forget(track);
         self.link.watches_anew();
         self.change(cause);
+    }
+
+    /// It left a track, of which it had asked for so much.
+    pub(crate) fn note_left(&mut self, now: Instant, track: Key, demands: Demands) {
+        self.left.insert(track, demands);
+        self.left.retain(|_, demands| demands.is_owed(now));
+    }
+
+    /// What it had asked of a track before.
+    pub(crate) fn take_left(&mut self, track: Key) -> Option<Demands> {
+        self.left.remove(&track)
     }
 
     /// Something is to be offered (again).

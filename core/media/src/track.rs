@@ -16,6 +16,7 @@ use lockgate_rtp::{Header, SenderInfo, write};
 use lockgate_transport::sdp::{CodecLine, ExtensionMap, MAX_RIDS};
 
 use crate::arena::{Arena, Key, KeySet};
+use crate::demands::Demands;
 use crate::egress::Egress;
 use crate::encoding::{Encoding, Reading, Received};
 use crate::meter::Meter;
@@ -291,9 +292,11 @@ impl Track {
         self.subscriptions.get_mut(place)
     }
 
-    pub(crate) fn unsubscribe(&mut self, transport: Key) {
-        self.subscriptions.retain(|subscription| subscription.transport != transport);
+    /// What the viewer has asked for comes back: it counts if it returns.
+    pub(crate) fn unsubscribe(&mut self, transport: Key) -> Option<Demands> {
         self.is_steered_anew = true;
+        let place = self.place_of(transport)?;
+        Some(self.subscriptions.remove(place).demands)
     }
 
     // The publisher.

@@ -59,7 +59,11 @@ impl Engine {
             return self.counters.drop(DropReason::NoLine);
         }
         let codec = track.codec.codec;
-        track.subscriptions.push(Viewer::new(now, key, wanted.stream, ssrc, random, codec, wanted.limits));
+        let mut viewer = Viewer::new(now, key, wanted.stream, ssrc, random, codec, wanted.limits);
+        if let Some(before) = subscribe.take_left(track_key) {
+            viewer.demands = before;
+        }
+        track.subscriptions.push(viewer);
         // What will be wanted is asked for while the viewer's connection comes about.
         track.prepare_for(now, key);
         self.hurry(track_key);
@@ -75,12 +79,11 @@ impl Engine {
             return self.unsubscribe_channel(now, key, channel, cause);
         }
         let Some(track_key) = router.tracks.get(track).copied() else { return };
-        if let Some(track) = self.tracks.get_mut(track_key) {
-            track.unsubscribe(key);
-            self.wishes.insert(track_key);
-        }
+        let left = self.tracks.get_mut(track_key).and_then(|track| track.unsubscribe(key));
+        self.wishes.insert(track_key);
         if let Some((subscribe, _)) = transport.subscribe_mut() {
             subscribe.remove(track_key, Some(cause));
+            left.into_iter().for_each(|demands| subscribe.note_left(now, track_key, demands));
         }
         self.touched.insert(key);
     }

@@ -124,6 +124,22 @@ fn a_storm_of_requests_for_key_frames_reaches_the_publisher_now_and_then() {
 }
 
 #[test]
+fn who_leaves_and_comes_back_has_asked_for_no_fewer_key_frames() {
+    let calm = watching(|_, _| {});
+    let storm = watching(|world, eve| {
+        let transport = world.clients[eve].transport;
+        world.engine.unsubscribe(world.now, transport, &track("camera"), 42);
+        let offer = world.take_offer(eve);
+        world.answer(eve, &offer);
+        world.subscribe(eve, "camera", Limits::default());
+        let offer = world.take_offer(eve);
+        world.answer(eve, &offer);
+    });
+    assert_eq!(storm.bob, calm.bob);
+    assert!(storm.asked <= 8 + SECONDS / 2 + 1, "asked {} times", storm.asked);
+}
+
+#[test]
 fn a_viewer_that_changes_its_mind_all_the_time_changes_nothing_for_others() {
     let calm = watching(|_, _| {});
     let mut turn = 0_u32;
