@@ -278,7 +278,7 @@ impl Engine {
         Some(gone)
     }
 
-    fn tell_channel_lost(&mut self, key: Key, channel: Key, loss: ChannelLoss) {
+    pub(super) fn tell_channel_lost(&mut self, key: Key, channel: Key, loss: ChannelLoss) {
         let Some(router) = self.transports.get(key).map(|transport| transport.router) else { return };
         let Some(track) = self.channels.get(channel).map(|channel| channel.id.clone()) else { return };
         self.tell(router, RouterEvent::ChannelLost { transport: transport_id(key), track, loss });

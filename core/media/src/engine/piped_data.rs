@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lockgate_model::TrackId;
+use lockgate_model::{ChannelLoss, TrackId};
 use lockgate_transport::data::{MAX_MESSAGE, Message, Reliability};
 
 use super::pipes::Deferred;
@@ -87,7 +87,7 @@ impl Engine {
             if let Some(pipe) = self.pipes.get_mut(pipe_key) {
                 pipe.own_channels.remove(&track);
             }
-            self.pipes.send(pipe_key, &mut self.counters, &Frame::Closed { track });
+            self.pipes.send(pipe_key, &mut self.counters, &Frame::Behind { track });
             self.announce_channel_over(pipe_key, key);
         }
     }
@@ -128,14 +128,26 @@ impl Engine {
                     self.end_channel(now, channel, Last::Discarded);
                 }
             }
-            Frame::Closed { track } => match pipe.their_channels.get(&track).map(|their| their.channel) {
-                Some(channel) => self.end_channel(now, channel, Last::Delivered),
+            Frame::Closed { track } | Frame::Behind { track } => {
                 // It may have been kept for later.
-                None => return Ok(Some(Frame::Gone { track })),
-            },
+                let Some(their) = pipe.their_channels.get(&track) else { return Ok(Some(Frame::Gone { track })) };
+                let channel = their.channel;
+                if matches!(frame, Frame::Behind { .. }) {
+                    self.tell_all_behind(channel);
+                }
+                self.end_channel(now, channel, Last::Delivered);
+            }
             other => return Ok(Some(other)),
         }
         Ok(None)
+    }
+
+    /// Its viewers lose a channel without having asked for that, and may have it anew.
+    fn tell_all_behind(&mut self, channel: Key) {
+        let viewers = self.channels.get(channel).map(|channel| channel.subscribers.keys().copied().collect::<Vec<_>>());
+        for viewer in viewers.into_iter().flatten() {
+            self.tell_channel_lost(viewer, channel, ChannelLoss::Behind);
+        }
     }
 
     fn take_channel(&mut self, now: Instant, key: Key, announced: AnnouncedChannel<'_>) -> Result<(), DropReason> {
@@ -168,7 +180,7 @@ impl Engine {
     /// Whoever waited for a channel of this name gets it.
     pub(super) fn take_awaited_channel(&mut self, now: Instant, router: Key, id: &TrackId) {
         let Some(router) = self.routers.get_mut(router) else { return };
-        for (transport, wanted) in router.take_awaited_as_wanted(now, id) {
+        for (transport, wanted) in router.take_awaited(now, id) {
             self.subscribe(now, transport_id(transport), wanted);
         }
     }

@@ -250,7 +250,7 @@ impl Engine {
         pipe.theirs.insert(announced.track, key);
         let Some(router) = self.routers.get_mut(router_key) else { return };
         router.tracks.insert(announced.id.clone(), key);
-        for Awaited { transport, wanted, .. } in router.take_awaited(now, &announced.id) {
+        for (transport, wanted) in router.take_awaited(now, &announced.id) {
             self.subscribe(now, transport_id(transport), wanted);
         }
     }
@@ -371,13 +371,10 @@ impl Router {
         }
     }
 
-    /// As [`Self::take_awaited`], for a data channel.
-    pub(super) fn take_awaited_as_wanted(&mut self, now: Instant, id: &TrackId) -> Vec<(Key, Subscription)> {
-        self.take_awaited(now, id).into_iter().map(|own| (own.transport, own.wanted)).collect()
-    }
-
-    fn take_awaited(&mut self, now: Instant, track: &TrackId) -> Vec<Awaited> {
-        self.awaited.extract_if(.., |own| own.wanted.track == *track).filter(|own| own.until > now).collect()
+    /// Which viewers wait for a track that has come, and how each wants it.
+    pub(super) fn take_awaited(&mut self, now: Instant, track: &TrackId) -> Vec<(Key, Subscription)> {
+        let awaited = self.awaited.extract_if(.., |own| own.wanted.track == *track).filter(|own| own.until > now);
+        awaited.map(|own| (own.transport, own.wanted)).collect()
     }
 
     pub(super) fn defer(&mut self, deferred: Deferred) -> Result<(), DropReason> {

@@ -79,9 +79,12 @@ pub(crate) enum Frame<'a> {
     Channel(AnnouncedChannel<'a>),
     /// A part of a message on a data channel; those of one message follow each other.
     Message(PipedMessage<'a>),
-    /// A data channel is over as its publisher, or its pipe, can go on no more: what came of it before is still delivered. Where it was
-    /// taken away it is [`Frame::Gone`].
+    /// A data channel is over as its publisher ended it: what came of it before is still delivered. Where it was taken away it is
+    /// [`Frame::Gone`].
     Closed { track: PipedTrack },
+    /// A reliable data channel is over at this end, as its pipe was behind: what came of it before is still delivered, and it is
+    /// announced anew.
+    Behind { track: PipedTrack },
 }
 
 /// What must be known of a data channel to open it to viewers.
@@ -228,6 +231,7 @@ impl<'a> Frame<'a> {
             Self::Channel(announced) => framed(out, CHANNEL, |out| announced.write(out)),
             Self::Message(piped) => framed(out, MESSAGE, |out| piped.write(out)),
             Self::Closed { track } => framed(out, CLOSED, |out| put32(out, track.0)),
+            Self::Behind { track } => framed(out, BEHIND, |out| put32(out, track.0)),
         }
     }
 
@@ -256,6 +260,7 @@ impl<'a> Frame<'a> {
             CHANNEL => Self::Channel(AnnouncedChannel::read(&mut fields)?),
             MESSAGE => Self::Message(PipedMessage::read(&mut fields)?),
             CLOSED => Self::Closed { track: track(&mut fields)? },
+            BEHIND => Self::Behind { track: track(&mut fields)? },
             kind => return Err(FrameError::Unknown(kind)),
         };
         fields.end()?;
@@ -458,6 +463,7 @@ const MISSING: u8 = 10;
 const CHANNEL: u8 = 11;
 const MESSAGE: u8 = 12;
 const CLOSED: u8 = 13;
+const BEHIND: u8 = 14;
 
 /// Of a message in one frame, in bytes.
 const PART: usize = 32 * 1024;
@@ -515,6 +521,7 @@ mod tests {
                 Frame::Hello { time: NodeTime(long) },
                 Frame::Gone { track },
                 Frame::Closed { track },
+                Frame::Behind { track },
                 Frame::Muted { track, muted },
                 Frame::Rates { track, rates },
                 Frame::Packet(Piped { track, origin, number, arrival: NodeTime(long), packet }),

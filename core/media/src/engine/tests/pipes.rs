@@ -715,6 +715,10 @@ fn a_reliable_channel_that_a_pipe_could_not_take_can_be_had_anew() {
         pair.advance(Duration::from_millis(5));
     }
     assert_eq!(pair.away.clients[bob].peer.data.as_ref().unwrap().closed.len(), 1);
+    let lost = pair.away.events.iter().filter(|event| {
+        matches!(event, RouterEvent::ChannelLost { track: own, loss: ChannelLoss::Behind, .. } if *own == track("file"))
+    });
+    assert_eq!(lost.count(), 1, "who did not ask for it is told");
     want(&mut pair.away, bob, "file");
     answer_all(&mut pair.away, bob);
     pair.advance(Duration::from_millis(20));
