@@ -78,6 +78,9 @@ impl Descriptors {
         if !has_structure {
             let structure = self.structure.as_deref().ok_or(DescriptorError::NoStructure)?;
             let descriptor = read(bytes, structure, FLAGS_AT + 5)?;
+            if !late {
+                self.since = (pulled(self.since.0, descriptor.number), pulled(self.since.1, descriptor.number));
+            }
             if let Some(active) = descriptor.active
                 && is_news(descriptor.number, self.since.1, late)
             {
@@ -136,6 +139,11 @@ fn is_news(number: u16, since: u16, late: bool) -> bool {
     !late || number.wrapping_sub(since).wrapping_sub(1) < (1 << 15) - 1
 }
 
+/// What was told so long ago that numbers come round is before all that comes late.
+fn pulled(since: u16, number: u16) -> u16 {
+    if number.wrapping_sub(since) > LONG_AGO { number.wrapping_sub(LONG_AGO) } else { since }
+}
+
 /// Reads all but the structure, which ends at the bit `at`.
 fn read(bytes: &[u8], structure: &Structure, at: usize) -> Result<Descriptor, DescriptorError> {
     let fixed: &[u8; 3] = bytes.first_chunk().ok_or(DescriptorError::Short)?;
@@ -186,5 +194,7 @@ fn read_references(bits: &mut Bits<'_>) -> Option<References> {
     }
 }
 
+/// Frames: more than can be overtaken, and far less than half of all numbers.
+const LONG_AGO: u16 = 1 << 13;
 /// Behind the mandatory fields: start and end of frame, template, frame number.
 const FLAGS_AT: usize = 24;

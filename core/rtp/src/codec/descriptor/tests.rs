@@ -102,6 +102,20 @@ fn a_structure_that_was_overtaken_by_its_own_frames_is_adopted_when_it_comes() {
     assert_eq!(descriptors.generation(), 3);
 }
 
+#[test]
+fn a_structure_is_news_though_the_last_one_came_half_of_all_numbers_ago() {
+    let mut descriptors = Descriptors::default();
+    descriptors.read(&descriptor(0, 0, Some(&full()), None), false).unwrap();
+    for number in 1..40_000 {
+        descriptors.read(&descriptor(1, number, None, None), false).unwrap();
+    }
+    let new = Plan { offset: 10, ..full() };
+    descriptors.read(&descriptor(10, 40_000, Some(&new), Some((0b0011, 4))), true).unwrap();
+    assert_eq!((descriptors.generation(), descriptors.active()), (2, 0b0011));
+    descriptors.read(&descriptor(0, 39_990, Some(&full()), None), true).unwrap();
+    assert_eq!(descriptors.generation(), 2, "what is older is not");
+}
+
 /// Reads a descriptor by what is known, writes it for a viewer, and reads that.
 fn rewritten(known: &mut Descriptors, bytes: &[u8], number: u16, mask: u32) -> (Vec<u8>, Descriptor, Descriptor) {
     let before = known.clone().read(bytes, false).unwrap();
