@@ -16,6 +16,7 @@ mod lossy;
 mod network;
 mod node;
 mod page;
+mod passed;
 mod process;
 mod programs;
 mod received;

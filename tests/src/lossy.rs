@@ -5,12 +5,13 @@ use std::collections::hash_map::Entry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 use crate::config::BESIDE;
+use crate::passed::Passed;
 
 /// A relay on a port of its own. Dropping it ends it.
 #[derive(Debug)]
@@ -57,34 +58,6 @@ impl LossyNetwork {
     /// Datagrams that were lost so far.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
-    }
-}
-
-/// What came from the node.
-#[derive(Debug)]
-struct Passed {
-    begun: Instant,
-    packets: AtomicU64,
-    last_us: AtomicU64,
-}
-
-impl Passed {
-    fn new() -> Self {
-        Self { begun: Instant::now(), packets: AtomicU64::new(0), last_us: AtomicU64::new(0) }
-    }
-
-    /// Counts media only: neither checks nor handshakes, nor reports (RFC 7983, RFC 5761 §4).
-    fn note(&self, datagram: &[u8]) {
-        if matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind)) {
-            let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.last_us.store(now, Ordering::Relaxed);
-            self.packets.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn read(&self) -> (u64, Instant) {
-        let last = Duration::from_micros(self.last_us.load(Ordering::Relaxed));
-        (self.packets.load(Ordering::Relaxed), self.begun + last)
     }
 }
 
@@ -135,11 +108,18 @@ async fn relay_back(
 ) {
     let mut datagram = vec![0; MAX_DATAGRAM];
     while let Ok((length, _)) = inside.recv_from(&mut datagram).await {
-        passed.note(&datagram[..length]);
+        if is_media(&datagram[..length]) {
+            passed.note(1);
+        }
         if !loss.strikes() {
             let _ = outside.send_to(&datagram[..length], client).await;
         }
     }
+}
+
+/// Neither checks nor handshakes, nor reports (RFC 7983, RFC 5761 §4).
+fn is_media(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind))
 }
 
 const SEED: u64 = 2026;

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -11,21 +10,15 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use crate::node::Node;
+use crate::passed::Passed;
 
 /// A socket beside the node's. Dropping it ends what goes through it.
 #[derive(Debug)]
 pub struct RecorderWire {
     socket: PathBuf,
-    seen: Arc<Seen>,
+    /// What the node has written on connections that carry media, in bytes.
+    seen: Arc<Passed>,
     _passing: JoinSet<()>,
-}
-
-/// What the node has written on connections that carry media.
-#[derive(Debug)]
-struct Seen {
-    begun: Instant,
-    bytes: AtomicU64,
-    last_us: AtomicU64,
 }
 
 impl RecorderWire {
@@ -37,7 +30,7 @@ impl RecorderWire {
         let folder = node.folder().join("run");
         let (socket, to) = (folder.join("watched.sock"), folder.join("recorder.sock"));
         let listener = UnixListener::bind(&socket).expect("the folder is ours");
-        let seen = Arc::new(Seen { begun: Instant::now(), bytes: AtomicU64::new(0), last_us: AtomicU64::new(0) });
+        let seen = Arc::new(Passed::new());
         let mut passing = JoinSet::new();
         passing.spawn(pass_all(listener, to, Arc::clone(&seen)));
         Self { socket, seen, _passing: passing }
@@ -45,8 +38,7 @@ impl RecorderWire {
 
     /// How many bytes of media the recorder was sent, and when the last of them were.
     pub fn sent_by_node(&self) -> (u64, Instant) {
-        let last = Duration::from_micros(self.seen.last_us.load(Ordering::Relaxed));
-        (self.seen.bytes.load(Ordering::Relaxed), self.seen.begun + last)
+        self.seen.read()
     }
 
     pub(crate) fn socket(&self) -> &Path {
@@ -54,7 +46,7 @@ impl RecorderWire {
     }
 }
 
-async fn pass_all(listener: UnixListener, to: PathBuf, seen: Arc<Seen>) {
+async fn pass_all(listener: UnixListener, to: PathBuf, seen: Arc<Passed>) {
     let (mut passing, mut connections) = (JoinSet::new(), 0);
     while let Ok((recorder, _)) = listener.accept().await {
         let Ok(node) = UnixStream::connect(&to).await else { return };
@@ -66,13 +58,11 @@ async fn pass_all(listener: UnixListener, to: PathBuf, seen: Arc<Seen>) {
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: Option<Arc<Seen>>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: Option<Arc<Passed>>) {
     let mut bytes = vec![0; 65_536];
     while let Ok(length) = from.read(&mut bytes).await {
         if let Some(seen) = seen.as_ref().filter(|_| length > 0) {
-            let now = u64::try_from(seen.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            seen.last_us.store(now, Ordering::Relaxed);
-            seen.bytes.fetch_add(length as u64, Ordering::Relaxed);
+            seen.note(length as u64);
         }
         if length == 0 || to.write_all(&bytes[..length]).await.is_err() {
             return;
