@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::cli::ForwardOptions;
@@ -208,7 +208,7 @@ impl Bench {
     /// What the worker has used once it is done with all that the clients said.
     fn settled(&mut self) -> Result<Usage> {
         let mut before = self.usage(Sending::Runs)?;
-        loop {
+        for _ in 0..GLANCES {
             std::thread::sleep(GLANCE);
             let now = self.usage(Sending::Runs)?;
             if now.allocations - before.allocations <= self.own_allocations {
@@ -216,6 +216,7 @@ impl Bench {
             }
             before = now;
         }
+        bail!("the worker goes on allocating, though nobody sends or reports anything")
     }
 
     fn cost_of(&self, before: &Usage, after: &Usage, flow: &Flow) -> Cost {
@@ -331,5 +332,7 @@ const TOGETHER: usize = 50;
 const RAMPS: u32 = 10;
 /// Between two looks at whether the worker still has something to do.
 const GLANCE: Duration = Duration::from_millis(20);
+/// Some seconds: reports that are under way are answered long before.
+const GLANCES: u32 = 250;
 /// A burst is sent, one waits, one is received.
 const UNDER_WAY: usize = 3 * BURST;

@@ -33,6 +33,8 @@ pub(crate) struct HostileRow {
     pub(crate) ns_per_hostile: f64,
     pub(crate) heap_before: u64,
     pub(crate) heap_after: u64,
+    /// Pictures that the publisher was made to begin anew, in a second.
+    pub(crate) key_frames_per_second: f64,
     /// Dropped packets by reason.
     pub(crate) drops: Vec<(String, u64)>,
 }
@@ -51,7 +53,7 @@ pub(crate) fn measure(viewers: usize, length: Duration) -> Result<Vec<HostileRow
         // A viewer that attacks sees something then.
         room.publisher.start_over();
         let pest = Pest::new(attack, room.port()?, insider)?;
-        let before = host.usage(room.worker)?;
+        let (before, keys) = (host.usage(room.worker)?, room.publisher.key_frames);
         let (flow, pest) = room.run_attacked(&schedule, pest)?;
         let after = host.usage(room.worker)?;
         let (seconds, used) = (flow.lasted.as_secs_f64(), (after.thread - before.thread).as_secs_f64());
@@ -67,6 +69,7 @@ pub(crate) fn measure(viewers: usize, length: Duration) -> Result<Vec<HostileRow
             latency: Latency::of(flow.delays),
             busy_percent: used / seconds * 100.0,
             ns_per_hostile: if pest.sent == 0 { 0.0 } else { (used - idle).max(0.0) * 1e9 / pest.sent as f64 },
+            key_frames_per_second: (room.publisher.key_frames - keys) as f64 / seconds,
             heap_before: before.heap,
             heap_after: after.heap,
             drops,
@@ -94,7 +97,7 @@ fn insider(attack: Attack, host: &mut Host, worker: usize) -> Result<(Insider, O
 pub(crate) fn line(row: &HostileRow) -> String {
     let drops: Vec<_> = row.drops.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     format!(
-        "{:<18} {:>7.0} {:>6.0} {:>6.0} {:>5} {:>5.1} {:>6.0} {:>7.0} {:>7.0}  {}",
+        "{:<18} {:>7.0} {:>6.0} {:>6.0} {:>5} {:>5.1} {:>6.0} {:>7.0} {:>7.0} {:>4.1}  {}",
         row.attack.name(),
         row.hostile_per_second,
         row.latency.p50,
@@ -104,11 +107,12 @@ pub(crate) fn line(row: &HostileRow) -> String {
         row.ns_per_hostile,
         row.heap_before as f64 / 1024.0,
         row.heap_after as f64 / 1024.0,
+        row.key_frames_per_second,
         drops.join(", "),
     )
 }
 
 /// What stands above the rows.
-pub(crate) const HEAD: &str = "                   hostile  latency µs         busy  ns per    heap KiB
-attack               a sec    p50    p99  lost     % hostile  before   after  dropped
+pub(crate) const HEAD: &str = "                   hostile  latency µs         busy  ns per    heap KiB       keys
+attack               a sec    p50    p99  lost     % hostile  before   after  /s  dropped
 ";

@@ -23,6 +23,8 @@ pub(crate) struct Publisher {
     frame: u16,
     begins_frame: bool,
     wants_key: bool,
+    /// Key frames that were begun.
+    pub(crate) key_frames: u64,
     next_report: Instant,
 }
 
@@ -53,6 +55,7 @@ impl Publisher {
             frame: 0,
             begins_frame: true,
             wants_key: true,
+            key_frames: 0,
             next_report: Instant::now(),
         })
     }
@@ -60,6 +63,11 @@ impl Publisher {
     /// Makes the next frame a key frame.
     pub(crate) fn start_over(&mut self) {
         (self.begins_frame, self.wants_key) = (true, true);
+    }
+
+    /// Makes the next frame a key frame if that is what a datagram asks for. Its contents are sealed, its kind is not (RFC 3711 §3.4).
+    pub(crate) fn hear(&mut self, head: &[u8]) {
+        self.wants_key |= head.get(1) == Some(&PAYLOAD_FEEDBACK);
     }
 
     /// Sends packets that belong together: as one message that the system cuts apart, as a network card would hand them to the
@@ -129,6 +137,7 @@ impl Publisher {
         out.extend_from_slice(&(self.frame | 0x8000).to_be_bytes());
         out.extend_from_slice(&[self.frame as u8, 0x20]);
         if self.begins_frame {
+            self.key_frames += u64::from(self.wants_key);
             // RFC 6386 §9.1: a key frame has its start code and its size.
             out.extend_from_slice(&[u8::from(!self.wants_key), 0, 0, 0x9d, 0x01, 0x2a, 0x00, 0x05, 0xd0, 0x02]);
         }
@@ -185,6 +194,8 @@ const SOUND_TYPE: u8 = 111;
 const PICTURE_TYPE: u8 = 96;
 const SOUND_FRAME: u32 = 960;
 const PICTURE_FRAME: u32 = 3000;
+/// RFC 4585 §6.1.
+const PAYLOAD_FEEDBACK: u8 = 206;
 const REPORT: Duration = Duration::from_secs(1);
 /// Between 1900 and 1970.
 const NTP_EPOCH: Duration = Duration::from_secs(2_208_988_800);

@@ -262,10 +262,14 @@ impl Room {
     /// Reads what has come; `media` is told of each media packet: of which viewer, and when it came.
     fn receive(&mut self, patience: Duration, mut media: impl FnMut(usize, Option<Duration>)) -> Result<usize> {
         let (viewers, due) = (&mut self.viewers, &mut self.reports_due);
+        // What a key frame costs belongs to an attack, and would be noise elsewhere.
+        let mut publisher = self.pest.is_some().then_some(&mut self.publisher);
         let clocks = (Instant::now(), wall_clock());
         self.receiver.poll(patience, |Seen { socket, head, arrived }| {
             // The first socket is the publisher's, to whom only feedback comes.
-            let Some(viewer) = socket.checked_sub(1) else { return };
+            let Some(viewer) = socket.checked_sub(1) else {
+                return publisher.iter_mut().for_each(|publisher| publisher.hear(head));
+            };
             if viewers[viewer].is_reporting() {
                 let at = arrived.map_or_else(Instant::now, |arrived| instant(clocks, arrived));
                 due.extend(viewers[viewer].note_arrival(at, head).map(|due| (due, viewer)));

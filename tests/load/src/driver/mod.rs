@@ -102,7 +102,6 @@ enum Command {
     Again(u64, Remote, Vec<ViewLine>),
     /// What publishers have sent by now must come to this viewer, or to all; nothing later must.
     Finish(Option<u64>),
-    /// The publisher sends no more.
     Remove(u64),
     Count(SyncSender<Snapshot>, bool),
     Stop,
