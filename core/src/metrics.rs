@@ -2,12 +2,13 @@
 //!
 //! Labels come from small closed sets only: never a room's or a participant's name.
 
+mod policy;
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lockgate_policy::{HookMetrics, LATENCY_BOUNDS};
 use lockgate_worker::{NetworkCounters, Stats, WorkerHealth, WorkerState};
 
 use crate::node::Node;
@@ -38,7 +39,7 @@ pub(crate) async fn render(node: Arc<Node>) -> String {
         u64::from(node.recorders.is_attached().await),
     );
     media(&mut page, &node).await;
-    policy(&mut page, &node);
+    policy::write(&mut page, &node.policy.stats());
     page.text
 }
 
@@ -129,54 +130,6 @@ fn workers(page: &mut Page, health: &[WorkerHealth]) {
     for one in health {
         page.sample("lockgate_worker_busy_ratio", &label(one), one.load);
     }
-}
-
-fn policy(page: &mut Page, node: &Node) {
-    let stats = node.policy.stats();
-    page.counter("lockgate_policy_overloaded_total", "Questions denied as too many waited.", stats.overloaded);
-    let hooks = || stats.plugins.iter().flat_map(|plugin| plugin.hooks.iter().map(move |hook| (&plugin.plugin, hook)));
-    let labels = |plugin: &str, hook: &HookMetrics| format!("plugin=\"{plugin}\",hook=\"{}\"", hook.hook.as_str());
-
-    page.head("lockgate_policy_verdicts_total", "Verdicts of plugins, by what they say.", "counter");
-    for (plugin, hook) in hooks() {
-        let verdicts =
-            [("allow", hook.allowed), ("deny", hook.denied), ("abstain", hook.abstained), ("failed", hook.failed)];
-        for (verdict, count) in verdicts {
-            let labels = format!("{},verdict=\"{verdict}\"", labels(plugin, hook));
-            page.sample("lockgate_policy_verdicts_total", &labels, count);
-        }
-    }
-    page.head("lockgate_policy_call_seconds", "Time of one call of a plugin.", "histogram");
-    for (plugin, hook) in hooks() {
-        latency(page, &labels(plugin, hook), hook);
-    }
-    page.head("lockgate_policy_failures_total", "Failed calls of plugins, by cause.", "counter");
-    for plugin in &stats.plugins {
-        for (failure, count) in &plugin.failures {
-            let labels = format!("plugin=\"{}\",cause=\"{failure}\"", plugin.plugin);
-            page.sample("lockgate_policy_failures_total", &labels, count);
-        }
-    }
-    page.head("lockgate_plugin_counter_total", "The plugins' own counters.", "counter");
-    for plugin in &stats.plugins {
-        for (name, count) in &plugin.own {
-            let labels = format!("plugin=\"{}\",counter=\"{name}\"", plugin.plugin);
-            page.sample("lockgate_plugin_counter_total", &labels, count);
-        }
-    }
-}
-
-/// One histogram; its buckets accumulate.
-fn latency(page: &mut Page, labels: &str, hook: &HookMetrics) {
-    let name = "lockgate_policy_call_seconds";
-    let mut within = 0;
-    for (bound, count) in LATENCY_BOUNDS.iter().zip(hook.latency) {
-        within += count;
-        page.sample(&format!("{name}_bucket"), &format!("{labels},le=\"{}\"", bound.as_secs_f64()), within);
-    }
-    page.sample(&format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), hook.calls);
-    page.sample(&format!("{name}_sum"), labels, hook.latency_sum.as_secs_f64());
-    page.sample(&format!("{name}_count"), labels, hook.calls);
 }
 
 /// A page being written.

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lockgate_model::Secret;
-use lockgate_policy::{
-    Capability, KeyMaterial, KeyRing, Limits, LoadError, OnFailure, PluginConfig, Policy, PolicyConfig,
-};
+use lockgate_policy::{Capability, KeyMaterial, KeyRing, Limits, LoadError, PluginConfig, Policy, PolicyConfig};
 
-use crate::config::{Auth, Config, FailureMode, Import, KeySource, Plugin, PluginLimits};
+use crate::config::{Auth, Config, Import, KeySource, Plugin, PluginLimits};
 
 /// Loads all plugins. Takes a moment: they are compiled.
 ///
@@ -23,6 +21,7 @@ pub(crate) fn load(config: &Config, dev_secret: Option<&Secret>) -> Result<Polic
         default_allow: config.policy.default_allow,
         threads: config.policy.threads,
         queue: config.policy.queue,
+        stale_max: config.policy.stale_max,
     };
     let name = config.file.display();
     Policy::load(policy).map_err(|errors| errors.iter().map(|error: &LoadError| format!("{name}: {error}")).collect())
@@ -58,10 +57,8 @@ fn plugin(plugin: &Plugin) -> PluginConfig {
         grants: plugin.grants.iter().filter_map(|Import(name)| Capability::from_name(name)).collect::<BTreeSet<_>>(),
         settings: plugin.settings.clone(),
         limits: limits(&plugin.limits),
-        on_failure: match plugin.on_failure {
-            FailureMode::Closed => OnFailure::Closed,
-            FailureMode::Open => OnFailure::Open,
-        },
+        on_failure: plugin.on_failure.clone(),
+        breaker: plugin.breaker,
         sha256: plugin.sha256.clone(),
     }
 }

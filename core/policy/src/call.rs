@@ -3,7 +3,7 @@
 //! A `Call` lives as long as its store, that is for one question. What outlasts it is in `Lent`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -26,8 +26,11 @@ pub(crate) struct Lent {
     keys: Arc<KeyRings>,
     memory: Mutex<Memory>,
     lines: Quota,
+    /// The host's own lines about the plugin: one that floods the log does not hide its failures.
+    told: Quota,
     counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     max_memory: usize,
+    memory_peak: AtomicUsize,
 }
 
 /// One question's host state.
@@ -48,8 +51,10 @@ impl Lent {
             keys,
             memory: Mutex::new(Memory::new(limits.kv_keys, limits.kv_bytes)),
             lines: Quota::new(limits.log_lines),
+            told: Quota::new(MAX_TOLD),
             counters: Mutex::default(),
             max_memory: limits.memory,
+            memory_peak: AtomicUsize::new(0),
         }
     }
 
@@ -58,14 +63,19 @@ impl Lent {
         lock(&self.counters).iter().map(|(name, count)| (name.clone(), count.load(Relaxed))).collect()
     }
 
+    /// Most bytes that one instance had.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        u64::try_from(self.memory_peak.load(Relaxed)).unwrap_or(u64::MAX)
+    }
+
     /// Log lines that were too many.
     pub(crate) fn dropped_lines(&self) -> u64 {
         self.lines.dropped()
     }
 
     /// Whether a line about the plugin may be written now.
-    pub(crate) fn may_log(&self) -> bool {
-        self.lines.take(Instant::now())
+    pub(crate) fn may_tell(&self) -> bool {
+        self.told.take(Instant::now())
     }
 }
 
@@ -94,7 +104,7 @@ pub(crate) fn link(linker: &mut Linker<Call>, capability: Capability) -> wasmtim
 
 impl log::Host for Call {
     fn write(&mut self, level: log::Level, message: String, fields: Vec<types::Attr>) {
-        if !self.lent.may_log() {
+        if !self.lent.lines.take(Instant::now()) {
             return;
         }
         let mut text = message;
@@ -182,6 +192,7 @@ impl ResourceLimiter for Call {
             return Ok(false);
         }
         self.memory = memory;
+        self.lent.memory_peak.fetch_max(memory, Relaxed);
         Ok(true)
     }
 
@@ -225,6 +236,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const MAX_LINE: usize = 512;
+/// Lines about its failures, a second.
+const MAX_TOLD: u32 = 10;
 const MAX_COUNTERS: usize = 64;
 const MAX_COUNTER_NAME: usize = 64;
 pub(crate) const MAX_TABLE: usize = 20_000;

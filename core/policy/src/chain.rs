@@ -1,6 +1,6 @@
 //! The chain: every plugin that answers a kind of question is asked, and their answers become one decision.
 //!
-//! What a failure means is decided here, and nowhere else: a denial, or an abstention if the operator wants it so.
+//! What a failure means is decided here, and nowhere else: a denial, or whatever else the operator wants it to mean.
 
 use std::collections::HashSet;
 
@@ -15,6 +15,7 @@ use crate::config::OnFailure;
 use crate::contract::{self, Accepted, Batch, MAX_BATCH, auth, command, recording, subscription, types};
 use crate::engine::Runtime;
 use crate::failure::Failure;
+use crate::last_known::Asked;
 use crate::load::exported;
 use crate::metrics::Said;
 use crate::plugin::{Ask, Moment, Plugin};
@@ -45,7 +46,7 @@ impl Chain {
         let mut accepted: Option<Identity> = None;
         for plugin in self.asked(Hook::Auth) {
             let known = self.ask_auth(plugin, question, accepted.as_ref(), moment);
-            match known.unwrap_or_else(|failure| plugin.failed(failure, Known::Deny, Known::Abstain)) {
+            match known.unwrap_or_else(|_| plugin.failed(Hook::Auth, Known::Deny, Known::Abstain)) {
                 Known::Accept(found) => accepted = Some(narrowed(accepted, found)?),
                 Known::Deny(denial) => return Err(denial),
                 Known::Abstain => {}
@@ -60,7 +61,7 @@ impl Chain {
 
     pub(crate) fn admit(&self, question: &AdmissionQuestion, moment: Moment) -> Decision {
         let asked = contract::admission_question(question);
-        let mut decisions = self.decide(Hook::Admission, 1, |plugin| {
+        let mut decisions = self.decide(Hook::Admission, 1, None, |plugin| {
             plugin.ask(
                 &self.runtime,
                 Hook::Admission,
@@ -77,7 +78,7 @@ impl Chain {
     pub(crate) fn publish(&self, question: &PublishQuestion, moment: Moment) -> Vec<Decision> {
         let decide = |tracks: &[model::TrackFacts]| {
             let asked = contract::publishing_question(question, tracks);
-            self.decide_batch(Hook::Publishing, tracks.len(), moment, |exports, store, instance| {
+            self.decide_batch(Hook::Publishing, tracks.len(), None, moment, |exports, store, instance| {
                 exported(&exports.publishing)?.load(&mut *store, instance)?.call_decide(store, &asked)
             })
         };
@@ -96,9 +97,16 @@ impl Chain {
                 now_ms: question.now_ms,
                 extra: Vec::new(),
             };
-            self.decide_batch(Hook::Subscription, publications.len(), moment, |exports, store, instance| {
-                exported(&exports.subscription)?.load(&mut *store, instance)?.call_decide(store, &asked)
-            })
+            let known = self.remembers().then(|| Asked::new(question, publications));
+            self.decide_batch(
+                Hook::Subscription,
+                publications.len(),
+                known.as_ref(),
+                moment,
+                |exports, store, instance| {
+                    exported(&exports.subscription)?.load(&mut *store, instance)?.call_decide(store, &asked)
+                },
+            )
         };
         question.publications.chunks(MAX_BATCH).flat_map(decide).collect()
     }
@@ -115,7 +123,7 @@ impl Chain {
                 now_ms: question.now_ms,
                 extra: Vec::new(),
             };
-            self.decide_batch(Hook::Recording, publications.len(), moment, |exports, store, instance| {
+            self.decide_batch(Hook::Recording, publications.len(), None, moment, |exports, store, instance| {
                 exported(&exports.recording)?.load(&mut *store, instance)?.call_decide(store, &asked)
             })
         };
@@ -128,7 +136,7 @@ impl Chain {
         let (mut reply, mut effects, mut known) = (String::new(), Vec::new(), false);
         for plugin in self.asked(Hook::Command) {
             let act = self.ask_command(plugin, &asked, moment);
-            match act.unwrap_or_else(|failure| plugin.failed(failure, Act::Deny, Act::Abstain)) {
+            match act.unwrap_or_else(|_| plugin.failed(Hook::Command, Act::Deny, Act::Abstain)) {
                 Act::Done { reply: words, effects: more } => {
                     known = true;
                     effects.extend(more);
@@ -201,22 +209,25 @@ impl Chain {
         Ok(act)
     }
 
-    /// One decision for each of so many tracks; `ask` puts them to an instance.
+    /// One decision for each of so many tracks; `ask` puts them to an instance, `asked` is what earlier answers are found by.
     fn decide_batch(
         &self,
         hook: Hook,
         count: usize,
+        asked: Option<&Asked>,
         moment: Moment,
         ask: impl Ask<Vec<types::Verdict>>,
     ) -> Vec<Decision> {
-        self.decide(hook, count, |plugin| {
+        self.decide(hook, count, asked, |plugin| {
             let read = |verdicts: Vec<types::Verdict>| {
                 if verdicts.len() != count {
                     return Err(Failure::BadAnswer);
                 }
                 verdicts.into_iter().map(|verdict| contract::read_verdict(&plugin.name, verdict)).collect()
             };
-            plugin.ask(&self.runtime, hook, moment, &ask, read)
+            let verdicts: Vec<Verdict> = plugin.ask(&self.runtime, hook, moment, &ask, read)?;
+            plugin.remember(asked, &verdicts);
+            Ok(verdicts)
         })
     }
 
@@ -225,6 +236,7 @@ impl Chain {
         &self,
         hook: Hook,
         count: usize,
+        asked: Option<&Asked>,
         ask: impl Fn(&Plugin) -> Result<Vec<Verdict>, Failure>,
     ) -> Vec<Decision> {
         let mut verdicts: Vec<Vec<Verdict>> = vec![Vec::new(); count];
@@ -235,8 +247,7 @@ impl Chain {
             }
             let answer = ask(plugin);
             let answered = answer.is_ok();
-            let answer =
-                answer.unwrap_or_else(|failure| vec![plugin.failed(failure, Verdict::Deny, Verdict::Abstain); count]);
+            let answer = answer.unwrap_or_else(|_| plugin.stand_in(hook, count, asked));
             for (place, verdict) in answer.into_iter().enumerate() {
                 if answered {
                     plugin.said(hook, said(&verdict));
@@ -250,6 +261,11 @@ impl Chain {
         verdicts.into_iter().map(|verdicts| merge(verdicts, self.default_allow)).collect()
     }
 
+    /// Whether any plugin's last answers may be wanted.
+    fn remembers(&self) -> bool {
+        self.plugins.iter().any(|plugin| plugin.last_known.is_some())
+    }
+
     fn asked(&self, hook: Hook) -> impl Iterator<Item = &Plugin> {
         self.plugins.iter().filter(move |plugin| plugin.is_asked(hook))
     }
@@ -257,10 +273,26 @@ impl Chain {
 
 impl Plugin {
     /// What a failure means, as the operator wants it.
-    fn failed<T>(&self, _: Failure, deny: impl FnOnce(Denial) -> T, abstain: T) -> T {
-        match self.on_failure {
-            OnFailure::Closed => deny(unavailable()),
+    fn failed<T>(&self, hook: Hook, deny: impl FnOnce(Denial) -> T, abstain: T) -> T {
+        match self.on_failure.of(hook) {
+            OnFailure::Closed | OnFailure::LastKnown => deny(unavailable()),
             OnFailure::Open => abstain,
+        }
+    }
+
+    /// Keeps what it said, if it may be wanted when it fails.
+    fn remember(&self, asked: Option<&Asked>, verdicts: &[Verdict]) {
+        if let Some((last_known, asked)) = self.last_known.as_ref().zip(asked) {
+            last_known.keep(asked, verdicts);
+        }
+    }
+
+    /// What stands for so many verdicts that it failed to give.
+    fn stand_in(&self, hook: Hook, count: usize, asked: Option<&Asked>) -> Vec<Verdict> {
+        let failed = || self.failed(hook, Verdict::Deny, Verdict::Abstain);
+        match self.last_known.as_ref().zip(asked) {
+            Some((known, asked)) => known.lend(asked).into_iter().map(|one| one.unwrap_or_else(failed)).collect(),
+            None => vec![failed(); count],
         }
     }
 

@@ -24,6 +24,8 @@ pub struct PolicyConfig {
     pub threads: usize,
     /// Questions that may wait for a thread; more are denied with `overloaded`.
     pub queue: usize,
+    /// How long a plugin's last verdict stands in for one that it fails to give, where a plugin is configured so.
+    pub stale_max: Duration,
 }
 
 impl Default for PolicyConfig {
@@ -35,6 +37,7 @@ impl Default for PolicyConfig {
             default_allow: false,
             threads: 2,
             queue: 1024,
+            stale_max: Duration::from_secs(60),
         }
     }
 }
@@ -54,8 +57,10 @@ pub struct PluginConfig {
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// What it may use up.
     pub limits: Limits,
-    /// What its failure means.
-    pub on_failure: OnFailure,
+    /// What its failures mean.
+    pub on_failure: FailureModes,
+    /// When it is not asked any more, since it keeps failing.
+    pub breaker: BreakerConfig,
     /// The SHA-256 of the file in hexadecimal; none: any file.
     pub sha256: Option<String>,
 }
@@ -70,7 +75,8 @@ impl PluginConfig {
             grants: BTreeSet::new(),
             settings: serde_json::Map::new(),
             limits: Limits::default(),
-            on_failure: OnFailure::Closed,
+            on_failure: FailureModes::default(),
+            breaker: BreakerConfig::default(),
             sha256: None,
         }
     }
@@ -98,6 +104,13 @@ impl Limits {
     pub fn deadline_of(&self, hook: Hook) -> Duration {
         self.hook_deadlines.get(&hook).copied().unwrap_or(self.deadline)
     }
+
+    /// These limits for a plugin whose chain has no more time than so much.
+    pub(crate) fn within(&self, chain_budget: Duration) -> Self {
+        let hook_deadlines =
+            self.hook_deadlines.iter().map(|(hook, time)| (*hook, (*time).min(chain_budget))).collect();
+        Self { deadline: self.deadline.min(chain_budget), hook_deadlines, ..self.clone() }
+    }
 }
 
 impl Default for Limits {
@@ -121,6 +134,54 @@ pub enum OnFailure {
     Closed,
     /// An abstention.
     Open,
+    /// What it said last of the same people and the same track, if that is not too long ago; else a denial. For subscriptions only.
+    LastKnown,
+}
+
+/// What the failures of one plugin mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureModes {
+    /// At the hooks that are not named.
+    pub usual: OnFailure,
+    /// At these.
+    pub hooks: BTreeMap<Hook, OnFailure>,
+}
+
+impl FailureModes {
+    /// What a failure at this hook means.
+    pub fn of(&self, hook: Hook) -> OnFailure {
+        self.hooks.get(&hook).copied().unwrap_or(self.usual)
+    }
+}
+
+impl From<OnFailure> for FailureModes {
+    fn from(usual: OnFailure) -> Self {
+        Self { usual, hooks: BTreeMap::new() }
+    }
+}
+
+/// When a plugin that keeps failing at a hook is asked no more for a while, so that nobody waits for its failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// So many failures within the window are too many, if they are half of all its answers there or more; 0: never.
+    pub failures: u32,
+    /// The time in which they are counted.
+    pub window: Duration,
+    /// How long it is not asked then; one question tells whether it works again, and if not, the next pause is twice as long.
+    pub pause: Duration,
+    /// The longest pause.
+    pub max_pause: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            failures: 10,
+            window: Duration::from_secs(10),
+            pause: Duration::from_secs(1),
+            max_pause: Duration::from_secs(60),
+        }
+    }
 }
 
 /// Something a plugin may import.

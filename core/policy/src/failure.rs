@@ -26,12 +26,23 @@ pub enum Failure {
     /// It could not be instantiated.
     #[error("instantiation")]
     Instantiation,
+    /// It was not asked, as it failed too often lately.
+    #[error("paused")]
+    Paused,
 }
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Trap, Self::Timeout, Self::Memory, Self::Stack, Self::BadAnswer, Self::Budget, Self::Instantiation];
+    pub const ALL: [Self; 8] = [
+        Self::Trap,
+        Self::Timeout,
+        Self::Memory,
+        Self::Stack,
+        Self::BadAnswer,
+        Self::Budget,
+        Self::Instantiation,
+        Self::Paused,
+    ];
 
     /// The name in metrics.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +54,7 @@ impl Failure {
             Self::BadAnswer => "bad-answer",
             Self::Budget => "budget",
             Self::Instantiation => "instantiation",
+            Self::Paused => "paused",
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! It does not read configuration files, keep rooms, or enforce what is granted.
 
+mod breaker;
 mod call;
 mod chain;
 mod config;
@@ -14,6 +15,7 @@ mod engine;
 mod failure;
 mod keys;
 pub mod kit;
+mod last_known;
 mod load;
 mod load_error;
 mod memory;
@@ -23,7 +25,9 @@ mod policy;
 mod pool;
 mod quota;
 
-pub use config::{Capability, KeyMaterial, KeyRing, Limits, OnFailure, PluginConfig, PolicyConfig};
+pub use config::{
+    BreakerConfig, Capability, FailureModes, KeyMaterial, KeyRing, Limits, OnFailure, PluginConfig, PolicyConfig,
+};
 pub use failure::Failure;
 pub use load_error::{LoadError, LoadProblem};
 pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics};

@@ -5,37 +5,39 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lockgate_model::policy::{Attribute, Hook};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
 
+use crate::breaker::Breakers;
 use crate::call::{self, Call, Lent};
-use crate::config::{Capability, PluginConfig};
+use crate::config::{Capability, OnFailure, PluginConfig, PolicyConfig};
 use crate::contract::{
     MAX_CLAIMS, PACKAGE, VERSION, admission, auth, command, lifecycle, publishing, read_attrs, recording, subscription,
 };
 use crate::engine::{MAX_MEMORY, Runtime};
 use crate::keys::KeyRings;
+use crate::last_known::LastKnown;
 use crate::load_error::{LoadError, LoadProblem};
 use crate::metrics::Counters;
 use crate::plugin::{Exports, Plugin};
 
 /// Loads all plugins, in their order.
 pub(crate) fn plugins(
-    configs: &[PluginConfig],
+    host: &PolicyConfig,
     runtime: &Runtime,
     keys: &Arc<KeyRings>,
 ) -> Result<Vec<Plugin>, Vec<LoadError>> {
     let (mut plugins, mut problems) = (Vec::new(), Vec::new());
     let mut names = BTreeSet::new();
-    for config in configs {
+    for config in &host.plugins {
         let mut found = check(config);
         if !names.insert(&config.name) {
             found.push(LoadProblem::Duplicate);
         }
-        match plugin(config, runtime, keys) {
+        match plugin(config, host, runtime, keys) {
             Ok(plugin) => plugins.push(plugin),
             Err(more) => found.extend(more),
         }
@@ -60,10 +62,18 @@ fn check(config: &PluginConfig) -> Vec<LoadProblem> {
     if deadlines.into_iter().any(|deadline| !(MIN_DEADLINE..=MAX_DEADLINE).contains(deadline)) {
         problems.push(LoadProblem::Limit("its deadline is not within 1 ms … 10 s"));
     }
+    let others = Hook::ALL.into_iter().filter(|hook| *hook != Hook::Subscription);
+    let stale = |hook: &Hook| config.on_failure.of(*hook) == OnFailure::LastKnown;
+    problems.extend(others.filter(stale).map(|hook| LoadProblem::LastKnown(hook.as_str())));
     problems
 }
 
-fn plugin(config: &PluginConfig, runtime: &Runtime, keys: &Arc<KeyRings>) -> Result<Plugin, Vec<LoadProblem>> {
+fn plugin(
+    config: &PluginConfig,
+    host: &PolicyConfig,
+    runtime: &Runtime,
+    keys: &Arc<KeyRings>,
+) -> Result<Plugin, Vec<LoadProblem>> {
     let bytes = read(config).map_err(|problem| vec![problem])?;
     let component = Component::new(&runtime.engine, &bytes)
         .map_err(|error| vec![LoadProblem::NotAComponent(first_line(&error))])?;
@@ -73,13 +83,16 @@ fn plugin(config: &PluginConfig, runtime: &Runtime, keys: &Arc<KeyRings>) -> Res
     }
     let pre = link(&component, runtime, config).map_err(|problem| vec![problem])?;
     let exports = exports(&pre);
+    let remembers = config.on_failure.of(Hook::Subscription) == OnFailure::LastKnown;
     let plugin = Plugin {
         name: config.name.clone(),
         hooks: hooks(&exports, config)?,
         pre,
         exports,
-        limits: config.limits.clone(),
-        on_failure: config.on_failure,
+        limits: config.limits.within(host.chain_budget),
+        on_failure: config.on_failure.clone(),
+        last_known: remembers.then(|| LastKnown::new(host.stale_max)),
+        breakers: Breakers::new(config.breaker, Instant::now()),
         lent: Arc::new(Lent::new(config, Arc::clone(keys))),
         counters: Counters::default(),
     };

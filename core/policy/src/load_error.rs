@@ -72,6 +72,9 @@ pub enum LoadProblem {
     /// A limit beyond what the engine can hold.
     #[error("{0}")]
     Limit(&'static str),
+    /// Only subscriptions have a last answer that can stand in for the next one.
+    #[error("its failures at the hook {0} cannot mean \"last-known\"")]
+    LastKnown(&'static str),
     /// The plugin refuses its settings.
     #[error("settings: {0}")]
     Settings(String),
@@ -105,6 +108,7 @@ impl LoadProblem {
             }
             Self::HookNotExported(name) => format!("remove \"{name}\" from its hooks"),
             Self::Limit(_) => "choose a value in that range".into(),
+            Self::LastKnown(_) => "choose \"closed\" or \"open\" there: \"last-known\" is for subscriptions".into(),
             Self::Settings(_) => "correct the plugin's settings".into(),
             Self::Failed(_) => "ask its author, or raise its limits".into(),
             Self::Keys(_) => "check the key's file, its kind and the algorithms".into(),

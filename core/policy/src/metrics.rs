@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lockgate_model::policy::Hook;
 
+use crate::breaker::{Breaker, Breakers};
 use crate::failure::Failure;
 
 /// All counters at one moment.
@@ -25,6 +26,12 @@ pub struct PluginMetrics {
     pub hooks: Vec<HookMetrics>,
     /// Failures by cause, those that happened.
     pub failures: Vec<(Failure, u64)>,
+    /// Verdicts that it failed to give and for which its last ones stood in.
+    pub last_known: u64,
+    /// Instances that were made, those for checking its settings included.
+    pub instances: u64,
+    /// Most memory that one of them had, in bytes.
+    pub memory_peak: u64,
     /// Log lines that were too many.
     pub log_dropped: u64,
     /// The plugin's own counters.
@@ -44,8 +51,12 @@ pub struct HookMetrics {
     pub denied: u64,
     /// Abstentions.
     pub abstained: u64,
-    /// Calls that failed.
+    /// Questions that it failed to answer, or was not asked as it failed too often.
     pub failed: u64,
+    /// Whether it is not asked at the moment, as it failed too often.
+    pub paused: bool,
+    /// How often a pause has begun.
+    pub pauses: u64,
     /// Time of all calls together.
     pub latency_sum: Duration,
     /// Calls within [`LATENCY_BOUNDS`], not accumulated; the last one counts those beyond.
@@ -71,6 +82,7 @@ pub const LATENCY_BOUNDS: [Duration; 10] = [
 pub(crate) struct Counters {
     hooks: [HookCounters; Hook::ALL.len()],
     failures: [AtomicU64; Failure::ALL.len()],
+    instances: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -116,8 +128,17 @@ impl Counters {
         self.failures[place(&Failure::ALL, failure)].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn hooks(&self) -> Vec<HookMetrics> {
-        Hook::ALL.into_iter().map(|hook| self.hook(hook).snapshot(hook)).filter(|hook| hook.seen()).collect()
+    pub(crate) fn instance(&self) {
+        self.instances.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn instances(&self) -> u64 {
+        self.instances.load(Relaxed)
+    }
+
+    pub(crate) fn hooks(&self, breakers: &Breakers) -> Vec<HookMetrics> {
+        let snapshot = |hook| self.hook(hook).snapshot(hook, breakers.of(hook));
+        Hook::ALL.into_iter().map(snapshot).filter(HookMetrics::seen).collect()
     }
 
     pub(crate) fn failures(&self) -> Vec<(Failure, u64)> {
@@ -131,7 +152,7 @@ impl Counters {
 }
 
 impl HookCounters {
-    fn snapshot(&self, hook: Hook) -> HookMetrics {
+    fn snapshot(&self, hook: Hook, breaker: &Breaker) -> HookMetrics {
         HookMetrics {
             hook,
             calls: self.calls.load(Relaxed),
@@ -139,6 +160,8 @@ impl HookCounters {
             denied: self.denied.load(Relaxed),
             abstained: self.abstained.load(Relaxed),
             failed: self.failed.load(Relaxed),
+            paused: breaker.is_open(),
+            pauses: breaker.opened(),
             latency_sum: Duration::from_nanos(self.nanoseconds.load(Relaxed)),
             latency: std::array::from_fn(|bucket| self.latency[bucket].load(Relaxed)),
         }
@@ -152,6 +175,6 @@ impl HookMetrics {
 }
 
 /// Every value of such an enum is in its `ALL`.
-fn place<T: PartialEq>(all: &[T], value: T) -> usize {
+pub(crate) fn place<T: PartialEq>(all: &[T], value: T) -> usize {
     all.iter().position(|one| *one == value).unwrap_or_default()
 }

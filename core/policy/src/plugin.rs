@@ -7,11 +7,13 @@ use lockgate_model::policy::Hook;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
+use crate::breaker::{Breakers, Outcome, Turn};
 use crate::call::{Call, Lent};
-use crate::config::{Limits, OnFailure};
+use crate::config::{FailureModes, Limits};
 use crate::contract::{admission, auth, command, lifecycle, publishing, recording, subscription};
 use crate::engine::Runtime;
 use crate::failure::Failure;
+use crate::last_known::LastKnown;
 use crate::metrics::{Counters, PluginMetrics};
 
 /// A plugin that can be asked.
@@ -21,7 +23,10 @@ pub(crate) struct Plugin {
     pub(crate) exports: Exports,
     pub(crate) hooks: Vec<Hook>,
     pub(crate) limits: Limits,
-    pub(crate) on_failure: OnFailure,
+    pub(crate) on_failure: FailureModes,
+    pub(crate) breakers: Breakers,
+    /// Its last verdicts, if they are to stand for those that it fails to give.
+    pub(crate) last_known: Option<LastKnown>,
     pub(crate) lent: Arc<Lent>,
     pub(crate) counters: Counters,
 }
@@ -57,7 +62,7 @@ impl Plugin {
         self.hooks.contains(&hook)
     }
 
-    /// Puts a question to a fresh instance, and counts how that went. `read` bounds the answer.
+    /// Puts a question to an instance, and counts how that went. `read` bounds the answer.
     pub(crate) fn ask<A, R>(
         &self,
         runtime: &Runtime,
@@ -68,23 +73,31 @@ impl Plugin {
     ) -> Result<R, Failure> {
         let started = Instant::now();
         let left = moment.until.saturating_duration_since(started);
-        let result = if left.is_zero() {
-            Err((Failure::Budget, None))
-        } else {
-            let deadline = self.limits.deadline_of(hook).min(left);
+        if left.is_zero() {
+            return Err(self.fail(hook, Failure::Budget, None));
+        }
+        let Some(pass) = self.breakers.of(hook).enter(started) else {
+            // No line in the log: that it is asked no more was told.
+            self.counters.failure(hook, Failure::Paused);
+            return Err(Failure::Paused);
+        };
+        let deadline = self.limits.deadline_of(hook);
+        let result = {
             let _running = runtime.run();
-            self.run(Runtime::ticks(deadline), moment.now_ms, ask)
+            self.run(Runtime::ticks(deadline.min(left)), moment.now_ms, ask)
                 .and_then(|answer| read(answer).map_err(|failure| (failure, None)))
         };
-        self.counters.call(hook, started.elapsed());
-        result.map_err(|(failure, error)| {
-            self.counters.failure(hook, failure);
-            if self.lent.may_log() {
-                let (plugin, hook) = (self.name.as_str(), hook.as_str());
-                tracing::warn!(plugin, hook, %failure, error = error.map(brief), "a plugin failed");
-            }
-            failure
-        })
+        let now = Instant::now();
+        self.counters.call(hook, now - started);
+        let outcome = match &result {
+            Ok(_) => Outcome::Answered,
+            Err((Failure::Timeout, _)) if left < deadline / 2 => Outcome::CutShort,
+            Err(_) => Outcome::Failed,
+        };
+        let turn = self.breakers.of(hook).leave(pass, outcome, now);
+        let result = result.map_err(|(failure, error)| self.fail(hook, failure, error));
+        self.tell(hook, turn);
+        result
     }
 
     /// Puts something to a fresh instance that may run for so many ticks.
@@ -98,6 +111,7 @@ impl Plugin {
         store.limiter(|call| call);
         store.set_epoch_deadline(ticks);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
+        self.counters.instance();
         let instance = self.pre.instantiate(&mut store).map_err(|error| {
             // The guest's own start code runs here too, and can trap, loop and grow like any other.
             let failure = match Failure::of_call(&error, store.data().starved()) {
@@ -110,11 +124,36 @@ impl Plugin {
             .map_err(|error| (Failure::of_call(&error, store.data().starved()), Some(error)))
     }
 
+    /// Counts a failure and tells of it, as often as the log has room for that.
+    fn fail(&self, hook: Hook, failure: Failure, error: Option<wasmtime::Error>) -> Failure {
+        self.counters.failure(hook, failure);
+        if self.lent.may_tell() {
+            let (plugin, hook) = (self.name.as_str(), hook.as_str());
+            tracing::warn!(plugin, hook, %failure, error = error.map(brief), "a plugin failed");
+        }
+        failure
+    }
+
+    /// Tells that it is asked no more, or again.
+    fn tell(&self, hook: Hook, turn: Option<Turn>) {
+        let (plugin, hook) = (self.name.as_str(), hook.as_str());
+        match turn {
+            Some(Turn::Opened(pause)) => {
+                tracing::error!(plugin, hook, ?pause, "a plugin failed too often and is not asked for a while");
+            }
+            Some(Turn::Closed) => tracing::info!(plugin, hook, "a plugin answers again"),
+            None => {}
+        }
+    }
+
     pub(crate) fn metrics(&self) -> PluginMetrics {
         PluginMetrics {
             plugin: self.name.clone(),
-            hooks: self.counters.hooks(),
+            hooks: self.counters.hooks(&self.breakers),
             failures: self.counters.failures(),
+            last_known: self.last_known.as_ref().map_or(0, LastKnown::lent),
+            instances: self.counters.instances(),
+            memory_peak: self.lent.memory_peak(),
             log_dropped: self.lent.dropped_lines(),
             own: self.lent.counters(),
         }

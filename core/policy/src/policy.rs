@@ -52,7 +52,7 @@ impl Policy {
             Ok(keys) => (keys, Vec::new()),
             Err(bad) => (KeyRings::default(), bad.into_iter().map(bad_ring).collect()),
         };
-        let plugins = match load::plugins(&config.plugins, &runtime, &Arc::new(keys)) {
+        let plugins = match load::plugins(&config, &runtime, &Arc::new(keys)) {
             Ok(plugins) if problems.is_empty() => plugins,
             Ok(_) => return Err(problems),
             Err(more) => {

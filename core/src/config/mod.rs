@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 pub use ice::IceServers;
-pub use policy::{FailureMode, Import, Plugin, PluginLimits, PolicySection};
+pub use policy::{Import, Plugin, PluginLimits, PolicySection};
 pub use problem::Problem;
 pub use section::Announce;
 pub use sections::{Auth, Dev, Duplicate, Http, KeySource, Media, Metrics, RecorderSection, RecordingSection, Rooms};

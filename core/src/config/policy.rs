@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockgate_model::policy::Hook;
+use lockgate_policy::{BreakerConfig, FailureModes, OnFailure};
 
 use super::section::{Bytes, FromValue, Section};
 use super::tree::Value;
@@ -72,8 +73,10 @@ pub struct Plugin {
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// What it may use up.
     pub limits: PluginLimits,
-    /// What its failure means.
-    pub on_failure: FailureMode,
+    /// What its failures mean.
+    pub on_failure: FailureModes,
+    /// When it is asked no more for a while.
+    pub breaker: BreakerConfig,
     /// The digest that the file must have, in hexadecimal.
     pub sha256: Option<String>,
 }
@@ -127,24 +130,65 @@ impl FromValue for Import {
     }
 }
 
-/// What a plugin's failure means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureMode {
-    /// No.
-    Closed,
-    /// As if it had abstained.
-    Open,
-}
+/// What failures mean at any hook.
+struct Plain(OnFailure);
 
-impl FromValue for FailureMode {
-    const REMEDY: &'static str = "write \"closed\" or \"open\"";
+impl FromValue for Plain {
+    const REMEDY: &'static str =
+        "write \"closed\" or \"open\", or \"last-known\" for subscriptions, as in { subscription = \"last-known\" }";
     fn from_value(value: &Value) -> Result<Self, String> {
         match value {
-            Value::Text(text) if text == "closed" => Ok(Self::Closed),
-            Value::Text(text) if text == "open" => Ok(Self::Open),
+            Value::Text(text) if text == "closed" => Ok(Self(OnFailure::Closed)),
+            Value::Text(text) if text == "open" => Ok(Self(OnFailure::Open)),
+            Value::Text(text) if text == "last-known" => Err("is for subscriptions only".into()),
             _ => Err("is no failure mode".into()),
         }
     }
+}
+
+/// What failures mean where the last answer can stand in.
+struct OfSubscriptions(OnFailure);
+
+impl FromValue for OfSubscriptions {
+    const REMEDY: &'static str = "write \"closed\", \"open\" or \"last-known\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) if text == "last-known" => Ok(Self(OnFailure::LastKnown)),
+            other => Plain::from_value(other).map(|Plain(mode)| Self(mode)),
+        }
+    }
+}
+
+/// One word for all hooks, or one for each; hooks without a word fail closed.
+fn failure_modes(section: &mut Section<'_>) -> FailureModes {
+    if !section.holds_table("on_failure") {
+        return section.get("on_failure", Plain(OnFailure::Closed)).0.into();
+    }
+    let mut table = section.below("on_failure");
+    let mut mode = |hook| match hook {
+        Hook::Subscription => Some((hook, table.find::<OfSubscriptions>(hook.as_str())?.0)),
+        hook => Some((hook, table.find::<Plain>(hook.as_str())?.0)),
+    };
+    let hooks = Hook::ALL.into_iter().filter_map(&mut mode).collect();
+    table.finish();
+    FailureModes { usual: OnFailure::Closed, hooks }
+}
+
+/// `[plugin.breaker]`
+fn breaker(mut section: Section<'_>) -> BreakerConfig {
+    let usual = BreakerConfig::default();
+    let (low, high) = (Duration::from_millis(100), Duration::from_secs(3600));
+    let breaker = BreakerConfig {
+        failures: section.within("failures", usual.failures, 0, 10_000),
+        window: section.within("window", usual.window, low, high),
+        pause: section.within("pause", usual.pause, low, high),
+        max_pause: section.within("max_pause", usual.max_pause, low, high),
+    };
+    if breaker.max_pause < breaker.pause {
+        section.contradict("max_pause is shorter than pause", "make it as long at least");
+    }
+    section.finish();
+    breaker
 }
 
 impl FromValue for Hook {
@@ -173,7 +217,8 @@ impl Plugin {
             grants: section.get("grants", Vec::new()),
             settings: settings(&mut section),
             limits: PluginLimits::read(section.below("limits")),
-            on_failure: section.get("on_failure", FailureMode::Closed),
+            on_failure: failure_modes(&mut section),
+            breaker: breaker(section.below("breaker")),
             sha256: section.find("sha256"),
         };
         section.finish();

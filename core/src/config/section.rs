@@ -104,6 +104,11 @@ impl<'a> Section<'a> {
         self.keys.remove(key)
     }
 
+    /// Whether the key's value is a table, where it may be something else, too.
+    pub(crate) fn holds_table(&self, key: &str) -> bool {
+        self.keys.get(key).is_some_and(|node| matches!(node.value, Value::Table(_)))
+    }
+
     /// A section below this one; empty when absent.
     pub(crate) fn below(&mut self, key: &'static str) -> Self {
         let node = self.take(key).unwrap_or_else(|| Node::empty(self.place.clone()));

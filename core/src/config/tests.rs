@@ -1,5 +1,8 @@
 use std::path::{Path, PathBuf};
 
+use lockgate_model::policy::Hook;
+use lockgate_policy::OnFailure;
+
 use super::{Announce, Config};
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
@@ -132,7 +135,7 @@ fn the_shipped_values_are_the_defaults() {
     let default = read("[[plugin]]\nname = \"x\"\nfile = \"x\"\n[dev]\nenabled = true\n", &[]).unwrap();
     let shown = |config: &Config| {
         let Config { http, media, auth, rooms, policy, plugins, recording, recorder, metrics, .. } = config;
-        let plugin = (&plugins[0].limits, plugins[0].on_failure);
+        let plugin = (&plugins[0].limits, &plugins[0].on_failure, plugins[0].breaker);
         format!("{http:#?}{media:#?}{auth:#?}{rooms:#?}{policy:#?}{plugin:#?}{recording:#?}{recorder:#?}{metrics:#?}")
     };
     assert_eq!(shown(&shipped), shown(&default));
@@ -146,14 +149,15 @@ fn every_key_stands_in_the_shipped_configuration() {
         assert!(shipped.contains(&format!("\n[{section}]")), "{section}");
     }
     let unknown = "qqqqqqqqqqqqqqqqqq = 1";
-    let mut text = format!("[[plugin]]\n{unknown}\n[plugin.limits]\n{unknown}\n");
+    let mut text = format!("[[plugin]]\n{unknown}\n[plugin.limits]\n{unknown}\n[plugin.breaker]\n{unknown}\n");
     super::SECTIONS.iter().for_each(|section| text.push_str(&format!("[{section}]\n{unknown}\n")));
     let problems = read(&text, &[]).unwrap_err();
     let lists: Vec<_> = problems.iter().filter_map(|problem| problem.split("the keys here are ").nth(1)).collect();
-    assert_eq!(lists.len(), super::SECTIONS.len() + 2);
+    assert_eq!(lists.len(), super::SECTIONS.len() + 3);
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let stands = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
-        assert!(key == "limits" || key == "settings" || shipped.lines().any(stands), "{key}");
+        let is_section = ["limits", "breaker", "settings"].contains(&key);
+        assert!(is_section || shipped.lines().any(stands), "{key}");
     }
 }
 
@@ -192,4 +196,32 @@ fn a_plugins_limits_have_units_and_ranges() {
     }
     let problems = read(&format!("{plugin}grants = [\"file\"]\nhooks = [\"all\"]\n"), &[]).unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:?}");
+}
+
+#[test]
+fn what_a_failure_means_can_be_said_for_each_hook() {
+    let plugin = "[dev]\nenabled = true\n[[plugin]]\nname = \"a\"\nfile = \"a\"\n";
+    let modes = |text: &str| read(&format!("{plugin}on_failure = {text}\n"), &[]);
+    let on_failure = |text: &str| Hook::ALL.map(|hook| modes(text).unwrap().plugins[0].on_failure.of(hook));
+    let (closed, open, last_known) = (OnFailure::Closed, OnFailure::Open, OnFailure::LastKnown);
+    assert_eq!(on_failure("\"open\""), [open; 6]);
+    let some = "{ subscription = \"last-known\", admission = \"open\" }";
+    assert_eq!(on_failure(some), [closed, open, closed, last_known, closed, closed]);
+    for (wrong, words) in [
+        ("\"last-known\"", "is for subscriptions only"),
+        ("{ recording = \"last-known\" }", "is for subscriptions only"),
+        ("{ subscriptions = \"open\" }", "did you mean \"subscription\"?"),
+        ("\"half\"", "is no failure mode"),
+    ] {
+        let problems = modes(wrong).unwrap_err();
+        assert!(problems[0].contains(words), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_breakers_pauses_do_not_shrink() {
+    let plugin = "[dev]\nenabled = true\n[[plugin]]\nname = \"a\"\nfile = \"a\"\n[plugin.breaker]\n";
+    assert_eq!(read(&format!("{plugin}failures = 0\n"), &[]).unwrap().plugins[0].breaker.failures, 0);
+    let problems = read(&format!("{plugin}pause = \"5m\"\n"), &[]).unwrap_err();
+    assert!(problems[0].contains("max_pause is shorter than pause"), "{problems:?}");
 }

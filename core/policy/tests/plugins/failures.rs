@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use lockgate_model::ErrorCode;
-use lockgate_model::policy::{Grant, Hook};
-use lockgate_policy::{Failure, OnFailure, PluginConfig, Policy, PolicyConfig};
+use lockgate_model::policy::{CommandQuestion, Grant, Hook};
+use lockgate_policy::{BreakerConfig, Failure, OnFailure, PluginConfig, Policy, PolicyConfig};
 use serde_json::json;
 
 use crate::support::{
-    admission, auth, camera, config, load, plugin, publishing, recording, room, somebody, subscription, track,
+    NOW_MS, admission, auth, camera, config, load, plugin, publishing, recording, room, somebody, subscription, track,
 };
 
 /// A plugin that fails in the room `trouble` and allows everything elsewhere.
@@ -49,6 +49,16 @@ async fn every_hook_fails_closed() {
     let policy = load(vec![plugin("faulty", json!({ "fault": "trap" }))]);
     let guest = || somebody("guest", None, Grant::default());
     let unavailable = Some(ErrorCode::POLICY_UNAVAILABLE);
+    let act = CommandQuestion {
+        who: guest(),
+        room: room("board", 1),
+        name: "mute".into(),
+        target: None,
+        payload: String::new(),
+        now_ms: NOW_MS,
+    };
+    assert_eq!(enters(&policy, "r").await, Err(ErrorCode::POLICY_UNAVAILABLE));
+    assert_eq!(policy.command(act).await.decision.err().map(|denial| denial.code), unavailable);
     assert_eq!(policy.authenticate(auth("t")).await.err().map(|denial| denial.code), unavailable);
     let tracks = vec![track("a", lockgate_model::Source::Camera), track("b", lockgate_model::Source::Screen)];
     let batches = [
@@ -60,6 +70,12 @@ async fn every_hook_fails_closed() {
         let codes: Vec<_> = decisions.into_iter().map(|decision| decision.err().map(|denial| denial.code)).collect();
         assert_eq!(codes, [unavailable.clone(), unavailable.clone()]);
     }
+    let stats = &policy.stats().plugins[0];
+    assert_eq!(
+        stats.hooks.iter().map(|hook| (hook.hook, hook.failed)).collect::<Vec<_>>(),
+        Hook::ALL.map(|hook| (hook, 1))
+    );
+    assert_eq!(stats.failures, [(Failure::Trap, 6)]);
 }
 
 #[tokio::test]
@@ -73,11 +89,76 @@ async fn a_wrong_number_of_verdicts_is_no_answer() {
 
 #[tokio::test]
 async fn a_failure_is_an_abstention_if_the_operator_wants_it_so() {
-    let open = PluginConfig { on_failure: OnFailure::Open, ..faulty("trap") };
+    let open = PluginConfig { on_failure: OnFailure::Open.into(), ..faulty("trap") };
     let policy = load(vec![open.clone(), plugin("room-admission", json!({}))]);
     assert_eq!(enters(&policy, "trouble").await, Ok(()));
     let policy = load(vec![open]);
     assert_eq!(enters(&policy, "trouble").await, Err(ErrorCode::FORBIDDEN), "nobody is left to allow it");
+}
+
+#[tokio::test]
+async fn a_failure_means_at_each_hook_what_the_operator_says_of_it() {
+    let mut plugin = plugin("faulty", json!({ "fault": "trap" }));
+    plugin.on_failure.hooks.insert(Hook::Publishing, OnFailure::Open);
+    let config = PolicyConfig { default_allow: true, ..config(vec![plugin]) };
+    let policy = Policy::load(config).unwrap();
+    let guest = || somebody("guest", None, Grant::default());
+    assert_eq!(enters(&policy, "r").await, Err(ErrorCode::POLICY_UNAVAILABLE));
+    let tracks = vec![track("a", lockgate_model::Source::Camera)];
+    assert!(policy.publish(publishing(guest(), tracks)).await[0].is_ok());
+}
+
+#[tokio::test]
+async fn the_last_verdict_about_a_viewer_and_a_track_stands_in_for_the_next() {
+    let settings = json!({ "fault": "trap", "every": 2, "at": ["subscription"], "reask_after_ms": 5000 });
+    let mut plugin = plugin("faulty", settings);
+    plugin.on_failure.hooks.insert(Hook::Subscription, OnFailure::LastKnown);
+    let policy = load(vec![plugin]);
+    let ask = async |viewer: &str| {
+        let viewer = somebody(viewer, None, Grant::default());
+        let question = subscription(viewer, vec![camera(somebody("host", None, Grant::default()))]);
+        let [decision] = policy.subscribe(question).await.try_into().unwrap();
+        decision.map(|grant| grant.reask_after_ms).map_err(|denial| denial.code)
+    };
+    assert_eq!(ask("v").await, Ok(Some(5000)), "the plugin's own answer");
+    assert_eq!(ask("v").await, Ok(Some(1000)), "what stands in");
+    assert_eq!(ask("v").await, Ok(Some(5000)));
+    assert_eq!(ask("other").await, Err(ErrorCode::POLICY_UNAVAILABLE), "nothing is known of them");
+    let stats = &policy.stats().plugins[0];
+    assert_eq!((stats.last_known, stats.hooks[0].allowed, stats.hooks[0].failed), (1, 2, 2));
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_too_often_is_not_asked_and_the_answer_comes_at_once() {
+    let mut plugin = faulty("loop");
+    plugin.breaker = BreakerConfig { failures: 2, pause: Duration::from_secs(3600), ..plugin.breaker };
+    let policy = load(vec![plugin]);
+    for _ in 0..2 {
+        assert_eq!(enters(&policy, "trouble").await, Err(ErrorCode::POLICY_UNAVAILABLE));
+    }
+    assert_eq!(enters(&policy, "calm").await, Err(ErrorCode::POLICY_UNAVAILABLE), "nor is anybody else");
+    let guest = somebody("guest", None, Grant::default());
+    let tracks = vec![track("a", lockgate_model::Source::Camera)];
+    assert!(policy.publish(publishing(guest, tracks)).await[0].is_ok(), "at other hooks it is");
+    let stats = &policy.stats().plugins[0];
+    assert_eq!(stats.failures, [(Failure::Timeout, 2), (Failure::Paused, 1)]);
+    let [admission, publishing] = &stats.hooks[..] else { panic!("{stats:?}") };
+    assert_eq!((admission.calls, admission.failed, admission.paused, admission.pauses), (2, 3, true, 1));
+    assert_eq!((publishing.calls, publishing.paused, publishing.pauses), (1, false, 0));
+}
+
+#[tokio::test]
+async fn a_plugin_that_answers_again_is_asked_again() {
+    let mut plugin = faulty("trap");
+    plugin.breaker = BreakerConfig { failures: 2, pause: Duration::ZERO, ..plugin.breaker };
+    let policy = load(vec![plugin]);
+    for _ in 0..3 {
+        assert!(enters(&policy, "trouble").await.is_err());
+    }
+    assert!(policy.stats().plugins[0].hooks[0].paused, "the first probe failed");
+    assert_eq!(enters(&policy, "calm").await, Ok(()));
+    let hook = &policy.stats().plugins[0].hooks[0];
+    assert_eq!((hook.calls, hook.failed, hook.paused, hook.pauses), (4, 3, false, 2));
 }
 
 #[tokio::test]
@@ -124,7 +205,7 @@ async fn a_queue_that_is_full_denies_at_once_and_recovers() {
 async fn the_chain_has_less_time_than_its_plugins_together() {
     let names = ["first", "second", "third"];
     let looping = |name: &str| {
-        let mut plugin = PluginConfig { name: name.into(), on_failure: OnFailure::Open, ..faulty("loop") };
+        let mut plugin = PluginConfig { name: name.into(), on_failure: OnFailure::Open.into(), ..faulty("loop") };
         plugin.limits.deadline = Duration::from_millis(400);
         plugin
     };

@@ -3,7 +3,7 @@
 use std::fs;
 
 use lockgate_model::policy::Hook;
-use lockgate_policy::{Capability, KeyMaterial, KeyRing, PluginConfig, Policy, PolicyConfig};
+use lockgate_policy::{Capability, KeyMaterial, KeyRing, OnFailure, PluginConfig, Policy, PolicyConfig};
 use serde_json::json;
 
 use crate::support::{component, config, plugin, told};
@@ -19,10 +19,13 @@ fn all_problems_are_told_at_once_with_a_remedy() {
     let pinned = PluginConfig { sha256: Some("00".repeat(32)), ..plugin("subscription-policy", json!({})) };
     let missing = PluginConfig::new("missing", "no/such.wasm");
     let unasked = PluginConfig { hooks: Some([Hook::Auth].into()), ..plugin("room-admission", json!({})) };
-    let mut config = config(vec![ungranted, misspelt, pinned, missing, unasked]);
+    let mut stale = plugin("faulty", json!({}));
+    stale.on_failure.hooks.insert(Hook::Recording, OnFailure::LastKnown);
+    let mut config = config(vec![stale, ungranted, misspelt, pinned, missing, unasked]);
     config.key_rings.insert("empty".into(), KeyRing::hs256(Vec::new()));
     let problems = problems(config);
     for part in [
+        "plugin \"faulty\": its failures at the hook recording cannot mean \"last-known\"; choose",
         "plugin \"jwt-auth\": it imports jwt, which is not granted; add \"jwt\" to its grants",
         "plugin \"room-admission\": settings: unknown field `dor`",
         "plugin \"subscription-policy\": the file's SHA-256 is ",
@@ -33,7 +36,7 @@ fn all_problems_are_told_at_once_with_a_remedy() {
     ] {
         assert!(problems.contains(part), "{part} is not in\n{problems}");
     }
-    assert_eq!(problems.lines().count(), 7, "{problems}");
+    assert_eq!(problems.lines().count(), 8, "{problems}");
 }
 
 #[test]
