@@ -22,6 +22,7 @@ pub(crate) fn load(config: &Config, dev_secret: Option<&Secret>) -> Result<Polic
         threads: config.policy.threads,
         queue: config.policy.queue,
         stale_max: config.policy.stale_max,
+        trusted_keys: config.policy.trusted_keys.clone(),
     };
     let name = config.file.display();
     Policy::load(policy).map_err(|errors| errors.iter().map(|error: &LoadError| format!("{name}: {error}")).collect())
@@ -56,6 +57,7 @@ fn plugin(plugin: &Plugin) -> PluginConfig {
         hooks: plugin.hooks.as_ref().map(|hooks| hooks.iter().copied().collect()),
         grants: plugin.grants.iter().filter_map(|Import(name)| Capability::from_name(name)).collect::<BTreeSet<_>>(),
         settings: plugin.settings.clone(),
+        isolation: plugin.isolation,
         limits: limits(&plugin.limits),
         on_failure: plugin.on_failure.clone(),
         breaker: plugin.breaker,
@@ -71,6 +73,8 @@ fn limits(limits: &PluginLimits) -> Limits {
         kv_keys: limits.kv_keys,
         kv_bytes: limits.kv_bytes,
         log_lines: limits.log_lines,
+        host_calls: limits.host_calls,
+        instance_questions: limits.instance_questions,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one question lends to a guest: the imports, bound to one plugin and one moment.
 //!
-//! A `Call` lives as long as its store, that is for one question. What outlasts it is in `Lent`.
+//! A `Call` lives as long as its store: for one question, or for those to an instance that is kept. What outlasts it is in `Lent`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -29,17 +29,24 @@ pub(crate) struct Lent {
     /// The host's own lines about the plugin: one that floods the log does not hide its failures.
     told: Quota,
     counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+    max_calls: u32,
     max_memory: usize,
     memory_peak: AtomicUsize,
 }
 
-/// One question's host state.
+/// One instance's host state.
 pub(crate) struct Call {
     lent: Arc<Lent>,
     now_ms: u64,
+    calls: u32,
     memory: usize,
     starved: bool,
 }
+
+/// An import was called once too often: no answer that it could give would be true.
+#[derive(Debug, thiserror::Error)]
+#[error("more calls of imports than limits.host_calls allows for one question")]
+pub(crate) struct TooManyCalls;
 
 impl Lent {
     pub(crate) fn new(plugin: &PluginConfig, keys: Arc<KeyRings>) -> Self {
@@ -53,6 +60,7 @@ impl Lent {
             lines: Quota::new(limits.log_lines),
             told: Quota::new(MAX_TOLD),
             counters: Mutex::default(),
+            max_calls: limits.host_calls,
             max_memory: limits.memory,
             memory_peak: AtomicUsize::new(0),
         }
@@ -81,12 +89,23 @@ impl Lent {
 
 impl Call {
     pub(crate) fn new(lent: Arc<Lent>, now_ms: u64) -> Self {
-        Self { lent, now_ms, memory: 0, starved: false }
+        Self { lent, now_ms, calls: 0, memory: 0, starved: false }
+    }
+
+    /// Makes it ready for the next question to the same instance, whose memory is as it was.
+    pub(crate) fn begin(&mut self, now_ms: u64) {
+        (self.now_ms, self.calls, self.starved) = (now_ms, 0, false);
     }
 
     /// Whether memory was refused.
     pub(crate) fn starved(&self) -> bool {
         self.starved
+    }
+
+    /// One more call of an import. The deadline does not see time that is spent in the host.
+    fn called(&mut self) -> wasmtime::Result<()> {
+        self.calls += 1;
+        if self.calls > self.lent.max_calls { Err(TooManyCalls.into()) } else { Ok(()) }
     }
 }
 
@@ -103,9 +122,10 @@ pub(crate) fn link(linker: &mut Linker<Call>, capability: Capability) -> wasmtim
 }
 
 impl log::Host for Call {
-    fn write(&mut self, level: log::Level, message: String, fields: Vec<types::Attr>) {
+    fn write(&mut self, level: log::Level, message: String, fields: Vec<types::Attr>) -> wasmtime::Result<()> {
+        self.called()?;
         if !self.lent.lines.take(Instant::now()) {
-            return;
+            return Ok(());
         }
         let mut text = message;
         for field in fields {
@@ -123,63 +143,75 @@ impl log::Host for Call {
             log::Level::Warn => tracing::warn!(target: "lockgate::plugin", plugin, "{text}"),
             log::Level::Error => tracing::error!(target: "lockgate::plugin", plugin, "{text}"),
         }
+        Ok(())
     }
 }
 
 impl clock::Host for Call {
-    fn now_ms(&mut self) -> u64 {
-        self.now_ms
+    fn now_ms(&mut self) -> wasmtime::Result<u64> {
+        self.called()?;
+        Ok(self.now_ms)
     }
 }
 
 impl config::Host for Call {
-    fn get(&mut self, key: String) -> Option<String> {
-        self.lent.setting.get(&key).cloned()
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        self.called()?;
+        Ok(self.lent.setting.get(&key).cloned())
     }
 
-    fn all(&mut self) -> String {
-        self.lent.settings.clone()
+    fn all(&mut self) -> wasmtime::Result<String> {
+        self.called()?;
+        Ok(self.lent.settings.clone())
     }
 }
 
 impl kv::Host for Call {
-    fn get(&mut self, key: String) -> Option<Vec<u8>> {
-        lock(&self.lent.memory).get(&key, self.now_ms).map(<[u8]>::to_vec)
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.called()?;
+        Ok(lock(&self.lent.memory).get(&key, self.now_ms).map(<[u8]>::to_vec))
     }
 
-    fn put(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> Result<(), kv::Failure> {
-        lock(&self.lent.memory).put(key, value, ttl_ms, self.now_ms).map_err(|not_kept| match not_kept {
+    fn put(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> wasmtime::Result<Result<(), kv::Failure>> {
+        self.called()?;
+        let kept = lock(&self.lent.memory).put(key, value, ttl_ms, self.now_ms);
+        Ok(kept.map_err(|not_kept| match not_kept {
             NotKept::TooLong => kv::Failure::TooLong,
             NotKept::Full => kv::Failure::Full,
-        })
+        }))
     }
 
-    fn delete(&mut self, key: String) {
+    fn delete(&mut self, key: String) -> wasmtime::Result<()> {
+        self.called()?;
         lock(&self.lent.memory).delete(&key);
+        Ok(())
     }
 }
 
 impl metrics::Host for Call {
-    fn add(&mut self, name: String, amount: u64) {
+    fn add(&mut self, name: String, amount: u64) -> wasmtime::Result<()> {
+        self.called()?;
         let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
         if name.is_empty() || name.len() > MAX_COUNTER_NAME || !name.bytes().all(plain) {
-            return;
+            return Ok(());
         }
         let mut counters = lock(&self.lent.counters);
         if counters.len() < MAX_COUNTERS || counters.contains_key(&name) {
             counters.entry(name).or_default().fetch_add(amount, Relaxed);
         }
+        Ok(())
     }
 }
 
 impl jwt::Host for Call {
-    fn verify(&mut self, key_ring: String, token: String) -> Result<jwt::Claims, jwt::Failure> {
-        let verified = self.lent.keys.verify(&key_ring, &token, self.now_ms).map_err(failure)?;
-        Ok(jwt::Claims {
+    fn verify(&mut self, key_ring: String, token: String) -> wasmtime::Result<Result<jwt::Claims, jwt::Failure>> {
+        self.called()?;
+        let verified = self.lent.keys.verify(&key_ring, &token, self.now_ms).map_err(failure);
+        Ok(verified.map(|verified| jwt::Claims {
             algorithm: verified.algorithm,
             key_id: verified.key_id,
             claims: verified.claims.iter().map(|(key, value)| attr(key, value.to_string())).collect(),
-        })
+        }))
     }
 }
 

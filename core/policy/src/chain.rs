@@ -154,6 +154,11 @@ impl Chain {
         CommandAnswer { decision: Ok(model::Grant::default()), reply, effects }
     }
 
+    /// Makes instances ready that are to be kept. Threads call it when they have answered.
+    pub(crate) fn warm_up(&self, now_ms: u64) {
+        self.plugins.iter().for_each(|plugin| plugin.warm_up(&self.runtime, now_ms));
+    }
+
     fn ask_auth(
         &self,
         plugin: &Plugin,

@@ -26,6 +26,8 @@ pub struct PolicyConfig {
     pub queue: usize,
     /// How long a plugin's last verdict stands in for one that it fails to give, where a plugin is configured so.
     pub stale_max: Duration,
+    /// Public Ed25519 keys in PEM, one of which must have signed each plugin's file; none: files need no signature.
+    pub trusted_keys: Vec<PathBuf>,
 }
 
 impl Default for PolicyConfig {
@@ -38,6 +40,7 @@ impl Default for PolicyConfig {
             threads: 2,
             queue: 1024,
             stale_max: Duration::from_secs(60),
+            trusted_keys: Vec::new(),
         }
     }
 }
@@ -55,6 +58,8 @@ pub struct PluginConfig {
     pub grants: BTreeSet<Capability>,
     /// Its settings, which it checks itself.
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Whether its instances are kept.
+    pub isolation: Isolation,
     /// What it may use up.
     pub limits: Limits,
     /// What its failures mean.
@@ -74,6 +79,7 @@ impl PluginConfig {
             hooks: None,
             grants: BTreeSet::new(),
             settings: serde_json::Map::new(),
+            isolation: Isolation::Fresh,
             limits: Limits::default(),
             on_failure: FailureModes::default(),
             breaker: BreakerConfig::default(),
@@ -97,6 +103,10 @@ pub struct Limits {
     pub kv_bytes: usize,
     /// Log lines a second.
     pub log_lines: u32,
+    /// Most calls of its imports for one question, all of them together.
+    pub host_calls: u32,
+    /// Most questions to one instance that is kept.
+    pub instance_questions: u32,
 }
 
 impl Limits {
@@ -122,8 +132,21 @@ impl Default for Limits {
             kv_keys: 1024,
             kv_bytes: 1 << 20,
             log_lines: 50,
+            host_calls: 1000,
+            instance_questions: 1000,
         }
     }
+}
+
+/// What is left of a plugin from one question to the next, beside what it asks the host to remember.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Nothing: each question has an instance of its own.
+    #[default]
+    Fresh,
+    /// Whatever is in its memory: instances are kept until they fail or have answered so many questions. For languages whose first
+    /// call takes milliseconds.
+    Reuse,
 }
 
 /// What a plugin's failure means: trap, timeout, too much memory, a bad answer.

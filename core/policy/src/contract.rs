@@ -4,7 +4,7 @@
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated from wit/")]
 mod bindings {
-    wasmtime::component::bindgen!({ path: "../../wit", world: "policy" });
+    wasmtime::component::bindgen!({ path: "../../wit", world: "policy", imports: { default: trappable } });
 }
 
 use lockgate_model::policy::{

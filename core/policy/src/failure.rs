@@ -2,6 +2,8 @@
 
 use wasmtime::Trap;
 
+use crate::call::TooManyCalls;
+
 /// Why there was no answer, or none that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 pub enum Failure {
@@ -26,6 +28,9 @@ pub enum Failure {
     /// It could not be instantiated.
     #[error("instantiation")]
     Instantiation,
+    /// It called its imports more often than it may for one question.
+    #[error("host-calls")]
+    HostCalls,
     /// It was not asked, as it failed too often lately.
     #[error("paused")]
     Paused,
@@ -33,7 +38,7 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Trap,
         Self::Timeout,
         Self::Memory,
@@ -41,6 +46,7 @@ impl Failure {
         Self::BadAnswer,
         Self::Budget,
         Self::Instantiation,
+        Self::HostCalls,
         Self::Paused,
     ];
 
@@ -54,6 +60,7 @@ impl Failure {
             Self::BadAnswer => "bad-answer",
             Self::Budget => "budget",
             Self::Instantiation => "instantiation",
+            Self::HostCalls => "host-calls",
             Self::Paused => "paused",
         }
     }
@@ -63,9 +70,10 @@ impl Failure {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::Timeout,
             Some(Trap::StackOverflow) => Self::Stack,
+            _ if error.is::<TooManyCalls>() => Self::HostCalls,
             _ if starved => Self::Memory,
             Some(_) => Self::Trap,
-            // No trap: the answer could not be read out of the guest's memory.
+            // No trap: the answer, or what an import was handed, could not be read out of the guest's memory.
             None => Self::BadAnswer,
         }
     }

@@ -1,6 +1,6 @@
 //! The WASM plugin host: load, limit, ask, merge.
 //!
-//! [`Policy::load`] compiles the plugins of a configuration. After that every question is put to a fresh instance of each plugin
+//! [`Policy::load`] compiles the plugins of a configuration. After that every question is put to an instance of each plugin
 //! that answers such questions, on threads of this crate, under a deadline; the answers become one decision. Nothing a
 //! plugin does can keep a question from being answered: a failure is an answer too, and it is no.
 //!
@@ -13,6 +13,7 @@ mod config;
 mod contract;
 mod engine;
 mod failure;
+mod guests;
 mod keys;
 pub mod kit;
 mod last_known;
@@ -24,9 +25,11 @@ mod plugin;
 mod policy;
 mod pool;
 mod quota;
+mod signature;
 
 pub use config::{
-    BreakerConfig, Capability, FailureModes, KeyMaterial, KeyRing, Limits, OnFailure, PluginConfig, PolicyConfig,
+    BreakerConfig, Capability, FailureModes, Isolation, KeyMaterial, KeyRing, Limits, OnFailure, PluginConfig,
+    PolicyConfig,
 };
 pub use failure::Failure;
 pub use load_error::{LoadError, LoadProblem};

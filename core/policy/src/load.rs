@@ -13,16 +13,18 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::breaker::Breakers;
 use crate::call::{self, Call, Lent};
-use crate::config::{Capability, OnFailure, PluginConfig, PolicyConfig};
+use crate::config::{Capability, Isolation, OnFailure, PluginConfig, PolicyConfig};
 use crate::contract::{
     MAX_CLAIMS, PACKAGE, VERSION, admission, auth, command, lifecycle, publishing, read_attrs, recording, subscription,
 };
 use crate::engine::{MAX_MEMORY, Runtime};
+use crate::guests::{Guests, Kept};
 use crate::keys::KeyRings;
 use crate::last_known::LastKnown;
 use crate::load_error::{LoadError, LoadProblem};
 use crate::metrics::Counters;
 use crate::plugin::{Exports, Plugin};
+use crate::signature::TrustedKeys;
 
 /// Loads all plugins, in their order.
 pub(crate) fn plugins(
@@ -31,13 +33,17 @@ pub(crate) fn plugins(
     keys: &Arc<KeyRings>,
 ) -> Result<Vec<Plugin>, Vec<LoadError>> {
     let (mut plugins, mut problems) = (Vec::new(), Vec::new());
+    let trusted = TrustedKeys::load(&host.trusted_keys).unwrap_or_else(|bad| {
+        problems.extend(bad.into_iter().map(|problem| LoadError { place: "policy".into(), problem }));
+        TrustedKeys::default()
+    });
     let mut names = BTreeSet::new();
     for config in &host.plugins {
         let mut found = check(config);
         if !names.insert(&config.name) {
             found.push(LoadProblem::Duplicate);
         }
-        match plugin(config, host, runtime, keys) {
+        match read(config, &trusted).and_then(|bytes| plugin(&bytes, config, host, runtime, keys)) {
             Ok(plugin) => plugins.push(plugin),
             Err(more) => found.extend(more),
         }
@@ -69,44 +75,54 @@ fn check(config: &PluginConfig) -> Vec<LoadProblem> {
 }
 
 fn plugin(
+    bytes: &[u8],
     config: &PluginConfig,
     host: &PolicyConfig,
     runtime: &Runtime,
     keys: &Arc<KeyRings>,
 ) -> Result<Plugin, Vec<LoadProblem>> {
-    let bytes = read(config).map_err(|problem| vec![problem])?;
-    let component = Component::new(&runtime.engine, &bytes)
-        .map_err(|error| vec![LoadProblem::NotAComponent(first_line(&error))])?;
+    let component =
+        Component::new(&runtime.engine, bytes).map_err(|error| vec![LoadProblem::NotAComponent(first_line(&error))])?;
     let problems = foreign(&component, runtime, config);
     if !problems.is_empty() {
         return Err(problems);
     }
+    let remembers = config.on_failure.of(Hook::Subscription) == OnFailure::LastKnown;
     let pre = link(&component, runtime, config).map_err(|problem| vec![problem])?;
     let exports = exports(&pre);
-    let remembers = config.on_failure.of(Hook::Subscription) == OnFailure::LastKnown;
+    let lent = Arc::new(Lent::new(config, Arc::clone(keys)));
+    let most = host.threads + OPERATORS;
+    let kept = (config.isolation == Isolation::Reuse).then(|| Kept::new(most, config.limits.instance_questions));
     let plugin = Plugin {
         name: config.name.clone(),
         hooks: hooks(&exports, config)?,
-        pre,
+        guests: Guests::new(pre, Arc::clone(&lent), kept),
         exports,
         limits: config.limits.within(host.chain_budget),
         on_failure: config.on_failure.clone(),
         last_known: remembers.then(|| LastKnown::new(host.stale_max)),
         breakers: Breakers::new(config.breaker, Instant::now()),
-        lent: Arc::new(Lent::new(config, Arc::clone(keys))),
+        lent,
         counters: Counters::default(),
     };
     introduce(&plugin, runtime).map_err(|problem| vec![problem])?;
     Ok(plugin)
 }
 
-fn read(config: &PluginConfig) -> Result<Vec<u8>, LoadProblem> {
-    let bytes =
-        fs::read(&config.file).map_err(|source| LoadProblem::Unreadable { file: config.file.clone(), source })?;
-    let Some(expected) = &config.sha256 else { return Ok(bytes) };
-    let actual: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+/// The file, which is the one that the operator means.
+fn read(config: &PluginConfig, trusted: &TrustedKeys) -> Result<Vec<u8>, Vec<LoadProblem>> {
+    let unreadable = |source| vec![LoadProblem::Unreadable { file: config.file.clone(), source }];
+    let bytes = fs::read(&config.file).map_err(unreadable)?;
+    let checks = [pinned(config, &bytes), trusted.check(&config.file, &bytes)];
+    let problems: Vec<_> = checks.into_iter().filter_map(Result::err).collect();
+    if problems.is_empty() { Ok(bytes) } else { Err(problems) }
+}
+
+fn pinned(config: &PluginConfig, bytes: &[u8]) -> Result<(), LoadProblem> {
+    let Some(expected) = &config.sha256 else { return Ok(()) };
+    let actual: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     if actual.eq_ignore_ascii_case(expected) {
-        Ok(bytes)
+        Ok(())
     } else {
         Err(LoadProblem::Digest { expected: expected.clone(), actual })
     }
@@ -227,7 +243,7 @@ pub(crate) fn exported<T>(place: &Option<T>) -> wasmtime::Result<&T> {
     place.as_ref().ok_or_else(|| wasmtime::Error::msg("not exported"))
 }
 
-fn wall_clock_ms() -> u64 {
+pub(crate) fn wall_clock_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -236,6 +252,8 @@ pub(crate) fn first_line(error: &wasmtime::Error) -> String {
     format!("{error:#}").lines().next().unwrap_or_default().to_owned()
 }
 
+/// Threads beside the policy threads that ask plugins.
+pub(crate) const OPERATORS: usize = 1;
 /// Time for a plugin to check its settings; nobody waits at a door for this.
 const INTRODUCTION: Duration = Duration::from_secs(1);
 const MAX_NAME: usize = 64;

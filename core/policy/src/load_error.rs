@@ -51,6 +51,36 @@ pub enum LoadProblem {
         /// The file's.
         actual: String,
     },
+    /// Signatures are required, and there is none.
+    #[error("it is not signed: there is no {}", signature.display())]
+    Unsigned {
+        /// The plugin's file.
+        file: PathBuf,
+        /// Where its signature is looked for.
+        signature: PathBuf,
+    },
+    /// What lies beside the file is no signature.
+    #[error("{} holds {bytes} bytes, and an Ed25519 signature has 64", file.display())]
+    NotASignature {
+        /// Which.
+        file: PathBuf,
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// It is signed by somebody else, or was changed since.
+    #[error("the signature {} is by none of the trusted keys, or of another file", file.display())]
+    Signature {
+        /// Which.
+        file: PathBuf,
+    },
+    /// A file that is named as a key for signatures.
+    #[error("the trusted key {}: {why}", file.display())]
+    TrustedKey {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The file is no component that this engine can run.
     #[error("not a usable WebAssembly component: {0}")]
     NotAComponent(String),
@@ -99,6 +129,13 @@ impl LoadProblem {
                 "check the path; `cargo xtask plugins` builds the plugins that come along".into()
             }
             Self::Digest { .. } => "restore the file, or pin the new digest if the change is meant".into(),
+            Self::Unsigned { file, signature } => {
+                let (file, signature) = (file.display(), signature.display());
+                format!("sign it: openssl pkeyutl -sign -rawin -inkey KEY -in {file} -out {signature}")
+            }
+            Self::NotASignature { .. } => "make it with: openssl pkeyutl -sign -rawin".into(),
+            Self::Signature { .. } => "restore the file, or have it signed again".into(),
+            Self::TrustedKey { .. } => "make it with: openssl pkey -in KEY -pubout".into(),
             Self::NotAComponent(_) => "build it with `cargo xtask plugins`, or componentise it".into(),
             Self::ForeignImport(_) => "build it for wasm32-unknown-unknown, without WASI".into(),
             Self::UnknownVersion(_) => "rebuild it against this version of wit/".into(),

@@ -30,6 +30,8 @@ pub struct PluginMetrics {
     pub last_known: u64,
     /// Instances that were made, those for checking its settings included.
     pub instances: u64,
+    /// Instances that are kept for further questions.
+    pub kept: u64,
     /// Most memory that one of them had, in bytes.
     pub memory_peak: u64,
     /// Log lines that were too many.
@@ -82,7 +84,6 @@ pub const LATENCY_BOUNDS: [Duration; 10] = [
 pub(crate) struct Counters {
     hooks: [HookCounters; Hook::ALL.len()],
     failures: [AtomicU64; Failure::ALL.len()],
-    instances: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -126,14 +127,6 @@ impl Counters {
     pub(crate) fn failure(&self, hook: Hook, failure: Failure) {
         self.hook(hook).failed.fetch_add(1, Relaxed);
         self.failures[place(&Failure::ALL, failure)].fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn instance(&self) {
-        self.instances.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn instances(&self) -> u64 {
-        self.instances.load(Relaxed)
     }
 
     pub(crate) fn hooks(&self, breakers: &Breakers) -> Vec<HookMetrics> {

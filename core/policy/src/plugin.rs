@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lockgate_model::policy::Hook;
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre};
+use wasmtime::component::Instance;
 
 use crate::breaker::{Breakers, Outcome, Turn};
 use crate::call::{Call, Lent};
@@ -13,13 +13,14 @@ use crate::config::{FailureModes, Limits};
 use crate::contract::{admission, auth, command, lifecycle, publishing, recording, subscription};
 use crate::engine::Runtime;
 use crate::failure::Failure;
+use crate::guests::{Fault, Guest, Guests};
 use crate::last_known::LastKnown;
 use crate::metrics::{Counters, PluginMetrics};
 
 /// A plugin that can be asked.
 pub(crate) struct Plugin {
     pub(crate) name: String,
-    pub(crate) pre: InstancePre<Call>,
+    pub(crate) guests: Guests,
     pub(crate) exports: Exports,
     pub(crate) hooks: Vec<Hook>,
     pub(crate) limits: Limits,
@@ -84,8 +85,7 @@ impl Plugin {
         let deadline = self.limits.deadline_of(hook);
         let result = {
             let _running = runtime.run();
-            self.run(Runtime::ticks(deadline.min(left)), moment.now_ms, ask)
-                .and_then(|answer| read(answer).map_err(|failure| (failure, None)))
+            self.put(Runtime::ticks(deadline.min(left)), moment.now_ms, ask, read)
         };
         let now = Instant::now();
         self.counters.call(hook, now - started);
@@ -100,28 +100,52 @@ impl Plugin {
         result
     }
 
-    /// Puts something to a fresh instance that may run for so many ticks.
-    pub(crate) fn run<A>(
+    /// Puts something to an instance that may run for so many ticks, and bounds what it answers.
+    fn put<A, R>(
         &self,
         ticks: u64,
         now_ms: u64,
         ask: impl Ask<A>,
-    ) -> Result<A, (Failure, Option<wasmtime::Error>)> {
-        let mut store = Store::new(self.pre.engine(), Call::new(Arc::clone(&self.lent), now_ms));
-        store.limiter(|call| call);
-        store.set_epoch_deadline(ticks);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        self.counters.instance();
-        let instance = self.pre.instantiate(&mut store).map_err(|error| {
-            // The guest's own start code runs here too, and can trap, loop and grow like any other.
-            let failure = match Failure::of_call(&error, store.data().starved()) {
-                Failure::BadAnswer => Failure::Instantiation,
-                failure => failure,
-            };
-            (failure, Some(error))
-        })?;
-        ask(&self.exports, &mut store, &instance)
-            .map_err(|error| (Failure::of_call(&error, store.data().starved()), Some(error)))
+        read: impl FnOnce(A) -> Result<R, Failure>,
+    ) -> Result<R, Fault> {
+        let mut guest = self.guests.take(ticks, now_ms)?;
+        let answer = guest.ask(&self.exports, ask)?;
+        let answer = read(answer).map_err(|failure| (failure, None))?;
+        self.guests.give_back(guest);
+        Ok(answer)
+    }
+
+    /// Puts something to a new instance that may run for so many ticks.
+    pub(crate) fn run<A>(&self, ticks: u64, now_ms: u64, ask: impl Ask<A>) -> Result<A, Fault> {
+        self.guests.fresh(ticks, now_ms)?.ask(&self.exports, ask)
+    }
+
+    /// Makes instances ready that are to be kept, as many as are wanted: their first call, which in some languages takes long, is
+    /// over before somebody waits for it. Policy threads do it between two questions.
+    pub(crate) fn warm_up(&self, runtime: &Runtime, now_ms: u64) {
+        while self.guests.wants_one() {
+            let _running = runtime.run();
+            match self.warmed(Runtime::ticks(self.limits.deadline), now_ms) {
+                Ok(guest) => self.guests.keep(guest),
+                Err((failure, error)) => {
+                    self.guests.give_up();
+                    if self.lent.may_tell() {
+                        let (plugin, error) = (self.name.as_str(), error.map(brief));
+                        tracing::warn!(plugin, %failure, error, "an instance of a plugin could not be made ready");
+                    }
+                }
+            }
+        }
+    }
+
+    /// A new instance that has been called once.
+    fn warmed(&self, ticks: u64, now_ms: u64) -> Result<Guest, Fault> {
+        let mut guest = self.guests.fresh(ticks, now_ms)?;
+        if let Some(lifecycle) = &self.exports.lifecycle {
+            guest
+                .ask(&self.exports, |_, store, instance| lifecycle.load(&mut *store, instance)?.call_describe(store))?;
+        }
+        Ok(guest)
     }
 
     /// Counts a failure and tells of it, as often as the log has room for that.
@@ -152,7 +176,8 @@ impl Plugin {
             hooks: self.counters.hooks(&self.breakers),
             failures: self.counters.failures(),
             last_known: self.last_known.as_ref().map_or(0, LastKnown::lent),
-            instances: self.counters.instances(),
+            instances: self.guests.made(),
+            kept: u64::try_from(self.guests.alive()).unwrap_or(u64::MAX),
             memory_peak: self.lent.memory_peak(),
             log_dropped: self.lent.dropped_lines(),
             own: self.lent.counters(),
@@ -164,6 +189,3 @@ impl Plugin {
 fn brief(error: wasmtime::Error) -> String {
     error.root_cause().to_string().lines().next().unwrap_or_default().to_owned()
 }
-
-/// Most bytes that one call of a guest may hand to the host: far above every bound of the contract.
-pub(crate) const HOSTCALL_BYTES: usize = 4 << 20;

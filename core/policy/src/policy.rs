@@ -12,7 +12,7 @@ use lockgate_model::policy::{
 };
 
 use crate::chain::{Chain, RETRY_MS, denied, unavailable};
-use crate::config::PolicyConfig;
+use crate::config::{Isolation, PolicyConfig};
 use crate::engine::Runtime;
 use crate::keys::KeyRings;
 use crate::load;
@@ -47,7 +47,10 @@ impl Policy {
         if !(1..=MAX_THREADS).contains(&config.threads) {
             return Err(vec![own(LoadProblem::Limit("the number of threads is not within 1 … 16"))]);
         }
-        let runtime = Runtime::new(config.threads + 1).map_err(|error| vec![own(LoadProblem::Engine(error))])?;
+        let askers = config.threads + load::OPERATORS;
+        // Those of a plugin that are kept, and as many that are being made or thrown away.
+        let kept = config.plugins.iter().filter(|plugin| plugin.isolation == Isolation::Reuse).count() * 2;
+        let runtime = Runtime::new(askers * (1 + kept)).map_err(|error| vec![own(LoadProblem::Engine(error))])?;
         let (keys, mut problems) = match KeyRings::load(&config.key_rings) {
             Ok(keys) => (keys, Vec::new()),
             Err(bad) => (KeyRings::default(), bad.into_iter().map(bad_ring).collect()),
@@ -64,8 +67,9 @@ impl Policy {
             Pool::new(name, threads, queue).map_err(|error| vec![own(LoadProblem::Engine(error.to_string()))])
         };
         let pool = start("policy", config.threads, config.queue)?;
-        let operators = start("policy-admin", 1, MAX_OPERATORS)?;
+        let operators = start("policy-admin", load::OPERATORS, MAX_OPERATORS)?;
         let chain = Arc::new(Chain { runtime, plugins, default_allow: config.default_allow });
+        chain.warm_up(load::wall_clock_ms());
         let inner = Inner { chain, pool, operators, budget: config.chain_budget, turned_away: AtomicU64::new(0) };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -141,7 +145,10 @@ impl Policy {
     ) -> Result<R, Unanswered> {
         let chain = Arc::clone(&self.inner.chain);
         let moment = Moment { now_ms, until: Instant::now() + self.inner.budget };
-        let answer = pool.submit(move || ask(&chain, moment)).map_err(|_| self.count(Unanswered::Full))?;
+        let tended = Arc::clone(&chain);
+        let answer = pool
+            .submit(move || ask(&chain, moment), move || tended.warm_up(now_ms))
+            .map_err(|_| self.count(Unanswered::Full))?;
         // The thread keeps to the budget by itself; the rest is for a queue that does not move.
         match tokio::time::timeout(self.inner.budget + SLACK, answer).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -213,12 +220,13 @@ mod tests {
         let policy = Policy::load(PolicyConfig { threads: 1, queue: 1, ..PolicyConfig::default() }).unwrap();
         let (started, has_started) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
-        let busy = policy.inner.pool.submit(move || {
+        let busy = move || {
             started.send(()).unwrap();
             released.recv().unwrap();
-        });
+        };
+        let busy = policy.inner.pool.submit(busy, || ());
         has_started.recv().unwrap();
-        let waiting = policy.inner.pool.submit(|| ());
+        let waiting = policy.inner.pool.submit(|| (), || ());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let ask = |door| {
             let peer = std::net::Ipv4Addr::LOCALHOST.into();

@@ -34,16 +34,18 @@ impl Pool {
         Ok(Self { queue: Some(sender), threads })
     }
 
-    /// Has a thread do it. The answer never comes if the work panics.
+    /// Has a thread do it, and then, when the answer is given, something else. The answer never comes if the work panics.
     pub(crate) fn submit<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
+        then: impl FnOnce() + Send + 'static,
     ) -> Result<oneshot::Receiver<R>, Full> {
         let (answer, receiver) = oneshot::channel();
         let job = Box::new(move || {
             // Whoever asked may have left: then nobody needs to be told, or even asked.
             if !answer.is_closed() {
                 let _ = answer.send(work());
+                then();
             }
         });
         self.queue.as_ref().ok_or(Full)?.try_send(job).map_err(|_| Full)?;
@@ -85,24 +87,25 @@ mod tests {
         let pool = Pool::new("test", 1, 1).unwrap();
         let (started, has_started) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
-        let first = pool.submit(move || {
+        let busy = move || {
             started.send(()).unwrap();
             released.recv().unwrap();
             1
-        });
+        };
+        let first = pool.submit(busy, || ());
         has_started.recv().unwrap();
-        let second = pool.submit(|| 2);
-        assert!(pool.submit(|| 3).is_err());
+        let second = pool.submit(|| 2, || ());
+        assert!(pool.submit(|| 3, || ()).is_err());
         release.send(()).unwrap();
         assert_eq!(first.unwrap().blocking_recv(), Ok(1));
         assert_eq!(second.unwrap().blocking_recv(), Ok(2));
-        assert_eq!(pool.submit(|| 4).unwrap().blocking_recv(), Ok(4));
+        assert_eq!(pool.submit(|| 4, || ()).unwrap().blocking_recv(), Ok(4));
     }
 
     #[test]
     fn a_panic_costs_one_answer_and_no_thread() {
         let pool = Pool::new("test", 1, 4).unwrap();
-        assert!(pool.submit(|| panic!("on purpose")).unwrap().blocking_recv().is_err());
-        assert_eq!(pool.submit(|| 1).unwrap().blocking_recv(), Ok(1));
+        assert!(pool.submit(|| panic!("on purpose"), || ()).unwrap().blocking_recv().is_err());
+        assert_eq!(pool.submit(|| 1, || ()).unwrap().blocking_recv(), Ok(1));
     }
 }

@@ -103,7 +103,7 @@ impl Config {
             media: Media::read(root.below("media"), folder),
             auth: Auth::read(root.below("auth"), folder),
             rooms: Rooms::read(root.below("rooms")),
-            policy: PolicySection::read(root.below("policy")),
+            policy: PolicySection::read(root.below("policy"), folder),
             plugins: root.list("plugin").into_iter().map(|plugin| Plugin::read(plugin, folder)).collect(),
             recording: RecordingSection::read(root.below("recording"), folder),
             recorder: RecorderSection::read(root.below("recorder"), folder),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockgate_model::policy::Hook;
-use lockgate_policy::{BreakerConfig, FailureModes, OnFailure};
+use lockgate_policy::{BreakerConfig, FailureModes, Isolation, OnFailure};
 
 use super::section::{Bytes, FromValue, Section};
 use super::tree::Value;
@@ -23,6 +23,8 @@ pub struct PolicySection {
     pub threads: usize,
     /// How many questions may wait for a thread; more are denied with `overloaded`.
     pub queue: usize,
+    /// The keys of which one must have signed each plugin's file; none: files need no signature.
+    pub trusted_keys: Vec<PathBuf>,
 }
 
 /// `allow` or `deny`.
@@ -40,7 +42,8 @@ impl FromValue for AllowOrDeny {
 }
 
 impl PolicySection {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Self {
+        let trusted_keys: Vec<String> = section.get("trusted_keys", Vec::new());
         let policy = Self {
             default_allow: section.get("default", AllowOrDeny(true)).0,
             chain_deadline: section.within(
@@ -52,6 +55,7 @@ impl PolicySection {
             stale_max: section.within("stale_max", Duration::from_secs(60), Duration::ZERO, Duration::from_secs(3600)),
             threads: section.within("threads", 2, 1, 16),
             queue: section.within("queue", 1024, 1, 65_536),
+            trusted_keys: trusted_keys.iter().map(|file| folder.join(file)).collect(),
         };
         section.finish();
         policy
@@ -71,6 +75,8 @@ pub struct Plugin {
     pub grants: Vec<Import>,
     /// Its own settings, as JSON.
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Whether its instances are kept.
+    pub isolation: Isolation,
     /// What it may use up.
     pub limits: PluginLimits,
     /// What its failures mean.
@@ -96,6 +102,10 @@ pub struct PluginLimits {
     pub kv_bytes: usize,
     /// How many lines it may log in a second.
     pub log_lines: u32,
+    /// How often it may call its imports for one question.
+    pub host_calls: u32,
+    /// How many questions one instance answers that is kept.
+    pub instance_questions: u32,
 }
 
 impl PluginLimits {
@@ -112,6 +122,8 @@ impl PluginLimits {
             kv_keys: section.within("kv_keys", 1024, 0, 1_000_000),
             kv_bytes: section.within("kv_bytes", Bytes(1 << 20), Bytes(0), Bytes(256 << 20)).0,
             log_lines: section.within("log_lines", 50, 0, 10_000),
+            host_calls: section.within("host_calls", 1000, 1, 1_000_000),
+            instance_questions: section.within("instance_questions", 1000, 1, 1_000_000),
         };
         section.finish();
         limits
@@ -191,6 +203,17 @@ fn breaker(mut section: Section<'_>) -> BreakerConfig {
     breaker
 }
 
+impl FromValue for Isolation {
+    const REMEDY: &'static str = "write \"fresh\" or \"reuse\"";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) if text == "fresh" => Ok(Self::Fresh),
+            Value::Text(text) if text == "reuse" => Ok(Self::Reuse),
+            _ => Err("is no isolation".into()),
+        }
+    }
+}
+
 impl FromValue for Hook {
     const REMEDY: &'static str =
         "the hooks are \"auth\", \"admission\", \"publishing\", \"subscription\", \"recording\", \"command\"";
@@ -216,6 +239,7 @@ impl Plugin {
             hooks: section.find("hooks"),
             grants: section.get("grants", Vec::new()),
             settings: settings(&mut section),
+            isolation: section.get("isolation", Isolation::Fresh),
             limits: PluginLimits::read(section.below("limits")),
             on_failure: failure_modes(&mut section),
             breaker: breaker(section.below("breaker")),

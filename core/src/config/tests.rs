@@ -135,7 +135,7 @@ fn the_shipped_values_are_the_defaults() {
     let default = read("[[plugin]]\nname = \"x\"\nfile = \"x\"\n[dev]\nenabled = true\n", &[]).unwrap();
     let shown = |config: &Config| {
         let Config { http, media, auth, rooms, policy, plugins, recording, recorder, metrics, .. } = config;
-        let plugin = (&plugins[0].limits, &plugins[0].on_failure, plugins[0].breaker);
+        let plugin = (&plugins[0].limits, plugins[0].isolation, &plugins[0].on_failure, plugins[0].breaker);
         format!("{http:#?}{media:#?}{auth:#?}{rooms:#?}{policy:#?}{plugin:#?}{recording:#?}{recorder:#?}{metrics:#?}")
     };
     assert_eq!(shown(&shipped), shown(&default));
@@ -184,7 +184,7 @@ fn a_plugins_limits_have_units_and_ranges() {
     let plugin = "[dev]\nenabled = true\n[[plugin]]\nname = \"a\"\nfile = \"a\"\n";
     let limits = |text: &str| read(&format!("{plugin}[plugin.limits]\n{text}\n"), &[]);
     let config = limits("memory = \"64 MiB\"\nhook_deadlines = { auth = \"1s\" }").unwrap();
-    let auth = config.plugins[0].limits.hook_deadlines[&lockgate_model::policy::Hook::Auth];
+    let auth = config.plugins[0].limits.hook_deadlines[&Hook::Auth];
     assert_eq!((config.plugins[0].limits.memory, auth.as_secs()), (64 << 20, 1));
     for (wrong, words) in [
         ("memory = \"512 MiB\"", "choose 1 MiB to 256 MiB"),
@@ -194,8 +194,9 @@ fn a_plugins_limits_have_units_and_ranges() {
         let problems = limits(wrong).unwrap_err();
         assert!(problems[0].contains(words), "{problems:?}");
     }
-    let problems = read(&format!("{plugin}grants = [\"file\"]\nhooks = [\"all\"]\n"), &[]).unwrap_err();
-    assert_eq!(problems.len(), 2, "{problems:?}");
+    let problems =
+        read(&format!("{plugin}grants = [\"file\"]\nhooks = [\"all\"]\nisolation = \"none\"\n"), &[]).unwrap_err();
+    assert_eq!(problems.len(), 3, "{problems:?}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn failures(page: &mut Page, stats: &MetricsSnapshot) {
 
 fn of_plugins(page: &mut Page, stats: &MetricsSnapshot) {
     type Number = fn(&PluginMetrics) -> u64;
-    let numbers: [(&str, &str, &str, Number); 4] = [
+    let numbers: [(&str, &str, &str, Number); 5] = [
         (
             "lockgate_policy_last_known_total",
             "Verdicts that a plugin failed to give and for which its last ones stood in.",
@@ -63,6 +63,9 @@ fn of_plugins(page: &mut Page, stats: &MetricsSnapshot) {
         ),
         ("lockgate_policy_instances_total", "Instances of a plugin that were made.", "counter", |plugin| {
             plugin.instances
+        }),
+        ("lockgate_policy_instances_kept", "Instances of a plugin that are kept for questions.", "gauge", |plugin| {
+            plugin.kept
         }),
         ("lockgate_policy_memory_peak_bytes", "Most memory that an instance of a plugin had.", "gauge", |plugin| {
             plugin.memory_peak
@@ -130,6 +133,7 @@ mod tests {
             failures: vec![(Failure::Timeout, 1), (Failure::Paused, 1)],
             last_known: 4,
             instances: 5,
+            kept: 3,
             memory_peak: 6,
             log_dropped: 7,
             own: vec![("b".into(), 8)],
@@ -149,6 +153,7 @@ mod tests {
             "lockgate_policy_failures_total{plugin=\"a\",cause=\"paused\"} 1",
             "lockgate_policy_last_known_total{plugin=\"a\"} 4",
             "lockgate_policy_instances_total{plugin=\"a\"} 5",
+            "lockgate_policy_instances_kept{plugin=\"a\"} 3",
             "lockgate_policy_memory_peak_bytes{plugin=\"a\"} 6",
             "lockgate_policy_log_dropped_total{plugin=\"a\"} 7",
             "lockgate_plugin_counter_total{plugin=\"a\",counter=\"b\"} 8",

@@ -4,6 +4,8 @@ use std::hint::black_box;
 
 use serde::Deserialize;
 
+use crate::lockgate::policy::{kv, log};
+
 /// All settings; see the head of the crate.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -11,6 +13,10 @@ pub(crate) struct Settings {
     pub(crate) fault: Fault,
     only: Option<Names>,
     pub(crate) every: u32,
+    /// Strikes when an instance is made, not when it is asked.
+    pub(crate) start: bool,
+    /// So many calls of a flood; none: without end.
+    pub(crate) calls: Option<u32>,
     at: Option<Vec<String>>,
     why: Option<String>,
     pub(crate) expires_after_ms: Option<u64>,
@@ -34,7 +40,12 @@ pub(crate) enum Fault {
     Loop,
     Memory,
     Stack,
+    Deep,
+    Log,
+    Kv,
+    Text,
     Count,
+    More,
     Long,
     Deny,
 }
@@ -45,6 +56,8 @@ impl Default for Settings {
             fault: Fault::None,
             only: None,
             every: 1,
+            start: false,
+            calls: None,
             at: None,
             why: None,
             expires_after_ms: None,
@@ -82,16 +95,29 @@ impl Fault {
 }
 
 /// Does not return if it is a fault that ends the call.
-pub(crate) fn strike(fault: Fault) {
-    match fault {
+pub(crate) fn strike(settings: &Settings) {
+    match settings.fault {
         Fault::Trap => panic!("on purpose"),
         Fault::Loop => loop {
             black_box(());
         },
         Fault::Memory => hoard(),
         Fault::Stack => drop(descend(0)),
-        Fault::None | Fault::Count | Fault::Long | Fault::Deny => {}
+        Fault::Deep => {
+            black_box(fall(black_box(u64::MAX)));
+        }
+        Fault::Log => flood(settings, |n| log::write(log::Level::Info, &format!("line {n}"), &[])),
+        Fault::Kv => flood(settings, |n| {
+            // When its memory is full, it goes on all the same.
+            let _ = kv::put(&n.to_string(), &[0; 1024], None);
+        }),
+        Fault::Text => log::write(log::Level::Info, &"x".repeat(8 << 20), &[]),
+        Fault::None | Fault::Count | Fault::More | Fault::Long | Fault::Deny => {}
     }
+}
+
+fn flood(settings: &Settings, call: impl Fn(u32)) {
+    (0..settings.calls.unwrap_or(u32::MAX)).for_each(call);
 }
 
 fn hoard() {
@@ -108,6 +134,13 @@ fn descend(depth: u64) -> u64 {
     }
     // The addition after the call keeps the compiler from making a loop of it.
     black_box(descend(here[0] + 1) + here[63])
+}
+
+/// Needs nothing but the machine's own stack, which `descend` does not reach: it fills the one in memory first.
+#[inline(never)]
+fn fall(depth: u64) -> u64 {
+    // Turning the bits after the call keeps the compiler from making a loop of it.
+    if depth == 0 { 0 } else { fall(depth - 1).rotate_left(7) ^ depth }
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@
 //!
 //! ```toml
 //! [plugin.settings]
-//! fault = "trap"     # "trap", "loop", "memory", "stack", "count" (too few verdicts), "long" (an answer beyond all bounds),
-//!                    # "deny" (no fault: it says no), or "none"
+//! fault = "trap"     # "trap", "loop", "memory"; "stack" and "deep" (recursion, with and without locals in memory);
+//!                    # "log" and "kv" (floods of calls), "text" (a log line of 8 MiB); "count" and "more" (verdicts: one too
+//!                    # few, one too many), "long" (an answer beyond all bounds); "deny" (no fault: it says no); or "none"
+//! calls = 100        # of a flood, which then is over; absent: without end
+//! start = true       # strikes when an instance is made instead, after the first two, which check the settings
 //! only = "trouble"   # only for this subject, room or token, or this subject at a door (`7@admin`) or at a kind of question
 //!                    # (`7@recording`); or several of them; absent: always
 //! every = 2          # only every so many questions, counted in `kv`; absent: each
@@ -99,6 +102,16 @@ impl command::Guest for Faulty {
     }
 }
 
+/// Runs when an instance is made, before it is asked anything: a guest can fail as early as that.
+#[cfg(target_family = "wasm")]
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    let settings = Settings::read(&config::all()).unwrap_or_default();
+    if settings.start && count("instances") > 2 {
+        strike(&settings);
+    }
+}
+
 /// A question, as far as it matters here.
 struct Asked<'a> {
     hook: &'a str,
@@ -123,7 +136,7 @@ fn answer(asked: &Asked, verdicts: usize) -> Answer {
     let settings = Settings::read(&config::all()).expect("settings that were accepted");
     metrics::add("questions", 1);
     let plain = Answer { verdicts, ..Answer::default() };
-    if !settings.is_for(asked.hook) {
+    if settings.start || !settings.is_for(asked.hook) {
         return plain;
     }
     let expires_at_ms = settings.expires_after_ms.map(|after| clock::now_ms() + after);
@@ -137,10 +150,11 @@ fn answer(asked: &Asked, verdicts: usize) -> Answer {
     log::write(log::Level::Info, &format!("now comes the fault: {}", settings.fault.name()), &[at]);
     match settings.fault {
         fault::Fault::Count => Answer { verdicts: verdicts.saturating_sub(1), ..plain },
+        fault::Fault::More => Answer { verdicts: verdicts + 1, ..plain },
         fault::Fault::Long => Answer { long: true, ..plain },
         fault::Fault::Deny => Answer { denies: true, ..plain },
-        fault => {
-            strike(fault);
+        _ => {
+            strike(&settings);
             plain
         }
     }
@@ -159,12 +173,17 @@ fn denial() -> Denial {
     Denial { code: "closed".into(), message: "this door is closed to you".into(), retry_after_ms: None }
 }
 
-/// Counts the questions: an instance does not outlive its question, but `kv` does.
+/// Counts the questions.
 fn is_turn(every: u32) -> bool {
-    let before = kv::get("questions").and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+    count("questions") % every.max(1) == 0
+}
+
+/// Counts: an instance does not outlive its question, but `kv` does.
+fn count(what: &str) -> u32 {
+    let before = kv::get(what).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
     let now = before.wrapping_add(1);
-    let kept = kv::put("questions", &now.to_le_bytes(), None).is_ok();
-    kept && now % every.max(1) == 0
+    kv::put(what, &now.to_le_bytes(), None).expect("room for a number");
+    now
 }
 
 fn grant(answer: &Answer) -> Grant {

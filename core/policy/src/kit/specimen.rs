@@ -71,7 +71,7 @@ impl Specimen {
     ) -> Result<A, Stopped> {
         let mut store = Store::new(self.pre.engine(), witness);
         store.limiter(|witness| witness);
-        store.set_hostcall_fuel(crate::plugin::HOSTCALL_BYTES);
+        store.set_hostcall_fuel(crate::guests::HOSTCALL_BYTES);
         store.set_fuel(FUEL).map_err(|error| stopped(&error, false, Failure::Instantiation))?;
         let instance = self
             .pre

@@ -40,50 +40,55 @@ pub(super) fn link(linker: &mut Linker<Witness>) -> wasmtime::Result<()> {
 }
 
 impl log::Host for Witness {
-    fn write(&mut self, _: log::Level, _: String, _: Vec<types::Attr>) {}
+    fn write(&mut self, _: log::Level, _: String, _: Vec<types::Attr>) -> wasmtime::Result<()> {
+        Ok(())
+    }
 }
 
 impl clock::Host for Witness {
-    fn now_ms(&mut self) -> u64 {
-        self.now_ms
+    fn now_ms(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.now_ms)
     }
 }
 
 impl config::Host for Witness {
-    fn get(&mut self, key: String) -> Option<String> {
-        self.settings.get(&key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.settings.get(&key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
     }
 
-    fn all(&mut self) -> String {
-        Value::Object(self.settings.clone()).to_string()
+    fn all(&mut self) -> wasmtime::Result<String> {
+        Ok(Value::Object(self.settings.clone()).to_string())
     }
 }
 
 impl kv::Host for Witness {
-    fn get(&mut self, key: String) -> Option<Vec<u8>> {
-        self.kept.get(&key, self.now_ms).map(<[u8]>::to_vec)
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        Ok(self.kept.get(&key, self.now_ms).map(<[u8]>::to_vec))
     }
 
-    fn put(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> Result<(), kv::Failure> {
-        self.kept.put(key, value, ttl_ms, self.now_ms).map_err(|not_kept| match not_kept {
+    fn put(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> wasmtime::Result<Result<(), kv::Failure>> {
+        Ok(self.kept.put(key, value, ttl_ms, self.now_ms).map_err(|not_kept| match not_kept {
             NotKept::TooLong => kv::Failure::TooLong,
             NotKept::Full => kv::Failure::Full,
-        })
+        }))
     }
 
-    fn delete(&mut self, key: String) {
+    fn delete(&mut self, key: String) -> wasmtime::Result<()> {
         self.kept.delete(&key);
+        Ok(())
     }
 }
 
 impl metrics::Host for Witness {
-    fn add(&mut self, _: String, _: u64) {}
+    fn add(&mut self, _: String, _: u64) -> wasmtime::Result<()> {
+        Ok(())
+    }
 }
 
 impl jwt::Host for Witness {
     /// No key is here, so no token is good.
-    fn verify(&mut self, _: String, _: String) -> Result<jwt::Claims, jwt::Failure> {
-        Err(jwt::Failure::Malformed)
+    fn verify(&mut self, _: String, _: String) -> wasmtime::Result<Result<jwt::Claims, jwt::Failure>> {
+        Ok(Err(jwt::Failure::Malformed))
     }
 }
 

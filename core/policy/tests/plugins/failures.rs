@@ -28,6 +28,10 @@ async fn each_fault_denies_in_bounded_time_and_the_next_question_is_answered() {
         ("loop", Failure::Timeout),
         ("memory", Failure::Memory),
         ("stack", Failure::Trap),
+        ("deep", Failure::Stack),
+        ("log", Failure::HostCalls),
+        ("kv", Failure::HostCalls),
+        ("text", Failure::BadAnswer),
         ("long", Failure::BadAnswer),
     ];
     for (fault, failure) in faults {
@@ -80,11 +84,56 @@ async fn every_hook_fails_closed() {
 
 #[tokio::test]
 async fn a_wrong_number_of_verdicts_is_no_answer() {
-    let policy = load(vec![plugin("faulty", json!({ "fault": "count" }))]);
-    let guest = || somebody("guest", None, Grant::default());
-    let decisions = policy.subscribe(subscription(guest(), vec![camera(guest()); 3])).await;
-    assert_eq!(decisions.len(), 3);
-    assert!(decisions.iter().all(|decision| decision.as_ref().unwrap_err().code == ErrorCode::POLICY_UNAVAILABLE));
+    for fault in ["count", "more"] {
+        let policy = load(vec![plugin("faulty", json!({ "fault": fault }))]);
+        let guest = || somebody("guest", None, Grant::default());
+        let batches = [
+            policy.publish(publishing(guest(), vec![track("a", lockgate_model::Source::Camera); 3])).await,
+            policy.subscribe(subscription(guest(), vec![camera(guest()); 3])).await,
+            policy.record(recording(None, vec![camera(guest()); 3])).await,
+        ];
+        for decisions in batches {
+            let codes: Vec<_> = decisions.iter().map(|decision| &decision.as_ref().unwrap_err().code).collect();
+            assert_eq!(codes, [&ErrorCode::POLICY_UNAVAILABLE; 3], "{fault}");
+        }
+        assert_eq!(policy.stats().plugins[0].failures, [(Failure::BadAnswer, 3)], "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_fails_while_it_is_made_costs_no_more() {
+    let faults =
+        [("trap", Failure::Trap), ("loop", Failure::Timeout), ("memory", Failure::Memory), ("log", Failure::HostCalls)];
+    for (fault, failure) in faults {
+        let policy = load(vec![plugin("faulty", json!({ "fault": fault, "start": true }))]);
+        assert_eq!(enters(&policy, "r").await, Err(ErrorCode::POLICY_UNAVAILABLE), "{fault}");
+        assert_eq!(policy.stats().plugins[0].failures, [(failure, 1)], "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_calls_that_ends_in_time_is_cut_to_its_quota_and_the_question_is_answered() {
+    for (fault, calls) in [("log", 200), ("kv", 200)] {
+        let mut plugin = plugin("faulty", json!({ "fault": fault, "calls": calls }));
+        plugin.limits.kv_bytes = 64 << 10;
+        let policy = load(vec![plugin]);
+        assert_eq!(enters(&policy, "r").await, Ok(()), "{fault}");
+        let stats = &policy.stats().plugins[0];
+        assert_eq!((stats.failures.len(), stats.log_dropped > 0), (0, fault == "log"), "{stats:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_floods_the_log_does_not_use_up_the_calls_of_the_next_question() {
+    let mut plugin = plugin("faulty", json!({ "fault": "log", "calls": 90 }));
+    plugin.limits.host_calls = 100;
+    let policy = load(vec![plugin]);
+    for _ in 0..3 {
+        assert_eq!(enters(&policy, "r").await, Ok(()));
+    }
+    let mut plugin = super::support::plugin("faulty", json!({ "fault": "log", "calls": 100 }));
+    plugin.limits.host_calls = 100;
+    assert!(enters(&load(vec![plugin]), "r").await.is_err());
 }
 
 #[tokio::test]

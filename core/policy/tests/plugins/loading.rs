@@ -52,6 +52,36 @@ fn a_file_that_is_no_component_is_refused() {
 }
 
 #[test]
+fn a_plugin_that_needs_more_memory_than_it_may_have_to_begin_with_is_refused() {
+    let mut plugin = plugin("faulty", json!({}));
+    plugin.limits.memory = 1 << 20;
+    let problems = problems(config(vec![plugin]));
+    assert!(
+        problems.contains("it failed while it was loaded: memory; ask its author, or raise its limits"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn where_keys_are_trusted_every_plugin_needs_a_signature() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.pem");
+    // RFC 8410 §10.1.
+    let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+    fs::write(&key, pem).unwrap();
+    let plugins = || vec![plugin("faulty", json!({})), plugin("jwt-auth", json!({}))];
+    let with = |trusted_keys| problems(PolicyConfig { trusted_keys, ..config(plugins()) });
+    let unsigned = with(vec![key.clone()]);
+    for part in
+        ["plugin \"faulty\": it is not signed: there is no ", "plugin \"jwt-auth\": it is not signed", "openssl"]
+    {
+        assert!(unsigned.contains(part), "{part} is not in\n{unsigned}");
+    }
+    let missing = with(vec![key, folder.path().join("none.pem")]);
+    assert!(missing.starts_with("policy: the trusted key ") && missing.contains("none.pem: No such file"), "{missing}");
+}
+
+#[test]
 fn a_component_without_hooks_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.wasm");

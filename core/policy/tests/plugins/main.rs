@@ -6,6 +6,7 @@ mod auth;
 mod decisions;
 mod failures;
 mod imports;
+mod isolation;
 mod kit;
 mod loading;
 mod speed;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lockgate_model::policy::Grant;
+use lockgate_policy::{Isolation, PluginConfig, Policy};
 use serde_json::json;
 
 use crate::support::{auth, camera, load, plugin, somebody, subscription, token};
@@ -40,16 +41,30 @@ async fn figures_of_a_decision_with_a_fresh_instance() {
         taken.push(started.elapsed());
     }
     print("auth, HS256, asked to answered", taken);
+    guests_own(&policy);
+    let kept = PluginConfig { isolation: Isolation::Reuse, ..plugin("subscription-policy", json!({})) };
+    let policy = load(vec![kept]);
+    let host = somebody("h", Some("host"), Grant::default());
+    let question = subscription(who, vec![camera(host)]);
+    let mut taken = Vec::new();
+    for _ in 0..ROUNDS {
+        let question = question.clone();
+        let started = Instant::now();
+        assert!(policy.subscribe(question).await[0].is_ok());
+        taken.push(started.elapsed());
+    }
+    print("subscription decide, 1 track, instances kept, asked to answered", taken);
+    guests_own(&policy);
     println!("resident memory {} after all that", resident());
+}
+
+/// Without the way to the policy thread and back.
+fn guests_own(policy: &Policy) {
     for plugin in policy.stats().plugins {
         for hook in plugin.hooks {
             let mean = hook.latency_sum / u32::try_from(hook.calls).unwrap();
-            println!(
-                "{} {}: {} calls, mean {mean:?} in the guest's thread",
-                plugin.plugin,
-                hook.hook.as_str(),
-                hook.calls
-            );
+            let (plugin, hook_name, calls) = (&plugin.plugin, hook.hook.as_str(), hook.calls);
+            println!("{plugin} {hook_name}: {calls} calls, mean {mean:?} in the guest's thread");
         }
     }
 }
