@@ -7,6 +7,7 @@ mod data;
 mod hostile;
 mod layers;
 mod levels;
+mod piped_data;
 mod pipes;
 mod publishers;
 mod redundancy;
