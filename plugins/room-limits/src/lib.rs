@@ -1,0 +1,155 @@
+//! Bounds how many are in a room, and when it is open.
+//!
+//! The first rule whose pattern fits the room counts; a room without a rule is none of this plugin's business. A stay ends when
+//! the room closes, to the millisecond. Hours are those of one offset from UTC, all the year: there is no summer time.
+//!
+//! Grants: `config`. Settings:
+//!
+//! ```toml
+//! [plugin.settings]
+//! utc_offset = "+01:00"        # of the hours below; absent: UTC
+//! role_claim = "role"          # the claim that names the role, or a list of roles
+//! exempt = ["host"]            # roles that come in at any time, and into a full room
+//! retry_s = 30                 # after how long it is worth asking again at a full room
+//!
+//! [[plugin.settings.rules]]
+//! rooms = ["lab-*"]            # * stands for any text
+//! most = 30                    # most participants; absent: the node's own bound
+//! open = ["mon-fri 08:00-18:00", "sat 22:00-02:00"]   # absent: always
+//! ```
+
+mod hours;
+
+use common::{matches_any, words};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::exports::lockgate::policy::{admission, lifecycle};
+use crate::hours::{Hours, offset_ms};
+use crate::lockgate::policy::config;
+use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, Verdict};
+
+wit_bindgen::generate!({ path: "../../wit", world: "admission-plugin", additional_derives: [PartialEq] });
+
+struct RoomLimits;
+
+export!(RoomLimits);
+
+impl lifecycle::Guest for RoomLimits {
+    fn describe() -> Vec<Attr> {
+        common::about!()
+    }
+
+    fn configure(settings: String) -> Result<(), String> {
+        Settings::read(&settings).map(drop)
+    }
+}
+
+impl admission::Guest for RoomLimits {
+    fn admit(asked: admission::Question) -> Verdict {
+        // `configure` has accepted them; if they are bad all the same, a trap denies, which is right.
+        Settings::read(&config::all()).expect("settings that were accepted").admit(&asked)
+    }
+}
+
+/// What the operator chose, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    utc_offset: String,
+    role_claim: String,
+    exempt: Vec<String>,
+    retry_s: u64,
+    rules: Vec<Value>,
+}
+
+/// A rule as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRule {
+    rooms: Vec<String>,
+    most: Option<u32>,
+    open: Option<Vec<String>>,
+}
+
+/// What the operator chose.
+#[derive(Debug)]
+struct Settings {
+    written: Written,
+    offset_ms: i64,
+    rules: Vec<Rule>,
+}
+
+/// What holds in some rooms.
+#[derive(Debug)]
+struct Rule {
+    rooms: Vec<String>,
+    most: Option<u32>,
+    open: Option<Hours>,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        let (utc_offset, role_claim) = ("+00:00".into(), "role".into());
+        Self { utc_offset, role_claim, exempt: Vec::new(), retry_s: 30, rules: Vec::new() }
+    }
+}
+
+impl Settings {
+    fn read(json: &str) -> Result<Self, String> {
+        let written: Written = common::settings(json)?;
+        let offset_ms = offset_ms(&written.utc_offset)?;
+        if written.rules.is_empty() {
+            return Err("rules: there are none, so nothing would be bounded: write [[plugin.settings.rules]]".into());
+        }
+        let rules = written.rules.iter().enumerate();
+        let rules = rules.map(|(at, rule)| Rule::read(&format!("rules[{at}]"), rule)).collect::<Result<_, _>>()?;
+        Ok(Self { written, offset_ms, rules })
+    }
+
+    fn admit(&self, asked: &admission::Question) -> Verdict {
+        let Some(rule) = self.rules.iter().find(|rule| matches_any(&rule.rooms, &asked.room.name)) else {
+            return Verdict::Abstain;
+        };
+        if self.exempts(&asked.who.identity) {
+            return Verdict::Allow(common::no_limits!());
+        }
+        let closes = match rule.open.as_ref().map(|open| open.at(asked.now_ms, self.offset_ms)) {
+            Some(Err(opens_in_ms)) => {
+                return Verdict::Deny(denial("closed", "the room is closed at this time", opens_in_ms));
+            }
+            Some(Ok(closes_in_ms)) => closes_in_ms.map(|rest| asked.now_ms.saturating_add(rest)),
+            None => None,
+        };
+        match rule.most {
+            Some(most) if asked.room.participants >= most => {
+                let message = format!("the room has its {most} participants");
+                Verdict::Deny(denial("room-full", &message, self.written.retry_s.saturating_mul(1000)))
+            }
+            _ => Verdict::Allow(Grant { expires_at_ms: closes, ..common::no_limits!() }),
+        }
+    }
+
+    fn exempts(&self, who: &Identity) -> bool {
+        let claim = who.claims.iter().find(|attr| attr.key == self.written.role_claim);
+        claim.is_some_and(|claim| words(&claim.value).iter().any(|role| self.written.exempt.contains(role)))
+    }
+}
+
+impl Rule {
+    fn read(place: &str, rule: &Value) -> Result<Self, String> {
+        let WrittenRule { rooms, most, open } = common::part(place, rule)?;
+        if most.is_none() && open.is_none() {
+            return Err(format!("{place}: it bounds nothing: write most, or open, or take the rule away"));
+        }
+        let open = open.map(|open| Hours::read(&format!("{place}.open"), &open)).transpose()?;
+        Ok(Self { rooms, most, open })
+    }
+}
+
+fn denial(code: &str, message: &str, retry_after_ms: u64) -> Denial {
+    Denial { code: code.into(), message: message.into(), retry_after_ms: Some(retry_after_ms) }
+}
+
+#[cfg(test)]
+mod tests;
