@@ -1,0 +1,259 @@
+//! Caps layers, bitrates and places by what somebody pays for, as a claim of their token says.
+//!
+//! A claim that names no tier of the settings, or none at all, means the default tier: nobody gets more by an unknown word. What
+//! somebody receives is capped by their own tier, and what they publish by theirs: a viewer who pays does not get what was never sent.
+//!
+//! Grants: `config`. Settings:
+//!
+//! ```toml
+//! [plugin.settings]
+//! tier_claim = "tier"       # the claim that names the tier
+//! default_tier = "free"     # the tier of everybody else; it must be one of those below
+//!
+//! [plugin.settings.tiers.free]   # all optional; what is absent is not limited
+//! max_spatial = 0           # highest layers that they receive, counted from 0
+//! max_temporal = 1
+//! max_bitrate = 300000      # of each track that they receive, in bits per second
+//! priority = 50             # when bandwidth is short, 0 (least) to 255
+//! last_n = 4                # most cameras of others at a time
+//! top_n = 3                 # most microphones of others at a time
+//! record = false            # whether they may record; `true` leaves it to the token
+//! publish = ["camera", "microphone"]   # sources that they publish; [] for none
+//! publish_bitrate = 500000  # of each track that they publish, in bits per second
+//! ```
+
+use std::collections::BTreeMap;
+
+use common::words;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::exports::lockgate::policy::{admission, lifecycle, publishing, subscription};
+use crate::lockgate::policy::config;
+use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, Verdict};
+
+wit_bindgen::generate!({
+    path: "../../wit",
+    inline: "
+        package lockgate:paid-tiers;
+        world plugin {
+            include lockgate:policy/admission-plugin@0.1.0;
+            include lockgate:policy/publishing-plugin@0.1.0;
+            include lockgate:policy/subscription-plugin@0.1.0;
+        }
+    ",
+    additional_derives: [PartialEq],
+    generate_all,
+});
+
+struct PaidTiers;
+
+export!(PaidTiers);
+
+impl lifecycle::Guest for PaidTiers {
+    fn describe() -> Vec<Attr> {
+        common::about!()
+    }
+
+    fn configure(settings: String) -> Result<(), String> {
+        Settings::read(&settings).map(drop)
+    }
+}
+
+impl admission::Guest for PaidTiers {
+    fn admit(asked: admission::Question) -> Verdict {
+        Verdict::Allow(settings().of(&asked.who.identity).stay())
+    }
+}
+
+impl publishing::Guest for PaidTiers {
+    fn decide(asked: publishing::Question) -> Vec<Verdict> {
+        let settings = settings();
+        let tier = settings.of(&asked.who.identity);
+        asked.tracks.iter().map(|track| tier.publish(&track.source)).collect()
+    }
+}
+
+impl subscription::Guest for PaidTiers {
+    fn decide(asked: subscription::Question) -> Vec<Verdict> {
+        let verdict = Verdict::Allow(settings().of(&asked.who.identity).receive());
+        vec![verdict; asked.publications.len()]
+    }
+}
+
+/// The settings that `configure` has accepted; if they are bad all the same, a trap denies, which is right.
+fn settings() -> Settings {
+    Settings::read(&config::all()).expect("settings that were accepted")
+}
+
+/// What the operator chose, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    tier_claim: String,
+    default_tier: String,
+    tiers: BTreeMap<String, Value>,
+}
+
+/// What the operator chose; see the head of the crate.
+#[derive(Debug)]
+struct Settings {
+    tier_claim: String,
+    tiers: BTreeMap<String, Tier>,
+    everybody_else: Tier,
+}
+
+/// What a tier limits.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tier {
+    max_spatial: Option<u8>,
+    max_temporal: Option<u8>,
+    max_bitrate: Option<u64>,
+    priority: Option<u8>,
+    last_n: Option<u32>,
+    top_n: Option<u32>,
+    record: Option<bool>,
+    publish: Option<Vec<String>>,
+    publish_bitrate: Option<u64>,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self { tier_claim: "tier".into(), default_tier: "free".into(), tiers: BTreeMap::new() }
+    }
+}
+
+impl Settings {
+    fn read(json: &str) -> Result<Self, String> {
+        let Written { tier_claim, default_tier, tiers } = common::settings(json)?;
+        let tier = |(name, tier): (&String, &Value)| Ok((name.clone(), Tier::read(&format!("tiers.{name}"), tier)?));
+        let tiers = tiers.iter().map(tier).collect::<Result<BTreeMap<_, _>, String>>()?;
+        let everybody_else = tiers.get(&default_tier).cloned().ok_or_else(|| {
+            format!(
+                "default_tier: there is no tier {default_tier:?}, so that nobody without a tier would be limited: write \
+                 [plugin.settings.tiers.{default_tier}]"
+            )
+        })?;
+        Ok(Self { tier_claim, tiers, everybody_else })
+    }
+
+    /// The tier of somebody.
+    fn of(&self, who: &Identity) -> &Tier {
+        let claim = who.claims.iter().find(|attr| attr.key == self.tier_claim);
+        let named = claim.and_then(|claim| words(&claim.value).first().and_then(|name| self.tiers.get(name)));
+        named.unwrap_or(&self.everybody_else)
+    }
+}
+
+impl Tier {
+    fn read(place: &str, tier: &Value) -> Result<Self, String> {
+        let tier: Self = common::part(place, tier)?;
+        let bitrates = [("max_bitrate", tier.max_bitrate), ("publish_bitrate", tier.publish_bitrate)];
+        match bitrates.into_iter().find(|(_, bitrate)| bitrate.is_some_and(|bitrate| bitrate < LEAST_BITRATE)) {
+            Some((name, _)) => Err(format!(
+                "{place}.{name}: nothing useful fits into less than {LEAST_BITRATE} bits per second: is it kbit/s? To forbid a \
+                 source, leave it out of publish"
+            )),
+            None => Ok(tier),
+        }
+    }
+
+    /// The grant for the whole stay. An absent permission leaves the matter to the token.
+    fn stay(&self) -> Grant {
+        let places = |key: &str, most: Option<u32>| most.map(|most| Attr { key: key.into(), value: most.to_string() });
+        let publishes = self.publish.as_ref().is_none_or(|sources| !sources.is_empty());
+        Grant {
+            can_publish: (!publishes).then_some(false),
+            can_record: self.record.filter(|record| !record),
+            attributes: [places("last-n", self.last_n), places("top-n", self.top_n)].into_iter().flatten().collect(),
+            ..common::no_limits!()
+        }
+    }
+
+    fn publish(&self, source: &String) -> Verdict {
+        if self.publish.as_ref().is_some_and(|sources| !sources.contains(source)) {
+            let (code, message) = ("forbidden".into(), format!("your plan does not include {source}"));
+            return Verdict::Deny(Denial { code, message, retry_after_ms: None });
+        }
+        Verdict::Allow(Grant { max_bitrate: self.publish_bitrate, ..common::no_limits!() })
+    }
+
+    fn receive(&self) -> Grant {
+        Grant {
+            max_spatial: self.max_spatial,
+            max_temporal: self.max_temporal,
+            max_bitrate: self.max_bitrate,
+            priority: self.priority,
+            ..common::no_limits!()
+        }
+    }
+}
+
+/// Less than the sparest voice.
+const LEAST_BITRATE: u64 = 6000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: &str = r#"{ "tiers": {
+        "free": { "max_spatial": 0, "max_bitrate": 300000, "last_n": 4, "record": false, "publish": ["camera"],
+                  "publish_bitrate": 500000 },
+        "pro": { "record": true },
+        "guest": { "publish": [] }
+    } }"#;
+
+    fn tier(claim: Option<&str>) -> Tier {
+        let claim = claim.map(|value| Attr { key: "tier".into(), value: value.into() });
+        let who = Identity {
+            subject: "ann".into(),
+            username: "Ann".into(),
+            claims: claim.into_iter().collect(),
+            expires_at_ms: None,
+            grant: common::no_limits!(),
+        };
+        Settings::read(SETTINGS).unwrap().of(&who).clone()
+    }
+
+    #[test]
+    fn a_tier_caps_what_is_received_and_what_is_published() {
+        let free = tier(None);
+        let received = free.receive();
+        assert_eq!((received.max_spatial, received.max_temporal, received.max_bitrate), (Some(0), None, Some(300_000)));
+        let Verdict::Allow(published) = free.publish(&"camera".into()) else { panic!("denied") };
+        assert_eq!(published, Grant { max_bitrate: Some(500_000), ..common::no_limits!() });
+        assert!(matches!(free.publish(&"screen".into()), Verdict::Deny(_)));
+        let last_n = vec![Attr { key: "last-n".into(), value: "4".into() }];
+        let stay = Grant { can_record: Some(false), attributes: last_n, ..common::no_limits!() };
+        assert_eq!(free.stay(), stay);
+        assert_eq!(tier(Some("\"guest\"")).stay().can_publish, Some(false));
+    }
+
+    #[test]
+    fn who_pays_is_not_limited_and_gets_nothing_that_the_token_does_not_give() {
+        let pro = tier(Some("\"pro\""));
+        assert_eq!((pro.receive(), pro.stay()), (common::no_limits!(), common::no_limits!()));
+        assert_eq!(pro.publish(&"screen".into()), Verdict::Allow(common::no_limits!()));
+    }
+
+    #[test]
+    fn an_unknown_tier_is_the_default() {
+        for claim in ["\"gold\"", "7", "true", "\"PRO\"", "", "{}"] {
+            assert_eq!(tier(Some(claim)), tier(None), "{claim}");
+        }
+    }
+
+    #[test]
+    fn wrong_settings_are_told_with_their_place() {
+        for (settings, part) in [
+            ("{}", "write [plugin.settings.tiers.free]"),
+            (r#"{"default_tier": "x", "tiers": {"free": {}}}"#, "there is no tier \"x\""),
+            (r#"{"tiers": {"free": {"max_spatal": 0}}}"#, "tiers.free: unknown field `max_spatal`"),
+            (r#"{"tiers": {"free": {"max_bitrate": 300}}}"#, "tiers.free.max_bitrate: nothing useful"),
+        ] {
+            let wrong = Settings::read(settings).unwrap_err();
+            assert!(wrong.contains(part), "{wrong}");
+        }
+    }
+}
