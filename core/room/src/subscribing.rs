@@ -1,6 +1,6 @@
 //! Subscribing: who receives what, by which connection, within which limits.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use lockgate_model::policy::{Decision, Denial, Why};
 use lockgate_model::{
@@ -9,10 +9,11 @@ use lockgate_model::{
 };
 
 use crate::effect::{Connection, MediaAction};
-use crate::input::{MediaProblem, SubscribeOffer};
+use crate::input::{MediaProblem, SubscribeOffer, for_each_asked};
 use crate::member::{AfterOffer, Reception, Want};
 use crate::pending::{Pending, Ticket};
 use crate::quality::Score;
+use crate::reasking::is_no_answer;
 use crate::room::Room;
 
 /// What policy was asked because of a `subscribe-request`.
@@ -79,11 +80,14 @@ impl Room {
         decisions: Vec<Decision>,
     ) {
         let SubscribeAsked { publisher, tracks, ticket } = asked;
+        let (tracks, decisions): (Vec<_>, Vec<_>) = for_each_asked(tracks, decisions).unzip();
+        let unanswered = self.unanswered(id, &tracks, &decisions);
         self.note_verdicts(id, ticket, tracks.clone(), decisions);
         let Some(member) = self.members.get(&id) else { return };
         let (mut allowed, mut errors, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         for track in tracks {
-            match member.verdict(&track) {
+            let unanswered = unanswered.get(&track).cloned();
+            match unanswered.map(Err).or_else(|| member.verdict(&track)) {
                 Some(Ok(_)) => allowed.push(track),
                 Some(Err(denial)) => {
                     ended.extend(member.receives.contains_key(&track).then(|| track.clone()));
@@ -110,6 +114,13 @@ impl Room {
         for track in allowed {
             self.start_sending(id, publisher, &track);
         }
+    }
+
+    /// What nobody could say of what is not sent yet: an announcement that was allowed does not open it. What is sent goes on.
+    fn unanswered(&self, id: PublisherId, tracks: &[TrackId], decisions: &[Decision]) -> HashMap<TrackId, Denial> {
+        let is_sent = |track: &TrackId| self.members.get(&id).is_some_and(|member| member.receives.contains_key(track));
+        let failed = tracks.iter().zip(decisions).filter(|(track, decision)| is_no_answer(decision) && !is_sent(track));
+        failed.filter_map(|(track, decision)| Some((track.clone(), decision.clone().err()?))).collect()
     }
 
     /// Sends a track to a member within what policy allows and the client wants.

@@ -190,6 +190,29 @@ fn an_announcement_that_failed_is_asked_about_again() {
 }
 
 #[test]
+fn a_request_that_fails_opens_nothing_though_the_announcement_was_allowed() {
+    let subscribe = said(Grant::default());
+    let rule = subscribe.clone();
+    let rules = Rules { subscribe: Box::new(move |_, _| rule.borrow().clone()), ..Rules::default() };
+    let mut call = Call::ruled(rules);
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1", "a1"]);
+    call.say(bob, json!({"type": "subscribe-request", "publisherId": 1, "trackIds": ["a1"]}));
+    for code in [ErrorCode::POLICY_UNAVAILABLE, ErrorCode::OVERLOADED] {
+        call.quiet();
+        *subscribe.borrow_mut() = Err(Denial::new(code.clone(), "not now"));
+        call.subscribe(bob, ann);
+        let error = call.only(bob, "error");
+        assert_eq!((&error["code"], &error["trackId"], &error["id"]), (&json!(code), &json!("v1"), &json!("sub")));
+        assert!(call.sending.values().flatten().all(|sent| *sent == track("a1")), "{:?}", call.media);
+        assert!(ends(&call).is_empty(), "what is received goes on: {:?}", call.media);
+    }
+    *subscribe.borrow_mut() = Ok(Grant::default());
+    call.subscribe(bob, ann);
+    assert_eq!(call.offered(bob), 2);
+}
+
+#[test]
 fn tracks_of_one_viewer_are_asked_about_together_and_those_of_many_apart() {
     let (mut call, _, ann, _) = subscribing(again(10_000));
     for number in 3..9 {
