@@ -108,10 +108,12 @@ pub(crate) struct Track {
 }
 
 /// What a client wants of one publisher.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Want {
     /// Which tracks; none: all, later ones too.
     pub(crate) tracks: Option<BTreeSet<TrackId>>,
+    /// But not these, which were taken back: they do not come before they are asked for again.
+    pub(crate) except: BTreeSet<TrackId>,
     pub(crate) max_layer: MaxLayer,
 }
 
@@ -183,8 +185,9 @@ impl Member {
         for track in ended {
             self.verdicts.remove(track);
         }
-        for tracks in self.wants.values_mut().filter_map(|want| want.tracks.as_mut()) {
-            tracks.retain(|track| !ended.contains(track));
+        for want in self.wants.values_mut() {
+            let named = want.tracks.iter_mut().chain([&mut want.except]);
+            named.for_each(|tracks| tracks.retain(|track| !ended.contains(track)));
         }
         for waiting in &mut self.after_offer {
             waiting.present.retain(|track| !ended.contains(track));
@@ -262,8 +265,24 @@ impl Track {
 }
 
 impl Want {
+    /// Nothing so far.
+    pub(crate) fn nothing() -> Self {
+        Self { tracks: Some(BTreeSet::new()), except: BTreeSet::new(), max_layer: MaxLayer::default() }
+    }
+
+    /// Wants these tracks too; none: all, later ones too.
+    pub(crate) fn add(&mut self, tracks: Option<Vec<TrackId>>) {
+        match tracks {
+            None => *self = Self { tracks: None, except: BTreeSet::new(), max_layer: self.max_layer },
+            Some(more) => {
+                self.except.retain(|track| !more.contains(track));
+                self.tracks.iter_mut().for_each(|so_far| so_far.extend(more.iter().cloned()));
+            }
+        }
+    }
+
     pub(crate) fn covers(&self, track: &TrackId) -> bool {
-        self.tracks.as_ref().is_none_or(|tracks| tracks.contains(track))
+        !self.except.contains(track) && self.tracks.as_ref().is_none_or(|tracks| tracks.contains(track))
     }
 }
 

@@ -84,10 +84,9 @@ impl Room {
             }
         }
         // It does not come back by itself.
-        match (only, of) {
-            (Some(only), Some(of)) => member.want_no_more(of, Some(std::slice::from_ref(only))),
-            (Some(_), None) => {}
-            (None, _) => member.wants.clear(),
+        match only {
+            Some(only) => member.want_except(of, only),
+            None => member.wants.clear(),
         }
         ended.sort();
         ended.iter().for_each(|track| self.hold_against_verdict(id, track));

@@ -56,6 +56,13 @@ impl Member {
         }
     }
 
+    /// Wants all that it wanted but this one, until it asks for it again.
+    pub(crate) fn want_except(&mut self, of: Option<PublisherId>, track: &TrackId) {
+        if let Some(want) = of.and_then(|of| self.wants.get_mut(&of)) {
+            want.except.insert(track.clone());
+        }
+    }
+
     /// When the stay ends: with the token, or what auth plugins or admission grant.
     pub(crate) fn stay_ends_ms(&self) -> Option<u64> {
         let identity = &self.participant.identity;

@@ -51,15 +51,9 @@ impl Room {
             return self.refuse(id, mark, "subscribe-request", ErrorCode::RATE_LIMITED, text);
         }
         let Some(member) = self.members.get_mut(&id) else { return };
-        let want = member.wants.entry(publisher).or_insert_with(|| Want { tracks: Some(BTreeSet::new()), max_layer });
+        let want = member.wants.entry(publisher).or_insert_with(Want::nothing);
         want.max_layer = max_layer;
-        want.tracks = match (want.tracks.take(), tracks) {
-            (Some(mut so_far), Some(more)) => {
-                so_far.extend(more);
-                Some(so_far)
-            }
-            _ => None,
-        };
+        want.add(tracks);
         match self.subscribe_question(id, asked, Why::Request) {
             Some((question, asked)) if !asked.is_empty() => {
                 self.ask(question, Pending::Subscribe { viewer: id, id: mark, publisher, asked });

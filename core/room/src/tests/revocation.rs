@@ -160,6 +160,46 @@ fn what_is_received_no_more_does_not_come_back_by_itself_but_may_be_asked_for() 
     assert_eq!(call.offered(bob), 2);
 }
 
+/// What the media side was told to send to a member, since the last look.
+fn begun(call: &mut Call, member: PublisherId) -> Vec<String> {
+    let begun = std::mem::take(&mut call.media).into_iter().filter_map(|action| match action {
+        MediaAction::Subscribe { connection, track, .. } if connection.member == member => Some(track.to_string()),
+        _ => None,
+    });
+    begun.collect()
+}
+
+#[test]
+fn who_receives_everything_but_one_track_receives_later_ones_too() {
+    let (mut call, ann, bob) = call();
+    call.slow_policy = false;
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Subscription, Some("v1")));
+    call.quiet();
+    call.publish(ann, &["v1", "a1", "v5"]);
+    assert_eq!(begun(&mut call, bob), ["v5"]);
+    call.input(Input::Renewed { member: bob, identity: super::identity(2, Grant::default()) });
+    call.say(bob, json!({"type": "subscribe-request", "publisherId": 1, "trackIds": ["a1"]}));
+    assert_eq!(begun(&mut call, bob), ["a1"]);
+    call.say(bob, json!({"type": "subscribe-request", "publisherId": 1, "trackIds": ["v1"]}));
+    assert_eq!(begun(&mut call, bob), ["v1"]);
+}
+
+#[test]
+fn what_is_being_asked_for_when_another_track_is_revoked_stays_wanted() {
+    let (mut call, ann, bob) = call();
+    call.slow_policy = false;
+    call.say(bob, json!({"type": "unsubscribe", "publisherId": 1}));
+    call.slow_policy = true;
+    call.subscribe(bob, ann);
+    call.input(revoke(Whom::Member(bob), RevokedWhat::Subscription, Some("v1")));
+    call.quiet();
+    call.answer_next();
+    assert_eq!(begun(&mut call, bob), ["a1"]);
+    call.slow_policy = false;
+    call.publish(ann, &["v1", "a1", "v5"]);
+    assert_eq!(begun(&mut call, bob), ["v5"]);
+}
+
 #[test]
 fn what_was_asked_for_before_the_revocation_is_not_granted_after_it() {
     let (mut call, ann, bob) = call();
