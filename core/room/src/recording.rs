@@ -39,9 +39,17 @@ pub(crate) struct RecordPending {
     pub(crate) asker: Option<PublisherId>,
     id: Option<RequestId>,
     pub(crate) why: Why,
-    /// What is to be wanted from then on; none: nothing changes but for the tracks asked about.
-    wish: Option<Wanted>,
+    aim: Aim,
     asked: Vec<TrackId>,
+}
+
+/// What an answer about tracks is for.
+#[derive(Debug)]
+enum Aim {
+    /// Somebody wants this from then on.
+    Want(Wanted),
+    /// This session wants them, if it still runs by then.
+    Join(RecordingId),
 }
 
 impl Room {
@@ -69,7 +77,13 @@ impl Room {
         if asked.is_empty() {
             return self.want(Some((id, mark)), wanted, Vec::new());
         }
-        self.ask_to_record(RecordPending { asker: Some(id), id: mark, why: Why::Request, wish: Some(wanted), asked });
+        self.ask_to_record(RecordPending {
+            asker: Some(id),
+            id: mark,
+            why: Why::Request,
+            aim: Aim::Want(wanted),
+            asked,
+        });
     }
 
     /// What can be recorded: messages cannot.
@@ -92,10 +106,10 @@ impl Room {
                 let wanted = |track: &TrackId| recording.wanted.as_ref().is_none_or(|wanted| wanted.contains(track));
                 let asker = recording.asker().filter(|asker| self.members.contains_key(asker));
                 let asked = new.into_iter().filter(wanted).collect();
-                RecordPending { asker, id: None, why: Why::Auto, wish: None, asked }
+                RecordPending { asker, id: None, why: Why::Auto, aim: Aim::Join(recording.session.clone()), asked }
             }
             None if self.config.auto_record => {
-                RecordPending { asker: None, id: None, why: Why::Auto, wish: Some(None), asked: new }
+                RecordPending { asker: None, id: None, why: Why::Auto, aim: Aim::Want(None), asked: new }
             }
             None => return,
         };
@@ -125,7 +139,7 @@ impl Room {
     }
 
     pub(crate) fn on_record_verdicts(&mut self, pending: RecordPending, ticket: Ticket, decisions: Vec<Decision>) {
-        let RecordPending { asker, id, wish, asked, .. } = pending;
+        let RecordPending { asker, id, aim, asked, .. } = pending;
         let mut allowed = Vec::new();
         for (track, decision) in for_each_asked(asked, decisions) {
             match self.within_grant(&track, ticket, decision) {
@@ -141,14 +155,18 @@ impl Room {
         let asker_is_gone = asker.is_some_and(|asker| !self.members.contains_key(&asker));
         // The right to it may have ended meanwhile.
         let refused = asker.filter(|_| !asker_is_gone).and_then(|asker| Some((asker, self.refusal_to_record(asker)?)));
-        match wish {
+        match aim {
             _ if allowed.is_empty() || self.participants() == 0 => {}
-            Some(_) if asker_is_gone => {}
-            Some(_) if let Some((asker, refusal)) = refused => {
+            Aim::Want(_) if asker_is_gone => {}
+            Aim::Want(_) if let Some((asker, refusal)) = refused => {
                 self.refuse(asker, id, "start-recording", ErrorCode::FORBIDDEN, refusal);
             }
-            Some(wanted) => self.want(asker.map(|asker| (asker, id)), wanted, allowed),
-            None => self.add_to_recording(allowed),
+            Aim::Want(wanted) => self.want(asker.map(|asker| (asker, id)), wanted, allowed),
+            Aim::Join(session) if self.recording.as_ref().is_some_and(|recording| recording.session == session) => {
+                self.add_to_recording(allowed);
+            }
+            // Whoever wants the next one was not who policy was asked about.
+            Aim::Join(_) => {}
         }
     }
 

@@ -1,10 +1,10 @@
 use lockgate_model::SubscribeConnections::Shared;
 use lockgate_model::policy::Grant;
-use lockgate_model::{MediaKind, RecordingId, Source};
+use lockgate_model::{MediaKind, PublisherId, RecordingId, Source};
 use serde_json::json;
 
 use super::{Call, Rules, no, track};
-use crate::{Input, RecordAction, RecorderReport, RoomConfig};
+use crate::{Input, LeaveReason, Question, RecordAction, RecorderReport, RoomConfig, Ticket};
 
 fn session(call: &Call) -> RecordingId {
     let started = call.recorder.iter().find_map(|action| match action {
@@ -35,7 +35,7 @@ fn call(rules: Rules) -> Call {
 #[test]
 fn a_recording_goes_through_its_states_and_the_room_hears_each() {
     let mut call = call(Rules::default());
-    let (ann, bob) = (lockgate_model::PublisherId(1), lockgate_model::PublisherId(2));
+    let (ann, bob) = (PublisherId(1), PublisherId(2));
     call.say(bob, json!({"type": "start-recording", "id": 1}));
     assert_eq!(added(&call), ["a1", "v1"]);
     let session = session(&call);
@@ -62,7 +62,7 @@ fn a_recording_goes_through_its_states_and_the_room_hears_each() {
 #[test]
 fn without_a_recorder_only_the_asker_is_told_and_nothing_has_begun() {
     let mut call = call(Rules::default());
-    let (ann, bob) = (lockgate_model::PublisherId(1), lockgate_model::PublisherId(2));
+    let (ann, bob) = (PublisherId(1), PublisherId(2));
     call.say(bob, json!({"type": "start-recording", "id": 1}));
     let session = session(&call);
     call.input(Input::Recorder(RecorderReport::Absent { session, reason: "no recorder is attached".into() }));
@@ -80,7 +80,7 @@ fn without_a_recorder_only_the_asker_is_told_and_nothing_has_begun() {
 #[test]
 fn a_recording_that_fails_later_is_told_to_the_room_with_its_reason() {
     let mut call = call(Rules::default());
-    let (ann, bob) = (lockgate_model::PublisherId(1), lockgate_model::PublisherId(2));
+    let (ann, bob) = (PublisherId(1), PublisherId(2));
     call.say(bob, json!({"type": "start-recording"}));
     let session = session(&call);
     call.input(Input::Recorder(RecorderReport::Started { session: session.clone() }));
@@ -97,7 +97,7 @@ fn only_what_policy_allows_reaches_the_recorder() {
         ..Rules::default()
     };
     let mut call = call(rules);
-    let (ann, bob) = (lockgate_model::PublisherId(1), lockgate_model::PublisherId(2));
+    let (ann, bob) = (PublisherId(1), PublisherId(2));
     call.say(bob, json!({"type": "start-recording"}));
     assert_eq!(added(&call), ["a1"]);
     assert_eq!(call.only(bob, "error")["trackId"], "v1");
@@ -114,7 +114,7 @@ fn a_yes_of_policy_holds_within_its_limits_only() {
     let never = Grant { can_record: Some(false), ..Grant::default() };
     for (grant, recorded) in [(audio, vec!["a1"]), (screens, vec![]), (never, vec![])] {
         let mut call = call(Rules { record: Box::new(move |_, _| Ok(grant.clone())), ..Rules::default() });
-        let bob = lockgate_model::PublisherId(2);
+        let bob = PublisherId(2);
         call.say(bob, json!({"type": "start-recording"}));
         assert_eq!(added(&call), recorded);
         let errors = call.messages(bob).into_iter().filter(|event| event["code"] == "forbidden").count();
@@ -127,8 +127,8 @@ fn nothing_begins_when_policy_or_grant_deny_everything() {
     let mut call = call(Rules { record: Box::new(|_, _| no("never")), ..Rules::default() });
     let guest = call.join_with(3, Grant::default(), Shared);
     call.quiet();
-    call.say(lockgate_model::PublisherId(2), json!({"type": "start-recording", "id": 1}));
-    let errors = call.messages(lockgate_model::PublisherId(2));
+    call.say(PublisherId(2), json!({"type": "start-recording", "id": 1}));
+    let errors = call.messages(PublisherId(2));
     assert!(errors.len() == 2 && errors.iter().all(|error| error["code"] == "forbidden" && error["id"] == 1));
     call.say(guest, json!({"type": "start-recording"}));
     assert_eq!(call.only(guest, "error")["code"], "forbidden");
@@ -153,7 +153,7 @@ fn a_room_can_be_recorded_from_its_first_track_on() {
 #[test]
 fn some_tracks_are_recorded_and_taken_out_one_by_one() {
     let mut call = call(Rules::default());
-    let bob = lockgate_model::PublisherId(2);
+    let bob = PublisherId(2);
     call.say(bob, json!({"type": "start-recording", "tracks": ["zz"]}));
     assert_eq!(call.only(bob, "error")["code"], "not-found");
     call.say(bob, json!({"type": "start-recording", "tracks": ["a1"]}));
@@ -175,7 +175,7 @@ fn the_tracks_of_a_recording_that_ends_or_fails_go_to_the_recorder_no_more() {
         });
         names.collect::<Vec<_>>()
     };
-    let bob = lockgate_model::PublisherId(2);
+    let bob = PublisherId(2);
     let mut stopped = call(Rules::default());
     stopped.say(bob, json!({"type": "start-recording"}));
     stopped.say(bob, json!({"type": "stop-recording"}));
@@ -195,7 +195,36 @@ fn the_tracks_of_a_recording_that_ends_or_fails_go_to_the_recorder_no_more() {
 #[test]
 fn who_enters_a_recorded_room_is_told_so() {
     let mut call = call(Rules::default());
-    call.say(lockgate_model::PublisherId(2), json!({"type": "start-recording"}));
+    call.say(PublisherId(2), json!({"type": "start-recording"}));
     let cid = call.join(3);
     assert_eq!(call.only(cid, "recording-state")["state"], "starting");
+}
+
+/// The question about recording that was put last, whatever else is asked.
+fn take_record_question(call: &mut Call) -> (Ticket, Box<Question>) {
+    let at = call.asked.iter().rposition(|(_, question)| matches!(**question, Question::Record(_)));
+    call.asked.remove(at.unwrap()).unwrap()
+}
+
+fn answer(call: &mut Call, (ticket, question): (Ticket, Box<Question>)) {
+    let answer = call.rules.answer(&question);
+    call.input(Input::Answer { ticket, answer });
+}
+
+#[test]
+fn an_answer_about_one_recording_adds_nothing_to_the_next_one() {
+    let mut call = call(Rules::default());
+    let (ann, bob) = (PublisherId(1), PublisherId(2));
+    call.say(bob, json!({"type": "start-recording"}));
+    call.slow_policy = true;
+    call.publish(ann, &["a1", "v1", "v2"]);
+    call.answer_next();
+    let late = take_record_question(&mut call);
+    call.input(Input::Leave { member: bob, reason: LeaveReason::Expired });
+    call.say(ann, json!({"type": "start-recording", "tracks": ["a1"]}));
+    let begun = take_record_question(&mut call);
+    answer(&mut call, begun);
+    call.recorder.clear();
+    answer(&mut call, late);
+    assert!(call.recorder.is_empty(), "{:?}", call.recorder);
 }
