@@ -288,9 +288,7 @@ impl Room {
             self.media(MediaAction::CloseConnection { connection });
         }
         self.media(MediaAction::ClosePublish { member: id });
-        if let Some(reason) = revoked {
-            self.end_recording_of(id, reason);
-        }
+        let unrecorded = revoked.map(|reason| self.end_recording_of(id, reason)).unwrap_or_default();
         self.end_publications(id);
         if let Some(reason) = revoked {
             self.tell_revoked(id, RevokedWhat::Stay, reason);
@@ -299,6 +297,7 @@ impl Room {
         self.effect(Effect::Gone { member: id });
         self.forget_member(id, &left);
         self.stop_recording_when_empty();
+        self.record_wanted(unrecorded);
     }
 
     /// Nobody waits for, receives from or knows of somebody who is gone.

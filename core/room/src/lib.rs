@@ -19,6 +19,7 @@ mod recording;
 mod revocation;
 mod rights;
 mod room;
+mod session;
 mod speakers;
 mod speaking;
 mod standing;

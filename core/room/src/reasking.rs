@@ -12,9 +12,9 @@ use crate::effect::{MediaAction, Question};
 use crate::input::for_each_asked;
 use crate::member::{Member, Stage};
 use crate::pending::{Pending, Ticket};
-use crate::recording::Recording;
 use crate::rights::Verdict;
 use crate::room::Room;
+use crate::session::Recording;
 use crate::standing::{ENDED, Heard, Standing, is_failure};
 
 impl Room {

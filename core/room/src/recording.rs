@@ -1,42 +1,25 @@
 //! Recording: every track of it was allowed by the recording hook, and nothing else reaches the recorder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lockgate_model::policy::{Decision, Denial, Participant, RecordQuestion, Why};
-use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState, RequestId, RoomName, TrackId};
+use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState, RequestId, TrackId};
 
 use crate::effect::{Effect, Question, RecordAction};
 use crate::input::{RecorderReport, for_each_asked};
 use crate::member::{Member, Stage, Track};
 use crate::pending::{Pending, Ticket};
 use crate::room::Room;
+use crate::session::{Asker, Recorded, Recording, Wanted};
 use crate::standing::Standing;
-
-/// What is to be recorded; none: everything, later tracks too.
-type Wanted = Option<BTreeSet<TrackId>>;
 
 /// What policy has just allowed to be recorded.
 type Allowed = Vec<(TrackId, Standing)>;
 
-/// A recording session.
-#[derive(Debug)]
-pub(crate) struct Recording {
-    session: RecordingId,
-    state: RecordingState,
-    /// Who asked, with the mark of their message; none: the configuration.
-    asker: Option<(PublisherId, Option<RequestId>)>,
-    /// Who asked, as policy knew them last: they may have left.
-    who: Option<Participant>,
-    wanted: Wanted,
-    /// What policy allowed and the recorder was given.
-    pub(crate) tracks: BTreeMap<TrackId, Standing>,
-    pub(crate) reason: Option<String>,
-}
-
 /// A question whether tracks may be recorded.
 #[derive(Debug)]
 pub(crate) struct RecordPending {
-    pub(crate) asker: Option<PublisherId>,
+    pub(crate) asker: Asker,
     id: Option<RequestId>,
     pub(crate) why: Why,
     aim: Aim,
@@ -48,7 +31,7 @@ pub(crate) struct RecordPending {
 enum Aim {
     /// Somebody wants this from then on.
     Want(Wanted),
-    /// This session wants them, if it still runs by then.
+    /// They are wanted already, if this session still runs by then.
     Join(RecordingId),
 }
 
@@ -69,11 +52,11 @@ impl Room {
         if wanted.is_some() && present.is_empty() {
             return self.refuse(id, mark, "start-recording", ErrorCode::NOT_FOUND, "the room has no such track");
         }
-        let running = self.recording.as_ref();
-        let asked: Vec<_> = present
-            .into_iter()
-            .filter(|track| running.is_none_or(|recording| !recording.tracks.contains_key(track)))
-            .collect();
+        if self.recording.as_ref().is_some_and(|recording| !recording.has_room_for(id, &wanted)) {
+            let text = "too much is wanted of this recording; stop it and ask for everything";
+            return self.refuse(id, mark, "start-recording", ErrorCode::OVERLOADED, text);
+        }
+        let asked: Vec<_> = present.into_iter().filter(|track| !self.records(track)).collect();
         if asked.is_empty() {
             return self.want(Some((id, mark)), wanted, Vec::new());
         }
@@ -101,72 +84,85 @@ impl Room {
         if !self.members.get(&publisher).is_some_and(|member| member.stage == Stage::Inside) {
             return;
         }
-        let pending = match &self.recording {
-            Some(recording) => {
-                let wanted = |track: &TrackId| recording.wanted.as_ref().is_none_or(|wanted| wanted.contains(track));
-                let asker = recording.asker().filter(|asker| self.members.contains_key(asker));
-                let asked = new.into_iter().filter(wanted).collect();
-                RecordPending { asker, id: None, why: Why::Auto, aim: Aim::Join(recording.session.clone()), asked }
-            }
-            None if self.config.auto_record => {
-                RecordPending { asker: None, id: None, why: Why::Auto, aim: Aim::Want(None), asked: new }
-            }
-            None => return,
-        };
-        if !pending.asked.is_empty() {
+        if self.recording.is_some() {
+            self.record_wanted(new);
+        } else if self.config.auto_record {
+            let pending = RecordPending { asker: None, id: None, why: Why::Auto, aim: Aim::Want(None), asked: new };
             self.ask_to_record(pending);
         }
     }
 
+    /// Asks about those of the tracks that the running recording lacks, on behalf of who wants each.
+    pub(crate) fn record_wanted(&mut self, tracks: Vec<TrackId>) {
+        let Some(recording) = self.recording.as_ref() else { return };
+        let mut wanted = BTreeMap::<Asker, Vec<TrackId>>::new();
+        for track in tracks.into_iter().filter(|track| !recording.records(track)) {
+            if let Some(asker) = recording.who_wants(&track) {
+                wanted.entry(asker).or_default().push(track);
+            }
+        }
+        let session = recording.session.clone();
+        for (asker, asked) in wanted {
+            let aim = Aim::Join(session.clone());
+            self.ask_to_record(RecordPending { asker, id: None, why: Why::Auto, aim, asked });
+        }
+    }
+
     fn ask_to_record(&mut self, pending: RecordPending) {
-        let publications: Vec<_> = pending.asked.iter().filter_map(|track| self.publication(track)).collect();
-        let who = match pending.asker {
-            Some(asker) => self.members.get(&asker).map(Member::as_participant),
-            None => self.who_records(),
-        };
-        let (room, why, now_ms) = (self.facts(), pending.why, self.now_ms);
+        let there = pending.asked.into_iter().filter_map(|track| Some((self.publication(&track)?, track)));
+        let (publications, asked): (Vec<_>, Vec<_>) = there.unzip();
+        if asked.is_empty() {
+            return;
+        }
+        let pending = RecordPending { asked, ..pending };
+        let (who, room, why, now_ms) = (self.who_asks(pending.asker), self.facts(), pending.why, self.now_ms);
         let question = RecordQuestion { who, room, publications, why, now_ms };
         self.ask(Question::Record(question), Pending::Record(pending));
     }
 
-    /// Who wants the running recording; none: the configuration.
-    pub(crate) fn who_records(&mut self) -> Option<Participant> {
-        let recording = self.recording.as_mut()?;
-        if let Some(asker) = recording.asker().and_then(|asker| self.members.get(&asker)) {
-            recording.who = Some(asker.as_participant());
+    /// Who wants something recorded, as policy is to know them; none: the configuration.
+    pub(crate) fn who_asks(&mut self, asker: Asker) -> Option<Participant> {
+        let now = asker.and_then(|asker| self.members.get(&asker)).map(Member::as_participant);
+        match &mut self.recording {
+            Some(recording) => recording.who(asker, now),
+            None => now,
         }
-        recording.who.clone()
     }
 
     pub(crate) fn on_record_verdicts(&mut self, pending: RecordPending, ticket: Ticket, decisions: Vec<Decision>) {
         let RecordPending { asker, id, aim, asked, .. } = pending;
-        let mut allowed = Vec::new();
-        for (track, decision) in for_each_asked(asked, decisions) {
-            match self.within_grant(&track, ticket, decision) {
-                Ok(standing) => allowed.push((track, standing)),
-                Err(denial) => {
-                    if let Some(asker) = asker {
-                        let reply = self.error(id.clone(), "start-recording", &denial, None, Some(track));
-                        self.send(asker, reply);
-                    }
+        match (&aim, &self.recording) {
+            (Aim::Join(session), Some(running)) if running.session == *session => {
+                if !running.is_wanted_by(asker) {
+                    return self.record_wanted(asked);
                 }
             }
+            // Whoever wants the next one was not who policy was asked about.
+            (Aim::Join(_), _) => return,
+            (Aim::Want(_), _) => {}
         }
-        let asker_is_gone = asker.is_some_and(|asker| !self.members.contains_key(&asker));
+        let present = asker.filter(|asker| self.members.contains_key(asker));
+        let mut allowed = Vec::new();
+        for (track, decision) in for_each_asked(asked, decisions) {
+            match (self.within_grant(&track, ticket, decision), present) {
+                (Ok(standing), _) => allowed.push((track, standing)),
+                (Err(denial), Some(asker)) => {
+                    let reply = self.error(id.clone(), "start-recording", &denial, None, Some(track));
+                    self.send(asker, reply);
+                }
+                (Err(_), None) => {}
+            }
+        }
         // The right to it may have ended meanwhile.
-        let refused = asker.filter(|_| !asker_is_gone).and_then(|asker| Some((asker, self.refusal_to_record(asker)?)));
+        let refused = present.and_then(|asker| Some((asker, self.refusal_to_record(asker)?)));
         match aim {
             _ if allowed.is_empty() || self.participants() == 0 => {}
-            Aim::Want(_) if asker_is_gone => {}
+            Aim::Join(_) => self.add_to_recording(asker, allowed),
+            Aim::Want(_) if asker != present => {}
             Aim::Want(_) if let Some((asker, refusal)) = refused => {
                 self.refuse(asker, id, "start-recording", ErrorCode::FORBIDDEN, refusal);
             }
             Aim::Want(wanted) => self.want(asker.map(|asker| (asker, id)), wanted, allowed),
-            Aim::Join(session) if self.recording.as_ref().is_some_and(|recording| recording.session == session) => {
-                self.add_to_recording(allowed);
-            }
-            // Whoever wants the next one was not who policy was asked about.
-            Aim::Join(_) => {}
         }
     }
 
@@ -184,31 +180,33 @@ impl Room {
     }
 
     /// Begins a session, or widens the one that runs.
-    fn want(&mut self, asker: Option<(PublisherId, Option<RequestId>)>, wanted: Wanted, allowed: Allowed) {
-        match &mut self.recording {
-            Some(recording) => {
-                recording.widen(wanted);
-                self.add_to_recording(allowed);
-                self.tell_recording(asker);
-            }
-            None => self.begin_recording(asker, wanted, allowed),
+    fn want(&mut self, by: Option<(PublisherId, Option<RequestId>)>, wanted: Wanted, allowed: Allowed) {
+        let asker = by.as_ref().map(|(asker, _)| *asker);
+        let who = self.who_asks(asker);
+        let runs = self.recording.is_some();
+        if !runs {
+            self.begin_recording(by.clone());
+        }
+        if let Some(recording) = self.recording.as_mut() {
+            recording.want(asker, who, wanted);
+        }
+        self.add_to_recording(asker, allowed);
+        if runs {
+            self.tell_recording(by);
         }
     }
 
-    fn begin_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>, wanted: Wanted, allowed: Allowed) {
+    fn begin_recording(&mut self, by: Option<(PublisherId, Option<RequestId>)>) {
         // In order of time in a listing, and never used twice: the count goes on while the millisecond stands still.
         self.sessions += 1;
-        let cause = asker.as_ref().map(|(asker, _)| *asker).or_else(|| self.members.keys().next().copied());
+        let cause = by.as_ref().map(|(asker, _)| *asker).or_else(|| self.members.keys().next().copied());
         let cause = cause.map(|cause| cause.to_string()).unwrap_or_default();
         let Ok(session) = RecordingId::new(format!("{}-{cause}-{}", self.now_ms, self.sessions)) else { return };
         self.effect(Effect::Record(RecordAction::Start { session: session.clone() }));
-        let (state, tracks) = (RecordingState::Starting, BTreeMap::new());
-        self.recording = Some(Recording { session, state, asker, who: None, wanted, tracks, reason: None });
-        self.who_records();
-        self.add_to_recording(allowed);
+        self.recording = Some(Recording::new(session, by));
     }
 
-    fn add_to_recording(&mut self, allowed: Allowed) {
+    fn add_to_recording(&mut self, asker: Asker, allowed: Allowed) {
         for (track, standing) in allowed {
             let Some((publisher, source)) = self
                 .tracks()
@@ -218,12 +216,14 @@ impl Room {
                 continue;
             };
             let Some(recording) = self.recording.as_mut() else { return };
-            let next = standing.next_ms();
-            if recording.tracks.insert(track.clone(), standing).is_none() {
-                let session = recording.session.clone();
-                self.wake_at(next);
-                self.effect(Effect::Record(RecordAction::Add { session, publisher, track, source }));
+            // What was asked about for somebody else meanwhile is theirs.
+            if recording.records(&track) {
+                continue;
             }
+            let (next, session) = (standing.next_ms(), recording.session.clone());
+            recording.tracks.insert(track.clone(), Recorded { standing, asker });
+            self.wake_at(next);
+            self.effect(Effect::Record(RecordAction::Add { session, publisher, track, source }));
         }
     }
 
@@ -303,8 +303,8 @@ impl Room {
 
     fn on_recorder_started(&mut self, session: &RecordingId) {
         let Some(recording) = self.recording.as_ref().filter(|recording| recording.session == *session) else { return };
-        let asker = recording.asker.clone();
-        self.tell_recording(asker);
+        let begun_by = recording.begun_by.clone();
+        self.tell_recording(begun_by);
     }
 
     fn on_recording(&mut self, session: &RecordingId) {
@@ -328,7 +328,7 @@ impl Room {
     /// There is no recorder that would take the session: who asked is told, for the others nothing has begun.
     fn on_recorder_absent(&mut self, session: &RecordingId, reason: &str) {
         let Some(recording) = self.take_recording(session) else { return };
-        if let Some((asker, mark)) = recording.asker {
+        if let Some((asker, mark)) = recording.begun_by {
             self.refuse(asker, mark, "start-recording", ErrorCode::RECORDING_UNAVAILABLE, reason);
         }
     }
@@ -350,54 +350,6 @@ impl Room {
     /// A member is told of a running recording when it enters: everybody may know that they are recorded.
     pub(crate) fn recording_state(&self) -> Option<Event> {
         self.recording.as_ref().map(|recording| recording.event(&self.name))
-    }
-}
-
-impl Recording {
-    pub(crate) fn session(&self) -> &RecordingId {
-        &self.session
-    }
-
-    /// Who asked for it; none: the configuration.
-    pub(crate) fn asker(&self) -> Option<PublisherId> {
-        self.asker.as_ref().map(|(asker, _)| *asker)
-    }
-
-    /// Whether policy knew who asked by this subject.
-    pub(crate) fn is_for(&self, subject: &str) -> bool {
-        self.who.as_ref().is_some_and(|who| who.identity.subject == subject)
-    }
-
-    /// Somebody goes on in another place.
-    pub(crate) fn move_asker(&mut self, from: PublisherId, to: PublisherId) {
-        if self.asker() == Some(from) {
-            self.asker = Some((to, None));
-        }
-    }
-
-    /// When what policy said of a track ends or is to be asked about again.
-    pub(crate) fn next_ms(&self) -> Option<u64> {
-        self.tracks.values().filter_map(Standing::next_ms).min()
-    }
-
-    fn widen(&mut self, more: Wanted) {
-        self.wanted = match (self.wanted.take(), more) {
-            (Some(mut so_far), Some(more)) => {
-                so_far.extend(more);
-                Some(so_far)
-            }
-            _ => None,
-        };
-    }
-
-    fn event(&self, room: &RoomName) -> Event {
-        Event::RecordingState {
-            room_name: room.clone(),
-            state: self.state,
-            session_id: self.session.clone(),
-            tracks: self.tracks.keys().cloned().collect(),
-            reason: self.reason.clone(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::input::{Answer, Input, MediaProblem};
 use crate::member::{Held, Member, Stage, Track};
 use crate::pending::{Pending, Ticket};
 use crate::publishing::PublishAnswer;
-use crate::recording::Recording;
+use crate::session::Recording;
 use crate::speakers::Speakers;
 use crate::subscribing::SubscribeAsked;
 
