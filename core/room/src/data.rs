@@ -73,6 +73,7 @@ impl Room {
         let (published, next) = (opening.to_track(stream, standing.clone()), standing.next_ms());
         let Some(member) = self.members.get_mut(&id) else { return };
         member.tracks.insert(track.clone(), published);
+        self.owners.insert(track.clone(), id);
         self.wake_for(id, next);
         self.media(MediaAction::AdmitChannel { member: id, stream, track: track.clone() });
         self.announce(id, &[track]);

@@ -111,10 +111,7 @@ impl Room {
     }
 
     fn set_muted(&mut self, track: &TrackId, muted: bool, answered: Option<(PublisherId, Option<RequestId>)>) {
-        let owner = self.members.values_mut().find(|member| member.tracks.contains_key(track));
-        let Some((owner, state)) = owner.and_then(|owner| Some((owner.id, owner.tracks.get_mut(track)?))) else {
-            return;
-        };
+        let Some((owner, state)) = self.track_mut(track) else { return };
         state.info.muted = muted;
         let source = state.info.source;
         self.speakers.silence(track);

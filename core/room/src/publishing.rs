@@ -222,6 +222,7 @@ impl Room {
                     }
                     new.push(accepted.track.clone());
                     member.tracks.insert(accepted.track.clone(), track);
+                    self.owners.insert(accepted.track.clone(), id);
                 }
                 None => {}
             }
@@ -302,6 +303,9 @@ impl Room {
     pub(crate) fn forget_tracks(&mut self, id: PublisherId, ended: &[TrackId]) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.tracks.retain(|track, _| !ended.contains(track));
+        for track in ended {
+            self.owners.remove(track);
+        }
         self.stop_sending_to_all(ended);
         for track in ended {
             self.record_no_more(track);

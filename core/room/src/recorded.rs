@@ -97,8 +97,9 @@ impl Room {
     pub(crate) fn revoke_recordings(&mut self, over: BTreeMap<TrackId, String>) {
         let after = self.next_question();
         for track in over.keys() {
-            let owner = self.members.values_mut().find_map(|member| member.tracks.get_mut(track));
-            owner.into_iter().for_each(|track| track.record_after = after);
+            if let Some((_, track)) = self.track_mut(track) {
+                track.record_after = after;
+            }
         }
         let Some(recording) = self.recording.as_ref() else { return };
         let asker = |track: &TrackId| Some(recording.tracks.get(track)?.asker);

@@ -171,9 +171,7 @@ impl Room {
         let standing = Standing::first(self.heard(ticket, PublisherId(0)), decision);
         let grant = standing.decision().as_ref().map_err(Clone::clone)?;
         // One that is gone by now is not recorded either.
-        let Some((_, published)) = self.tracks().find(|(_, published)| published.info.track_id == *track) else {
-            return Ok(standing);
-        };
+        let Some((_, published)) = self.track(track) else { return Ok(standing) };
         let fits = grant.allows_being_recorded(published.info.kind, published.info.source);
         let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to record this");
         (fits && published.record_after <= ticket).then_some(standing).ok_or_else(denial)
@@ -208,13 +206,8 @@ impl Room {
 
     fn add_to_recording(&mut self, asker: Asker, allowed: Allowed) {
         for (track, standing) in allowed {
-            let Some((publisher, source)) = self
-                .tracks()
-                .find(|(_, published)| published.info.track_id == track)
-                .map(|(owner, published)| (owner.id, published.info.source))
-            else {
-                continue;
-            };
+            let found = self.track(&track).map(|(owner, published)| (owner.id, published.info.source));
+            let Some((publisher, source)) = found else { continue };
             let Some(recording) = self.recording.as_mut() else { return };
             // What was asked about for somebody else meanwhile is theirs.
             if recording.records(&track) {

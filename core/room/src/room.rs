@@ -63,6 +63,8 @@ pub struct Room {
     pub(crate) config: RoomConfig,
     pub(crate) now_ms: u64,
     pub(crate) members: BTreeMap<PublisherId, Member>,
+    /// Whose each published track is.
+    pub(crate) owners: HashMap<TrackId, PublisherId>,
     pub(crate) recording: Option<Recording>,
     /// Recordings whose files are being closed.
     pub(crate) ending: Vec<Recording>,
@@ -89,6 +91,7 @@ impl Room {
             config,
             now_ms: 0,
             members: BTreeMap::new(),
+            owners: HashMap::new(),
             recording: None,
             ending: Vec::new(),
             sessions: 0,
@@ -387,7 +390,7 @@ impl Room {
         RoomFacts {
             name: self.name.clone(),
             participants: u32::try_from(self.participants()).unwrap_or(u32::MAX),
-            publications: u32::try_from(self.tracks().count()).unwrap_or(u32::MAX),
+            publications: u32::try_from(self.owners.len()).unwrap_or(u32::MAX),
             recording: self.recording.is_some(),
         }
     }
@@ -397,8 +400,19 @@ impl Room {
         inside.flat_map(|member| member.tracks.values().map(move |track| (member, track)))
     }
 
+    /// A published track, and who publishes it.
+    pub(crate) fn track(&self, track: &TrackId) -> Option<(&Member, &Track)> {
+        let owner = self.members.get(self.owners.get(track)?)?;
+        Some((owner, owner.tracks.get(track)?))
+    }
+
+    pub(crate) fn track_mut(&mut self, track: &TrackId) -> Option<(PublisherId, &mut Track)> {
+        let owner = self.members.get_mut(self.owners.get(track)?)?;
+        Some((owner.id, owner.tracks.get_mut(track)?))
+    }
+
     pub(crate) fn publisher_of(&self, track: &TrackId) -> Option<PublisherId> {
-        self.members.values().find(|member| member.tracks.contains_key(track)).map(|member| member.id)
+        self.owners.get(track).copied()
     }
 
     /// Who a member is, for the archive.
@@ -407,13 +421,12 @@ impl Room {
     }
 
     pub(crate) fn facts_of(&self, track: &TrackId) -> Option<TrackFacts> {
-        let publisher = self.members.values().find(|member| member.tracks.contains_key(track))?;
-        Some(publisher.tracks[track].facts())
+        self.track(track).map(|(_, track)| track.facts())
     }
 
     pub(crate) fn publication(&self, track: &TrackId) -> Option<Publication> {
-        let publisher = self.members.values().find(|member| member.tracks.contains_key(track))?;
-        Some(Publication { publisher: publisher.as_participant(), track: publisher.tracks[track].facts() })
+        let (publisher, track) = self.track(track)?;
+        Some(Publication { publisher: publisher.as_participant(), track: track.facts() })
     }
 }
 

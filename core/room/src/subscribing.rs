@@ -10,7 +10,7 @@ use lockgate_model::{
 
 use crate::effect::{Connection, MediaAction};
 use crate::input::{MediaProblem, SubscribeOffer, for_each_asked};
-use crate::member::{AfterOffer, Reception, Want};
+use crate::member::{AfterOffer, Reception, Track, Want};
 use crate::pending::{Pending, Ticket};
 use crate::quality::Score;
 use crate::reasking::is_no_answer;
@@ -261,8 +261,7 @@ impl Room {
     }
 
     fn offered_track(&self, mid: String, track: TrackId) -> Option<OfferedTrack> {
-        let publisher = self.members.get(&self.publisher_of(&track)?)?;
-        let info = &publisher.tracks.get(&track)?.info;
+        let (publisher, Track { info, .. }) = self.track(&track)?;
         Some(OfferedTrack { mid, publisher_id: publisher.id, kind: info.kind, source: info.source, track_id: track })
     }
 

@@ -94,8 +94,7 @@ impl Room {
     }
 
     fn facts_of_visible(&self, track: &TrackId) -> Option<TrackFacts> {
-        let owner = self.members.values().find(|member| member.publishes(track))?;
-        owner.is_visible().then(|| owner.tracks[track].facts())
+        self.track(track).filter(|(owner, _)| owner.is_visible()).map(|(_, track)| track.facts())
     }
 
     /// Asks about new tracks on behalf of every other member.
