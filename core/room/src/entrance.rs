@@ -150,11 +150,8 @@ impl Room {
         self.wake_for(id, next);
         self.tell_state(id, mark);
         if visible {
-            let inside = self.members.values().filter(|other| other.id != id && other.stage == Stage::Inside);
-            let others: Vec<_> = inside.map(|other| other.id).collect();
-            for other in others {
-                self.introduce(other, id);
-            }
+            let others: Vec<_> = self.others_inside(id).map(|other| other.id).collect();
+            others.into_iter().for_each(|other| self.introduce(other, id));
         }
         self.catch_up(id);
     }
@@ -180,10 +177,8 @@ impl Room {
             return;
         }
         let Some(user) = self.members.get(&id).map(|member| member.participant.identity.user_id) else { return };
-        let same_user = |member: &&Member| {
-            member.id != id && member.stage == Stage::Inside && member.participant.identity.user_id == user
-        };
-        let older: Vec<_> = self.members.values().filter(same_user).map(|member| member.id).collect();
+        let same_user = |member: &&Member| member.participant.identity.user_id == user;
+        let older: Vec<_> = self.others_inside(id).filter(same_user).map(|member| member.id).collect();
         let may_record = self.members.get(&id).is_some_and(|member| member.grant.allows_recording());
         for older in older {
             if may_record {
@@ -195,7 +190,7 @@ impl Room {
 
     /// Sends everything that a member knows: at the entry, and again when its socket came back.
     pub(crate) fn on_resumed(&mut self, id: PublisherId) {
-        if self.members.get(&id).is_some_and(|member| member.stage == Stage::Inside) {
+        if self.is_inside(id) {
             self.tell_state(id, None);
         }
     }
@@ -276,15 +271,9 @@ impl Room {
 
     /// Lets go of a member: first of all its media ends, then those whom it concerns are told.
     fn remove(&mut self, id: PublisherId, revoked: Option<&str>) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let identity = &member.participant.identity;
-        let left = Event::UserLeft {
-            room_name: self.name.clone(),
-            user_id: identity.user_id,
-            username: identity.username.clone(),
-            publisher_id: id,
-        };
-        for connection in std::mem::take(&mut member.open) {
+        let Some(left) = self.members.get(&id).map(|member| self.user_left(member)) else { return };
+        let open = self.members.get_mut(&id).map(|member| std::mem::take(&mut member.open));
+        for connection in open.unwrap_or_default() {
             self.media(MediaAction::CloseConnection { connection });
         }
         self.media(MediaAction::ClosePublish { member: id });

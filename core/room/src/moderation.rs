@@ -176,8 +176,7 @@ impl Room {
     /// The members whom policy lets know of this one.
     fn who_may_see(&self, id: PublisherId) -> BTreeSet<PublisherId> {
         let Some(of) = self.members.get(&id) else { return BTreeSet::new() };
-        let others = self.members.values().filter(|other| other.id != id && other.stage == Stage::Inside);
-        others.filter(|other| other.may_see(of)).map(|other| other.id).collect()
+        self.others_inside(id).filter(|other| other.may_see(of)).map(|other| other.id).collect()
     }
 }
 

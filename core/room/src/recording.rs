@@ -7,7 +7,7 @@ use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState,
 
 use crate::effect::{Effect, Question, RecordAction};
 use crate::input::{RecorderReport, for_each_asked};
-use crate::member::{Member, Stage, Track};
+use crate::member::{Member, Track};
 use crate::pending::{Pending, Ticket};
 use crate::room::Room;
 use crate::session::{Asker, Recorded, Recording, Wanted};
@@ -81,7 +81,7 @@ impl Room {
 
     /// `[recording] auto`, and tracks that come while everything is recorded.
     pub(crate) fn record_new_tracks(&mut self, publisher: PublisherId, new: Vec<TrackId>) {
-        if !self.members.get(&publisher).is_some_and(|member| member.stage == Stage::Inside) {
+        if !self.is_inside(publisher) {
             return;
         }
         if self.recording.is_some() {

@@ -157,7 +157,7 @@ impl Room {
 
     /// How many are in.
     pub fn participants(&self) -> usize {
-        self.members.values().filter(|member| member.stage == Stage::Inside).count()
+        self.inside().count()
     }
 
     // Commands, one at a time for each member.
@@ -183,8 +183,7 @@ impl Room {
 
     fn obey(&mut self, member: PublisherId, held: Held) {
         let Held { request: Request { id, command, .. }, offered } = held;
-        let inside = self.members.get(&member).is_some_and(|member| member.stage == Stage::Inside);
-        if !inside && !matches!(command, Command::LeaveRoom { .. } | Command::JoinRoom { .. }) {
+        if !self.is_inside(member) && !matches!(command, Command::LeaveRoom { .. } | Command::JoinRoom { .. }) {
             return self.refuse(member, id, command.name(), ErrorCode::WAITING, "you are not in the room yet");
         }
         match command {
@@ -332,8 +331,7 @@ impl Room {
 
     /// Tells every member inside for whom `event` gives something.
     pub(crate) fn broadcast(&mut self, event: impl Fn(&Member) -> Option<Event>) {
-        let inside = self.members.values().filter(|member| member.stage == Stage::Inside);
-        let told: Vec<_> = inside.filter_map(|member| Some((member.id, event(member)?))).collect();
+        let told: Vec<_> = self.inside().filter_map(|member| Some((member.id, event(member)?))).collect();
         for (to, event) in told {
             self.send(to, event);
         }
@@ -395,9 +393,20 @@ impl Room {
         }
     }
 
+    pub(crate) fn inside(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| member.stage == Stage::Inside)
+    }
+
+    pub(crate) fn others_inside(&self, id: PublisherId) -> impl Iterator<Item = &Member> {
+        self.inside().filter(move |other| other.id != id)
+    }
+
+    pub(crate) fn is_inside(&self, id: PublisherId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.stage == Stage::Inside)
+    }
+
     pub(crate) fn tracks(&self) -> impl Iterator<Item = (&Member, &Track)> {
-        let inside = self.members.values().filter(|member| member.stage == Stage::Inside);
-        inside.flat_map(|member| member.tracks.values().map(move |track| (member, track)))
+        self.inside().flat_map(|member| member.tracks.values().map(move |track| (member, track)))
     }
 
     /// A published track, and who publishes it.

@@ -3,7 +3,7 @@
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::{ActiveLevel, Event, Heard, Loudness, PublisherId, TrackId};
 
-use crate::member::{Member, Stage};
+use crate::member::Member;
 use crate::room::Room;
 
 impl Room {
@@ -96,10 +96,6 @@ impl Room {
     fn may_hear_of(&self, viewer: &Member, publisher: PublisherId, microphone: &TrackId) -> bool {
         let is_visible = || self.members.get(&publisher).is_some_and(Member::is_visible);
         viewer.id == publisher || (viewer.may_know(microphone) && is_visible())
-    }
-
-    fn inside(&self) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(|member| member.stage == Stage::Inside)
     }
 }
 

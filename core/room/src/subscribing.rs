@@ -246,12 +246,8 @@ impl Room {
     fn hide_from(&mut self, viewer: PublisherId, track: &TrackId, reason: &str) {
         let Some(publisher_id) = self.publisher_of(track) else { return };
         let (Some(to), Some(of)) = (self.members.get(&viewer), self.members.get(&publisher_id)) else { return };
-        let info = of.publisher_info_for(to);
-        let is_gone = info.is_none();
-        let shorter = match info {
-            Some(info) => self.new_publisher(&info),
-            None => Event::PublisherLeft { room_name: self.name.clone(), publisher_id },
-        };
+        let shorter = self.shorter_event(to, of);
+        let is_gone = matches!(shorter, Event::PublisherLeft { .. });
         self.tell_revoked_track(viewer, RevokedWhat::Subscription, reason, publisher_id, track.clone());
         self.send(viewer, shorter);
         // Nor is it told any more that they spoke last.

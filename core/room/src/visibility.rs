@@ -7,7 +7,7 @@ use lockgate_model::{Event, PublisherId, PublisherInfo, TrackId};
 
 use crate::effect::Question;
 use crate::input::for_each_asked;
-use crate::member::{Member, Stage};
+use crate::member::Member;
 use crate::pending::{Pending, Ticket};
 use crate::reasking::is_no_answer;
 use crate::rights::Verdict;
@@ -102,12 +102,7 @@ impl Room {
         if !self.members.get(&publisher).is_some_and(Member::is_visible) {
             return;
         }
-        let viewers: Vec<_> = self
-            .members
-            .values()
-            .filter(|viewer| viewer.id != publisher && viewer.stage == Stage::Inside)
-            .map(|viewer| viewer.id)
-            .collect();
+        let viewers: Vec<_> = self.others_inside(publisher).map(|viewer| viewer.id).collect();
         for viewer in viewers {
             self.ask_about(viewer, tracks.to_vec(), |asked| Pending::Announce { viewer, asked });
         }
@@ -131,8 +126,7 @@ impl Room {
     /// Puts the questions about somebody again: what they may know of and receive, and what others may of theirs.
     pub(crate) fn ask_again(&mut self, subject: Option<&str>) {
         let about: BTreeSet<_> = self.members.values().filter(|of| of.is_subject(subject)).map(|of| of.id).collect();
-        let inside: Vec<_> =
-            self.members.values().filter(|viewer| viewer.stage == Stage::Inside).map(|viewer| viewer.id).collect();
+        let inside: Vec<_> = self.inside().map(|viewer| viewer.id).collect();
         for viewer in inside {
             let all = about.contains(&viewer);
             self.recheck(viewer, |of| all || about.contains(&of));
@@ -142,7 +136,7 @@ impl Room {
 
     /// Puts the questions again what a viewer may know of and receive of these publishers.
     pub(crate) fn recheck(&mut self, viewer: PublisherId, concerns: impl Fn(PublisherId) -> bool) {
-        if !self.members.get(&viewer).is_some_and(|viewer| viewer.stage == Stage::Inside) {
+        if !self.is_inside(viewer) {
             return;
         }
         let tracks: Vec<_> = self
@@ -204,7 +198,7 @@ impl Room {
         match (was_visible, member.is_visible()) {
             (true, false) => self.hide(id, &tracks),
             (false, true) => {
-                let others: Vec<_> = self.others_inside(id).collect();
+                let others: Vec<_> = self.others_inside(id).map(|other| other.id).collect();
                 if tracks.is_empty() {
                     others.into_iter().for_each(|other| self.introduce(other, id));
                 }
@@ -217,15 +211,9 @@ impl Room {
     /// Takes somebody out of everybody's sight.
     fn hide(&mut self, id: PublisherId, tracks: &[TrackId]) {
         self.stop_sending_to_all(tracks);
-        let Some(identity) = self.members.get(&id).map(|member| &member.participant.identity) else { return };
-        let left = Event::UserLeft {
-            room_name: self.name.clone(),
-            user_id: identity.user_id,
-            username: identity.username.clone(),
-            publisher_id: id,
-        };
+        let Some(left) = self.members.get(&id).map(|member| self.user_left(member)) else { return };
         let gone = Event::PublisherLeft { room_name: self.name.clone(), publisher_id: id };
-        for other in self.others_inside(id).collect::<Vec<_>>() {
+        for other in self.others_inside(id).map(|other| other.id).collect::<Vec<_>>() {
             let Some(other) = self.members.get_mut(&other) else { continue };
             let (to, knew) = (other.id, tracks.iter().any(|track| other.may_know(track)));
             other.forget(tracks);
@@ -238,25 +226,12 @@ impl Room {
         }
     }
 
-    fn others_inside(&self, id: PublisherId) -> impl Iterator<Item = PublisherId> {
-        let inside = self.members.values().filter(move |other| other.id != id && other.stage == Stage::Inside);
-        inside.map(|other| other.id)
-    }
-
     /// Tells everybody who knew of a publisher that its list of tracks is shorter now, or empty.
     pub(crate) fn tell_shorter(&mut self, publisher: PublisherId, ended: &[TrackId]) {
         let Some(of) = self.members.get(&publisher) else { return };
-        let mut told = Vec::new();
-        for viewer in self.members.values().filter(|viewer| viewer.id != publisher && viewer.stage == Stage::Inside) {
-            if !ended.iter().any(|track| viewer.may_know(track)) {
-                continue;
-            }
-            let event = match of.publisher_info_for(viewer) {
-                Some(info) => self.new_publisher(&info),
-                None => Event::PublisherLeft { room_name: self.name.clone(), publisher_id: publisher },
-            };
-            told.push((viewer.id, event));
-        }
+        let knew = |viewer: &&Member| ended.iter().any(|track| viewer.may_know(track));
+        let viewers = self.others_inside(publisher).filter(knew);
+        let told: Vec<_> = viewers.map(|viewer| (viewer.id, self.shorter_event(viewer, of))).collect();
         for (viewer, event) in told {
             self.send(viewer, event);
         }
@@ -275,6 +250,24 @@ impl Room {
         };
         if self.members.get_mut(&viewer).is_some_and(|viewer| viewer.met.insert(who)) {
             self.send(viewer, event);
+        }
+    }
+
+    /// What a viewer hears of a publisher who may know of fewer tracks of theirs now.
+    pub(crate) fn shorter_event(&self, viewer: &Member, publisher: &Member) -> Event {
+        match publisher.publisher_info_for(viewer) {
+            Some(info) => self.new_publisher(&info),
+            None => Event::PublisherLeft { room_name: self.name.clone(), publisher_id: publisher.id },
+        }
+    }
+
+    pub(crate) fn user_left(&self, member: &Member) -> Event {
+        let identity = &member.participant.identity;
+        Event::UserLeft {
+            room_name: self.name.clone(),
+            user_id: identity.user_id,
+            username: identity.username.clone(),
+            publisher_id: member.id,
         }
     }
 
