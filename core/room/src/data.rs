@@ -70,7 +70,8 @@ impl Room {
         if let Err(denial) = decision.and(free) {
             return self.refuse_channel(id, stream, &denial, track);
         }
-        let (published, next) = (opening.to_track(stream, standing.clone()), standing.next_ms());
+        let next = standing.next_ms();
+        let published = opening.to_track(stream, standing, self.next_question());
         let Some(member) = self.members.get_mut(&id) else { return };
         member.tracks.insert(track.clone(), published);
         self.owners.insert(track.clone(), id);
@@ -139,7 +140,7 @@ impl Room {
 
 impl Opening {
     /// The channel as a track, as policy allows it.
-    fn to_track(&self, stream: u16, standing: Standing) -> Track {
+    fn to_track(&self, stream: u16, standing: Standing, since: Ticket) -> Track {
         let TrackFacts { kind, source, .. } = facts_of(self.track.clone());
         let info = TrackInfo {
             track_id: self.track.clone(),
@@ -158,6 +159,7 @@ impl Opening {
             stream: Some(stream),
             steered: None,
             standing,
+            since,
             record_after: Ticket(0),
             max_bitrate: None,
         }

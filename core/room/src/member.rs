@@ -101,6 +101,8 @@ pub(crate) struct Track {
     pub(crate) steered: Option<Vec<EncodingState>>,
     /// What policy says of it.
     pub(crate) standing: Standing,
+    /// Answers to older questions are about another track that had its name before.
+    pub(crate) since: Ticket,
     /// Answers to older questions whether it may be recorded count no more.
     pub(crate) record_after: Ticket,
     /// What the media side was told of it: the most that may be sent.

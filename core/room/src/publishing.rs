@@ -207,6 +207,7 @@ impl Room {
         answered: &Answered,
     ) -> (Vec<(PublishedTrack, Option<Denial>)>, Vec<TrackId>) {
         let (mut results, mut new) = (Vec::new(), Vec::new());
+        let since = self.next_question();
         let Some(member) = self.members.get_mut(&id) else { return (results, new) };
         for offered in offered {
             let is_it = |accepted: &&AcceptedTrack| accepted.track == offered.facts.id && offered.verdict.is_ok();
@@ -216,7 +217,7 @@ impl Room {
                     member.tracks.entry(accepted.track.clone()).and_modify(|known| known.reshape(accepted));
                 }
                 Some(accepted) => {
-                    let track = offered.to_track(accepted);
+                    let track = offered.to_track(accepted, since);
                     if track.info.source == Source::Microphone {
                         self.speakers.add(accepted.track.clone(), id);
                     }
@@ -334,13 +335,14 @@ impl Offered {
         }
     }
 
-    fn to_track(&self, accepted: &AcceptedTrack) -> Track {
+    fn to_track(&self, accepted: &AcceptedTrack, since: Ticket) -> Track {
         Track {
             mid: self.mid.clone(),
             encodings: accepted.encodings,
             stream: None,
             steered: None,
             standing: self.standing.clone().unwrap_or_else(|| Standing::unasked(Grant::default())),
+            since,
             record_after: Ticket(0),
             max_bitrate: self.verdict.as_ref().ok().and_then(|grant| grant.max_bitrate),
             info: TrackInfo {

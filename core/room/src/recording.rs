@@ -206,8 +206,10 @@ impl Room {
 
     fn add_to_recording(&mut self, asker: Asker, allowed: Allowed) {
         for (track, standing) in allowed {
-            let found = self.track(&track).map(|(owner, published)| (owner.id, published.info.source));
-            let Some((publisher, source)) = found else { continue };
+            // It may be gone by now, or be another one.
+            let found = self.track(&track).filter(|(_, published)| standing.is_about(published.since));
+            let Some((owner, published)) = found else { continue };
+            let (publisher, source) = (owner.id, published.info.source);
             let Some(recording) = self.recording.as_mut() else { return };
             // What was asked about for somebody else meanwhile is theirs.
             if recording.records(&track) {

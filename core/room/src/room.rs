@@ -381,7 +381,7 @@ impl Room {
 
     #[cfg(test)]
     pub(crate) fn has_nothing_pending(&self) -> bool {
-        self.pending.is_empty() && self.recording.is_none()
+        self.pending.is_empty() && self.recording.is_none() && self.owners.is_empty()
     }
 
     pub(crate) fn facts(&self) -> RoomFacts {

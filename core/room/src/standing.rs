@@ -120,6 +120,11 @@ impl Standing {
         &self.decision
     }
 
+    /// Whether it says something about what there is since then: the question was not put before that.
+    pub(crate) fn is_about(&self, since: Ticket) -> bool {
+        self.ticket >= since
+    }
+
     /// What it grants; nothing is less than that.
     pub(crate) fn grant(&self) -> Option<&Grant> {
         self.decision.as_ref().ok()

@@ -66,11 +66,11 @@ impl Room {
         decisions: Vec<Decision>,
     ) {
         let heard = self.heard(ticket, viewer);
-        let facts: Vec<_> = asked.into_iter().map(|track| (self.facts_of_visible(&track), track)).collect();
+        let facts: Vec<_> = asked.into_iter().map(|track| (self.facts_of_visible(&track, ticket), track)).collect();
         let Some(member) = self.members.get_mut(&viewer) else { return };
         let mut next = None;
         for ((facts, track), decision) in for_each_asked(facts, decisions) {
-            // It is gone, or its publisher was hidden meanwhile: then it is asked about when they are seen again.
+            // It is gone, or its publisher was hidden meanwhile: then it is asked about when they are seen again. Or it is another one.
             let Some(facts) = facts else { continue };
             // Where nobody could say, nobody gets to know more than before.
             let is_news = !is_no_answer(&decision);
@@ -93,8 +93,10 @@ impl Room {
         self.wake_for(viewer, next);
     }
 
-    fn facts_of_visible(&self, track: &TrackId) -> Option<TrackFacts> {
-        self.track(track).filter(|(owner, _)| owner.is_visible()).map(|(_, track)| track.facts())
+    /// A track that somebody may know of, if this question can have been about it.
+    fn facts_of_visible(&self, track: &TrackId, ticket: Ticket) -> Option<TrackFacts> {
+        let (_, track) = self.track(track).filter(|(owner, track)| owner.is_visible() && track.since <= ticket)?;
+        Some(track.facts())
     }
 
     /// Asks about new tracks on behalf of every other member.

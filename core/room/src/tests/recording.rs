@@ -232,6 +232,27 @@ fn an_answer_about_one_recording_adds_nothing_to_the_next_one() {
     assert!(call.recorder.is_empty(), "{:?}", call.recorder);
 }
 
+#[test]
+fn an_answer_about_a_track_records_no_later_one_of_its_name() {
+    let mut call = call(Rules::default());
+    let ann = PublisherId(1);
+    call.say(ann, json!({"type": "start-recording"}));
+    call.slow_policy = true;
+    call.publish(ann, &["a1", "v1", "v2"]);
+    call.answer_next();
+    let late = take_record_question(&mut call);
+    call.asked.clear();
+    call.say(ann, json!({"type": "unpublish", "trackId": "v2"}));
+    call.publish(ann, &["a1", "v1", "v2"]);
+    call.answer_next();
+    call.recorder.clear();
+    answer(&mut call, late);
+    assert!(call.recorder.is_empty(), "{:?}", call.recorder);
+    let own = take_record_question(&mut call);
+    answer(&mut call, own);
+    assert_eq!(added(&call), ["v2"]);
+}
+
 fn removed(call: &Call) -> Vec<&str> {
     let removed = call.recorder.iter().filter_map(|action| match action {
         RecordAction::Remove { track, .. } => Some(track.as_str()),

@@ -102,3 +102,21 @@ fn asking_again_takes_away_what_is_denied_now_and_leaves_the_rest_alone() {
     call.say(ann, json!({"type": "policy-command", "name": "x"}));
     assert_eq!(call.only(bob, "new-publisher")["publisherId"], PublisherId(1).0);
 }
+
+#[test]
+fn an_answer_about_a_track_says_nothing_of_a_later_one_of_its_name() {
+    let (mut call, ann, bob, _) = Call::watched(&["v1"]);
+    call.slow_policy = true;
+    call.publish(ann, &["v1", "v2"]);
+    call.answer_next();
+    let (ticket, question) = call.asked.pop_front().unwrap();
+    let answer = call.rules.answer(&question);
+    call.say(ann, json!({"type": "unpublish", "trackId": "v2"}));
+    call.publish(ann, &["v1", "v2"]);
+    call.answer_next();
+    call.quiet();
+    call.input(crate::Input::Answer { ticket, answer });
+    assert!(call.told.is_empty() && call.media.is_empty(), "{:?} {:?}", call.told, call.media);
+    call.answer_next();
+    assert_eq!(call.heard(bob), ["new-publisher", "subscribe-offer"]);
+}
