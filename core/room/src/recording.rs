@@ -142,17 +142,7 @@ impl Room {
             (Aim::Want(_), _) => {}
         }
         let present = asker.filter(|asker| self.members.contains_key(asker));
-        let mut allowed = Vec::new();
-        for (track, decision) in for_each_asked(asked, decisions) {
-            match (self.within_grant(&track, ticket, decision), present) {
-                (Ok(standing), _) => allowed.push((track, standing)),
-                (Err(denial), Some(asker)) => {
-                    let reply = self.error(id.clone(), "start-recording", &denial, None, Some(track));
-                    self.send(asker, reply);
-                }
-                (Err(_), None) => {}
-            }
-        }
+        let allowed = self.allowed_of(present.zip(Some(&id)), ticket, for_each_asked(asked, decisions));
         // The right to it may have ended meanwhile.
         let refused = present.and_then(|asker| Some((asker, self.refusal_to_record(asker)?)));
         match aim {
@@ -162,8 +152,39 @@ impl Room {
             Aim::Want(_) if let Some((asker, refusal)) = refused => {
                 self.refuse(asker, id, "start-recording", ErrorCode::FORBIDDEN, refusal);
             }
-            Aim::Want(wanted) => self.want(asker.map(|asker| (asker, id)), wanted, allowed),
+            Aim::Want(wanted) => {
+                self.want(asker.map(|asker| (asker, id)), wanted, allowed);
+                self.record_later_ones(asker, ticket);
+            }
         }
+    }
+
+    /// Those of the tracks that may be recorded; who asked is told why the others are not.
+    fn allowed_of(
+        &mut self,
+        asker: Option<(PublisherId, &Option<RequestId>)>,
+        ticket: Ticket,
+        answers: impl Iterator<Item = (TrackId, Decision)>,
+    ) -> Allowed {
+        let mut allowed = Vec::new();
+        for (track, decision) in answers {
+            match (self.within_grant(&track, ticket, decision), asker) {
+                (Ok(standing), _) => allowed.push((track, standing)),
+                (Err(denial), Some((asker, id))) => {
+                    let reply = self.error(id.clone(), "start-recording", &denial, None, Some(track));
+                    self.send(asker, reply);
+                }
+                (Err(_), None) => {}
+            }
+        }
+        allowed
+    }
+
+    /// What was published while policy was asked is asked about now. Where the configuration wants it, it was already.
+    fn record_later_ones(&mut self, asker: Asker, ticket: Ticket) {
+        let later = self.recordable().filter(|track| asker.is_some() && track.since > ticket);
+        let later = later.map(|track| track.info.track_id.clone()).collect();
+        self.record_wanted(later);
     }
 
     /// Policy may say yes with limits: what they leave out is not recorded.

@@ -371,3 +371,33 @@ fn a_recording_that_the_configuration_wants_goes_on_without_who_wanted_more() {
     call.input(Input::Leave { member: bob, reason: LeaveReason::Expired });
     assert_eq!((removed(&call), has_stopped(&call)), (vec!["v1"], false));
 }
+
+#[test]
+fn what_is_published_while_policy_is_asked_is_recorded_too() {
+    let mut call = call(Rules::default());
+    let (ann, bob) = (PublisherId(1), PublisherId(2));
+    call.slow_policy = true;
+    call.say(bob, json!({"type": "start-recording"}));
+    call.publish(ann, &["a1", "v1", "v2"]);
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    assert_eq!(added(&call), ["a1", "v1", "v2"]);
+}
+
+#[test]
+fn a_track_that_came_back_while_policy_was_asked_whether_to_record_it_is_asked_about_again() {
+    let mut call = call(Rules::default());
+    let (ann, bob) = (PublisherId(1), PublisherId(2));
+    call.slow_policy = true;
+    call.say(bob, json!({"type": "start-recording"}));
+    call.say(ann, json!({"type": "unpublish", "trackId": "v1"}));
+    call.publish(ann, &["a1", "v1"]);
+    call.answer_next();
+    assert_eq!(added(&call), ["a1"]);
+    assert!(!call.heard(bob).contains(&"error".to_owned()));
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    assert_eq!(added(&call), ["a1", "v1"]);
+}
