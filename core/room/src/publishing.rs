@@ -73,51 +73,48 @@ impl Room {
     fn sort_offer(&self, id: PublisherId, media: &[OfferedMedia], hints: &[TrackHint]) -> Vec<Offered> {
         let Some(member) = self.members.get(&id) else { return Vec::new() };
         let mut names = BTreeSet::new();
-        let mut offered = Vec::new();
+        let mut offered: Vec<Offered> = Vec::new();
         for media in media.iter().filter(|media| media.sending) {
             let hint = hints.iter().find(|hint| hint_fits(hint, media));
-            let source = hint.map_or(Source::default_for(media.kind), |hint| hint.source);
-            let (track, mut verdict) = match media.track_id.as_deref().map(TrackId::new) {
-                Some(Ok(track)) => (track, Ok(Grant::default())),
-                _ => (TrackId::allotted(id, &media.mid), Ok(Grant::default())),
-            };
-            let data = media.kind == MediaKind::Data;
-            let known = data || member.tracks.get(&track).is_some_and(|track| track.mid == media.mid);
-            let denial = match media.codec {
-                _ if data => self.refusal_of_data(member, media),
-                None => Some(Denial::new(ErrorCode::UNSUPPORTED_CODEC, "none of the offered codecs is forwarded here")),
-                _ if source.kind() != media.kind => Some(Denial::new(
-                    ErrorCode::INVALID_MESSAGE,
-                    "the source given for this track is of the other kind",
-                )),
-                _ if !names.insert(track.clone()) || (!known && self.publisher_of(&track).is_some()) => {
-                    Some(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN))
-                }
-                _ if offered.len() >= self.config.max_tracks => {
-                    Some(Denial::new(ErrorCode::OVERLOADED, "too many tracks; take one back first"))
-                }
-                _ if !member.grant.allows_publishing(media.kind, source) => {
-                    Some(Denial::new(ErrorCode::FORBIDDEN, "your grant does not allow to publish this"))
-                }
-                _ => None,
-            };
-            if let Some(denial) = denial {
-                verdict = Err(denial);
-            } else if let Some(allowed) = member.tracks.get(&track).and_then(|track| track.allowed(&member.grant)) {
-                verdict = Ok(allowed);
+            let mut line = Offered::new(id, media, hint);
+            let published = member.tracks.get(&line.facts.id).filter(|track| track.mid == media.mid);
+            line.known = line.is_data() || published.is_some();
+            let taken =
+                !names.insert(line.facts.id.clone()) || (!line.known && self.publisher_of(&line.facts.id).is_some());
+            if let Some(denial) = self.refusal_of(member, media, &line, taken, offered.len()) {
+                line.verdict = Err(denial);
+            } else if let Some(allowed) = published.and_then(|track| track.allowed(&member.grant)) {
+                line.verdict = Ok(allowed);
             }
-            let facts = TrackFacts {
-                id: track,
-                kind: media.kind,
-                source,
-                codec: media.codec,
-                top_layer: media.codec.map_or(Layer::default(), |codec| top_layer(codec, media.encodings)),
-                bitrate: None,
-            };
-            let name = hint.and_then(|hint| hint.name.clone()).map(|name| name.chars().take(MAX_NAME).collect());
-            offered.push(Offered { mid: media.mid.clone(), facts, name, known, standing: None, verdict });
+            offered.push(line);
         }
         offered
+    }
+
+    /// What of an offer needs no plugin to be refused.
+    fn refusal_of(
+        &self,
+        member: &Member,
+        media: &OfferedMedia,
+        line: &Offered,
+        taken: bool,
+        before: usize,
+    ) -> Option<Denial> {
+        let Offered { facts: TrackFacts { kind, source, .. }, .. } = line;
+        let (code, text) = match media.codec {
+            _ if line.is_data() => return self.refusal_of_data(member, media),
+            None => (ErrorCode::UNSUPPORTED_CODEC, "none of the offered codecs is forwarded here"),
+            _ if source.kind() != *kind => {
+                (ErrorCode::INVALID_MESSAGE, "the source given for this track is of the other kind")
+            }
+            _ if taken => (ErrorCode::INVALID_MESSAGE, TAKEN),
+            _ if before >= self.config.max_tracks => (ErrorCode::OVERLOADED, "too many tracks; take one back first"),
+            _ if !member.grant.allows_publishing(*kind, *source) => {
+                (ErrorCode::FORBIDDEN, "your grant does not allow to publish this")
+            }
+            _ => return None,
+        };
+        Some(Denial::new(code, text))
     }
 
     pub(crate) fn on_publish_verdicts(&mut self, answer: PublishAnswer, asked: &[usize], decisions: Vec<Decision>) {
@@ -317,6 +314,21 @@ impl Room {
 }
 
 impl Offered {
+    /// A line of an offer that nothing was said about yet.
+    fn new(publisher: PublisherId, media: &OfferedMedia, hint: Option<&TrackHint>) -> Self {
+        let named = media.track_id.as_deref().and_then(|name| TrackId::new(name).ok());
+        let facts = TrackFacts {
+            id: named.unwrap_or_else(|| TrackId::allotted(publisher, &media.mid)),
+            kind: media.kind,
+            source: hint.map_or(Source::default_for(media.kind), |hint| hint.source),
+            codec: media.codec,
+            top_layer: media.codec.map_or(Layer::default(), |codec| top_layer(codec, media.encodings)),
+            bitrate: None,
+        };
+        let name = hint.and_then(|hint| hint.name.clone()).map(|name| name.chars().take(MAX_NAME).collect());
+        Self { mid: media.mid.clone(), facts, name, known: false, standing: None, verdict: Ok(Grant::default()) }
+    }
+
     /// Whether the room will have a track of this name through it.
     pub(crate) fn takes(&self, track: &TrackId) -> bool {
         self.verdict.is_ok() && self.facts.id == *track

@@ -32,24 +32,12 @@ impl Room {
         tracks: Option<Vec<TrackId>>,
         max_layer: MaxLayer,
     ) {
-        let Some(member) = self.members.get(&id) else { return };
-        let visible = self.members.get(&publisher).filter(|of| of.is_visible() && of.id != id);
-        let Some(of) = visible else {
-            return self.refuse(id, mark, "subscribe-request", ErrorCode::NOT_FOUND, "the room has no such publisher");
+        let asked = match self.to_subscribe(id, publisher, tracks.as_deref()) {
+            Ok(asked) => asked,
+            Err(denial) => {
+                return self.refuse(id, mark, "subscribe-request", denial.code, &denial.message);
+            }
         };
-        let asked: Vec<_> = match &tracks {
-            None => of.tracks.keys().cloned().collect(),
-            Some(tracks) => tracks.iter().filter(|track| of.publishes(track)).cloned().collect(),
-        };
-        // What policy hides is answered like what does not exist.
-        let unknown = tracks.iter().flatten().any(|track| !of.publishes(track) || !member.verdicts.contains_key(track));
-        if unknown {
-            return self.refuse(id, mark, "subscribe-request", ErrorCode::NOT_FOUND, "the publisher has no such track");
-        }
-        if member.after_offer.len() >= MAX_UNANSWERED {
-            let text = "too many requests wait for an offer; answer the open one";
-            return self.refuse(id, mark, "subscribe-request", ErrorCode::RATE_LIMITED, text);
-        }
         let Some(member) = self.members.get_mut(&id) else { return };
         let want = member.wants.entry(publisher).or_insert_with(Want::nothing);
         want.max_layer = max_layer;
@@ -64,6 +52,29 @@ impl Room {
                 Event::Subscribed { room_name: self.name.clone(), publisher_id: publisher, tracks: Vec::new() },
             ),
         }
+    }
+
+    /// What policy is to be asked about for a `subscribe-request`, unless it makes no sense.
+    fn to_subscribe(
+        &self,
+        id: PublisherId,
+        publisher: PublisherId,
+        tracks: Option<&[TrackId]>,
+    ) -> Result<Vec<TrackId>, Denial> {
+        let not_found = |message: &str| Denial::new(ErrorCode::NOT_FOUND, message);
+        let member = self.members.get(&id).ok_or_else(|| not_found("you are not in this room"))?;
+        let visible = self.members.get(&publisher).filter(|of| of.is_visible() && of.id != id);
+        let of = visible.ok_or_else(|| not_found("the room has no such publisher"))?;
+        // What policy hides is answered like what does not exist.
+        let is_known = |track: &TrackId| of.publishes(track) && member.verdicts.contains_key(track);
+        if !tracks.iter().copied().flatten().all(is_known) {
+            return Err(not_found("the publisher has no such track"));
+        }
+        if member.after_offer.len() >= MAX_UNANSWERED {
+            let text = "too many requests wait for an offer; answer the open one";
+            return Err(Denial::new(ErrorCode::RATE_LIMITED, text));
+        }
+        Ok(tracks.map_or_else(|| of.tracks.keys().cloned().collect(), <[TrackId]>::to_vec))
     }
 
     pub(crate) fn on_subscribe_verdicts(
