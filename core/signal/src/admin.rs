@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use lockgate_model::policy::Denial;
 use lockgate_model::{ErrorCode, PublisherId, RevokedWhat, RoomName, Secret, TrackId};
 use serde::Deserialize;
@@ -20,8 +20,9 @@ use tokio::time::timeout;
 
 use crate::pages::{bearer, problem};
 use crate::server::Doors;
+use crate::turn::{Turn, Turns};
 
-/// Does what an operator wants, if policy lets them.
+/// Does what an operator wants, if policy lets them. Once it has begun it is carried to its end, even if the operator hangs up.
 pub type Administer =
     Arc<dyn Fn(AdminRequest) -> Pin<Box<dyn Future<Output = Result<serde_json::Value, Denial>> + Send>> + Send + Sync>;
 
@@ -78,16 +79,19 @@ impl Default for RevocationRequest {
     }
 }
 
+/// Where a request comes from, and whose turn it is.
+type Whence = (ConnectInfo<SocketAddr>, Extension<Arc<Turns>>);
+
 /// `POST /admin/v1/rooms/{room}/participants/{publisher}/revoke`
 pub(crate) async fn revoke_participant(
     doors: State<Arc<Doors>>,
-    peer: ConnectInfo<SocketAddr>,
+    whence: Whence,
     Path((room, publisher)): Path<(String, String)>,
     request: Request,
 ) -> Response {
     let named = RoomName::new(room).ok().zip(publisher.parse().ok().map(PublisherId));
     let Some((room, publisher)) = named else { return refuse(not_found("the room has no such participant")) };
-    act(doors, peer, request, |revocation| {
+    act(doors, whence, request, |revocation| {
         if revocation.hold_ms > 0 {
             return Err(Denial::new(ErrorCode::INVALID_MESSAGE, "`holdMs` is for subjects"));
         }
@@ -99,19 +103,19 @@ pub(crate) async fn revoke_participant(
 /// `POST /admin/v1/subjects/{subject}/revoke`
 pub(crate) async fn revoke_subject(
     doors: State<Arc<Doors>>,
-    peer: ConnectInfo<SocketAddr>,
+    whence: Whence,
     Path(subject): Path<String>,
     request: Request,
 ) -> Response {
     if subject.len() > MAX_SUBJECT {
         return refuse(not_found("nobody has such a subject"));
     }
-    act(doors, peer, request, |revocation| Ok(AdminAct::RevokeSubject { subject, revocation })).await
+    act(doors, whence, request, |revocation| Ok(AdminAct::RevokeSubject { subject, revocation })).await
 }
 
 async fn act(
     State(doors): State<Arc<Doors>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    (ConnectInfo(peer), Extension(turns)): Whence,
     request: Request,
     read: impl FnOnce(RevocationRequest) -> Result<AdminAct, Denial>,
 ) -> Response {
@@ -131,10 +135,28 @@ async fn act(
         Ok(act) => act,
         Err(denial) => return refuse(denial),
     };
-    match administer(AdminRequest { token, peer: peer.ip().to_canonical(), act }).await {
+    let Some(turn) = turns.take(peer.ip()) else { return refuse(too_many()) };
+    let request = AdminRequest { token, peer: peer.ip().to_canonical(), act };
+    match see_through(administer(request), turn).await {
         Ok(done) => ([(header::CACHE_CONTROL, "no-store")], Json(done)).into_response(),
         Err(denial) => refuse(denial),
     }
+}
+
+/// Does it in a task of its own: an operator who hangs up does not end it half done, nor has another turn before it is over.
+async fn see_through(
+    done: impl Future<Output = Result<serde_json::Value, Denial>> + Send + 'static,
+    turn: Turn,
+) -> Result<serde_json::Value, Denial> {
+    let done = tokio::spawn(async move {
+        let done = done.await;
+        drop(turn);
+        done
+    });
+    done.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an operator's act failed");
+        Err(Denial::new(ErrorCode::INTERNAL, "the node failed at it"))
+    })
 }
 
 /// No body is as good as `{}`.
@@ -157,6 +179,12 @@ fn revocation(body: &Bytes) -> Result<RevocationRequest, Denial> {
         return Err(invalid("`holdMs` is at most a day".to_owned()));
     }
     Ok(revocation)
+}
+
+fn too_many() -> Denial {
+    let denial =
+        Denial::new(ErrorCode::RATE_LIMITED, "too many requests from your address are open; wait for their answers");
+    Denial { retry_after_ms: Some(RETRY_MS), ..denial }
 }
 
 fn not_found(message: &str) -> Denial {
@@ -186,6 +214,8 @@ fn refuse(denial: Denial) -> Response {
 
 /// How long the body of a request may take.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
+/// When whoever has too many requests open may look again.
+const RETRY_MS: u64 = 1000;
 const MAX_BODY: usize = 16 * 1024;
 const MAX_REASON: usize = 256;
 const MAX_SUBJECT: usize = 256;

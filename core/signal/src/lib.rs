@@ -12,6 +12,7 @@ mod pages;
 mod rate;
 mod server;
 mod socket;
+mod turn;
 
 pub use admin::{AdminAct, AdminRequest, Administer, RevocationRequest};
 pub use guest::{GuestRequest, MintGuest};

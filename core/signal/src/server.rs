@@ -20,6 +20,7 @@ use crate::guest::{self, MintGuest};
 use crate::listen::{self, Place};
 use crate::pages;
 use crate::socket::{self, Arrival, MAX_FRAME};
+use crate::turn::Turns;
 
 /// What the node still lacks, in words; empty when it is ready.
 pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -69,6 +70,7 @@ pub async fn serve(listener: TcpListener, doors: Doors, ending: watch::Receiver<
 }
 
 fn routes(doors: Arc<Doors>) -> Router {
+    let turns = Extension(Arc::new(Turns::default()));
     Router::new()
         .route("/", get(front_door))
         .route("/ws", get(socket_door))
@@ -76,8 +78,11 @@ fn routes(doors: Arc<Doors>) -> Router {
         .route("/ready", get(pages::ready))
         .route("/metrics", get(pages::metrics))
         .route("/dev/token", post(guest::mint))
-        .route("/admin/v1/rooms/{room}/participants/{publisher}/revoke", post(admin::revoke_participant))
-        .route("/admin/v1/subjects/{subject}/revoke", post(admin::revoke_subject))
+        .route(
+            "/admin/v1/rooms/{room}/participants/{publisher}/revoke",
+            post(admin::revoke_participant).layer(turns.clone()),
+        )
+        .route("/admin/v1/subjects/{subject}/revoke", post(admin::revoke_subject).layer(turns))
         .route("/app/{*path}", get(pages::asset))
         .fallback(async || pages::problem(StatusCode::NOT_FOUND, "not-found", "there is no such page"))
         .layer(DefaultBodyLimit::max(64 * 1024))

@@ -303,3 +303,47 @@ async fn whoever_may_have_no_guest_token_is_answered_before_the_body() {
     timeout(Duration::from_secs(20), client.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 404");
 }
+
+#[tokio::test]
+async fn one_address_has_few_operators_requests_open_and_others_do_not_wait_for_it() {
+    let mut door = Door::open().await;
+    let (crowd, other) = ([127, 0, 0, 2], [127, 0, 0, 3]);
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let request = door.revoke(crowd).await;
+        open.push((request, door.operators.recv().await.unwrap()));
+    }
+    let late = door::answer(door.revoke(crowd).await).await;
+    assert_eq!((late.status, &late.json()["code"]), (429, &json!("rate-limited")));
+    assert!(late.head.contains("retry-after: 1"), "{}", late.head);
+    let request = door.revoke(other).await;
+    door.operators.recv().await.unwrap().answer.send(Ok(json!({}))).unwrap();
+    assert_eq!(door::answer(request).await.status, 200);
+    let (request, asked) = open.pop().unwrap();
+    asked.answer.send(Ok(json!({}))).unwrap();
+    assert_eq!(door::answer(request).await.status, 200);
+    let _next = door.revoke(crowd).await;
+    assert!(door.operators.recv().await.is_some());
+}
+
+#[tokio::test]
+async fn what_an_operator_wants_is_carried_out_though_they_hang_up_and_is_their_turn_until_then() {
+    let mut door = Door::with_places(4).await;
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let request = door.revoke([127, 0, 0, 1]).await;
+        open.push(door.operators.recv().await.unwrap());
+        drop(request);
+    }
+    // There is a place for this one only after the node has let go of one that hung up, and for all of these after all.
+    let mut places = Vec::new();
+    for _ in 0..4 {
+        places.push(door.connect_only("/ws").await);
+    }
+    places.clear();
+    assert_eq!(door::answer(door.revoke([127, 0, 0, 1]).await).await.status, 429);
+    for asked in open {
+        asked.answer.send(Ok(json!({}))).expect("it is not given up");
+        asked.done.await.expect("it is carried out");
+    }
+}

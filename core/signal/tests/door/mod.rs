@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lockgate_model::Secret;
+use lockgate_model::policy::Denial;
 use lockgate_signal::{Arrival, Asset, Doors, GuestRequest, Incoming, MintGuest, Outgoing, Pages, serve};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -22,10 +23,19 @@ pub(crate) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    /// What operators want.
+    pub(crate) operators: mpsc::Receiver<Asked>,
     /// What `/ready` misses.
     pub(crate) missing: Arc<Mutex<Vec<String>>>,
     ending: watch::Sender<bool>,
     serving: JoinHandle<()>,
+}
+
+/// An operator's request that the shell has not answered yet.
+pub(crate) struct Asked {
+    pub(crate) answer: oneshot::Sender<Result<Value, Denial>>,
+    /// Told when the shell is through with it.
+    pub(crate) done: oneshot::Receiver<()>,
 }
 
 /// The shell's ends of a socket.
@@ -72,16 +82,17 @@ impl Door {
         let (ending, ended) = watch::channel(false);
         let missing = Arc::new(Mutex::new(Vec::new()));
         let lacks = Arc::clone(&missing);
+        let (operator, operators) = mpsc::channel(16);
         let pages = Pages {
             ready: Arc::new(move || lacks.lock().unwrap().clone()),
             metrics: Arc::new(|| Box::pin(async { String::from("numbers 1\n") })),
             metrics_token,
             assets: &[Asset { path: "index.html", media_type: "text/html", bytes: b"<p>hello" }],
-            admin: None,
+            admin: Some(Arc::new(move |_| Box::pin(administer(operator.clone())))),
             guest,
         };
         let serving = tokio::spawn(serve(listener, Doors { pages, arrivals: sender, max_open }, ended));
-        Self { address, arrivals, missing, ending, serving }
+        Self { address, arrivals, operators, missing, ending, serving }
     }
 
     /// A client, and the shell's side of it.
@@ -93,6 +104,16 @@ impl Door {
 
     pub(crate) async fn connect_only(&self, path: &str) -> Client {
         connect_async(format!("ws://{}{path}", self.address)).await.unwrap().0
+    }
+
+    /// An operator's request from some address of this machine, which is open until the shell answers it.
+    pub(crate) async fn revoke(&self, from: [u8; 4]) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut stream = socket.connect(self.address).await.unwrap();
+        let head = "POST /admin/v1/subjects/7/revoke HTTP/1.1\r\nhost: here\r\nauthorization: Bearer t\r\n";
+        stream.write_all(format!("{head}content-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        stream
     }
 
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -114,11 +135,7 @@ impl Door {
         headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+        answer(stream).await
     }
 
     /// Ends the server and waits for it.
@@ -126,6 +143,25 @@ impl Door {
         self.ending.send_replace(true);
         self.serving.await.unwrap();
     }
+}
+
+/// Has an operator's request wait until the test answers it.
+async fn administer(operator: mpsc::Sender<Asked>) -> Result<Value, Denial> {
+    let ((answer, answered), (through, done)) = (oneshot::channel(), oneshot::channel());
+    operator.send(Asked { answer, done }).await.unwrap();
+    let answer = answered.await.unwrap();
+    // Not every test waits for it.
+    through.send(()).ok();
+    answer
+}
+
+/// What a connection that is closed after it is answered with.
+pub(crate) async fn answer(mut stream: TcpStream) -> Answer {
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
 /// The next text, as JSON.

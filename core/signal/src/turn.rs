@@ -1,0 +1,85 @@
+//! How many operators' requests of one address may be open. For each, policy is asked who somebody is, in a short queue that operators
+//! have for themselves: nobody is to fill that alone. Knows no request.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The open requests of each address.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// The turn of one request. It ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    of: IpAddr,
+}
+
+impl Turns {
+    /// A turn for a request from this address. None: as many are open as may be.
+    pub(crate) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Turn> {
+        let of = network(peer.to_canonical());
+        let mut turns = self.lock();
+        let open = turns.entry(of).or_default();
+        if *open == MOST {
+            return None;
+        }
+        *open += 1;
+        Some(Turn { turns: Arc::clone(self), of })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut open) = self.turns.lock().entry(self.of) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
+
+/// Whoever has one address of IPv6 has 2⁶⁴ of them.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+/// Requests of one address that may be open: a fourth of those that may wait for policy.
+const MOST: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_so_many_turns_at_a_time_and_gets_them_back() {
+        let turns = Arc::new(Turns::default());
+        let take = |peer: &str| turns.take(peer.parse().unwrap());
+        let mut open: Vec<_> = (1..=MOST).map(|host| take(&format!("2001:db8::{host}")).unwrap()).collect();
+        assert!(take("2001:db8::ffff").is_none() && take("2001:db8:0:1::1").is_some());
+        open.pop();
+        assert!(take("2001:db8::ffff").is_some());
+        open.clear();
+        assert!(turns.lock().is_empty());
+    }
+
+    #[test]
+    fn an_address_of_ipv4_is_the_same_however_it_is_written() {
+        let turns = Arc::new(Turns::default());
+        let take = |peer: &str| turns.take(peer.parse().unwrap());
+        let _open: Vec<_> = (0..MOST).map(|_| take("192.0.2.1").unwrap()).collect();
+        assert!(take("::ffff:192.0.2.1").is_none() && take("192.0.2.2").is_some());
+    }
+}
