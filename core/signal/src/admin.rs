@@ -175,6 +175,9 @@ fn revocation(body: &Bytes) -> Result<RevocationRequest, Denial> {
     if revocation.what == RevokedWhat::Stay && revocation.track_id.is_some() {
         return Err(invalid("a stay has no `trackId`".to_owned()));
     }
+    if revocation.what != RevokedWhat::Stay && revocation.hold_ms > 0 {
+        return Err(invalid("`holdMs` is for a stay: nobody is kept out who is in".to_owned()));
+    }
     if revocation.hold_ms > MAX_HOLD_MS {
         return Err(invalid("`holdMs` is at most a day".to_owned()));
     }
@@ -239,6 +242,7 @@ mod tests {
             r#"{"trackId": "v1"}"#,
             r#"{"reason": "a\nb"}"#,
             r#"{"holdMs": 86400001}"#,
+            r#"{"what": "publication", "holdMs": 1000}"#,
         ] {
             assert_eq!(read(bad).unwrap_err().code, ErrorCode::INVALID_MESSAGE, "{bad}");
         }
