@@ -248,52 +248,57 @@ impl Session {
                 self.reply(id, event);
             }
             Command::JoinRoom { password, metadata, subscribe_connections, .. } if !seated => {
-                self.join(room, id, password, metadata, subscribe_connections.unwrap_or_default()).await;
+                let entry = (password, metadata, subscribe_connections.unwrap_or_default());
+                if let Err(denial) = self.join(&room, id.clone(), entry).await {
+                    self.deny(id, "join-room", Some(room), denial);
+                }
             }
             Command::PublishOffer { .. } | Command::SubscribeRequest { .. } if !seated => {
                 // The seed's clients never join: their first publish or subscribe does.
-                self.join(room.clone(), None, None, None, SubscribeConnections::PerPublisher).await;
-                self.forward(&room, Request { id, command, size }).await;
+                match self.join(&room, None, (None, None, SubscribeConnections::PerPublisher)).await {
+                    Ok(()) => self.forward(&room, Request { id, command, size }).await,
+                    Err(denial) => self.deny(id, command.name(), Some(room), denial),
+                }
             }
             command if seated => self.forward(&room, Request { id, command, size }).await,
             command => self.refuse(id, &command, ErrorCode::NOT_FOUND, "you are not in this room"),
         }
     }
 
+    /// Brings this client to a room's door, which answers by itself.
+    ///
+    /// # Errors
+    /// A denial: there is no place for it, or an operator put it out a moment ago.
     async fn join(
         &mut self,
-        room: RoomName,
+        room: &RoomName,
         id: Option<RequestId>,
-        password: Option<Secret>,
-        metadata: Option<String>,
-        connections: SubscribeConnections,
-    ) {
-        let Some(known) = &self.who else { return };
+        (password, metadata, connections): (Option<Secret>, Option<String>, SubscribeConnections),
+    ) -> Result<(), Denial> {
+        let Some(known) = &self.who else { return Ok(()) };
         if self.seats.len() >= MAX_ROOMS {
-            return self.reply(
-                id,
-                Event::error(ErrorCode::OVERLOADED, "too many rooms on one socket; leave one first", "join-room"),
-            );
+            return Err(Denial::new(ErrorCode::OVERLOADED, "too many rooms on one socket; leave one first"));
         }
-        let subject = known.identity.subject.clone();
-        if let Some(denial) = self.node.held.refusal(&subject, wall_clock_ms()) {
-            return self.deny(id, "join-room", Some(room), denial);
-        }
-        let member = self.node.allot_publisher();
         let identity = known.identity.clone();
+        let subject = identity.subject.clone();
+        self.node.held.refusal(&subject, wall_clock_ms()).map_or(Ok(()), Err)?;
+        let member = self.node.allot_publisher();
         let participant =
             Participant { identity, publisher_id: Some(member), door: self.link.door, peer: self.link.peer.ip() };
-        let join = Join { member, participant, id: id.clone(), password, metadata, connections };
-        match self.node.rooms.join(&self.node, &room, join, self.tell.clone()).await {
-            Ok(handle) => {
-                // They may have been put out while the room was made.
-                if self.node.held.refusal(&subject, wall_clock_ms()).is_some() {
-                    handle.input(Input::Leave { member, reason: LeaveReason::Closed }).await;
-                }
-                self.seats.insert(room, Seat { member, room: handle });
-            }
-            Err(problem) => self.reply(id, Event::error(ErrorCode::OVERLOADED, problem.to_string(), "join-room")),
+        let join = Join { member, participant, id, password, metadata, connections };
+        let handle = self.node.rooms.join(&self.node, room, join, self.tell.clone()).await;
+        let handle = handle.map_err(|problem| Denial::new(ErrorCode::OVERLOADED, problem.to_string()))?;
+        self.sit_down(room, &subject, Seat { member, room: handle }).await
+    }
+
+    /// Takes the seat, unless an operator put them out while the room was made: then the room must let go of it.
+    async fn sit_down(&mut self, room: &RoomName, subject: &str, seat: Seat) -> Result<(), Denial> {
+        if let Some(denial) = self.node.held.refusal(subject, wall_clock_ms()) {
+            seat.room.input(Input::Leave { member: seat.member, reason: LeaveReason::Closed }).await;
+            return Err(denial);
         }
+        self.seats.insert(room.clone(), seat);
+        Ok(())
     }
 
     async fn forward(&self, room: &RoomName, request: Request) {
@@ -317,8 +322,9 @@ impl Session {
                 self.seats.remove(&news.room);
                 self.tell_client(put_out(news.room, reason).into())
             }
-            RoomEvent::Gone | RoomEvent::Out(_) => Flow::On,
-            RoomEvent::Tell(reply) => self.tell_client(*reply),
+            RoomEvent::Tell(reply) if current => self.tell_client(*reply),
+            // Whoever did not get a seat after all, or has it no more, was told so.
+            RoomEvent::Gone | RoomEvent::Out(_) | RoomEvent::Tell(_) => Flow::On,
         }
     }
 
@@ -452,5 +458,47 @@ mod tests {
         let Ok(Outgoing::Reply(reply)) = hears.try_recv() else { panic!("it was taken") };
         let reply = serde_json::to_value(&*reply).unwrap();
         assert_eq!((&reply["code"], &reply["id"]), (&json!("invalid-message"), &json!(1)));
+    }
+
+    #[tokio::test]
+    async fn who_is_put_out_while_their_room_is_made_is_told_and_has_no_seat() {
+        let (node, _hub) = testing::node();
+        let (link, _says, mut hears) = link();
+        let mut session = Session::new(node.clone(), link);
+        session.admit(None, comeback("7").identity);
+        hears.recv().await.unwrap();
+        let (name, member) = (RoomName::new("r").unwrap(), node.allot_publisher());
+        let (tell, mut news) = mpsc::channel(16);
+        let room = node.rooms.join(&node, &name, testing::join(member), tell).await.unwrap();
+        let now = wall_clock_ms();
+        node.held.hold("7", now + 60_000, now).unwrap();
+        let denial = session.sit_down(&name, "7", Seat { member, room }).await.unwrap_err();
+        assert!(denial.code == ErrorCode::FORBIDDEN && denial.retry_after_ms > Some(0) && session.seats.is_empty());
+        let gone = async {
+            while let Some(news) = news.recv().await.filter(|news| !matches!(news.event, RoomEvent::Gone)) {
+                assert!(session.on_news(news) == Flow::On);
+            }
+        };
+        timeout(Duration::from_secs(30), gone).await.expect("the room lets go of them");
+        assert!(hears.try_recv().is_err(), "not that they have entered");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_kept_out_of_a_room_hears_so_about_what_they_asked_for() {
+        let (node, _hub) = testing::node();
+        let (link, _says, mut hears) = link();
+        let mut session = Session::new(node.clone(), link);
+        session.admit(None, comeback("7").identity);
+        hears.recv().await.unwrap();
+        let now = wall_clock_ms();
+        node.held.hold("7", now + 60_000, now).unwrap();
+        for (kind, more) in [("join-room", json!({})), ("publish-offer", json!({"offer": "v=0"}))] {
+            let mut message = json!({"type": kind, "roomName": "r", "id": kind});
+            message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            session.on_room_command(serde_json::from_value(message).unwrap()).await;
+            let Ok(Outgoing::Reply(reply)) = hears.try_recv() else { panic!("nothing was said about {kind}") };
+            let reply = serde_json::to_value(&*reply).unwrap();
+            assert_eq!((&reply["code"], &reply["of"], &reply["id"]), (&json!("forbidden"), &json!(kind), &json!(kind)));
+        }
     }
 }
