@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_model::carrier::{
-    BindingToken, FromRecorder, Hello, PROTOCOL, Refusal, Role, SessionState, ToRecorder, Welcome,
+    BindingToken, Deframer, Frame, FromRecorder, Hello, MAX_FRAME, PROTOCOL, Refusal, Role, SessionState, ToRecorder,
+    TrackNumber, Welcome,
 };
-use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId};
-use lockgate_room::{Input, RecorderReport};
+use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RevokedWhat, RoomName, Source, TrackId};
+use lockgate_room::{Input, RecorderReport, Revocation, Whom};
+use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -18,7 +21,7 @@ use tokio::task::JoinSet;
 use super::wire::{Messages, write};
 use super::{Hub, NewTrack, Recordable, RecorderDoor, Recorders};
 use crate::node::{Ending, Node};
-use crate::rooms::ToRoom;
+use crate::rooms::{RoomHandle, ToRoom, inspect_offer};
 use crate::testing;
 
 /// A node's hub behind its door.
@@ -77,6 +80,31 @@ impl Recorder {
 
     async fn hear(&mut self) -> ToRecorder {
         self.messages.next(&mut self.stream).await.unwrap().unwrap()
+    }
+
+    /// The next track that it is given, of any session.
+    async fn added(&mut self) -> TrackId {
+        loop {
+            if let ToRecorder::AddTrack(add) = self.hear().await {
+                return add.track_id;
+            }
+        }
+    }
+
+    /// On a data connection: the next track of which nothing more comes.
+    async fn ended(&mut self, data: &mut Deframer) -> TrackNumber {
+        loop {
+            if let Some(frame) = data.next_frame().unwrap() {
+                if let Frame::End { track, .. } = Frame::decode(frame).unwrap() {
+                    return track;
+                }
+                continue;
+            }
+            let mut chunk = [0; 4096];
+            let count = self.stream.read(&mut chunk).await.unwrap();
+            assert!(count > 0, "the node closed the connection");
+            data.extend(&chunk[..count]);
+        }
     }
 
     async fn say(&mut self, state: SessionState) {
@@ -170,6 +198,59 @@ async fn a_recorder_that_comes_back_hears_everything_again_under_new_numbers() {
     assert_ne!(add.number, first);
     let Some(ToRoom::Record(numbers)) = outbox.recv().await else { panic!() };
     assert_eq!(numbers, [(add.track_id, add.number)]);
+}
+
+/// A room in which somebody publishes two cameras, which are recorded.
+async fn recorded(house: &House) -> (RoomHandle, PublisherId) {
+    let (name, member) = (RoomName::new("den").unwrap(), house.node.allot_publisher());
+    let mut join = testing::join(member);
+    join.participant.identity.grant.can_record = Some(true);
+    let (seat, mut news) = mpsc::channel(64);
+    let room = house.node.rooms.join(&house.node, &name, join, seat).await.unwrap();
+    tokio::spawn(async move { while news.recv().await.is_some() {} });
+    let camera = |mid| {
+        let media =
+            "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000";
+        let ice = "a=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901\r\na=setup:actpass";
+        let fingerprint = vec!["0A"; 32].join(":");
+        format!("{media}\r\n{ice}\r\na=fingerprint:sha-256 {fingerprint}\r\na=mid:{mid}\r\na=msid:- v{mid}\r\n")
+    };
+    let session = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n";
+    let offer = [session, &camera(0), &camera(1)].concat();
+    let offered = Some(inspect_offer(&offer));
+    let offer = json!({"type": "publish-offer", "roomName": "den", "offer": offer});
+    for (message, offered) in [(offer, offered), (json!({"type": "start-recording", "roomName": "den"}), None)] {
+        let request = serde_json::from_value(message).unwrap();
+        room.input(Input::Command { member, request, offered }).await;
+    }
+    (room, member)
+}
+
+#[tokio::test]
+async fn a_recorder_that_comes_back_is_sent_nothing_that_was_revoked_meanwhile() {
+    let house = House::open();
+    let (mut control, token) = house.attach().await;
+    let mut data = house.connect().await;
+    data.hello(PROTOCOL, Role::Data { worker: 0, token }).await;
+    let (room, member) = recorded(&house).await;
+    let (kept, revoked) = (control.added().await, control.added().await);
+    let (whom, what, track) = (Whom::Member(member), RevokedWhat::Recording, Some(revoked.clone()));
+    let revocation = Revocation { whom, what, track, reason: "not this one".into() };
+    assert_eq!(room.revoke(revocation).await, [member]);
+    // The hub had not heard of it yet when the recorder was there again.
+    room.tell(ToRoom::Record(vec![(revoked.clone(), TrackNumber(8)), (kept, TrackNumber(9))])).await;
+    for message in [
+        json!({"type": "unpublish", "roomName": "den", "trackId": revoked}),
+        json!({"type": "leave-room", "roomName": "den"}),
+    ] {
+        let request = serde_json::from_value(message).unwrap();
+        room.input(Input::Command { member, request, offered: None }).await;
+    }
+    let (mut frames, mut ended) = (Deframer::new(MAX_FRAME), Vec::new());
+    while ended.last() != Some(&TrackNumber(9)) {
+        ended.push(data.ended(&mut frames).await);
+    }
+    assert!(!ended.contains(&TrackNumber(8)), "{ended:?}");
 }
 
 #[tokio::test]

@@ -45,6 +45,12 @@ impl RoomHandle {
 }
 
 impl RoomHandle {
+    /// What others than sessions send.
+    #[cfg(test)]
+    pub(crate) async fn tell(&self, message: ToRoom) {
+        self.inbox.send(message).await.expect("the room is there");
+    }
+
     /// Takes something from somebody. Returns whom it concerned, once the media side has been told; nobody if the room has ended.
     pub(crate) async fn revoke(&self, revocation: Revocation) -> Vec<PublisherId> {
         let (done, concerned) = oneshot::channel();
