@@ -76,7 +76,7 @@ async fn whoever_is_denied_is_refused_at_every_door_with_a_stable_code() {
         ("subscribe", denied("no-subscription"), about_track("subscribe-request"), "x-closed"),
         ("subscribe, by the token", nothing, about_track("subscribe-request"), "forbidden"),
         ("a track that is not shown", denied("no-subscription"), about_track("mute"), "not-found"),
-        ("a layer above the grant", denied("no-subscription"), about_track("set-layer"), "not-found"),
+        ("layers of a track that is not shown", denied("no-subscription"), about_track("set-layer"), "not-found"),
         ("data channels", no_data.clone(), offer(DATA), "forbidden"),
         ("chat", no_data.clone(), chat, "forbidden"),
         ("relay", no_data, relay, "forbidden"),
@@ -113,6 +113,40 @@ async fn whoever_is_denied_is_refused_at_every_door_with_a_stable_code() {
     }
     assert_eq!(host.ask(json!({ "type": "ping" })).await["type"], "pong");
     assert!(!host.has_heard(|message| message["type"] == "revoked"));
+}
+
+#[tokio::test]
+async fn nobody_gets_a_layer_above_their_grant_whatever_they_ask_for() {
+    let subscription = "[plugin.settings.roles.viewer]\nmax_spatial = 0\n".to_owned();
+    let call = Call::begin(Setup { subscription, ..Setup::default() }).await;
+    let call = call.with_left("ann", &Token::of(1, "Ann"), "{}").await;
+    let call = call.with_right("vic", &Token::of(2, "Vic").role("viewer"), "{}").await;
+    let call = call.with_right("bob", &Token::of(3, "Bob"), "{}").await;
+    call.left
+        .run(
+            "await ann.publish([{ track: await devices.camera(640, 480, 30), source: 'camera', encodings: [
+                 { rid: 'low', scaleResolutionDownBy: 2, maxBitrate: 150_000 },
+                 { rid: 'high', maxBitrate: 1_000_000 }] }])",
+        )
+        .await;
+    let seen = call
+        .right
+        .run(
+            "const { publisherId, tracks: [{ trackId }] } = await vic.publisher();
+             const above = { type: 'set-layer', publisherId, trackId, spatial: 2, temporal: 2 };
+             await vic.subscribe(publisherId);
+             vic.send(above);
+             await bob.subscribe(publisherId);
+             const wide = await until('the higher layer', async () => (await bob.inbound(trackId))?.frameWidth === 640);
+             vic.send(above);
+             const low = await vic.decoded(trackId, ((await vic.inbound(trackId))?.framesDecoded ?? 0) + 40);
+             const told = vic.heard.filter(({ type, paused }) => type === 'layer-changed' && !paused);
+             return { wide, width: low.frameWidth, told: told.map(({ spatial }) => spatial) }",
+        )
+        .await;
+    assert_eq!((&seen["wide"], &seen["width"]), (&json!(true), &json!(320)), "{seen}");
+    let told = seen["told"].as_array().expect("it is a list");
+    assert!(!told.is_empty() && told.iter().all(|layer| *layer == 0), "{seen}");
 }
 
 #[tokio::test]
