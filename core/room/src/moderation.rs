@@ -7,7 +7,7 @@ use lockgate_model::{Command, ErrorCode, Event, PublisherId, RequestId, TrackId}
 
 use crate::effect::{MediaAction, Question};
 use crate::member::{Member, Stage};
-use crate::pending::Pending;
+use crate::pending::{Pending, Ticket};
 use crate::room::Room;
 
 impl Room {
@@ -17,7 +17,7 @@ impl Room {
         let known = |member: &Member| member.publishes(track_id) || member.may_know(track_id);
         let owner = self.publisher_of(track_id).filter(|_| self.members.get(&id).is_some_and(known));
         match owner {
-            None => self.refuse(id, mark, of, ErrorCode::NOT_FOUND, "the room has no such track"),
+            None => self.refuse(id, mark, of, ErrorCode::NOT_FOUND, NO_TRACK),
             Some(owner) if owner == id => {
                 self.set_muted(&track_id.clone(), matches!(command, Command::Mute { .. }), Some((id, mark)));
             }
@@ -65,15 +65,15 @@ impl Room {
 
     pub(crate) fn on_act_verdict(
         &mut self,
-        id: PublisherId,
-        mark: Option<RequestId>,
+        (id, mark): (PublisherId, Option<RequestId>),
+        ticket: Ticket,
         command: Command,
         answer: CommandAnswer,
     ) {
         let CommandAnswer { decision, reply, effects } = answer;
         match decision {
             Ok(_) => {
-                self.carry_out(id, mark, command, reply);
+                self.carry_out((id, mark), ticket, command, reply);
                 effects.into_iter().for_each(|effect| self.follow(effect));
             }
             Err(denial) => {
@@ -83,10 +83,21 @@ impl Room {
         }
     }
 
-    fn carry_out(&mut self, id: PublisherId, mark: Option<RequestId>, command: Command, payload: String) {
+    fn carry_out(
+        &mut self,
+        (id, mark): (PublisherId, Option<RequestId>),
+        ticket: Ticket,
+        command: Command,
+        payload: String,
+    ) {
         match command {
-            Command::Mute { track_id, .. } => self.set_muted(&track_id, true, Some((id, mark))),
-            Command::Unmute { track_id, .. } => self.set_muted(&track_id, false, Some((id, mark))),
+            Command::Mute { ref track_id, .. } | Command::Unmute { ref track_id, .. } => {
+                // It may be gone by now, or be another one.
+                match self.track(track_id).filter(|(_, track)| track.since <= ticket) {
+                    Some(_) => self.set_muted(track_id, matches!(command, Command::Mute { .. }), Some((id, mark))),
+                    None => self.refuse(id, mark, command.name(), ErrorCode::NOT_FOUND, NO_TRACK),
+                }
+            }
             Command::Kick { publisher_id, .. } => self.put_out(publisher_id, "a moderator put you out"),
             Command::PolicyCommand { name, .. } => {
                 let event = Event::PolicyReply { room_name: self.name.clone(), name, payload };
@@ -180,6 +191,7 @@ impl Room {
     }
 }
 
+const NO_TRACK: &str = "the room has no such track";
 /// Longest name of a policy command, in bytes.
 const MAX_NAME: usize = 64;
 /// Longest payload of a policy command, in bytes.

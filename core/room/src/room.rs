@@ -273,7 +273,9 @@ impl Room {
             }
             Pending::Record(record) => self.on_record_verdicts(record, ticket, answer.into_many()),
             Pending::Rerecord { session, asked } => self.on_rerecord(&session, ticket, asked, answer.into_many()),
-            Pending::Act { member, id, command } => self.on_act_verdict(member, id, command, answer.into_act()),
+            Pending::Act { member, id, command } => {
+                self.on_act_verdict((member, id), ticket, command, answer.into_act());
+            }
             // The media side's, not policy's.
             Pending::Accept { .. } | Pending::TakeAnswer { .. } => {}
         }

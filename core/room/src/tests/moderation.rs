@@ -49,6 +49,28 @@ fn ones_own_track_is_muted_without_asking_and_anothers_only_with() {
 }
 
 #[test]
+fn a_track_that_is_gone_when_policy_has_decided_is_not_muted_nor_is_a_later_one_of_its_name() {
+    for comes_back in [false, true] {
+        let mut call = Call::new();
+        let (admin, guest) = (call.join(1), call.join_with(2, Grant::default(), Shared));
+        call.publish(guest, &["a2"]);
+        call.slow_policy = true;
+        call.say(admin, json!({"type": "mute", "trackId": "a2", "publisherId": 2, "id": 6}));
+        call.say(guest, json!({"type": "unpublish", "trackId": "a2"}));
+        if comes_back {
+            call.publish(guest, &["a2"]);
+            call.asked.rotate_left(1);
+            call.answer_next();
+        }
+        call.quiet();
+        call.answer_next();
+        let error = call.only(admin, "error");
+        assert_eq!((&error["code"], &error["of"], &error["id"]), (&json!("not-found"), &json!("mute"), &json!(6)));
+        assert!(!call.media.iter().any(|action| matches!(action, MediaAction::Mute { .. })));
+    }
+}
+
+#[test]
 fn a_plugins_answer_and_its_notices_reach_those_they_are_for() {
     let mut call = Call::ruled(Rules {
         act: Box::new(|_, name| CommandAnswer {
