@@ -134,7 +134,7 @@ impl Room {
         match (&aim, &self.recording) {
             (Aim::Join(session), Some(running)) if running.session == *session => {
                 if !running.is_wanted_by(asker) {
-                    return self.record_wanted(asked);
+                    return self.record_wanted(self.not_revoked_since(ticket, asked));
                 }
             }
             // Whoever wants the next one was not who policy was asked about.
@@ -184,7 +184,13 @@ impl Room {
     fn record_later_ones(&mut self, asker: Asker, ticket: Ticket) {
         let later = self.recordable().filter(|track| asker.is_some() && track.since > ticket);
         let later = later.map(|track| track.info.track_id.clone()).collect();
-        self.record_wanted(later);
+        self.record_wanted(self.not_revoked_since(ticket, later));
+    }
+
+    /// What nobody has revoked the recording of since a question was put: that one is not put anew.
+    fn not_revoked_since(&self, ticket: Ticket, tracks: Vec<TrackId>) -> Vec<TrackId> {
+        let counts = |track: &TrackId| self.track(track).is_some_and(|(_, track)| track.record_after <= ticket);
+        tracks.into_iter().filter(counts).collect()
     }
 
     /// Policy may say yes with limits: what they leave out is not recorded.

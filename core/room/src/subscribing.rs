@@ -46,12 +46,14 @@ impl Room {
             Some((question, asked)) if !asked.is_empty() => {
                 self.ask(question, Pending::Subscribe { viewer: id, id: mark, publisher, asked });
             }
-            _ => self.reply(
-                id,
-                mark,
-                Event::Subscribed { room_name: self.name.clone(), publisher_id: publisher, tracks: Vec::new() },
-            ),
+            _ => self.promise(id, mark, publisher),
         }
+    }
+
+    /// There is nothing to be sent yet; what comes will be.
+    fn promise(&mut self, id: PublisherId, mark: Option<RequestId>, publisher_id: PublisherId) {
+        let event = Event::Subscribed { room_name: self.name.clone(), publisher_id, tracks: Vec::new() };
+        self.reply(id, mark, event);
     }
 
     /// What policy is to be asked about for a `subscribe-request`, unless it makes no sense.
@@ -104,12 +106,10 @@ impl Room {
         ended.iter().for_each(|track| self.hold_against_verdict(id, track));
         let Some(member) = self.members.get(&id) else { return };
         if allowed.is_empty() {
-            if errors.is_empty() {
-                let event =
-                    Event::Subscribed { room_name: self.name.clone(), publisher_id: publisher, tracks: Vec::new() };
-                return self.reply(id, mark, event);
-            }
-            return errors.into_iter().for_each(|error| self.send(id, error));
+            return match errors.is_empty() {
+                true => self.promise(id, mark, publisher),
+                false => errors.into_iter().for_each(|error| self.send(id, error)),
+            };
         }
         let connection = member.connection_for(publisher);
         let (present, absent) = (allowed.iter().cloned().collect(), BTreeSet::new());

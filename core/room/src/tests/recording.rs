@@ -3,11 +3,11 @@ use std::rc::Rc;
 
 use lockgate_model::SubscribeConnections::Shared;
 use lockgate_model::policy::{Grant, Participant, Publication};
-use lockgate_model::{MediaKind, PublisherId, RecordingId, Source};
+use lockgate_model::{MediaKind, PublisherId, RecordingId, RevokedWhat, Source};
 use serde_json::json;
 
 use super::{Call, Rules, no, track};
-use crate::{Input, LeaveReason, Question, RecordAction, RecorderReport, RoomConfig, Ticket};
+use crate::{Input, LeaveReason, Question, RecordAction, RecorderReport, Revocation, RoomConfig, Ticket, Whom};
 
 fn session(call: &Call) -> RecordingId {
     let started = call.recorder.iter().find_map(|action| match action {
@@ -400,4 +400,24 @@ fn a_track_that_came_back_while_policy_was_asked_whether_to_record_it_is_asked_a
         call.answer_next();
     }
     assert_eq!(added(&call), ["a1", "v1"]);
+}
+
+#[test]
+fn what_was_revoked_while_policy_was_asked_is_not_asked_about_for_anybody_else() {
+    let (mut call, _) = widened(&Rc::default());
+    let (ann, dan) = (PublisherId(1), call.join(4));
+    call.say(dan, json!({"type": "start-recording"}));
+    call.slow_policy = true;
+    call.publish(ann, &["a1", "v1", "v2", "v3"]);
+    call.answer_next();
+    let asked_for_cid = take_record_question(&mut call);
+    let (whom, what, track) = (Whom::Member(ann), RevokedWhat::Recording, Some(track("v2")));
+    call.input(Input::Revoke(Revocation { whom, what, track, reason: "not this one".into() }));
+    call.input(Input::Leave { member: PublisherId(3), reason: LeaveReason::Expired });
+    call.asked.clear();
+    answer(&mut call, asked_for_cid);
+    let (_, question) = take_record_question(&mut call);
+    let Question::Record(asked) = *question else { panic!("{question:?}") };
+    assert_eq!(asked.publications.iter().map(|of| of.track.id.as_str()).collect::<Vec<_>>(), ["v3"]);
+    assert_eq!(asked.who.map(|who| who.identity.subject).as_deref(), Some("4"));
 }
