@@ -16,6 +16,8 @@ pub struct Setup {
     pub faulty: Option<String>,
     /// Kinds of question that it is asked; empty: all but who somebody is, and commands.
     pub faulty_hooks: &'static [&'static str],
+    /// Other plugins, by name, with what they may use and their settings. They are asked after the usual ones.
+    pub policies: Vec<(&'static str, &'static [&'static str], &'static str)>,
     /// Below `[policy]`.
     pub policy: String,
     /// Below `[media]`.
@@ -69,6 +71,9 @@ impl Setup {
         let hooks = "hooks = [\"admission\", \"publishing\", \"recording\"]";
         add("room-admission", hooks, "[\"config\"]", &self.admission);
         add("subscription-policy", "hooks = [\"subscription\"]", "[\"config\"]", &self.subscription);
+        for (name, grants, settings) in &self.policies {
+            add(name, "", &format!("{grants:?}"), settings);
+        }
         if let Some(settings) = &self.faulty {
             let usual = ["admission", "publishing", "subscription", "recording"];
             let hooks = if self.faulty_hooks.is_empty() { &usual[..] } else { self.faulty_hooks };
