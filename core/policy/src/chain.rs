@@ -372,7 +372,7 @@ fn identified(found: Accepted) -> Result<Identity, Denial> {
 }
 
 /// The subject itself if it is a number that JavaScript can hold, else a number made from it that no token's can be taken for easily.
-fn user_id(subject: &str) -> UserId {
+pub(crate) fn user_id(subject: &str) -> UserId {
     match subject.parse::<u64>() {
         Ok(number) if (1..FIRST_TOO_BIG).contains(&number) && !subject.starts_with(['+', '0']) => UserId(number),
         _ => {
@@ -396,3 +396,6 @@ pub(crate) const RETRY_MS: u64 = 1000;
 const FIRST_TOO_BIG: u64 = 1 << 53;
 /// 2^52: numbers that are made up lie in the upper half.
 const ALLOTTED: u64 = 1 << 52;
+
+#[cfg(test)]
+mod tests;

@@ -190,7 +190,7 @@ fn common<T: Ord + Clone>(a: &Option<BTreeSet<T>>, b: &Option<BTreeSet<T>>) -> O
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::testing::cases;
     use proptest::collection::btree_set;
     use proptest::option::of;
@@ -198,7 +198,8 @@ mod tests {
 
     use super::*;
 
-    fn grants() -> impl Strategy<Value = Grant> {
+    /// Any grant.
+    pub(in crate::policy) fn grants() -> impl Strategy<Value = Grant> {
         let limits =
             (of(0..4u8), of(0..4u8), of((0..4u64).prop_map(Bitrate)), of(any::<u8>()), of(0..9u64), of(0..9u32));
         let sets = (of(btree_set(kinds(), 0..2)), of(btree_set(sources(), 0..4)), of(btree_set("[ab]", 0..2)));

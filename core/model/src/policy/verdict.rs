@@ -111,7 +111,96 @@ pub fn merge(verdicts: impl IntoIterator<Item = Verdict>, default_allow: bool) -
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::policy::grant::tests::grants;
+    use crate::testing::cases;
+
+    fn verdicts() -> impl Strategy<Value = Verdict> {
+        let codes = prop_oneof![Just(ErrorCode::FORBIDDEN), Just(ErrorCode::ROOM_FULL), Just(ErrorCode::WAITING)];
+        let denials = (codes, of_ms())
+            .prop_map(|(code, retry_after_ms)| Verdict::Deny(Denial { retry_after_ms, ..Denial::new(code, "no") }));
+        prop_oneof![4 => grants().prop_map(Verdict::Allow), 1 => denials, 2 => Just(Verdict::Abstain)]
+    }
+
+    fn of_ms() -> impl Strategy<Value = Option<u64>> {
+        proptest::option::of(0..9u64)
+    }
+
+    /// A chain, and the same in another order.
+    fn chains() -> impl Strategy<Value = (Vec<Verdict>, Vec<Verdict>)> {
+        vec(verdicts(), 0..7).prop_flat_map(|chain| (Just(chain.clone()), Just(chain).prop_shuffle()))
+    }
+
+    fn first_denial(chain: &[Verdict]) -> Option<&Denial> {
+        chain.iter().find_map(|verdict| if let Verdict::Deny(denial) = verdict { Some(denial) } else { None })
+    }
+
+    proptest! {
+        #![proptest_config(cases(256))]
+
+        #[test]
+        fn of_any_chain_a_denial_wins_and_the_first_gives_the_code((chain, _) in chains(), default_allow: bool) {
+            let decision = merge(chain.clone(), default_allow);
+            match first_denial(&chain) {
+                Some(denial) => prop_assert_eq!(decision.as_ref(), Err(denial)),
+                None => {
+                    let all_abstain = chain.iter().all(|verdict| *verdict == Verdict::Abstain);
+                    prop_assert_eq!(decision.is_ok(), default_allow || !all_abstain);
+                }
+            }
+        }
+
+        #[test]
+        fn the_order_of_any_chain_changes_nothing_but_the_code((chain, shuffled) in chains(), default_allow: bool) {
+            let decisions = (merge(chain, default_allow), merge(shuffled.clone(), default_allow));
+            match decisions {
+                (Ok(one), Ok(other)) => prop_assert_eq!(one, other),
+                (one, other) => {
+                    prop_assert!(one.is_err() && other.is_err());
+                    prop_assert!(first_denial(&shuffled).is_none_or(|first| other.as_ref() == Err(first)));
+                }
+            }
+        }
+
+        #[test]
+        fn one_more_plugin_never_widens_what_a_chain_decided(
+            (chain, _) in chains(),
+            more in verdicts(),
+            at: prop::sample::Index,
+            default_allow: bool,
+        ) {
+            let mut longer = chain.clone();
+            longer.insert(at.index(chain.len() + 1), more.clone());
+            let (before, after) = (merge(chain.clone(), default_allow), merge(longer, default_allow));
+            let has_opinion = chain.iter().any(|verdict| *verdict != Verdict::Abstain);
+            match (before, after) {
+                (Ok(before), Ok(after)) => prop_assert_eq!(before.and(&after), after, "stricter or the same"),
+                (Err(before), Ok(_)) => prop_assert!(!has_opinion, "{:?} was overruled", before),
+                (Ok(_), Err(after)) => prop_assert_eq!(more, Verdict::Deny(after)),
+                (Err(_), Err(_)) => {}
+            }
+        }
+
+        #[test]
+        fn what_a_chain_grants_is_within_what_each_of_its_plugins_grants((chain, _) in chains()) {
+            let Ok(granted) = merge(chain.clone(), false) else { return Ok(()) };
+            for verdict in &chain {
+                if let Verdict::Allow(part) = verdict {
+                    prop_assert_eq!(&granted.and(part), &granted);
+                }
+            }
+        }
+
+        #[test]
+        fn who_abstains_changes_nothing((chain, _) in chains(), at: prop::sample::Index, default_allow: bool) {
+            let mut longer = chain.clone();
+            longer.insert(at.index(chain.len() + 1), Verdict::Abstain);
+            prop_assert_eq!(merge(chain, default_allow), merge(longer, default_allow));
+        }
+    }
 
     fn capped(spatial: u8) -> Verdict {
         Verdict::Allow(Grant { max_spatial: Some(spatial), ..Grant::default() })
