@@ -3,7 +3,11 @@
 //! Each command is a file with its arguments and a function that makes a [`Report`]; the work is the policy crate's. Nothing is
 //! printed here.
 
+mod bench;
+mod case;
 mod inspect;
+mod run;
+mod test;
 
 use clap::Subcommand;
 
@@ -12,6 +16,12 @@ use clap::Subcommand;
 pub enum PolicyAction {
     /// Tell what a plugin is: its hooks and imports, its digest, and what it says of itself.
     Inspect(inspect::Arguments),
+    /// Put one question to a plugin: print the answer, and what the plugin asked of its host.
+    Run(run::Arguments),
+    /// Put a folder of questions to a plugin and compare the answers with those that are expected.
+    Test(test::Arguments),
+    /// Put one question many times: print how long that takes, and a cost that is the same on every machine.
+    Bench(bench::Arguments),
 }
 
 /// What a command has to say, and the exit code.
@@ -29,6 +39,9 @@ pub struct Report {
 pub fn run(action: &PolicyAction) -> Report {
     match action {
         PolicyAction::Inspect(arguments) => inspect::run(arguments),
+        PolicyAction::Run(arguments) => run::run(arguments),
+        PolicyAction::Test(arguments) => test::run(arguments),
+        PolicyAction::Bench(arguments) => bench::run(arguments),
     }
 }
 
@@ -36,5 +49,10 @@ impl Report {
     /// What was looked at is not well.
     pub(crate) fn failed(complaint: impl std::fmt::Display) -> Self {
         Self { text: String::new(), complaint: format!("lockgate: {complaint}\n"), code: 1 }
+    }
+
+    /// The command cannot be carried out as it is written.
+    pub(crate) fn wrong(complaint: impl std::fmt::Display) -> Self {
+        Self { code: 64, ..Self::failed(complaint) }
     }
 }

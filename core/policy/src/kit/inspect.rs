@@ -14,7 +14,7 @@ use wasmtime::component::Component;
 
 use crate::config::Capability;
 use crate::contract::{MAX_CLAIMS, VERSION, lifecycle, printable, read_attrs};
-use crate::kit::specimen::{Bench, Specimen, Stopped};
+use crate::kit::specimen::{Bench, Specimen};
 use crate::kit::witness::Witness;
 use crate::load::{exported, interface};
 use crate::load_error::LoadProblem;
@@ -87,7 +87,7 @@ pub struct Trouble {
 /// If it cannot be read, or is no component. A component that no node would load is no error: see [`Inspection::problems`].
 pub fn inspect(file: &Path) -> Result<Inspection, LoadProblem> {
     let bytes = fs::read(file).map_err(|source| LoadProblem::Unreadable { file: file.to_owned(), source })?;
-    let bench = Bench::new()?;
+    let bench = Bench::counting()?;
     let component = bench.compile(&bytes)?;
     let names = Names::read(&bench, &component);
     let (problems, about, settings) = match names.problems() {
@@ -115,21 +115,21 @@ impl From<&LoadProblem> for Trouble {
 }
 
 /// The full names of everything that a component imports and exports.
-struct Names {
+pub(super) struct Names {
     imports: Vec<String>,
     exports: Vec<String>,
 }
 
 impl Names {
-    fn read(bench: &Bench, component: &Component) -> Self {
+    pub(super) fn read(bench: &Bench, component: &Component) -> Self {
         let kind = component.component_type();
         Self {
-            imports: kind.imports(&bench.0).map(|(name, _)| name.to_owned()).collect(),
-            exports: kind.exports(&bench.0).map(|(name, _)| name.to_owned()).collect(),
+            imports: kind.imports(bench.engine()).map(|(name, _)| name.to_owned()).collect(),
+            exports: kind.exports(bench.engine()).map(|(name, _)| name.to_owned()).collect(),
         }
     }
 
-    fn problems(&self) -> Vec<LoadProblem> {
+    pub(super) fn problems(&self) -> Vec<LoadProblem> {
         let foreign = |name: &&String| match interface(name) {
             Some((name, _)) => name != "types" && Capability::from_name(name).is_none(),
             None => true,
@@ -193,7 +193,7 @@ fn about(specimen: &Specimen) -> About {
     let said = specimen.run(nobody(), |exports, store, instance| {
         exported(&exports.lifecycle)?.load(&mut *store, instance)?.call_describe(store)
     });
-    match said.map(|said| read_attrs(said, MAX_CLAIMS)) {
+    match said.result.map(|said| read_attrs(said, MAX_CLAIMS)) {
         Ok(Ok(said)) => About::Said(said.into_iter().map(|one| (plain(&one.key), plain(&one.value))).collect()),
         Ok(Err(failure)) => About::Failed(failure.to_string()),
         Err(stopped) => About::Failed(stopped.to_string()),
@@ -205,7 +205,7 @@ fn settings(specimen: &Specimen) -> Settings {
         let lifecycle: lifecycle::Guest = exported(&exports.lifecycle)?.load(&mut *store, instance)?;
         lifecycle.call_configure(store, "{}")
     });
-    match checked {
+    match checked.result {
         Ok(Ok(())) => Settings::Optional,
         Ok(Err(why)) => Settings::Needed(plain(&why)),
         Err(stopped) => Settings::Failed(stopped.to_string()),
@@ -218,14 +218,5 @@ fn plain(text: &str) -> String {
 }
 
 fn nobody() -> Witness {
-    Witness::new(Map::new(), 0)
-}
-
-impl std::fmt::Display for Stopped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.detail {
-            Some(detail) => write!(f, "{}: {detail}", self.failure),
-            None => write!(f, "{}", self.failure),
-        }
-    }
+    Witness::new(Map::new(), Vec::new(), 0)
 }
