@@ -84,3 +84,24 @@ fn memory_stays_flat_while_viewers_come_and_go() {
         assert!(after < before * 1.05 + 256.0 * 1024.0, "{key}: {before} to {after}");
     }
 }
+
+#[test]
+fn the_benchmark_of_decisions_reports_every_figure_and_budget() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("policy.json");
+    let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/dist");
+    let mut command = Command::new(program("lockgate-bench"));
+    let output = command.args(["policy", "--quick", "--plugins", plugins, "--out"]).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let positive = |value: &Value| value.as_f64().is_some_and(|value| value > 0.0);
+    for key in ["fresh_p50_us", "fresh_p99_us", "warm_p50_us", "warm_p99_us"] {
+        assert!(positive(&report[key]), "{key} of {report}");
+    }
+    let algorithms: Vec<_> = report["auth"].as_array().unwrap().iter().map(|row| &row["algorithm"]).collect();
+    assert_eq!(algorithms, ["HS256", "RS256", "ES256", "EdDSA"]);
+    assert!(report["auth"].as_array().unwrap().iter().all(|row| positive(&row["p99_us"])), "{report}");
+    assert!(positive(&report["guests"][0]["fresh_decisions_per_second"]) && positive(&report["guests"][0]["cost"]));
+    assert!(positive(&report["join_storm"]["with"]["p99_us"]), "{report}");
+    assert_eq!(report["gates"].as_array().map(Vec::len), Some(4));
+}

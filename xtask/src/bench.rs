@@ -46,6 +46,10 @@ fn arguments(bench: &Bench) -> Vec<String> {
             all.extend(options.scenario.iter().flat_map(|one| ["--scenario".to_owned(), one.clone()]));
             all.extend(options.viewers.iter().flat_map(|count| ["--viewers".to_owned(), count.to_string()]));
         }
+        Bench::Policy { quick } => {
+            all.push("policy".to_owned());
+            all.extend(quick.then(|| "--quick".to_owned()));
+        }
         Bench::Dtls => all.push("dtls".to_owned()),
         Bench::Soak { joins } => all.extend(["soak".to_owned(), "--joins".to_owned(), joins.to_string()]),
     }
@@ -73,5 +77,7 @@ mod tests {
         assert_eq!(passed_on(&format!("xtask bench {line}")), line);
         assert_eq!(passed_on("xtask bench --profile ci forward --hostile"), "forward --hostile");
         assert_eq!(passed_on("xtask bench soak"), "soak --joins 10000");
+        assert_eq!(passed_on("xtask bench policy"), "policy");
+        assert_eq!(passed_on("xtask bench policy --quick"), "policy --quick");
     }
 }

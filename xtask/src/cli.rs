@@ -111,6 +111,12 @@ pub(crate) struct BenchOptions {
 pub(crate) enum Bench {
     /// What a forwarded packet costs, in time, memory and latency: takes about six minutes
     Forward(ForwardOptions),
+    /// What a decision of a plugin costs, and what policy adds to a join: takes about a minute
+    Policy {
+        /// A few seconds instead of a minute: shows that everything works, and measures nothing well
+        #[arg(long)]
+        quick: bool,
+    },
     /// What a connection holds for DTLS, with data channels and without
     Dtls,
     /// Let viewers join and leave, and watch the worker's memory

@@ -1,6 +1,6 @@
 //! The command line, and nothing else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,6 +24,8 @@ pub(crate) enum Task {
     Soak(SoakOptions),
     /// Count what a connection holds for DTLS, with data channels and without
     Dtls,
+    /// Measure what a decision of a plugin costs, and what policy adds to a join
+    Policy(PolicyOptions),
     /// The worker's process, which the others start: JSON lines in and out
     #[command(hide = true)]
     Worker,
@@ -82,13 +84,47 @@ impl ForwardOptions {
     }
 
     pub(crate) fn output(&self) -> Result<PathBuf> {
-        if let Some(out) = &self.out {
-            return Ok(out.clone());
-        }
-        // <target>/<profile>/lockgate-bench
-        let own = std::env::current_exe().context("a running program has a path")?;
-        Ok(own.ancestors().nth(2).context("the program lies in the build folder")?.join("bench/forward.json"))
+        output(self.out.as_deref(), "bench/forward.json")
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyOptions {
+    /// A few seconds instead of a minute: shows that everything works, and measures nothing well
+    #[arg(long)]
+    quick: bool,
+    /// Where the components are
+    #[arg(long, value_name = "FOLDER", default_value = "plugins/dist")]
+    pub(crate) plugins: PathBuf,
+    /// Where the figures are written; otherwise bench/policy.json in the build folder
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl PolicyOptions {
+    /// How often everything is measured in a row, and how many decisions each time.
+    pub(crate) fn turns(&self) -> (u32, usize) {
+        if self.quick { (1, 50) } else { (5, 10_000) }
+    }
+
+    /// How many join together.
+    pub(crate) fn joins(&self) -> usize {
+        if self.quick { 50 } else { 1000 }
+    }
+
+    pub(crate) fn output(&self) -> Result<PathBuf> {
+        output(self.out.as_deref(), "bench/policy.json")
+    }
+}
+
+/// The file that was named, or one in the build folder.
+fn output(named: Option<&Path>, otherwise: &str) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    // <target>/<profile>/lockgate-bench
+    let own = std::env::current_exe().context("a running program has a path")?;
+    Ok(own.ancestors().nth(2).context("the program lies in the build folder")?.join(otherwise))
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! `lockgate-bench`: what forwarding costs, measured beside the floor on the same machine.
+//! `lockgate-bench`: what forwarding costs, measured beside the floor on the same machine, and what deciding costs.
 //!
 //! Two processes, each on a core of its own: one with the worker under test, or the floor, and one with everybody else.
 //! `docs/performance.md` explains the method. It judges nothing by itself: it prints figures and which budgets they keep.
@@ -14,6 +14,7 @@ mod host;
 mod hostile;
 mod machine;
 mod pest;
+mod policy;
 mod protocol;
 mod publisher;
 mod receive;
@@ -42,6 +43,7 @@ fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Forward(options) => forward::run(&options),
         Task::Dtls => dtls::run(),
+        Task::Policy(options) => policy::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Worker => role::serve(),
     }

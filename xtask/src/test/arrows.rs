@@ -55,7 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lockgate-recorder", &["lockgate-rtp", "lockgate-model"]),
     ("lockgate-load", &["lockgate-transport", "lockgate-rtp", "lockgate-model"]),
     ("lockgate-tests", &[ANY]),
-    ("lockgate-bench", &["lockgate-worker", "lockgate-transport", "lockgate-rtp", "lockgate-model"]),
+    ("lockgate-bench", &["lockgate-policy", "lockgate-worker", "lockgate-transport", "lockgate-rtp", "lockgate-model"]),
     ("xtask", &[]),
 ];
 
