@@ -1,6 +1,7 @@
 //! The plugins and the questions that are measured: those that are shipped, and what a node asks when somebody joins.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use lockgate_model::policy::{
@@ -8,7 +9,7 @@ use lockgate_model::policy::{
     RoomFacts, SubscribeQuestion, TrackFacts, Why,
 };
 use lockgate_model::{Codec, Layer, MediaKind, PublisherId, RoomName, Secret, Source, TrackId, UserId};
-use lockgate_policy::{Capability, Isolation, KeyRing, LoadError, PluginConfig, Policy, PolicyConfig};
+use lockgate_policy::{Capability, Isolation, KeyRing, Limits, LoadError, PluginConfig, Policy, PolicyConfig};
 use serde_json::{Value, json};
 
 /// When all questions are put, in milliseconds since 1970.
@@ -33,7 +34,9 @@ pub(super) fn nobody() -> Result<Policy> {
 /// A host with some plugins and one key ring.
 pub(super) fn host(plugins: Vec<PluginConfig>, ring: KeyRing) -> Result<Policy> {
     let key_rings = [("default".to_owned(), ring)].into();
-    let config = PolicyConfig { plugins, key_rings, queue: 4096, ..PolicyConfig::default() };
+    // An answer that comes late is a figure here, and no denial.
+    let config =
+        PolicyConfig { plugins, key_rings, queue: 4096, chain_budget: 2 * PATIENCE, ..PolicyConfig::default() };
     Policy::load(config).map_err(|problems| {
         let told: Vec<String> = problems.iter().map(LoadError::to_string).collect();
         anyhow!("{}", told.join("; "))
@@ -44,7 +47,8 @@ pub(super) fn host(plugins: Vec<PluginConfig>, ring: KeyRing) -> Result<Policy> 
 pub(super) fn plugin(folder: &Path, name: &str, settings: Value) -> PluginConfig {
     let settings = settings.as_object().cloned().unwrap_or_default();
     let file = folder.join(name).with_extension("wasm");
-    PluginConfig { grants: Capability::ALL.into(), settings, ..PluginConfig::new(name, file) }
+    let limits = Limits { deadline: PATIENCE, ..Limits::default() };
+    PluginConfig { grants: Capability::ALL.into(), settings, limits, ..PluginConfig::new(name, file) }
 }
 
 pub(super) fn auth(token: &str) -> AuthQuestion {
@@ -95,4 +99,6 @@ fn track(id: &str, source: Source) -> Result<TrackFacts> {
     Ok(TrackFacts { id, kind, source, codec, top_layer, bitrate: None })
 }
 
+/// For one plugin and one question, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(5);
 const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
