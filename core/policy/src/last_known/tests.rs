@@ -1,5 +1,6 @@
 use lockgate_model::policy::{Attribute, Door, RoomFacts, TrackFacts};
 use lockgate_model::{Codec, ErrorCode, Layer, MediaKind, PublisherId, RoomName, Source, TrackId, UserId};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -190,4 +191,38 @@ fn the_pairs_that_were_asked_about_longest_ago_are_forgotten() {
     assert_eq!(known, [true, false, true]);
     let said = memory.lock();
     assert_eq!((said.of.len(), said.order.len()), (2, 2));
+}
+
+fn whys() -> impl Strategy<Value = Why> {
+    prop_oneof![Just(Why::Announce), Just(Why::Request), Just(Why::Auto), Just(Why::Recheck)]
+}
+
+fn verdicts() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        4 => (0..9u8).prop_map(layer),
+        1 => Just(Verdict::Deny(Denial::new(ErrorCode::FORBIDDEN, "no"))),
+        1 => Just(Verdict::Abstain),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whatever_was_said_nothing_but_the_last_word_on_such_a_question_is_allowed(
+        said in proptest::collection::vec((whys(), verdicts()), 0..12),
+        why in whys(),
+    ) {
+        let memory = memory();
+        for (now_ms, (why, verdict)) in (0..).zip(&said) {
+            memory.keep(&asked(*why, now_ms), std::slice::from_ref(verdict));
+        }
+        if let Some(Ok(spatial)) = lent(&memory, &asked(why, 100)) {
+            prop_assert!(why != Why::Recheck);
+            prop_assert!(!matches!(said.last(), Some((_, Verdict::Deny(_)))));
+            let speaks_of_it = |said: Why| said == Why::Recheck || (said == Why::Announce) == (why == Why::Announce);
+            let last = said.iter().rev().find(|(said, _)| speaks_of_it(*said)).map(|(_, verdict)| verdict);
+            prop_assert_eq!(last.cloned(), Some(layer(spatial.unwrap_or(u8::MAX))));
+        }
+    }
 }

@@ -38,8 +38,8 @@ async fn each_fault_denies_in_bounded_time_and_the_next_question_is_answered() {
         let policy = load(vec![faulty(fault)]);
         let started = Instant::now();
         assert_eq!(enters(&policy, "trouble").await, Err(ErrorCode::POLICY_UNAVAILABLE), "{fault}");
-        // 50 ms of its own and 250 ms of the chain, and a slow machine.
-        assert!(started.elapsed() < Duration::from_secs(2), "{fault} took {:?}", started.elapsed());
+        // 200 ms for a loop, and a slow machine.
+        assert!(started.elapsed() < Duration::from_secs(5), "{fault} took {:?}", started.elapsed());
         assert_eq!(enters(&policy, "calm").await, Ok(()), "{fault}");
         let stats = &policy.stats().plugins[0];
         assert_eq!(stats.failures, [(failure, 1)], "{fault}");

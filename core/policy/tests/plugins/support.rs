@@ -1,6 +1,7 @@
 //! Questions, tokens and configurations for tests.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lockgate_model::policy::{
@@ -8,10 +9,11 @@ use lockgate_model::policy::{
     RoomFacts, SubscribeQuestion, TrackFacts, Why,
 };
 use lockgate_model::{Codec, Layer, MediaKind, RoomName, Secret, Source, TrackId, UserId};
-use lockgate_policy::{Capability, KeyRing, LoadError, PluginConfig, Policy, PolicyConfig};
+use lockgate_policy::{Capability, KeyRing, Limits, LoadError, PluginConfig, Policy, PolicyConfig};
 use serde_json::{Value, json};
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
+const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 
 /// A built component.
@@ -21,16 +23,19 @@ pub(crate) fn component(name: &str) -> PathBuf {
     file
 }
 
-/// A plugin that may import everything and has these settings.
+/// A plugin that may import everything and has these settings. Tests share the machine, so it has much time for an answer, but
+/// for one that is to be ended.
 pub(crate) fn plugin(name: &str, settings: Value) -> PluginConfig {
+    let deadline = if settings["fault"] == "loop" { Duration::from_millis(200) } else { PATIENCE };
     let Value::Object(settings) = settings else { panic!("settings are an object") };
-    PluginConfig { grants: Capability::ALL.into(), settings, ..PluginConfig::new(name, component(name)) }
+    let limits = Limits { deadline, ..Limits::default() };
+    PluginConfig { grants: Capability::ALL.into(), settings, limits, ..PluginConfig::new(name, component(name)) }
 }
 
 /// A chain with the key ring `default`, which denies what no plugin decides.
 pub(crate) fn config(plugins: Vec<PluginConfig>) -> PolicyConfig {
     let key_rings = [("default".to_owned(), KeyRing::hs256(SECRET))].into();
-    PolicyConfig { plugins, key_rings, ..PolicyConfig::default() }
+    PolicyConfig { plugins, key_rings, chain_budget: PATIENCE, ..PolicyConfig::default() }
 }
 
 pub(crate) fn load(plugins: Vec<PluginConfig>) -> Policy {
