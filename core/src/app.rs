@@ -1,6 +1,7 @@
 //! The node from its first breath to its last: nothing is bound before the configuration is accepted, everything that is
 //! started is ended.
 
+mod descriptors;
 mod doors;
 mod ending;
 
@@ -116,6 +117,7 @@ impl App {
     /// Opens all doors, the public one last.
     async fn start(config: Config, policy: Policy, dev_secret: Option<Secret>) -> Result<Self, RunError> {
         let started = Instant::now();
+        descriptors::raise_limit(&config);
         let address = SocketAddr::new(config.http.host, config.http.port);
         let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         let workers = Workers::spawn(WorkersConfig {

@@ -32,6 +32,8 @@ pub struct Setup {
     pub ipv6: bool,
     /// Whether pages get guest tokens.
     pub guests: bool,
+    /// How many file descriptors the node may have when it begins, and how many it may allow itself.
+    pub descriptors: Option<[u32; 2]>,
     /// A UDP port of 127.0.0.1 that the test holds, which clients are told. The node receives media on the same port of
     /// [`BESIDE`]: nobody else is given that as long as the test has its own.
     pub media_port: Option<u16>,

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::config::{SECRET, SECRET_FILE, Setup};
 use crate::http::{self, Answer};
-use crate::process::Process;
+use crate::process::{Process, with_descriptors};
 use crate::programs::program;
 use crate::token::Token;
 
@@ -31,7 +31,12 @@ impl Node {
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("the folder is ours");
         write(CONFIG, &setup.text());
         write(SECRET_FILE, SECRET);
-        let process = Process::start("lockgate", command(folder.path(), "lockgate"));
+        let command = command(folder.path(), "lockgate");
+        let command = match setup.descriptors {
+            Some(limits) => with_descriptors(&command, limits),
+            None => command,
+        };
+        let process = Process::start("lockgate", command);
         let listens =
             |line: &str| Some(line.strip_prefix("Lockgate listens on http://")?.trim_end_matches('/').to_owned());
         let address = process.line("where it listens", listens).await;

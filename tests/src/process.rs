@@ -120,11 +120,28 @@ impl Process {
     /// # Panics
     /// When it has ended.
     pub fn resident_kilobytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("the system tells of processes that run");
+        let status = self.told("status");
         let held =
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
         held.expect("a process holds memory")
+    }
+
+    /// How many files, sockets and the like it has open.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.expect("the system tells of processes that run").count()
+    }
+
+    /// What the system tells of it under this name (proc(5)).
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn told(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id()));
+        text.expect("the system tells of processes that run")
     }
 
     fn pid(&self) -> Pid {
@@ -160,11 +177,20 @@ impl Drop for Process {
 
 /// The same command, but the system kills it when the thread that starts it ends, however it ends.
 pub(crate) fn ending_with_us(command: &Command) -> Command {
-    let mut bound = Command::new("setpriv");
     // We may have ended before the system was told: then it has another parent by now, and must not begin.
     let begin = format!("test $PPID = {} && exec \"$0\" \"$@\"", std::process::id());
-    bound.args(["--pdeathsig", "KILL", "--", "sh", "-c", &begin]);
-    bound.arg(command.get_program()).args(command.get_args());
+    behind(&["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", &begin], command)
+}
+
+/// The same command, with this soft and this hard limit of file descriptors.
+pub(crate) fn with_descriptors(command: &Command, [soft, hard]: [u32; 2]) -> Command {
+    behind(&["prlimit", &format!("--nofile={soft}:{hard}"), "--"], command)
+}
+
+/// The same command, begun by another one that becomes it.
+fn behind(words: &[&str], command: &Command) -> Command {
+    let mut bound = Command::new(words[0]);
+    bound.args(&words[1..]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => bound.env(name, value),

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use lockgate_tests::{Call, PrivateNetwork, Setup, Token, assert_unbroken, until};
+use lockgate_tests::{Call, Node, PrivateNetwork, Setup, Token, assert_unbroken, until};
 
 /// Two who publish a camera each and watch the other's; both are `me` on their page.
 struct Pair(Call);
@@ -145,6 +145,22 @@ async fn strangers_at_the_media_ports_are_few_and_short_lived_and_a_call_goes_on
     let grown = call.0.node.process().resident_kilobytes().saturating_sub(memory);
     assert!(grown < 16 << 10, "the node holds {grown} KiB more");
     call.goes_by("udp").await;
+}
+
+#[tokio::test]
+async fn a_node_takes_as_many_descriptors_as_the_system_allows_and_warns_where_these_are_few() {
+    let node = Node::start(Setup { descriptors: Some([100, 700]), ..Setup::default() }).await;
+    let limits = node.process().told("limits");
+    let limit = limits.lines().find(|line| line.starts_with("Max open files")).map(|line| line.split_whitespace());
+    assert_eq!(limit.map(|words| words.skip(3).take(2).collect()), Some(vec!["700"; 2]), "{limits}");
+    let warns = |line: &str| line.contains("fewer file descriptors").then(|| line.to_owned());
+    let warning = node.process().line("that they are few", warns).await;
+    // A WebSocket each, 8192 connections by TCP, and the node's own.
+    assert!(warning.contains("WARN") && warning.contains("limit=700 wanted=18704"), "{warning}");
+    let clients: Vec<_> = (0..200).map(|_| TcpStream::connect(node.address()).expect("it listens")).collect();
+    until("more clients than it was begun with", async || (node.process().descriptors() > clients.len()).then_some(()))
+        .await;
+    assert_eq!(node.get("/health").await.status, 200);
 }
 
 /// Connections of one address that have not said yet who they are, at the one media thread of a test's node.

@@ -35,5 +35,6 @@ pub use lockgate_media::{
 pub use outlet::Sending;
 pub use router::{NewRouter, Router};
 pub use stats::{NetworkCounters, SendFailure, Stats, StreamEnd};
+pub use tcp::MAX_STREAMS as MAX_TCP_CONNECTIONS;
 pub use vitals::{WorkerHealth, WorkerState};
 pub use workers::{Announced, SpawnError, Workers, WorkersConfig};

@@ -343,7 +343,7 @@ fn slot_of(number: u32) -> usize {
 }
 
 /// Most TCP connections of a worker at a time.
-pub(crate) const MAX_STREAMS: usize = 1 << 13;
+pub const MAX_STREAMS: usize = 1 << 13;
 /// Streams' numbers in paths begin here, above those of the sockets for datagrams: how many there were before, and the slot.
 const FIRST: u32 = MAX_STREAMS as u32;
 const GENERATIONS: u32 = u32::MAX / FIRST - 1;
