@@ -86,6 +86,9 @@ pub(crate) enum Last {
 
 /// A channel whose publisher has ended it, while its last messages are on their way to a viewer.
 pub(crate) struct Leaving {
+    pub(crate) id: TrackId,
+    /// As of the subscription.
+    pub(crate) cause: u64,
     pub(crate) stream: StreamId,
     pub(crate) reliability: Reliability,
     pub(crate) queue: Queue,

@@ -1,5 +1,7 @@
 //! Data channels: a publisher opens them on its connection, policy is asked, and from then on they are tracks.
 
+use std::collections::BTreeSet;
+
 use lockgate_model::policy::{Decision, Denial, PublishQuestion, TrackFacts, Why};
 use lockgate_model::{
     ChannelFacts, ChannelLoss, ErrorCode, Layer, MediaKind, OfferedMedia, PublisherId, Source, TrackId, TrackInfo,
@@ -86,7 +88,34 @@ impl Room {
         member.opening.remove(&stream);
         let own = member.tracks.values().find(|track| track.stream == Some(stream));
         if let Some(track) = own.map(|track| track.info.track_id.clone()) {
+            self.let_last_words_pass(&track);
             self.forget_tracks(id, &[track]);
+        }
+    }
+
+    /// A channel was ended by its publisher: its viewers have it no more, and get what was said on it before.
+    fn let_last_words_pass(&mut self, track: &TrackId) {
+        let receptions = self.members.values_mut().filter_map(|member| member.receives.remove(track));
+        let connections: Vec<_> = receptions.map(|reception| reception.connection).collect();
+        for connection in connections {
+            self.media(MediaAction::ExpectNoMore { connection, track: track.clone() });
+        }
+    }
+
+    /// Holds what was said last on channels that are no more against a member's grant.
+    pub(crate) fn hold_last_words(&mut self, id: PublisherId) {
+        let allows = |member: &Member| member.grant.allows_subscribing(MediaKind::Data, Source::Data);
+        if self.members.get(&id).is_some_and(|member| !allows(member)) {
+            self.discard_last_words(id, None);
+        }
+    }
+
+    /// A member may not have what was said last on channels that are no more: on all, or on this one.
+    pub(crate) fn discard_last_words(&mut self, id: PublisherId, only: Option<&TrackId>) {
+        let open: Vec<_> = self.members.get(&id).into_iter().flat_map(|member| &member.open).copied().collect();
+        for connection in open {
+            let tracks = only.map(|only| BTreeSet::from([only.clone()]));
+            self.media(MediaAction::DiscardLast { connection, publisher: None, tracks });
         }
     }
 

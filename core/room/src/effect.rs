@@ -1,5 +1,7 @@
 //! What a room wants done.
 
+use std::collections::BTreeSet;
+
 use lockgate_model::policy::{
     AdmissionQuestion, CommandQuestion, PublishQuestion, RecordQuestion, SubscribeQuestion, Why,
 };
@@ -154,6 +156,22 @@ pub enum MediaAction {
         publisher: PublisherId,
         /// Which.
         track: TrackId,
+    },
+    /// A data channel was ended by its publisher: expect nothing more under its name. What was said on it last still goes to the member.
+    ExpectNoMore {
+        /// By which connection the member had it.
+        connection: Connection,
+        /// Which.
+        track: TrackId,
+    },
+    /// What was said last on data channels that their publishers ended is not for the member any more.
+    DiscardLast {
+        /// By which connection.
+        connection: Connection,
+        /// Whose channels; none: everybody's.
+        publisher: Option<PublisherId>,
+        /// Which; none: all.
+        tracks: Option<BTreeSet<TrackId>>,
     },
     /// Send more or less of a track.
     SetLimits {

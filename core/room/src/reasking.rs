@@ -238,6 +238,7 @@ impl Room {
         shown.sort();
         self.hold_publications(id);
         shown.iter().for_each(|track| self.hold_against_verdict(id, track));
+        self.hold_last_words(id);
         self.hold_recording(id);
         self.on_visibility(id, was_visible);
         self.share_places(id);

@@ -88,6 +88,9 @@ impl Room {
             Some(only) => member.want_except(of, only),
             None => member.wants.clear(),
         }
+        if only.is_none_or(|only| !ended.contains(only)) {
+            self.discard_last_words(id, only);
+        }
         ended.sort();
         ended.iter().for_each(|track| self.hold_against_verdict(id, track));
     }

@@ -243,6 +243,9 @@ impl Room {
                 if is_data {
                     // Messages that wait for the viewer's network are not for it any more.
                     self.media(MediaAction::SetLimits { connection, track: track.clone(), limits: cut_off });
+                    // Media may know that its publisher closed it, and the room not yet.
+                    let tracks = Some(BTreeSet::from([track.clone()]));
+                    self.media(MediaAction::DiscardLast { connection, publisher: None, tracks });
                 }
                 self.media(MediaAction::Unsubscribe { connection, publisher, track: track.clone() });
                 self.share_places_among(source, &[viewer]);
@@ -320,15 +323,23 @@ impl Room {
         let Some(member) = self.members.get_mut(&id) else { return };
         let covered = |track: &TrackId| tracks.as_ref().is_none_or(|tracks| tracks.contains(track));
         member.want_no_more(publisher, tracks.as_deref());
+        let connection = member.connection_for(publisher);
+        let is_open = member.open.contains(&connection);
         let ended: Vec<_> = member
             .receives
             .iter()
             .filter(|(track, reception)| reception.publisher == publisher && covered(track))
             .map(|(track, reception)| (track.clone(), reception.connection))
             .collect();
+        if is_open {
+            // A channel that its publisher closed is received no more, but what was said on it last may still be on its way.
+            let tracks = tracks.as_ref().map(|tracks| tracks.iter().cloned().collect());
+            self.media(MediaAction::DiscardLast { connection, publisher: Some(publisher), tracks });
+        }
         if ended.is_empty() {
             return self.refuse(id, mark, "unsubscribe", ErrorCode::NOT_FOUND, "you receive nothing of this kind");
         }
+        let Some(member) = self.members.get_mut(&id) else { return };
         for (track, _) in &ended {
             member.receives.remove(track);
             for waiting in &mut member.after_offer {

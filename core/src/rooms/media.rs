@@ -2,7 +2,7 @@
 //!
 //! Translates between the room's words and the worker's. What the worker reports becomes an input of the room.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use lockgate_model::carrier::TrackNumber;
 use lockgate_model::{
@@ -83,6 +83,10 @@ impl RoomMedia {
                 self.send(connection, publisher, track, limits).await
             }
             MediaAction::Unsubscribe { connection, publisher, track } => self.unsend(connection, publisher, &track),
+            MediaAction::ExpectNoMore { connection, track } => self.expect_no_more(connection, &track),
+            MediaAction::DiscardLast { connection, publisher, tracks } => {
+                self.discard_last(connection, publisher, tracks)
+            }
             MediaAction::SetLimits { connection, track, limits } => self.limit(connection, &track, limits),
             MediaAction::TakeAnswer { ticket, connection, offer_id, answer } => {
                 Some(self.take_answer(ticket, connection, offer_id, answer).await)
@@ -247,6 +251,21 @@ impl RoomMedia {
 
     fn unsend(&self, connection: Connection, publisher: PublisherId, track: &TrackId) -> Option<Input> {
         self.subscribe.get(&connection)?.unsubscribe(track, publisher.0);
+        None
+    }
+
+    fn expect_no_more(&self, connection: Connection, track: &TrackId) -> Option<Input> {
+        self.subscribe.get(&connection)?.expect_no_more(track);
+        None
+    }
+
+    fn discard_last(
+        &self,
+        connection: Connection,
+        publisher: Option<PublisherId>,
+        tracks: Option<BTreeSet<TrackId>>,
+    ) -> Option<Input> {
+        self.subscribe.get(&connection)?.discard_last(publisher.map(|publisher| publisher.0), tracks);
         None
     }
 

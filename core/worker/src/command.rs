@@ -1,5 +1,6 @@
 //! What a worker is told, and the way to it.
 
+use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     RefuseChannel(TransportId, u16),
     Subscribe(TransportId, Subscription),
     Unsubscribe(TransportId, TrackId, u64),
+    ExpectNoMore(TransportId, TrackId),
+    DiscardLast(TransportId, Option<u64>, Option<BTreeSet<TrackId>>),
     SetLimits(TransportId, TrackId, Limits),
     AcceptAnswer(TransportId, Option<u64>, String, Reply<Result<(), NegotiateError>>),
     RestartIce(TransportId, u64),

@@ -1,5 +1,6 @@
 //! The handles of transports, as their owners see them. Dropping one ends what it stands for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lockgate_media::{AdmittedMedia, Answer, Limits, NegotiateError, Subscription, TransportId, check_candidate};
@@ -137,6 +138,17 @@ impl SubscribeTransport {
     /// Sends a track no more; an offer follows.
     pub fn unsubscribe(&self, track: &TrackId, cause: u64) {
         self.link.end(Command::Unsubscribe(self.link.id, track.clone(), cause));
+    }
+
+    /// Waits no more for a data channel that its publisher ended; what was said on it last is still sent.
+    pub fn expect_no_more(&self, track: &TrackId) {
+        self.link.end(Command::ExpectNoMore(self.link.id, track.clone()));
+    }
+
+    /// What was said last on data channels that their publishers ended is sent no more: on those that were subscribed to by this cause, and
+    /// of these names; none: on all.
+    pub fn discard_last(&self, cause: Option<u64>, tracks: Option<BTreeSet<TrackId>>) {
+        self.link.end(Command::DiscardLast(self.link.id, cause, tracks));
     }
 
     /// Sends more or less of a track.

@@ -157,6 +157,10 @@ impl Worker {
             Command::RefuseChannel(transport, stream) => engine.refuse_channel(now, transport, stream),
             Command::Subscribe(transport, subscription) => engine.subscribe(now, transport, subscription),
             Command::Unsubscribe(transport, track, cause) => engine.unsubscribe(now, transport, &track, cause),
+            Command::ExpectNoMore(transport, track) => engine.expect_no_more(transport, &track),
+            Command::DiscardLast(transport, cause, tracks) => {
+                engine.discard_last(now, transport, cause, tracks.as_ref());
+            }
             Command::SetLimits(transport, track, limits) => engine.set_limits(now, transport, &track, limits),
             Command::AcceptAnswer(transport, offer, answer, reply) => {
                 drop(reply.send(engine.accept_answer(now, transport, offer, &answer)));

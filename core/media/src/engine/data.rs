@@ -1,5 +1,6 @@
 //! Data channels: publishers' messages on their way to viewers.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use lockgate_model::{ChannelLoss, Limits, TrackId};
@@ -322,6 +323,36 @@ impl Engine {
         streams.into_iter().for_each(|stream| self.end_published(now, key, stream));
     }
 
+    /// A viewer waits no more for a channel that its publisher ended, and gets what was said on it last.
+    pub fn expect_no_more(&mut self, transport: TransportId, track: &TrackId) {
+        let key = Key::from_u64(transport.0);
+        let router = self.transports.get(key).map(|transport| transport.router);
+        if let Some(router) = router.and_then(|router| self.routers.get_mut(router)) {
+            router.await_no_more(key, track);
+        }
+    }
+
+    /// What was said last on channels that their publishers ended is not for this viewer any more: on those that it had by this cause, and
+    /// of these names; none: on all.
+    pub fn discard_last(
+        &mut self,
+        now: Instant,
+        transport: TransportId,
+        cause: Option<u64>,
+        tracks: Option<&BTreeSet<TrackId>>,
+    ) {
+        let key = Key::from_u64(transport.0);
+        let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };
+        let discarded = |own: &mut Leaving| {
+            cause.is_none_or(|cause| own.cause == cause) && tracks.is_none_or(|tracks| tracks.contains(&own.id))
+        };
+        let gone: Vec<_> = subscribe.data.leaving.extract_if(.., discarded).collect();
+        for Leaving { stream, queue, .. } in gone {
+            self.waits_less(key, queue.bytes());
+            self.close_stream(now, key, stream);
+        }
+    }
+
     /// A viewer is gone: it is sent nothing more.
     pub(super) fn end_data_of_viewer(&mut self, key: Key) {
         let Some((subscribe, _)) = self.transports.get_mut(key).and_then(Transport::subscribe_mut) else { return };
@@ -363,7 +394,8 @@ impl Engine {
             self.touched.insert(viewer);
             match (own.stream, last) {
                 (Some(stream), Last::Delivered) => {
-                    subscribe.data.leaving.push(Leaving { stream, reliability, queue: own.queue });
+                    let (id, cause, queue) = (gone.id.clone(), own.cause, own.queue);
+                    subscribe.data.leaving.push(Leaving { id, cause, stream, reliability, queue });
                     self.flush_data(now, viewer);
                 }
                 (stream, _) => {

@@ -1,11 +1,11 @@
 //! Data channels: asked about, announced and subscribed to like other tracks.
 
 use lockgate_model::policy::Grant;
-use lockgate_model::{ChannelFacts, MediaKind, OfferedMedia, PublisherId, SubscribeConnections, TrackId};
+use lockgate_model::{ChannelFacts, MediaKind, OfferedMedia, PublisherId, RevokedWhat, SubscribeConnections, TrackId};
 use serde_json::json;
 
 use super::{Call, Rules, all, no};
-use crate::{Connection, Input, MediaAction, RoomConfig};
+use crate::{Connection, Input, MediaAction, Revocation, RoomConfig, Whom};
 
 fn channel(label: &str) -> ChannelFacts {
     ChannelFacts {
@@ -34,6 +34,20 @@ fn offer(call: &mut Call, member: PublisherId) {
         sending: true,
     };
     call.input(Input::Command { member, request, offered: Some(Ok(vec![data])) });
+}
+
+/// What becomes of last words: expected (true), or discarded, of a publisher's, of some names or all.
+fn last_words(call: &Call) -> Vec<(bool, Option<u64>, Option<Vec<&str>>)> {
+    let last = call.media.iter().filter_map(|action| match action {
+        MediaAction::ExpectNoMore { track, .. } => Some((true, None, Some(vec![track.as_str()]))),
+        MediaAction::DiscardLast { publisher, tracks, .. } => {
+            let names = tracks.as_ref().map(|tracks| tracks.iter().map(TrackId::as_str).collect());
+            Some((false, publisher.map(|publisher| publisher.0), names))
+        }
+        MediaAction::Unsubscribe { .. } => panic!("{action:?}"),
+        _ => None,
+    });
+    last.collect()
 }
 
 /// Which channels were admitted (true) and refused.
@@ -274,4 +288,46 @@ fn messages_are_not_recorded() {
     assert_eq!(call.only(ann, "error")["code"], "not-found");
     call.publish(ann, &["v1"]);
     assert!(call.recorder.iter().all(|action| !format!("{action:?}").contains("chat")));
+}
+
+#[test]
+fn what_was_said_last_on_a_channel_reaches_its_viewers_unless_they_may_or_want_not() {
+    let subscription = || {
+        Input::Revoke(Revocation {
+            whom: Whom::Member(PublisherId(2)),
+            what: RevokedWhat::Subscription,
+            track: Some(TrackId::new("chat").unwrap()),
+            reason: "enough".into(),
+        })
+    };
+    let muzzled = || super::identity(2, Grant { can_data: Some(false), ..all() });
+    let unsubscribe = |tracks: serde_json::Value| {
+        let mut message = json!({"type": "unsubscribe", "publisherId": 1});
+        message["trackIds"] = tracks;
+        message
+    };
+    for (way, discarded) in [
+        ("nothing", None),
+        ("unsubscribed", Some((false, Some(1), Some(vec!["chat"])))),
+        ("unsubscribed from all", Some((false, Some(1), None))),
+        ("revoked", Some((false, None, Some(vec!["chat"])))),
+        ("another token", Some((false, None, None))),
+    ] {
+        let mut call = Call::new();
+        let (ann, bob) = (call.join(1), call.join(2));
+        offer(&mut call, ann);
+        open(&mut call, ann, 0, "chat");
+        call.subscribe(bob, ann);
+        call.quiet();
+        call.input(Input::ChannelClosed { member: ann, stream: 0 });
+        match way {
+            "unsubscribed" => call.say(bob, unsubscribe(json!(["chat"]))),
+            "unsubscribed from all" => call.say(bob, unsubscribe(json!(null))),
+            "revoked" => call.input(subscription()),
+            "another token" => call.input(Input::Renewed { member: bob, identity: muzzled() }),
+            _ => {}
+        }
+        let expected: Vec<_> = [(true, None, Some(vec!["chat"]))].into_iter().chain(discarded).collect();
+        assert_eq!(last_words(&call), expected, "{way}");
+    }
 }

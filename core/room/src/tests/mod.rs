@@ -257,7 +257,7 @@ impl Call {
                 }
                 (!self.slow_offers).then(|| self.make_offer(*connection, *publisher))
             }
-            MediaAction::Unsubscribe { connection, track, .. } => {
+            MediaAction::Unsubscribe { connection, track, .. } | MediaAction::ExpectNoMore { connection, track } => {
                 self.sending.entry(*connection).or_default().retain(|sent| sent != track);
                 None
             }

@@ -1,5 +1,7 @@
 //! Data channels from publishers to viewers, over real SCTP.
 
+use std::collections::BTreeSet;
+
 use lockgate_model::ChannelLoss;
 use lockgate_transport::data::{Channel, MAX_MESSAGE, Message, Reliability};
 
@@ -326,6 +328,36 @@ fn what_was_taken_away_is_not_delivered_any_more() {
             }
         }
         run(&mut world, 20);
+        world.clients[bob].peer.start_data(world.now);
+        run(&mut world, 1_000);
+        assert_eq!(world.clients[bob].peer.data.as_ref().unwrap().messages.len(), delivered, "{way}");
+        assert_eq!(waiting(&mut world, bob), 0, "{way}");
+    }
+}
+
+#[test]
+fn what_was_said_last_is_for_those_only_who_may_still_have_it() {
+    let named = |name| Some(BTreeSet::from([track(name)]));
+    let ways: [(&str, &dyn Fn(&mut Engine, Instant, TransportId), usize); 7] = [
+        ("nothing more is expected", &|engine, _, viewer| engine.expect_no_more(viewer, &track("chat")), 3),
+        ("unsubscribed", &|engine, now, viewer| engine.unsubscribe(now, viewer, &track("chat"), 42), 3),
+        ("all", &|engine, now, viewer| engine.discard_last(now, viewer, None, None), 0),
+        ("its publisher's", &|engine, now, viewer| engine.discard_last(now, viewer, Some(42), None), 0),
+        ("another's", &|engine, now, viewer| engine.discard_last(now, viewer, Some(7), None), 3),
+        ("by name", &|engine, now, viewer| engine.discard_last(now, viewer, Some(42), named("chat").as_ref()), 0),
+        ("another name", &|engine, now, viewer| engine.discard_last(now, viewer, None, named("camera").as_ref()), 3),
+    ];
+    for (way, discard, delivered) in ways {
+        let mut world = World::new();
+        let ann = publisher(&mut world);
+        publish(&mut world, ann, 0, channel("chat", true, Reliability::Reliable));
+        let bob = late_viewer(&mut world, &["chat"]);
+        (0..3).for_each(|_| send(&mut world, ann, 0, binary(10_000)));
+        let (now, viewer) = (world.now, world.clients[bob].transport);
+        world.clients[ann].peer.data.as_mut().unwrap().close(now, 0);
+        run(&mut world, 20);
+        assert!(waiting(&mut world, bob) > 30_000, "{way}");
+        discard(&mut world.engine, world.now, viewer);
         world.clients[bob].peer.start_data(world.now);
         run(&mut world, 1_000);
         assert_eq!(world.clients[bob].peer.data.as_ref().unwrap().messages.len(), delivered, "{way}");
