@@ -59,6 +59,8 @@ pub(crate) struct Line {
     pub(crate) ids: ExtensionMap,
     /// Its encodings, the smallest first.
     rids: Vec<String>,
+    /// Their sources, if they have no names.
+    group: Vec<u32>,
     named: Vec<(u32, Option<u32>)>,
 }
 
@@ -88,19 +90,25 @@ impl Line {
             codec,
             ids: section.extensions,
             rids: by_size(&section.rids),
+            group: section.group.clone(),
             named: section.sources.clone(),
         }
     }
 
-    /// The names of its encodings, the smallest first; one that has no name.
+    /// The names of its encodings, the smallest first, as far as they have names.
     pub(crate) fn names(&self) -> Vec<Option<String>> {
-        if self.rids.is_empty() { vec![None] } else { self.rids.iter().cloned().map(Some).collect() }
+        if self.rids.is_empty() {
+            vec![None; self.group.len().max(1)]
+        } else {
+            self.rids.iter().cloned().map(Some).collect()
+        }
     }
 
     /// Whether a section goes on with the same track in the same shape.
     pub(crate) fn goes_on(&self, id: &TrackId, codec: &CodecLine, section: &Section) -> bool {
         self.id == *id
             && self.rids == by_size(&section.rids)
+            && self.group == section.group
             && self.codec.payload_type == codec.payload_type
             && self.codec.is_compatible(codec)
     }
@@ -171,7 +179,7 @@ impl Publish {
         let mut moved = Vec::new();
         for over in self.over.extract_if(.., |over| over.mid == line.mid) {
             let goes_on = |ssrc: u32, source: &Source| {
-                over.rids == line.rids
+                (&over.rids, &over.group) == (&line.rids, &line.group)
                     && (line.named.is_empty() || line.is_of(ssrc))
                     && (source.repairs.is_none() || line.codec.rtx.is_some())
             };
@@ -218,7 +226,7 @@ impl Publish {
         };
         let named = if repairs.is_some() { Extension::RepairedRid } else { Extension::Rid };
         let encoding = match (line.rids.is_empty(), element(&line.ids, named)) {
-            (true, _) => 0,
+            (true, _) => line.encoding_from(header.ssrc).ok_or(DropReason::UnknownSource)?,
             (false, Some(rid)) => line.encoding_of(rid).ok_or(DropReason::UnknownSource)?,
             (false, None) => return Err(DropReason::UnknownSource),
         };
@@ -229,6 +237,15 @@ impl Publish {
 impl Line {
     fn is_of(&self, ssrc: u32) -> bool {
         self.named.iter().any(|(main, rtx)| *main == ssrc || *rtx == Some(ssrc))
+    }
+
+    /// Which encoding a source sends, or repairs, where they have no names.
+    fn encoding_from(&self, ssrc: u32) -> Option<usize> {
+        if self.group.is_empty() {
+            return Some(0);
+        }
+        let repaired = self.named.iter().find(|(_, rtx)| *rtx == Some(ssrc)).map_or(ssrc, |(main, _)| *main);
+        self.group.iter().position(|own| *own == repaired)
     }
 
     fn has_type(&self, payload_type: u8) -> bool {

@@ -82,6 +82,9 @@ pub struct Section {
     pub mixes: bool,
     /// Simulcast encodings that are sent, from the smallest; empty without simulcast.
     pub rids: Vec<String>,
+    /// The sources of simulcast encodings that have no names, from the smallest (`ssrc-group:SIM`); empty where there are names, and
+    /// without simulcast.
+    pub group: Vec<u32>,
     /// `a=msid`: stream and track.
     pub msid: Option<(String, Option<String>)>,
     /// Sources that are named, each with its retransmission source (`ssrc-group:FID`).
@@ -110,7 +113,7 @@ impl Section {
 
     /// How many encodings it has.
     pub fn encodings(&self) -> u8 {
-        self.rids.len().max(1) as u8
+        self.rids.len().max(self.group.len()).max(1) as u8
     }
 }
 

@@ -187,6 +187,7 @@ fn section(media: &MediaDescription, bundle: Option<&[String]>) -> Result<Sectio
         codecs: kind.map(|kind| codecs(media, kind)).unwrap_or_default(),
         extensions: extensions(media),
         mixes: media.has_attribute(MIXES),
+        group: group(media)?,
         rids: rids(media)?,
         msid: msid(media),
         sources: sources(media),
@@ -315,6 +316,22 @@ fn msid(media: &MediaDescription) -> Option<(String, Option<String>)> {
     let mut words = value.split_ascii_whitespace();
     let stream = words.next()?.to_owned();
     Some((stream, words.next().map(str::to_owned)))
+}
+
+/// Simulcast as it was before names: a group of sources, which those who write it order by their size (RFC 5576 §4.2 leaves room for
+/// such groups). Names go before it.
+fn group(media: &MediaDescription) -> Result<Vec<u32>, SdpError> {
+    let group = values(media, "ssrc-group").find_map(|value| value.strip_prefix("SIM ")).unwrap_or_default();
+    let words = group.split_ascii_whitespace();
+    let sources: Vec<u32> =
+        words.map(|word| word.parse().map_err(|_| wrong("a=ssrc-group:SIM", word))).collect::<Result<_, _>>()?;
+    if sources.len() > MAX_RIDS {
+        return Err(SdpError::TooMany { what: "simulcast encodings", limit: MAX_RIDS });
+    }
+    if (1..sources.len()).any(|place| sources[..place].contains(&sources[place])) {
+        return Err(wrong("a=ssrc-group:SIM", group));
+    }
+    Ok(if media.has_attribute("simulcast") { Vec::new() } else { sources })
 }
 
 fn sources(media: &MediaDescription) -> Vec<(u32, Option<u32>)> {

@@ -423,3 +423,19 @@ fn sound_is_offered_with_its_redundant_form_which_an_answer_may_take() {
     assert_eq!(read(&answer.replace("96/96", "96/98")), None, "of another format");
     assert_eq!(read(&answer.replace("a=fmtp:97 96/96\r\n", "")), None);
 }
+
+#[test]
+fn simulcast_without_names_is_a_group_of_sources() {
+    let names = "a=rid:low send\r\na=rid:high send\r\na=simulcast:send low;~high\r\n";
+    let read = |lines: &str| {
+        let read = read_offer(&offer().replace(names, lines));
+        read.map(|offer| (offer.sections[1].group.clone(), offer.sections[1].encodings()))
+    };
+    assert_eq!(read("a=ssrc-group:SIM 20 30 10\r\n").unwrap(), (vec![20, 30, 10], 3));
+    assert_eq!(read("a=ssrc-group:FID 20 30\r\n").unwrap(), (vec![], 1));
+    let both = format!("{names}a=ssrc-group:SIM 20 30 10\r\n");
+    assert_eq!(read(&both).unwrap(), (vec![], 2), "names go before it");
+    for bad in ["20 20", "20 x", "1 2 3 4 5", "20 -1"] {
+        assert!(read(&format!("a=ssrc-group:SIM {bad}\r\n")).is_err(), "{bad}");
+    }
+}

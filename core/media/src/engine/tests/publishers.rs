@@ -279,3 +279,40 @@ fn a_publisher_that_knows_no_other_request_for_a_key_frame_is_asked_by_the_full_
     world.set_muted(false);
     assert_eq!(commands(&mut world), Some(first.wrapping_add(1)));
 }
+
+#[test]
+fn encodings_without_names_are_told_apart_by_the_group_of_their_sources() {
+    let mut world = World::new();
+    let group = "a=ssrc-group:SIM 20 30\r\na=ssrc-group:FID 20 21\r\na=ssrc-group:FID 30 31\r\n\
+                 a=ssrc:20 cname:c\r\na=ssrc:21 cname:c\r\na=ssrc:30 cname:c\r\na=ssrc:31 cname:c\r\n";
+    let (publisher, _) = world.publisher_within(None, |offer| offer + group);
+    let capped = world.viewer("camera", Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
+    let free = world.viewer("camera", Limits::default());
+    for step in 0..20_u16 {
+        let (low, high) = (Picture::new(20, step), Picture::new(30, 900 + step));
+        let key = step % 5 == 0;
+        world.send(publisher, &if key { low.key() } else { low }.bytes());
+        world.send(publisher, &if key { high.key() } else { high }.bytes());
+        world.advance(Duration::from_millis(33));
+    }
+    let got = world.received(capped);
+    assert_eq!(sequences(&got), (0..got.len() as u16).collect::<Vec<_>>(), "no gap to be seen");
+    let pictures: Vec<_> = got.iter().map(|(_, payload)| payload[4]).collect();
+    assert!(
+        got.len() >= 15 && pictures.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)),
+        "of one source: {pictures:?}"
+    );
+    assert!(world.received(free).len() >= 18, "the other viewer got one encoding whole");
+    assert_eq!(world.dropped(DropReason::UnknownSource), 0);
+    // What repairs a source of the group is no other encoding; a source that is not of it is nobody's.
+    world.send(publisher, &Picture::new(20, 21).bytes());
+    let mut again = Picture::new(20, 20).bytes();
+    let head = Header::parse(&again).unwrap().len;
+    again.splice(head..head, [0, 20]);
+    again[1] = 0x80 | 97;
+    again[8..12].copy_from_slice(&21_u32.to_be_bytes());
+    world.send(publisher, &again);
+    assert_eq!((world.received(capped).len(), world.received(free).len()), (2, 0));
+    world.send(publisher, &Picture::new(77, 1).key().bytes());
+    assert_eq!(world.dropped(DropReason::UnknownSource), 1);
+}
