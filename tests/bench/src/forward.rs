@@ -10,8 +10,9 @@ use crate::cli::ForwardOptions;
 use crate::host::Host;
 use crate::machine::{self, Machine};
 use crate::protocol::{Sending, Usage};
+use crate::receive::stamps_begin;
 use crate::report::{self, Report};
-use crate::room::{Flow, Room, STAMPS_BEGIN};
+use crate::room::{Flow, Room};
 use crate::row::{Cost, Latency, Row, Turn, floor_for, median};
 use crate::scenario::{BURST, Outgoing, Scenario, drops, flood};
 use crate::sinks::Sinks;
@@ -247,7 +248,7 @@ impl Bench {
     fn floor_latency(&mut self, scenario: Scenario, viewers: usize, schedule: &[Outgoing]) -> Result<Latency> {
         let bursts = floor_for(scenario, schedule, 1.0);
         self.sinks.set_stamped(true)?;
-        std::thread::sleep(STAMPS_BEGIN);
+        stamps_begin()?;
         self.host.start_floor(self.sinks.ports(viewers)?, bursts)?;
         let arrivals = self.sinks.note((schedule.len() * viewers) as u64)?;
         let (_, begun) = self.host.end_floor()?;

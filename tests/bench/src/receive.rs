@@ -1,14 +1,16 @@
 //! Many sockets, read by one thread as cheaply as can be: only the heads of datagrams are copied out.
 
 use std::io::IoSliceMut;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt};
+
+use crate::machine::wall_clock;
 
 /// What a datagram looks like from outside.
 #[derive(Clone, Copy, Debug)]
@@ -108,19 +110,43 @@ impl Receiver {
     }
 }
 
+/// Waits until the system stamps datagrams on their arrival, which takes it a moment once it is asked for by anybody: until then it
+/// does so when they are read.
+pub(crate) fn stamps_begin() -> Result<()> {
+    let (sink, source) = (UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?, UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?);
+    source.connect(sink.local_addr()?)?;
+    let mut receiver = Receiver::new()?;
+    receiver.add(&sink)?;
+    receiver.set_stamped([&sink].into_iter(), true)?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let before = wall_clock();
+        source.send(&[1])?;
+        let after = wall_clock();
+        let mut arrived = None;
+        while receiver.poll(Duration::from_secs(1), |seen| arrived = seen.arrived)? == 0 && begun.elapsed() < PATIENCE {
+        }
+        if arrived.is_some_and(|arrived| (before..=after).contains(&arrived)) {
+            return Ok(());
+        }
+    }
+    bail!("the system stamps no datagrams on their arrival")
+}
+
 /// How much of a datagram is looked at: the fixed header and what tells its kind.
 pub(crate) const HEAD: usize = 32;
 /// Datagrams of one call.
 const BATCH: usize = 32;
 /// Sockets between two looks at the clock.
 const EVENTS: usize = 16;
+/// How long the system may take to switch stamps on.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes that a socket may hold unread.
 const ROOM: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::wall_clock;
 
     fn pair() -> (UdpSocket, UdpSocket) {
         let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -159,14 +185,10 @@ mod tests {
         let (sink, source) = pair();
         receiver.add(&sink).unwrap();
         receiver.set_stamped([&sink].into_iter(), true).unwrap();
-        // Until the system has switched it on everywhere, which takes a busy one its time, it stamps a packet only when it is read.
-        let begun = std::time::Instant::now();
-        let stamped = std::iter::repeat(()).take_while(|()| begun.elapsed() < Duration::from_secs(20)).any(|()| {
-            let before = wall_clock();
-            source.send(&[1]).unwrap();
-            let after = wall_clock();
-            (before..=after).contains(&collect(&mut receiver, 1)[0].2.unwrap())
-        });
-        assert!(stamped);
+        stamps_begin().unwrap();
+        let before = wall_clock();
+        source.send(&[1]).unwrap();
+        let after = wall_clock();
+        assert!((before..=after).contains(&collect(&mut receiver, 1)[0].2.unwrap()));
     }
 }

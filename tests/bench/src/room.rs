@@ -11,7 +11,7 @@ use crate::machine::wall_clock;
 use crate::pest::Pest;
 use crate::protocol::Sending;
 use crate::publisher::{FILL, Publisher};
-use crate::receive::{Receiver, Seen};
+use crate::receive::{Receiver, Seen, stamps_begin};
 use crate::scenario::{BURST, Outgoing};
 use crate::viewer::{OWN_SSRC, REPORT_ARRIVALS, Viewer};
 
@@ -204,7 +204,7 @@ impl Room {
     /// The system notes when packets arrive meanwhile.
     fn stamped(&mut self, run: impl FnOnce(&mut Self) -> Result<Flow>) -> Result<Flow> {
         self.set_stamped(true)?;
-        std::thread::sleep(STAMPS_BEGIN);
+        stamps_begin()?;
         let flow = run(self);
         self.set_stamped(false)?;
         flow
@@ -384,7 +384,5 @@ const CONSENT_ROUNDS: usize = 5;
 /// What has not come by then is lost.
 const PATIENCE: Duration = Duration::from_millis(400);
 const ATTEMPTS: usize = 20;
-/// After which time of asking for it the system surely stamps packets on their arrival; before, it does so when they are read.
-pub(crate) const STAMPS_BEGIN: Duration = Duration::from_millis(50);
 /// The payload of a packet whose way is checked.
 const CHECKED: usize = 700;
