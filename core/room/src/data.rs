@@ -190,6 +190,8 @@ impl Opening {
             standing,
             since,
             record_after: Ticket(0),
+            asked_again: Ticket(0),
+            withheld: false,
             max_bitrate: None,
         }
     }

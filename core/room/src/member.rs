@@ -105,6 +105,10 @@ pub(crate) struct Track {
     pub(crate) since: Ticket,
     /// Answers to older questions whether it may be recorded count no more.
     pub(crate) record_after: Ticket,
+    /// Policy was to think again then: older answers whether it may be recorded are asked for anew.
+    pub(crate) asked_again: Ticket,
+    /// An operator took it from the recorder, so that it is recorded again only if somebody asks for that.
+    pub(crate) withheld: bool,
     /// What the media side was told of it: the most that may be sent.
     pub(crate) max_bitrate: Option<Bitrate>,
 }

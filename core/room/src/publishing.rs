@@ -356,6 +356,8 @@ impl Offered {
             standing: self.standing.clone().unwrap_or_else(|| Standing::unasked(Grant::default())),
             since,
             record_after: Ticket(0),
+            asked_again: Ticket(0),
+            withheld: false,
             max_bitrate: self.verdict.as_ref().ok().and_then(|grant| grant.max_bitrate),
             info: TrackInfo {
                 track_id: accepted.track.clone(),

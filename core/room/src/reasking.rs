@@ -128,18 +128,23 @@ impl Room {
 
     /// Puts the questions about these members' stays, publications and recordings again.
     pub(crate) fn ask_again_about_all_of(&mut self, about: &BTreeSet<PublisherId>) {
-        let now = self.now_ms;
+        let (now, after) = (self.now_ms, self.next_question());
         for id in about {
             let Some(member) = self.members.get_mut(id) else { continue };
-            if member.stage == Stage::Inside {
+            // Whoever is about to enter is asked about when they are in.
+            if matches!(member.stage, Stage::Entering | Stage::Inside) {
                 member.admission.make_due(now);
             }
-            member.tracks.values_mut().for_each(|track| track.standing.make_due(now));
+            for track in member.tracks.values_mut() {
+                track.standing.make_due(now);
+                track.asked_again = after;
+            }
             self.ask_about_stay(*id);
             self.ask_about_publications(*id);
         }
         self.make_recordings_due(about);
         self.ask_about_recorded();
+        self.record_wanted(self.allowed_to_be_recorded(about));
     }
 
     fn ask_about_publications(&mut self, id: PublisherId) {

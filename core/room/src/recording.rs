@@ -1,6 +1,6 @@
 //! Recording: every track of it was allowed by the recording hook, and nothing else reaches the recorder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockgate_model::policy::{Decision, Denial, Participant, RecordQuestion, Why};
 use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState, RequestId, TrackId};
@@ -74,6 +74,13 @@ impl Room {
         self.tracks().map(|(_, track)| track).filter(|track| track.stream.is_none())
     }
 
+    /// The tracks of these people that may be recorded without somebody asking for it anew, if policy allows it.
+    pub(crate) fn allowed_to_be_recorded(&self, of: &BTreeSet<PublisherId>) -> Vec<TrackId> {
+        let own = self.recordable().filter(|track| !track.withheld);
+        let own = own.map(|track| track.info.track_id.clone());
+        own.filter(|track| self.publisher_of(track).is_some_and(|owner| of.contains(&owner))).collect()
+    }
+
     fn refusal_to_record(&self, id: PublisherId) -> Option<&'static str> {
         let allowed = self.members.get(&id).is_some_and(|member| member.grant.allows_recording());
         (!allowed).then_some("your grant does not allow to record")
@@ -130,6 +137,10 @@ impl Room {
     }
 
     pub(crate) fn on_record_verdicts(&mut self, pending: RecordPending, ticket: Ticket, decisions: Vec<Decision>) {
+        let is_old = |track: &TrackId| self.track(track).is_some_and(|(_, track)| track.asked_again > ticket);
+        if pending.asked.iter().any(is_old) {
+            return self.ask_to_record(pending);
+        }
         let RecordPending { asker, id, aim, asked, .. } = pending;
         match (&aim, &self.recording) {
             (Aim::Join(session), Some(running)) if running.session == *session => {
@@ -244,6 +255,9 @@ impl Room {
             }
             let (next, session) = (standing.next_ms(), recording.session.clone());
             recording.tracks.insert(track.clone(), Recorded { standing, asker });
+            if let Some((_, published)) = self.track_mut(&track) {
+                published.withheld = false;
+            }
             self.wake_at(next);
             self.effect(Effect::Record(RecordAction::Add { session, publisher, track, source }));
         }

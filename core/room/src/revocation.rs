@@ -96,9 +96,12 @@ impl Room {
     }
 
     fn revoke_recorded(&mut self, id: PublisherId, only: Option<&TrackId>, reason: &str) {
-        let Some(member) = self.members.get(&id) else { return };
-        let tracks = member.tracks.keys().filter(|track| only.is_none_or(|only| only == *track));
-        let ended: BTreeMap<_, _> = tracks.map(|track| (track.clone(), reason.to_owned())).collect();
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let mut ended = BTreeMap::new();
+        for (track, state) in member.tracks.iter_mut().filter(|(track, _)| only.is_none_or(|only| only == *track)) {
+            state.withheld = true;
+            ended.insert(track.clone(), reason.to_owned());
+        }
         self.revoke_recordings(ended);
     }
 }

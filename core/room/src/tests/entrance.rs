@@ -140,6 +140,38 @@ fn whoever_a_plugin_lets_in_is_in_whatever_is_answered_to_a_question_from_the_lo
 }
 
 #[test]
+fn all_plugins_are_asked_about_whom_one_let_in_as_soon_as_they_are_inside() {
+    let mut call = Call::ruled(Rules {
+        admit: Box::new(|who| match who.identity.subject.as_str() {
+            "1" => Ok(Grant::default()),
+            _ => Err(Denial::new(ErrorCode::WAITING, "wait")),
+        }),
+        act: Box::new(|_, _| CommandAnswer {
+            decision: Ok(Grant::default()),
+            reply: String::new(),
+            effects: vec![
+                CommandEffect::Admit { subject: Some("2".into()) },
+                CommandEffect::ReAsk { subject: Some("2".into()) },
+            ],
+        }),
+        ..Rules::default()
+    });
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1"]);
+    call.rules.admit = Box::new(|_| Ok(Grant { can_publish: Some(false), ..Grant::default() }));
+    call.slow_policy = true;
+    call.say(ann, json!({"type": "policy-command", "name": "let-in"}));
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    call.wait(1);
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    assert_eq!(call.only(bob, "grants-changed")["grants"]["canPublish"], false);
+}
+
+#[test]
 fn commands_wait_for_the_answer_and_then_take_effect_in_order() {
     let mut call = Call::new();
     call.slow_policy = true;
