@@ -5,6 +5,7 @@
 
 pub mod carrier;
 mod command;
+mod date;
 mod error_code;
 mod event;
 mod forwarding;
@@ -19,6 +20,7 @@ pub mod testing;
 mod text;
 
 pub use command::{Candidate, Command, MaxLayer, PeerRelay, Request, RequestId, SubscribeConnections, TrackHint};
+pub use date::{parse_rfc3339, rfc3339};
 pub use error_code::ErrorCode;
 pub use event::{
     ActiveLevel, EncodingState, Event, LayerReason, MemberInfo, OfferedTrack, PublishedTrack, PublisherInfo,
@@ -30,4 +32,4 @@ pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
 pub use level::{Frames, Heard, Loudness};
 pub use media::{Bitrate, Codec, InvalidBitrate, Layer, MediaKind, Source};
 pub use secret::Secret;
-pub use text::{InvalidDuration, parse_duration};
+pub use text::{InvalidDuration, distance, parse_duration};

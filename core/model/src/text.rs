@@ -1,4 +1,4 @@
-//! Values that people write in configuration files.
+//! Values that people write, and what they may have meant.
 
 use std::time::Duration;
 
@@ -23,9 +23,32 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or(InvalidDuration)
 }
 
+/// Levenshtein's distance, for "did you mean".
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_distance_counts_what_was_mistyped() {
+        assert_eq!(
+            [("", ""), ("alice", "alcie"), ("bob", "rob"), ("bob", "")].map(|(a, b)| distance(a, b)),
+            [0, 2, 1, 3]
+        );
+    }
 
     #[test]
     fn durations_need_a_unit() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lockgate_model::{Bitrate, parse_duration};
+use lockgate_model::{Bitrate, distance, parse_duration};
 
 use super::problem::{Place, Problem};
 use super::tree::{Node, Value};
@@ -304,19 +304,4 @@ impl<T: FromValue> FromValue for Vec<T> {
             .map(|node| T::from_value(&node.value).map_err(|problem| format!("{}: {problem}", node.value.shown())))
             .collect()
     }
-}
-
-/// Levenshtein's distance, for "did you mean".
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
