@@ -15,6 +15,7 @@ use crate::config::OnFailure;
 use crate::contract::{self, Accepted, Batch, MAX_BATCH, auth, command, recording, subscription, types};
 use crate::engine::Runtime;
 use crate::failure::Failure;
+use crate::heard::Heard;
 use crate::last_known::Asked;
 use crate::load::exported;
 use crate::metrics::Said;
@@ -42,11 +43,20 @@ enum Known {
 }
 
 impl Chain {
-    pub(crate) fn authenticate(&self, question: &AuthQuestion, moment: Moment) -> Result<Identity, Denial> {
+    pub(crate) fn authenticate(
+        &self,
+        question: &AuthQuestion,
+        moment: Moment,
+        heard: &mut Heard,
+    ) -> Result<Identity, Denial> {
         let mut accepted: Option<Identity> = None;
         for plugin in self.asked(Hook::Auth) {
+            let asking = heard.ask();
             let known = self.ask_auth(plugin, question, accepted.as_ref(), moment);
-            match known.unwrap_or_else(|_| plugin.failed(Hook::Auth, Known::Deny, Known::Abstain)) {
+            let failed = known.as_ref().err().copied();
+            let known = known.unwrap_or_else(|_| plugin.failed(Hook::Auth, Known::Deny, Known::Abstain));
+            heard.said(asking, plugin, failed, || vec![known.verdict()]);
+            match known {
                 Known::Accept(found) => accepted = Some(narrowed(accepted, found)?),
                 Known::Deny(denial) => return Err(denial),
                 Known::Abstain => {}
@@ -59,9 +69,9 @@ impl Chain {
         })
     }
 
-    pub(crate) fn admit(&self, question: &AdmissionQuestion, moment: Moment) -> Decision {
+    pub(crate) fn admit(&self, question: &AdmissionQuestion, moment: Moment, heard: &mut Heard) -> Decision {
         let asked = contract::admission_question(question);
-        let mut decisions = self.decide(Hook::Admission, 1, None, |plugin| {
+        let mut decisions = self.decide(Hook::Admission, 1, None, heard, |plugin| {
             plugin.ask(
                 &self.runtime,
                 Hook::Admission,
@@ -75,17 +85,17 @@ impl Chain {
         decisions.pop().unwrap_or_else(|| Err(unavailable()))
     }
 
-    pub(crate) fn publish(&self, question: &PublishQuestion, moment: Moment) -> Vec<Decision> {
+    pub(crate) fn publish(&self, question: &PublishQuestion, moment: Moment, heard: &mut Heard) -> Vec<Decision> {
         let decide = |tracks: &[model::TrackFacts]| {
             let asked = contract::publishing_question(question, tracks);
-            self.decide_batch(Hook::Publishing, tracks.len(), None, moment, |exports, store, instance| {
+            self.decide_batch(Hook::Publishing, tracks.len(), None, moment, heard, |exports, store, instance| {
                 exported(&exports.publishing)?.load(&mut *store, instance)?.call_decide(store, &asked)
             })
         };
         question.tracks.chunks(MAX_BATCH).flat_map(decide).collect()
     }
 
-    pub(crate) fn subscribe(&self, question: &SubscribeQuestion, moment: Moment) -> Vec<Decision> {
+    pub(crate) fn subscribe(&self, question: &SubscribeQuestion, moment: Moment, heard: &mut Heard) -> Vec<Decision> {
         let decide = |publications: &[model::Publication]| {
             let Batch { publishers, publications: asked } = Batch::new(publications);
             let asked = subscription::Question {
@@ -103,6 +113,7 @@ impl Chain {
                 publications.len(),
                 known.as_ref(),
                 moment,
+                heard,
                 |exports, store, instance| {
                     exported(&exports.subscription)?.load(&mut *store, instance)?.call_decide(store, &asked)
                 },
@@ -111,7 +122,7 @@ impl Chain {
         question.publications.chunks(MAX_BATCH).flat_map(decide).collect()
     }
 
-    pub(crate) fn record(&self, question: &RecordQuestion, moment: Moment) -> Vec<Decision> {
+    pub(crate) fn record(&self, question: &RecordQuestion, moment: Moment, heard: &mut Heard) -> Vec<Decision> {
         let decide = |publications: &[model::Publication]| {
             let Batch { publishers, publications: asked } = Batch::new(publications);
             let asked = recording::Question {
@@ -123,7 +134,7 @@ impl Chain {
                 now_ms: question.now_ms,
                 extra: Vec::new(),
             };
-            self.decide_batch(Hook::Recording, publications.len(), None, moment, |exports, store, instance| {
+            self.decide_batch(Hook::Recording, publications.len(), None, moment, heard, |exports, store, instance| {
                 exported(&exports.recording)?.load(&mut *store, instance)?.call_decide(store, &asked)
             })
         };
@@ -131,12 +142,16 @@ impl Chain {
     }
 
     /// If all abstain, those with the `admin` grant may.
-    pub(crate) fn command(&self, question: &CommandQuestion, moment: Moment) -> CommandAnswer {
+    pub(crate) fn command(&self, question: &CommandQuestion, moment: Moment, heard: &mut Heard) -> CommandAnswer {
         let asked = contract::command_question(question);
         let (mut reply, mut effects, mut known) = (String::new(), Vec::new(), false);
         for plugin in self.asked(Hook::Command) {
+            let asking = heard.ask();
             let act = self.ask_command(plugin, &asked, moment);
-            match act.unwrap_or_else(|_| plugin.failed(Hook::Command, Act::Deny, Act::Abstain)) {
+            let failed = act.as_ref().err().copied();
+            let act = act.unwrap_or_else(|_| plugin.failed(Hook::Command, Act::Deny, Act::Abstain));
+            heard.said(asking, plugin, failed, || vec![act.verdict()]);
+            match act {
                 Act::Done { reply: words, effects: more } => {
                     known = true;
                     effects.extend(more);
@@ -221,9 +236,10 @@ impl Chain {
         count: usize,
         asked: Option<&Asked>,
         moment: Moment,
+        heard: &mut Heard,
         ask: impl Ask<Vec<types::Verdict>>,
     ) -> Vec<Decision> {
-        self.decide(hook, count, asked, |plugin| {
+        self.decide(hook, count, asked, heard, |plugin| {
             let read = |verdicts: Vec<types::Verdict>| {
                 if verdicts.len() != count {
                     return Err(Failure::BadAnswer);
@@ -242,6 +258,7 @@ impl Chain {
         hook: Hook,
         count: usize,
         asked: Option<&Asked>,
+        heard: &mut Heard,
         ask: impl Fn(&Plugin) -> Result<Vec<Verdict>, Failure>,
     ) -> Vec<Decision> {
         let mut verdicts: Vec<Vec<Verdict>> = vec![Vec::new(); count];
@@ -250,11 +267,13 @@ impl Chain {
             if denied.len() == count {
                 break;
             }
+            let asking = heard.ask();
             let answer = ask(plugin);
-            let answered = answer.is_ok();
+            let failed = answer.as_ref().err().copied();
             let answer = answer.unwrap_or_else(|_| plugin.stand_in(hook, count, asked));
+            heard.said(asking, plugin, failed, || answer.clone());
             for (place, verdict) in answer.into_iter().enumerate() {
-                if answered {
+                if failed.is_none() {
                     plugin.said(hook, said(&verdict));
                 }
                 if matches!(verdict, Verdict::Deny(_)) {
@@ -263,6 +282,7 @@ impl Chain {
                 verdicts[place].push(verdict);
             }
         }
+        heard.go_on(count);
         verdicts.into_iter().map(|verdicts| merge(verdicts, self.default_allow)).collect()
     }
 
@@ -308,6 +328,15 @@ impl Plugin {
 }
 
 impl Known {
+    /// What it says, without whom it is about.
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Accept(accepted) => Verdict::Allow(accepted.grant.clone()),
+            Self::Deny(denial) => Verdict::Deny(denial.clone()),
+            Self::Abstain => Verdict::Abstain,
+        }
+    }
+
     fn said(&self) -> Said {
         match self {
             Self::Accept(_) => Said::Yes,
@@ -318,6 +347,15 @@ impl Known {
 }
 
 impl Act {
+    /// What it says, without what else is to be done.
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Done { .. } => Verdict::Allow(model::Grant::default()),
+            Self::Deny(denial) => Verdict::Deny(denial.clone()),
+            Self::Abstain => Verdict::Abstain,
+        }
+    }
+
     fn said(&self) -> Said {
         match self {
             Self::Done { .. } => Said::Yes,

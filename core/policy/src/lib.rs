@@ -14,6 +14,8 @@ mod contract;
 mod engine;
 mod failure;
 mod guests;
+mod heard;
+pub mod journal;
 mod keys;
 pub mod kit;
 mod last_known;
@@ -24,6 +26,7 @@ mod metrics;
 mod plugin;
 mod policy;
 mod pool;
+mod question;
 mod quota;
 mod signature;
 
@@ -32,6 +35,7 @@ pub use config::{
     PolicyConfig,
 };
 pub use failure::Failure;
+pub use journal::{Journal, JournalConfig, JournalError};
 pub use load_error::{LoadError, LoadProblem};
 pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics};
 pub use policy::Policy;

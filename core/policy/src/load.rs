@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lockgate_model::policy::{Attribute, Hook};
-use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::breaker::Breakers;
@@ -19,6 +18,7 @@ use crate::contract::{
 };
 use crate::engine::{MAX_MEMORY, Runtime};
 use crate::guests::{Guests, Kept};
+use crate::journal::Hash;
 use crate::keys::KeyRings;
 use crate::last_known::LastKnown;
 use crate::load_error::{LoadError, LoadProblem};
@@ -95,6 +95,7 @@ fn plugin(
     let kept = (config.isolation == Isolation::Reuse).then(|| Kept::new(most, config.limits.instance_questions));
     let plugin = Plugin {
         name: config.name.clone(),
+        sha256: Hash::of(bytes),
         hooks: hooks(&exports, config)?,
         guests: Guests::new(pre, Arc::clone(&lent), kept),
         exports,
@@ -120,7 +121,7 @@ fn read(config: &PluginConfig, trusted: &TrustedKeys) -> Result<Vec<u8>, Vec<Loa
 
 fn pinned(config: &PluginConfig, bytes: &[u8]) -> Result<(), LoadProblem> {
     let Some(expected) = &config.sha256 else { return Ok(()) };
-    let actual: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let actual = Hash::of(bytes).to_string();
     if actual.eq_ignore_ascii_case(expected) {
         Ok(())
     } else {

@@ -14,12 +14,15 @@ use crate::contract::{admission, auth, command, lifecycle, publishing, recording
 use crate::engine::Runtime;
 use crate::failure::Failure;
 use crate::guests::{Fault, Guest, Guests};
+use crate::journal::Hash;
 use crate::last_known::LastKnown;
 use crate::metrics::{Counters, PluginMetrics};
 
 /// A plugin that can be asked.
 pub(crate) struct Plugin {
     pub(crate) name: String,
+    /// Of its file.
+    pub(crate) sha256: Hash,
     pub(crate) guests: Guests,
     pub(crate) exports: Exports,
     pub(crate) hooks: Vec<Hook>,

@@ -9,5 +9,6 @@ mod imports;
 mod isolation;
 mod kit;
 mod loading;
+mod logging;
 mod speed;
 mod support;

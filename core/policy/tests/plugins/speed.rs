@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lockgate_model::policy::Grant;
-use lockgate_policy::{Isolation, PluginConfig, Policy};
+use lockgate_policy::{Isolation, JournalConfig, PluginConfig, Policy};
 use serde_json::json;
 
 use crate::support::{auth, camera, load, plugin, somebody, subscription, token};
@@ -67,6 +67,46 @@ fn guests_own(policy: &Policy) {
             println!("{plugin} {hook_name}: {calls} calls, mean {mean:?} in the guest's thread");
         }
     }
+}
+
+/// The same question with a decision log and without, in turns: what the machine does besides hits both alike.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures: cargo test -p lockgate-policy --profile ci -- --ignored --nocapture"]
+async fn figures_of_a_decision_that_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = load(vec![plugin("subscription-policy", json!({}))]);
+    let log = JournalConfig {
+        directory: folder.path().to_owned(),
+        max_size: 64 << 20,
+        max_age: Duration::from_secs(3600),
+        keep: 2,
+        omit: Vec::new(),
+    };
+    let logged = load(vec![plugin("subscription-policy", json!({}))]).log_to(&log).unwrap();
+    let who = somebody("v", Some("viewer"), Grant::default());
+    for tracks in [1, 50] {
+        let host = somebody("h", Some("host"), Grant::default());
+        let question = subscription(who.clone(), vec![camera(host); tracks]);
+        let mut taken = [Vec::new(), Vec::new()];
+        for round in 0..2 * ROUNDS {
+            let policy = [&plain, &logged][round % 2];
+            let question = question.clone();
+            let started = Instant::now();
+            assert!(policy.subscribe(question).await[0].is_ok());
+            taken[round % 2].push(started.elapsed());
+        }
+        let median = |taken: &mut Vec<Duration>| {
+            taken.sort_unstable();
+            taken[taken.len() / 2].as_secs_f64()
+        };
+        let [without, with] = &mut taken;
+        println!("{tracks} tracks, logged: {:.3} times the median without a log", median(with) / median(without));
+        print(&format!("{tracks} tracks, no log"), std::mem::take(without));
+        print(&format!("{tracks} tracks, logged"), std::mem::take(with));
+    }
+    logged.journal().close();
+    let stats = logged.journal().stats().unwrap();
+    println!("{} lines, {} lost", stats.lines, stats.lost);
 }
 
 /// `VmRSS` as the system writes it.

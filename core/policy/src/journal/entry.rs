@@ -1,0 +1,428 @@
+//! From a question and its answer, as the host has them, to the line about it. Done by the writer: whoever asked waits for none of it.
+//!
+//! Tokens and passwords are not among what is written, and a text of a plugin that holds one is withheld.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockgate_model::Secret;
+use lockgate_model::policy::{
+    self as model, Attribute, CommandEffect, Decision, Denial, Grant, Hook, Identity, Participant, TrackFacts, Verdict,
+};
+
+use super::line::{
+    CommandLine, DenialLine, EffectLine, HostReason, Line, Omit, PluginLine, QuestionLine, TrackLine, VerdictLine, Who,
+};
+use crate::heard::Words;
+use crate::question::{Answer, Question};
+
+/// A question that was answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) question: Arc<Question>,
+    pub(crate) words: Vec<Words>,
+    pub(crate) host: Option<HostReason>,
+    pub(crate) answer: Answer,
+    pub(crate) epoch: u64,
+    pub(crate) took: Duration,
+}
+
+impl Answered {
+    /// About how many bytes it holds: the queue is bounded by them.
+    pub(crate) fn weight(&self) -> usize {
+        let things = match &*self.question {
+            Question::Auth(question) => question.token.expose().len(),
+            Question::Admission(question) => weight(&question.who) + question.metadata.as_ref().map_or(0, String::len),
+            Question::Publish(question) => weight(&question.who) + question.tracks.len() * TRACK,
+            Question::Subscribe(question) => weight(&question.who) + weights(&question.publications),
+            Question::Record(question) => question.who.as_ref().map_or(0, weight) + weights(&question.publications),
+            Question::Command(question) => weight(&question.who) + question.payload.len(),
+        };
+        let said: usize = self.words.iter().map(|words| TRACK * words.said.len()).sum();
+        let came = match &self.answer {
+            Answer::Identity(Ok(identity)) => attributes(&identity.claims),
+            Answer::Identity(Err(_)) => 0,
+            Answer::Decisions(decisions) => decisions.len() * TRACK,
+            Answer::Act(answer) => answer.reply.len() + answer.effects.iter().map(effect_weight).sum::<usize>(),
+        };
+        TRACK + things + said + came
+    }
+
+    /// The line about it.
+    pub(crate) fn line(self, omit: &[Omit]) -> Line {
+        let secret = match &*self.question {
+            Question::Auth(question) => Some(&question.token),
+            Question::Admission(question) => question.password.as_ref(),
+            _ => None,
+        };
+        let show = Show { omit, secret };
+        let mut line = show.question(&self.question);
+        line.plugins = self.words.iter().map(|words| show.words(words)).collect();
+        (line.host, line.epoch, line.us) = (self.host, self.epoch, microseconds(self.took));
+        match &self.answer {
+            Answer::Identity(known) => {
+                line.decisions = vec![match known {
+                    Ok(identity) => VerdictLine::Allow(show.grant(&identity.grant)),
+                    Err(denial) => VerdictLine::Deny(show.denial(denial)),
+                }];
+                line.identity = known.as_ref().ok().map(|identity| show.identity(identity));
+            }
+            Answer::Decisions(decisions) => {
+                line.decisions = decisions.iter().map(|decision| show.decision(decision)).collect();
+            }
+            Answer::Act(answer) => {
+                line.decisions = vec![show.decision(&answer.decision)];
+                line.effects = answer.effects.iter().map(|effect| show.effect(effect)).collect();
+                if let Some(command) = line.command.as_mut().filter(|_| !answer.reply.is_empty()) {
+                    command.reply = show.unless(Omit::Payload, &answer.reply);
+                }
+            }
+        }
+        Line::Question(Box::new(line))
+    }
+}
+
+/// What of it may be seen.
+struct Show<'a> {
+    omit: &'a [Omit],
+    secret: Option<&'a Secret>,
+}
+
+impl Show<'_> {
+    fn question(&self, question: &Question) -> QuestionLine {
+        match question {
+            Question::Auth(question) => QuestionLine {
+                door: Some(question.door),
+                peer: self.unless(Omit::Peer, &question.peer.to_string()),
+                token: Some(!question.token.is_empty()),
+                ..blank(Hook::Auth, question.now_ms)
+            },
+            Question::Admission(question) => QuestionLine {
+                who: Some(self.participant(&question.who)),
+                room: Some(question.room.clone()),
+                password: Some(question.password.is_some()),
+                metadata: question.metadata.as_ref().and_then(|text| self.unless(Omit::Metadata, text)),
+                why: Some(question.why),
+                ..blank(Hook::Admission, question.now_ms)
+            },
+            Question::Publish(question) => QuestionLine {
+                who: Some(self.participant(&question.who)),
+                room: Some(question.room.clone()),
+                tracks: question.tracks.iter().map(|facts| track(facts, None)).collect(),
+                why: Some(question.why),
+                ..blank(Hook::Publishing, question.now_ms)
+            },
+            Question::Subscribe(question) => QuestionLine {
+                who: Some(self.participant(&question.who)),
+                room: Some(question.room.clone()),
+                why: Some(question.why),
+                ..self.about(&question.publications, blank(Hook::Subscription, question.now_ms))
+            },
+            Question::Record(question) => QuestionLine {
+                who: question.who.as_ref().map(|who| self.participant(who)),
+                room: Some(question.room.clone()),
+                why: Some(question.why),
+                ..self.about(&question.publications, blank(Hook::Recording, question.now_ms))
+            },
+            Question::Command(question) => QuestionLine {
+                who: Some(self.participant(&question.who)),
+                room: Some(question.room.clone()),
+                command: Some(CommandLine {
+                    name: self.text(&question.name),
+                    target: question.target.as_ref().map(|target| self.participant(target)),
+                    payload: self.unless(Omit::Payload, &question.payload),
+                    reply: None,
+                }),
+                ..blank(Hook::Command, question.now_ms)
+            },
+        }
+    }
+
+    /// Tracks and their publishers, each publisher once.
+    fn about(&self, publications: &[model::Publication], line: QuestionLine) -> QuestionLine {
+        let mut known: Vec<&Participant> = Vec::new();
+        let mut tracks = Vec::with_capacity(publications.len());
+        for publication in publications {
+            // They come sorted by publisher: most often it is the last one.
+            let place = known.iter().rposition(|known| **known == publication.publisher).unwrap_or_else(|| {
+                known.push(&publication.publisher);
+                known.len() - 1
+            });
+            tracks.push(track(&publication.track, Some(place)));
+        }
+        QuestionLine { publishers: known.into_iter().map(|who| self.participant(who)).collect(), tracks, ..line }
+    }
+
+    fn participant(&self, participant: &Participant) -> Who {
+        Who {
+            participant: participant.publisher_id.map(|id| id.0),
+            door: Some(participant.door),
+            peer: self.unless(Omit::Peer, &participant.peer.to_string()),
+            ..self.identity(&participant.identity)
+        }
+    }
+
+    fn identity(&self, identity: &Identity) -> Who {
+        let claims = if self.omit.contains(&Omit::Claims) { &[][..] } else { &identity.claims };
+        Who {
+            subject: self.text(&identity.subject),
+            user_id: identity.user_id.0,
+            username: self.unless(Omit::Username, &identity.username),
+            claims: self.attributes(claims),
+            expires_at_ms: identity.expires_at_ms,
+            grant: self.grant(&identity.grant),
+            participant: None,
+            door: None,
+            peer: None,
+        }
+    }
+
+    fn words(&self, words: &Words) -> PluginLine {
+        let said = words.said.iter().map(|verdict| match verdict {
+            Verdict::Allow(grant) => VerdictLine::Allow(self.grant(grant)),
+            Verdict::Deny(denial) => VerdictLine::Deny(self.denial(denial)),
+            Verdict::Abstain => VerdictLine::Abstain,
+        });
+        PluginLine {
+            plugin: words.plugin.clone(),
+            sha256: words.sha256.to_string(),
+            from: words.from,
+            failed: words.failed.map(|failure| failure.as_str().to_owned()),
+            said: said.collect(),
+            us: microseconds(words.took),
+        }
+    }
+
+    fn decision(&self, decision: &Decision) -> VerdictLine {
+        match decision {
+            Ok(grant) => VerdictLine::Allow(self.grant(grant)),
+            Err(denial) => VerdictLine::Deny(self.denial(denial)),
+        }
+    }
+
+    fn effect(&self, effect: &CommandEffect) -> EffectLine {
+        let line = |effect: &str, subject: &Option<String>| EffectLine {
+            effect: effect.to_owned(),
+            subject: subject.as_ref().map(|subject| self.text(subject)),
+            reason: None,
+            payload: None,
+        };
+        match effect {
+            CommandEffect::ReAsk { subject } => line("re-ask", subject),
+            CommandEffect::Admit { subject } => line("admit", subject),
+            CommandEffect::Revoke { subject, reason } => {
+                EffectLine { reason: Some(self.text(reason)), ..line("revoke", subject) }
+            }
+            CommandEffect::Notify { subject, payload } => {
+                EffectLine { payload: self.unless(Omit::Payload, payload), ..line("notify", subject) }
+            }
+        }
+    }
+
+    fn grant(&self, grant: &Grant) -> Grant {
+        Grant { attributes: self.attributes(&grant.attributes), ..grant.clone() }
+    }
+
+    fn denial(&self, denial: &Denial) -> DenialLine {
+        let code = self.text(denial.code.as_str());
+        DenialLine { code, message: self.text(&denial.message), ..DenialLine::of(denial) }
+    }
+
+    fn attributes(&self, attributes: &[Attribute]) -> Vec<Attribute> {
+        let shown = |one: &Attribute| Attribute { key: self.text(&one.key), value: self.text(&one.value) };
+        attributes.iter().map(shown).collect()
+    }
+
+    fn unless(&self, omitted: Omit, text: &str) -> Option<String> {
+        (!self.omit.contains(&omitted)).then(|| self.text(text))
+    }
+
+    /// A text that somebody else wrote: it may repeat what they were shown.
+    fn text(&self, text: &str) -> String {
+        let repeats = |secret: &&Secret| secret.expose().len() >= LEAST_SECRET && text.contains(secret.expose());
+        if self.secret.as_ref().is_some_and(repeats) || holds_token(text) {
+            WITHHELD.to_owned()
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+impl DenialLine {
+    /// A refusal of the node's own.
+    pub fn of(denial: &Denial) -> Self {
+        Self {
+            code: denial.code.as_str().to_owned(),
+            message: denial.message.clone(),
+            retry_after_ms: denial.retry_after_ms,
+            waiting: denial.waiting,
+        }
+    }
+}
+
+/// Whether there is a JSON Web Token in a text (RFC 7519): three parts in base64url, the first one a JSON object.
+fn holds_token(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let runs = text.split(|c: char| !u8::try_from(c).is_ok_and(is_part));
+    runs.into_iter().any(|run| {
+        run.find("eyJ").is_some_and(|start| {
+            let mut parts = run[start..].split('.');
+            let long = |part: Option<&str>, least| part.is_some_and(|part: &str| part.len() >= least);
+            long(parts.next(), 10) && long(parts.next(), 4) && parts.next().is_some()
+        })
+    })
+}
+
+fn blank(hook: Hook, asked_ms: u64) -> QuestionLine {
+    QuestionLine {
+        hook,
+        why: None,
+        asked_ms,
+        door: None,
+        peer: None,
+        token: None,
+        password: None,
+        metadata: None,
+        room: None,
+        who: None,
+        publishers: Vec::new(),
+        tracks: Vec::new(),
+        command: None,
+        plugins: Vec::new(),
+        host: None,
+        decisions: Vec::new(),
+        identity: None,
+        effects: Vec::new(),
+        epoch: 0,
+        us: 0,
+    }
+}
+
+fn track(facts: &TrackFacts, publisher: Option<usize>) -> TrackLine {
+    TrackLine {
+        id: facts.id.as_str().to_owned(),
+        kind: facts.kind,
+        source: facts.source,
+        codec: facts.codec,
+        top_layer: facts.top_layer,
+        bitrate: facts.bitrate,
+        publisher,
+    }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn weights(publications: &[model::Publication]) -> usize {
+    publications.iter().map(|publication| TRACK + weight(&publication.publisher)).sum()
+}
+
+fn weight(who: &Participant) -> usize {
+    PERSON + attributes(&who.identity.claims) + attributes(&who.identity.grant.attributes)
+}
+
+fn attributes(attributes: &[Attribute]) -> usize {
+    attributes.iter().map(|one| one.key.len() + one.value.len() + 48).sum()
+}
+
+fn effect_weight(effect: &CommandEffect) -> usize {
+    match effect {
+        CommandEffect::ReAsk { .. } | CommandEffect::Admit { .. } => PERSON,
+        CommandEffect::Revoke { reason, .. } => PERSON + reason.len(),
+        CommandEffect::Notify { payload, .. } => PERSON + payload.len(),
+    }
+}
+
+/// What stands for a text that may not be shown.
+pub(crate) const WITHHELD: &str = "[withheld: it holds a secret]";
+/// Shorter secrets are found in any text.
+const LEAST_SECRET: usize = 4;
+const TRACK: usize = 320;
+const PERSON: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use lockgate_model::policy::{AdmissionQuestion, AuthQuestion, Door, RoomFacts, Why};
+    use lockgate_model::{ErrorCode, RoomName, UserId};
+
+    use super::*;
+    use crate::journal::Hash;
+
+    fn identity(claim: &str) -> Identity {
+        Identity {
+            subject: "7".into(),
+            user_id: UserId(7),
+            username: "Bob".into(),
+            claims: vec![Attribute { key: "role".into(), value: claim.into() }],
+            expires_at_ms: None,
+            grant: Grant::default(),
+        }
+    }
+
+    fn answered(question: Question, said: Verdict, answer: Answer) -> Answered {
+        let (plugin, sha256, took) = ("one".to_owned(), Hash::NONE, Duration::from_micros(31));
+        let words = vec![Words { plugin, sha256, from: 0, failed: None, said: vec![said], took }];
+        Answered { question: Arc::new(question), words, host: None, answer, epoch: 1, took }
+    }
+
+    fn text(answered: Answered, omit: &[Omit]) -> String {
+        serde_json::to_string(&answered.line(omit)).unwrap()
+    }
+
+    fn auth(token: &str) -> Question {
+        let peer = Ipv4Addr::LOCALHOST.into();
+        Question::Auth(AuthQuestion { token: Secret::new(token), door: Door::Ws, peer, now_ms: 5 })
+    }
+
+    fn deny(message: &str) -> Denial {
+        Denial::new(ErrorCode::UNAUTHENTICATED, message)
+    }
+
+    #[test]
+    fn a_plugin_that_repeats_a_token_does_not_get_it_into_the_log() {
+        let token = "an opaque token";
+        let denial = deny(&format!("{token} is not known"));
+        let shown = text(answered(auth(token), Verdict::Deny(denial.clone()), Answer::Identity(Err(denial))), &[]);
+        assert!(!shown.contains(token) && shown.matches(WITHHELD).count() == 2, "{shown}");
+        let known = Answer::Identity(Ok(identity(token)));
+        let shown = text(answered(auth(token), Verdict::Allow(Grant::default()), known), &[]);
+        assert!(!shown.contains(token) && shown.contains(WITHHELD), "{shown}");
+    }
+
+    #[test]
+    fn a_token_among_claims_is_withheld_wherever_they_are_shown() {
+        let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl";
+        let who = Participant {
+            identity: identity(&format!("Bearer {jwt}")),
+            publisher_id: None,
+            door: Door::Ws,
+            peer: Ipv4Addr::LOCALHOST.into(),
+        };
+        let name = RoomName::new("board").unwrap();
+        let room = RoomFacts { name, participants: 1, publications: 0, recording: false };
+        let (password, metadata) = (Some(Secret::new("hunter2")), Some("x".to_owned()));
+        let question = AdmissionQuestion { who, room, password, metadata, why: Why::Request, now_ms: 5 };
+        let said = Denial::new(ErrorCode::FORBIDDEN, "hunter2 is wrong");
+        let answer = Answer::Decisions(vec![Err(said.clone())]);
+        let shown = text(answered(Question::Admission(question), Verdict::Deny(said), answer), &[]);
+        assert!(!shown.contains("eyJ") && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("\"password\":true") && shown.contains("\"metadata\":\"x\""), "{shown}");
+        assert!(!holds_token("version eyJ.1.2") && !holds_token("the eyJhbGciOiJIUzI1NiJ9 alone"));
+    }
+
+    #[test]
+    fn what_the_operator_leaves_out_is_not_there() {
+        let known = || Answer::Identity(Ok(identity("host")));
+        let all = text(answered(auth("tokentoken"), Verdict::Abstain, known()), &[]);
+        for shown in ["127.0.0.1", "Bob", "host"] {
+            assert!(all.contains(shown), "{all}");
+        }
+        let less = text(answered(auth("tokentoken"), Verdict::Abstain, known()), &Omit::ALL);
+        for hidden in ["127.0.0.1", "Bob", "host"] {
+            assert!(!less.contains(hidden), "{less}");
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! The thread that writes the log: lines, files, what reaches the disk when, and what happens when that is full.
+//!
+//! Each batch of lines is one write. It is on the disk a second later at the latest, at each end of a file and at the end. What
+//! was written before a process dies is in the file all the same; a machine that dies may lose the last second.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::entry::Answered;
+use super::folder::{Earlier, FileProblem, Folder};
+use super::line::{Begun, Header, Line, Lost, Policies, Torn};
+use super::seal::Head;
+use super::{JournalConfig, now_ms};
+
+/// What goes into the log.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Line(Box<Line>),
+    Answered(Box<Answered>),
+}
+
+enum Message {
+    Entry { entry: Entry, time_ms: u64, weight: usize },
+    Close,
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    queue: SyncSender<Message>,
+    /// Held open by the thread.
+    done: Mutex<Receiver<()>>,
+    pub(crate) counts: std::sync::Arc<Counts>,
+}
+
+/// What both sides count.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    /// Bytes in the queue, about.
+    weight: AtomicUsize,
+    /// Lines that did not fit into it, and that the log does not tell of yet.
+    pub(super) missed: AtomicU64,
+    pub(crate) lines: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) works: AtomicBool,
+    head: Mutex<Head>,
+}
+
+impl Shared {
+    pub(crate) fn start(mut writer: Writer) -> io::Result<Self> {
+        let (queue, messages) = sync_channel(MAX_WAITING);
+        let (open, done) = sync_channel(1);
+        let counts = std::sync::Arc::clone(&writer.counts);
+        thread::Builder::new().name("decision-log".into()).spawn(move || {
+            writer.run(&messages);
+            drop(open);
+        })?;
+        Ok(Self { queue, done: Mutex::new(done), counts })
+    }
+
+    /// Never waits: what does not fit is counted.
+    pub(crate) fn hand_over(&self, entry: Entry, time_ms: u64) {
+        let weight = match &entry {
+            Entry::Line(_) => LINE,
+            Entry::Answered(answered) => answered.weight(),
+        };
+        let waiting = self.counts.weight.fetch_add(weight, Relaxed);
+        let message = Message::Entry { entry, time_ms, weight };
+        if waiting + weight > MAX_BYTES || self.queue.try_send(message).is_err() {
+            self.counts.weight.fetch_sub(weight, Relaxed);
+            self.counts.missed.fetch_add(1, Relaxed);
+            self.counts.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn close(&self, within: Duration) {
+        let until = Instant::now() + within;
+        while let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Close) {
+            if Instant::now() >= until {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is ever sent: the end of the thread is the message.
+        let _ = done.recv_timeout(until.saturating_duration_since(Instant::now()));
+    }
+}
+
+impl Counts {
+    pub(crate) fn head(&self) -> Head {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The log as its thread sees it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    folder: Folder,
+    config: JournalConfig,
+    policies: Policies,
+    file: File,
+    number: u64,
+    length: u64,
+    since_ms: u64,
+    head: Head,
+    /// Lines that are sealed and not written.
+    batch: Vec<u8>,
+    /// How many of them tell something.
+    batched: u64,
+    /// How many lost ones the others tell of.
+    batched_gaps: u64,
+    /// Whether the file has nothing but its header.
+    fresh: bool,
+    /// The head that the file has.
+    written: Head,
+    /// Lines that the disk would not take, and that the log does not tell of yet.
+    refused: u64,
+    /// Since when something is written that the disk may not have.
+    unsynced: Option<Instant>,
+    /// When the disk refused something last.
+    failed: Option<Instant>,
+    told: (Instant, u64),
+    counts: std::sync::Arc<Counts>,
+}
+
+impl Writer {
+    /// Goes on where an earlier run stopped.
+    pub(crate) fn open(
+        folder: Folder,
+        config: &JournalConfig,
+        policies: Policies,
+        now_ms: u64,
+    ) -> Result<Self, FileProblem> {
+        let earlier = folder.earlier()?;
+        let Earlier { head, since_ms, torn, .. } = earlier;
+        let full = earlier.length >= config.max_size || is_old(since_ms, now_ms, config);
+        let goes_on = earlier.whole && !full;
+        let number = earlier.file.saturating_add(u64::from(!goes_on));
+        let file = folder.append_to(number, !goes_on)?;
+        let (length, since_ms) = if goes_on { (earlier.length, since_ms) } else { (0, now_ms) };
+        let counts = std::sync::Arc::new(Counts {
+            weight: AtomicUsize::new(0),
+            missed: AtomicU64::new(0),
+            lines: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            works: AtomicBool::new(true),
+            head: Mutex::new(head),
+        });
+        let mut writer = Self {
+            folder,
+            config: config.clone(),
+            policies,
+            file,
+            number,
+            length,
+            since_ms,
+            head,
+            batch: Vec::new(),
+            batched: 0,
+            batched_gaps: 0,
+            fresh: !goes_on,
+            written: head,
+            refused: 0,
+            unsynced: None,
+            failed: None,
+            told: (Instant::now(), head.seq),
+            counts,
+        };
+        let header = writer.header(Begun::Node, number, torn);
+        writer.seal(&header, now_ms);
+        writer.write().map_err(|source| FileProblem { path: writer.folder.file(number), source })?;
+        writer.forget();
+        writer.tell("the decision log goes on from here");
+        Ok(writer)
+    }
+
+    fn run(&mut self, messages: &Receiver<Message>) {
+        loop {
+            let first = match self.unsynced {
+                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(since) => messages.recv_timeout(SYNC_EVERY.saturating_sub(since.elapsed())),
+            };
+            let more = match first {
+                Ok(first) => self.take(first, messages),
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            if !more {
+                break;
+            }
+            if self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_EVERY) {
+                self.sync();
+            }
+            if self.told.0.elapsed() >= TELL_EVERY && self.told.1 != self.written.seq {
+                self.tell("the head of the decision log");
+            }
+        }
+        self.admit_gaps(now_ms());
+        self.put(&Line::End {}, now_ms());
+        self.flush();
+        self.sync();
+        self.tell("the decision log ends");
+    }
+
+    /// Takes what waits, as one batch. Returns whether more may come.
+    fn take(&mut self, first: Message, messages: &Receiver<Message>) -> bool {
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(message) = next {
+            let Message::Entry { entry, time_ms, weight } = message else {
+                self.flush();
+                return false;
+            };
+            self.admit_gaps(time_ms);
+            let line = match entry {
+                Entry::Line(line) => *line,
+                Entry::Answered(answered) => answered.line(&self.config.omit),
+            };
+            self.counts.weight.fetch_sub(weight, Relaxed);
+            self.put(&line, time_ms);
+            taken += 1;
+            next = if taken < MAX_BATCH { messages.try_recv().ok() } else { None };
+        }
+        self.flush();
+        true
+    }
+
+    /// Says where lines are missing, as soon as something can be said.
+    pub(super) fn admit_gaps(&mut self, time_ms: u64) {
+        let missed = self.counts.missed.swap(0, Relaxed);
+        if missed > 0 {
+            self.put(&Line::Gap { lost: missed, why: Lost::Queue }, time_ms);
+        }
+    }
+
+    pub(super) fn put(&mut self, line: &Line, time_ms: u64) {
+        if self.failed.is_some_and(|at| at.elapsed() < RETRY_AFTER) {
+            return self.lose(line);
+        }
+        self.begin(time_ms);
+        let before = (self.head, self.batch.len());
+        self.seal(line, time_ms);
+        let too_long = self.length + self.batch.len() as u64 > self.config.max_size;
+        if self.fresh || !(too_long || is_old(self.since_ms, time_ms, &self.config)) {
+            self.count(line);
+            return;
+        }
+        // It belongs into the next file, behind its header.
+        self.head = before.0;
+        self.batch.truncate(before.1);
+        if self.rotate(time_ms) {
+            self.begin(time_ms);
+            self.seal(line, time_ms);
+            self.count(line);
+        } else {
+            self.lose(line);
+        }
+    }
+
+    /// What stands before the next line: the header of a new file, and how many lines the disk would not take.
+    fn begin(&mut self, time_ms: u64) {
+        if self.length == 0 && self.batch.is_empty() {
+            let header = self.header(Begun::File, self.number, None);
+            self.seal(&header, time_ms);
+        }
+        if self.refused > 0 {
+            let gap = Line::Gap { lost: std::mem::take(&mut self.refused), why: Lost::Disk };
+            self.seal(&gap, time_ms);
+            self.count(&gap);
+        }
+    }
+
+    /// A line of the batch: if that cannot be written, so much is lost.
+    fn count(&mut self, line: &Line) {
+        self.fresh = false;
+        match line {
+            Line::Gap { lost, .. } => self.batched_gaps += lost,
+            _ => self.batched += 1,
+        }
+    }
+
+    /// Ends the file and begins the next one, if the disk has room for it.
+    fn rotate(&mut self, time_ms: u64) -> bool {
+        self.flush();
+        self.sync();
+        let number = self.number.saturating_add(1);
+        match self.folder.append_to(number, true) {
+            Ok(file) => {
+                self.tell("a file of the decision log is full");
+                (self.file, self.number, self.length, self.since_ms) = (file, number, 0, time_ms);
+                self.fresh = true;
+                self.forget();
+                true
+            }
+            Err(problem) => {
+                self.fail(&problem);
+                false
+            }
+        }
+    }
+
+    fn seal(&mut self, line: &Line, time_ms: u64) {
+        match serde_json::to_string(line) {
+            Ok(event) => self.head.seal(time_ms, &event, &mut self.batch),
+            // Nothing in a line can fail to be written as JSON.
+            Err(error) => tracing::error!(%error, "a decision cannot be logged"),
+        }
+    }
+
+    /// Hands the batch to the system; if it does not take all, none of it is in the file.
+    pub(super) fn flush(&mut self) {
+        if let Err(source) = self.write() {
+            self.refused += self.batched + self.batched_gaps;
+            self.counts.lost.fetch_add(self.batched, Relaxed);
+            (self.head, self.batched, self.batched_gaps) = (self.written, 0, 0);
+            self.batch.clear();
+            self.fail(&FileProblem { path: self.folder.file(self.number), source });
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.file.write_all(&self.batch) {
+            // Half a line would be in the way of the next one.
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += self.batch.len() as u64;
+        self.batch.clear();
+        (self.batched, self.batched_gaps) = (0, 0);
+        self.counts.lines.fetch_add(self.head.seq - self.written.seq, Relaxed);
+        self.written = self.head;
+        *self.counts.head.lock().unwrap_or_else(PoisonError::into_inner) = self.written;
+        self.unsynced.get_or_insert_with(Instant::now);
+        self.failed = None;
+        self.counts.works.store(true, Relaxed);
+        Ok(())
+    }
+
+    fn sync(&mut self) {
+        if self.unsynced.take().is_some()
+            && let Err(source) = self.file.sync_data()
+        {
+            self.fail(&FileProblem { path: self.folder.file(self.number), source });
+        }
+    }
+
+    fn fail(&mut self, problem: &FileProblem) {
+        if self.counts.works.swap(false, Relaxed) {
+            tracing::error!(%problem, "decisions cannot be logged; they are made all the same");
+        }
+        self.failed = Some(Instant::now());
+    }
+
+    fn lose(&mut self, line: &Line) {
+        // A gap is lines already.
+        let lost = if let Line::Gap { lost, .. } = line { *lost } else { 1 };
+        self.refused += lost;
+        if !matches!(line, Line::Gap { .. }) {
+            self.counts.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn forget(&self) {
+        if let Err(problem) = self.folder.forget(self.config.keep) {
+            tracing::warn!(%problem, "an old file of the decision log cannot be deleted");
+        }
+    }
+
+    fn tell(&mut self, what: &str) {
+        let Head { seq, hash } = self.written;
+        tracing::info!(seq, %hash, file = %self.folder.file(self.number).display(), "{what}");
+        self.told = (Instant::now(), seq);
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Goes on with another disk.
+    #[cfg(test)]
+    pub(super) fn on_another(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
+    /// So much later that the disk may be tried again.
+    #[cfg(test)]
+    pub(super) fn try_again(&mut self) {
+        self.failed = self.failed.map(|at| at.checked_sub(RETRY_AFTER).unwrap_or(at));
+    }
+
+    fn header(&self, why: Begun, file: u64, torn: Option<Torn>) -> Line {
+        Line::Header(Box::new(Header {
+            format: 1,
+            why,
+            file,
+            keep: self.config.keep,
+            torn,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            omit: self.config.omit.clone(),
+            policies: self.policies.clone(),
+        }))
+    }
+}
+
+fn is_old(since_ms: u64, now_ms: u64, config: &JournalConfig) -> bool {
+    u128::from(now_ms.saturating_sub(since_ms)) >= config.max_age.as_millis()
+}
+
+/// Lines that may wait for the disk.
+const MAX_WAITING: usize = 16_384;
+/// Bytes that may, about.
+const MAX_BYTES: usize = 32 << 20;
+/// Lines in one write.
+const MAX_BATCH: usize = 512;
+/// How long what is written may be in memory only.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// How often a disk that refuses is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often the operator's log is told where the chain is.
+const TELL_EVERY: Duration = Duration::from_secs(600);
+/// What a line without a question weighs.
+const LINE: usize = 1024;

@@ -1,0 +1,99 @@
+//! Any question and any answer: what goes through the threads, and into the decision log, as one thing.
+
+use lockgate_model::policy::{
+    AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Door, Identity, PublishQuestion,
+    RecordQuestion, SubscribeQuestion,
+};
+
+use crate::chain::{Chain, denied, unavailable};
+use crate::heard::Heard;
+use crate::plugin::Moment;
+
+/// What plugins are asked.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Auth(AuthQuestion),
+    Admission(AdmissionQuestion),
+    Publish(PublishQuestion),
+    Subscribe(SubscribeQuestion),
+    Record(RecordQuestion),
+    Command(Box<CommandQuestion>),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Identity(Result<Identity, Denial>),
+    Decisions(Vec<Decision>),
+    Act(CommandAnswer),
+}
+
+impl Question {
+    /// Has the plugins of a chain answer it.
+    pub(crate) fn put_to(&self, chain: &Chain, moment: Moment, heard: &mut Heard) -> Answer {
+        match self {
+            Self::Auth(question) => Answer::Identity(chain.authenticate(question, moment, heard)),
+            Self::Admission(question) => Answer::Decisions(vec![chain.admit(question, moment, heard)]),
+            Self::Publish(question) => Answer::Decisions(chain.publish(question, moment, heard)),
+            Self::Subscribe(question) => Answer::Decisions(chain.subscribe(question, moment, heard)),
+            Self::Record(question) => Answer::Decisions(chain.record(question, moment, heard)),
+            Self::Command(question) => Answer::Act(chain.command(question, moment, heard)),
+        }
+    }
+
+    /// No, to all that is asked.
+    pub(crate) fn denied(&self, denial: Denial) -> Answer {
+        match self {
+            Self::Auth(_) => Answer::Identity(Err(denial)),
+            Self::Admission(_) => Answer::Decisions(vec![Err(denial)]),
+            Self::Publish(question) => Answer::Decisions(vec![Err(denial); question.tracks.len()]),
+            Self::Subscribe(question) => Answer::Decisions(vec![Err(denial); question.publications.len()]),
+            Self::Record(question) => Answer::Decisions(vec![Err(denial); question.publications.len()]),
+            Self::Command(_) => Answer::Act(denied(denial)),
+        }
+    }
+
+    /// Whether an operator waits for it, who does not wait for everybody else.
+    pub(crate) fn is_operators(&self) -> bool {
+        matches!(self, Self::Auth(AuthQuestion { door: Door::Admin, .. }))
+    }
+
+    /// When it was asked, in ms since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        match self {
+            Self::Auth(question) => question.now_ms,
+            Self::Admission(question) => question.now_ms,
+            Self::Publish(question) => question.now_ms,
+            Self::Subscribe(question) => question.now_ms,
+            Self::Record(question) => question.now_ms,
+            Self::Command(question) => question.now_ms,
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn into_identity(self) -> Result<Identity, Denial> {
+        match self {
+            Self::Identity(known) => known,
+            Self::Decisions(_) | Self::Act(_) => Err(unavailable()),
+        }
+    }
+
+    pub(crate) fn into_many(self) -> Vec<Decision> {
+        match self {
+            Self::Decisions(decisions) => decisions,
+            Self::Identity(_) | Self::Act(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn into_one(self) -> Decision {
+        self.into_many().pop().unwrap_or_else(|| Err(unavailable()))
+    }
+
+    pub(crate) fn into_act(self) -> CommandAnswer {
+        match self {
+            Self::Act(answer) => answer,
+            Self::Identity(_) | Self::Decisions(_) => denied(unavailable()),
+        }
+    }
+}
