@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lockgate_model::policy::{AuthQuestion, Denial, Door, Identity};
 use lockgate_model::{ErrorCode, PublisherId, RoomName};
+use lockgate_policy::journal::{DenialLine, Line};
 use lockgate_room::{Revocation, Whom};
 use lockgate_signal::{AdminAct, AdminRequest, Administer, RevocationRequest};
 use serde_json::{Value, json};
@@ -27,7 +28,15 @@ async fn act(node: &Arc<Node>, request: AdminRequest) -> Result<Value, Denial> {
     let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
     let operator = node.authenticate(question).await?;
     if !operator.grant.is_admin() {
-        return Err(Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant"));
+        let denial = Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant");
+        node.policy.journal().note(Line::Refused {
+            room: None,
+            participant: None,
+            subject: Some(operator.subject),
+            of: "admin".into(),
+            denial: DenialLine::of(&denial),
+        });
+        return Err(denial);
     }
     carry_out(node, &operator, act).await
 }
@@ -55,7 +64,8 @@ async fn revoke_participant(
     let handle = node.rooms.find(room).ok_or_else(not_found)?;
     let RevocationRequest { what, track_id: track, reason, .. } = revocation;
     tracing::info!(operator = operator.subject, room = %room, participant = %publisher, ?what, reason, "revoked");
-    let concerned = handle.revoke(Revocation { whom: Whom::Member(publisher), what, track, reason }).await;
+    let revocation = Revocation { whom: Whom::Member(publisher), what, track, reason };
+    let concerned = handle.revoke(revocation, operator.subject.clone()).await;
     if concerned.is_empty() {
         return Err(not_found());
     }
@@ -75,13 +85,17 @@ async fn revoke_subject(
             return Err(Denial::new(ErrorCode::FORBIDDEN, "a token for some rooms keeps nobody out of all"));
         }
         // First of all, so that nobody comes back while they are put out.
-        node.held.hold(subject, now.saturating_add(hold_ms), now)?;
+        let until_ms = now.saturating_add(hold_ms);
+        node.held.hold(subject, until_ms, now)?;
+        let (operator, subject) = (operator.subject.clone(), subject.to_owned());
+        node.policy.journal().note(Line::Hold { operator, subject, until_ms });
     }
     tracing::info!(operator = operator.subject, subject, ?what, reason, hold_ms, "revoked");
     let mut rooms = JoinSet::new();
     for (name, handle) in node.rooms.all().into_iter().filter(|(name, _)| operator.grant.allows_room(name.as_str())) {
         let (whom, track, reason) = (Whom::Subject(subject.to_owned()), track.clone(), reason.clone());
-        rooms.spawn(async move { (name, handle.revoke(Revocation { whom, what, track, reason }).await) });
+        let by = operator.subject.clone();
+        rooms.spawn(async move { (name, handle.revoke(Revocation { whom, what, track, reason }, by).await) });
     }
     let done = rooms.join_all().await;
     let revoked: Vec<_> = done.iter().flat_map(|(room, concerned)| places(room, concerned)).collect();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_model::Secret;
-use lockgate_policy::Policy;
+use lockgate_policy::{JournalError, Policy};
 use lockgate_worker::{DataLimits, SpawnError, Workers, WorkersConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -52,6 +52,9 @@ pub enum RunError {
     /// The media threads cannot be started.
     #[error("the media workers cannot be started")]
     Workers(#[from] SpawnError),
+    /// Decisions are to be logged and cannot be.
+    #[error("the decision log cannot be written: see policy.log.directory")]
+    DecisionLog(#[from] JournalError),
     /// The recorder has no door.
     #[error("the recorder cannot be let in: {0}")]
     RecorderDoor(String),
@@ -91,6 +94,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
         None => Some(draw_dev_secret(&config).map_err(RunError::DevSecret)?),
     };
     let policy = policies::load(&config, dev_secret.as_ref()).map_err(RunError::Configuration)?;
+    let policy = policies::log_to(policy, config.policy.log.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SHELL_THREADS)
         .thread_name("lockgate")
@@ -189,6 +193,15 @@ impl App {
         self.node.workers.stop().await;
         self.shutdown.watching.shutdown().await;
         self.shutdown.http_ended().await;
+        self.end_log().await;
+    }
+
+    /// Last of all: whatever was decided until now is in it.
+    async fn end_log(self) {
+        let journal = self.node.policy.journal().clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || journal.close()).await {
+            tracing::error!(%error, "the decision log was not ended");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lockgate_policy::journal::JournalStats;
 use lockgate_worker::{NetworkCounters, Stats, WorkerHealth, WorkerState};
 
 use crate::node::Node;
@@ -40,6 +41,9 @@ pub(crate) async fn render(node: Arc<Node>) -> String {
     );
     media(&mut page, &node).await;
     policy::write(&mut page, &node.policy.stats());
+    if let Some(log) = node.policy.journal().stats() {
+        decision_log(&mut page, &log);
+    }
     page.text
 }
 
@@ -130,6 +134,14 @@ fn workers(page: &mut Page, health: &[WorkerHealth]) {
     for one in health {
         page.sample("lockgate_worker_busy_ratio", &label(one), one.load);
     }
+}
+
+fn decision_log(page: &mut Page, log: &JournalStats) {
+    page.counter("lockgate_policy_log_lines_total", "Lines of the decision log.", log.lines);
+    page.counter("lockgate_policy_log_lost_total", "Decisions that could not be logged.", log.lost);
+    page.gauge("lockgate_policy_log_sequence", "The number of the last line of the decision log.", log.head.seq);
+    let works = "Whether the decision log could be written (1) or not (0) the last time.";
+    page.gauge("lockgate_policy_log_up", works, u64::from(log.works));
 }
 
 /// A page being written.

@@ -8,6 +8,7 @@ use lockgate_model::PublisherId;
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{AuthQuestion, Denial, Identity};
 use lockgate_policy::Policy;
+use lockgate_policy::journal::{DenialLine, Line};
 use lockgate_worker::Workers;
 use tokio::sync::watch;
 
@@ -61,7 +62,15 @@ impl Node {
     /// A denial: policy's, or because an operator put them out a moment ago.
     pub(crate) async fn authenticate(&self, question: AuthQuestion) -> Result<Identity, Denial> {
         let identity = self.policy.authenticate(question).await?;
-        self.held.refusal(&identity.subject, wall_clock_ms()).map_or(Ok(identity), Err)
+        let Some(denial) = self.held.refusal(&identity.subject, wall_clock_ms()) else { return Ok(identity) };
+        self.policy.journal().note(Line::Refused {
+            room: None,
+            participant: None,
+            subject: Some(identity.subject),
+            of: "auth".into(),
+            denial: DenialLine::of(&denial),
+        });
+        Err(denial)
     }
 
     /// A place's number: never used again by this node.

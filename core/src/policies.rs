@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lockgate_model::Secret;
-use lockgate_policy::{Capability, KeyMaterial, KeyRing, Limits, LoadError, PluginConfig, Policy, PolicyConfig};
+use lockgate_policy::{
+    Capability, JournalConfig, JournalError, KeyMaterial, KeyRing, Limits, LoadError, PluginConfig, Policy,
+    PolicyConfig,
+};
 
-use crate::config::{Auth, Config, Import, KeySource, Plugin, PluginLimits};
+use crate::config::{Auth, Config, Import, KeySource, Plugin, PluginLimits, PolicyLog};
 
 /// Loads all plugins. Takes a moment: they are compiled.
 ///
@@ -26,6 +29,21 @@ pub(crate) fn load(config: &Config, dev_secret: Option<&Secret>) -> Result<Polic
     };
     let name = config.file.display();
     Policy::load(policy).map_err(|errors| errors.iter().map(|error: &LoadError| format!("{name}: {error}")).collect())
+}
+
+/// Has the decisions of a running node logged, if the configuration wants that.
+///
+/// # Errors
+/// When the log cannot be written to.
+pub(crate) fn log_to(policy: Policy, log: Option<&PolicyLog>) -> Result<Policy, JournalError> {
+    let Some(PolicyLog { directory, max_size, max_age, keep, omit }) = log else { return Ok(policy) };
+    policy.log_to(&JournalConfig {
+        directory: directory.clone(),
+        max_size: u64::try_from(*max_size).unwrap_or(u64::MAX),
+        max_age: *max_age,
+        keep: *keep,
+        omit: omit.clone(),
+    })
 }
 
 fn key_ring(auth: &Auth, dev_secret: Option<&Secret>) -> Result<KeyRing, String> {

@@ -4,6 +4,7 @@
 
 mod ice;
 mod policy;
+mod policy_log;
 mod problem;
 mod secret;
 mod section;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use ice::IceServers;
 pub use policy::{Import, Plugin, PluginLimits, PolicySection};
+pub use policy_log::PolicyLog;
 pub use problem::Problem;
 pub use section::Announce;
 pub use sections::{Auth, Dev, Duplicate, Http, KeySource, Media, Metrics, RecorderSection, RecordingSection, Rooms};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lockgate_model::policy::Hook;
 use lockgate_policy::{BreakerConfig, FailureModes, Isolation, OnFailure};
 
+use super::policy_log::PolicyLog;
 use super::section::{Bytes, FromValue, Section};
 use super::tree::Value;
 
@@ -25,6 +26,8 @@ pub struct PolicySection {
     pub queue: usize,
     /// The keys of which one must have signed each plugin's file; none: files need no signature.
     pub trusted_keys: Vec<PathBuf>,
+    /// The log of all decisions; none: there is none.
+    pub log: Option<PolicyLog>,
 }
 
 /// `allow` or `deny`.
@@ -56,6 +59,7 @@ impl PolicySection {
             threads: section.within("threads", 2, 1, 16),
             queue: section.within("queue", 1024, 1, 65_536),
             trusted_keys: trusted_keys.iter().map(|file| folder.join(file)).collect(),
+            log: section.find_below("log").map(|log| PolicyLog::read(log, folder)),
         };
         section.finish();
         policy

@@ -115,6 +115,12 @@ impl<'a> Section<'a> {
         Section::new(&self.name_of(key), node, self.problems)
     }
 
+    /// A section below this one, if it is there.
+    pub(crate) fn find_below(&mut self, key: &'static str) -> Option<Self> {
+        let node = self.take(key)?;
+        Some(Section::new(&self.name_of(key), node, self.problems))
+    }
+
     /// A list of sections (`[[key]]`).
     pub(crate) fn list(&mut self, key: &'static str) -> Vec<Self> {
         let Some(node) = self.take(key) else { return Vec::new() };

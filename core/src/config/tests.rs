@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use lockgate_model::policy::Hook;
 use lockgate_policy::OnFailure;
+use lockgate_policy::journal::Omit;
 
 use super::{Announce, Config};
 
@@ -225,4 +226,25 @@ fn a_breakers_pauses_do_not_shrink() {
     assert_eq!(read(&format!("{plugin}failures = 0\n"), &[]).unwrap().plugins[0].breaker.failures, 0);
     let problems = read(&format!("{plugin}pause = \"5m\"\n"), &[]).unwrap_err();
     assert!(problems[0].contains("max_pause is shorter than pause"), "{problems:?}");
+}
+
+#[test]
+fn decisions_are_logged_where_the_section_is_there() {
+    let read = |text: &str| read(&format!("[dev]\nenabled = true\n{text}"), &[]);
+    assert!(read("[policy]\nthreads = 2\n").unwrap().policy.log.is_none());
+    let log = read("[policy.log]\n").unwrap().policy.log.unwrap();
+    assert_eq!((log.directory, log.max_size, log.keep), (PathBuf::from("./decisions"), 64 << 20, 30));
+    assert_eq!(log.omit, [Omit::Metadata, Omit::Payload]);
+    let log = read("[policy.log]\nomit = [\"claims\", \"peer\"]\nmax_age = \"1h\"\n").unwrap().policy.log.unwrap();
+    assert_eq!((log.omit, log.max_age.as_secs()), (vec![Omit::Claims, Omit::Peer], 3600));
+    let omit = "\"tokens\": is nothing that can be left out; choose of \"claims\", \"username\", \"peer\", \"metadata\", \"payload\"";
+    assert_eq!(
+        read("[policy.log]\ndir = \"x\"\nkeep = 0\nomit = [\"tokens\"]\n").unwrap_err(),
+        [
+            "config.toml:5:8: policy.log.keep = 0: is out of range; choose 1 to 100000".to_owned(),
+            format!("config.toml:6:8: policy.log.omit = [ … ]: {omit}"),
+            "config.toml:4:7: policy.log.dir: unknown key; the keys here are directory, max_size, max_age, keep, omit"
+                .to_owned(),
+        ]
+    );
 }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod media;
+mod notes;
 mod registry;
 mod task;
 

@@ -51,10 +51,11 @@ impl RoomHandle {
         self.inbox.send(message).await.expect("the room is there");
     }
 
-    /// Takes something from somebody. Returns whom it concerned, once the media side has been told; nobody if the room has ended.
-    pub(crate) async fn revoke(&self, revocation: Revocation) -> Vec<PublisherId> {
+    /// Takes something from somebody because an operator wants it, who is named by subject. Returns whom it concerned, once the
+    /// media side has been told; nobody if the room has ended.
+    pub(crate) async fn revoke(&self, revocation: Revocation, operator: String) -> Vec<PublisherId> {
         let (done, concerned) = oneshot::channel();
-        let told = self.inbox.send(ToRoom::Revoke(Box::new(revocation), done)).await;
+        let told = self.inbox.send(ToRoom::Revoke(Box::new(revocation), operator, done)).await;
         if told.is_err() { Vec::new() } else { concerned.await.unwrap_or_default() }
     }
 }

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::ask::Questions;
 use super::media::RoomMedia;
+use super::notes::Notes;
 use crate::config::Duplicate;
 use crate::node::{Node, wall_clock_ms};
 use crate::recording::NewTrack;
@@ -29,8 +30,9 @@ pub(crate) enum ToRoom {
     Join(Box<Join>, mpsc::Sender<RoomNews>),
     /// Anything else.
     Input(Box<Input>),
-    /// Somebody may do something no more. Answered when the media side has been told, with whom it concerned.
-    Revoke(Box<Revocation>, oneshot::Sender<Vec<PublisherId>>),
+    /// Somebody may do something no more, because this operator wants it. Answered when the media side has been told, with whom it
+    /// concerned.
+    Revoke(Box<Revocation>, String, oneshot::Sender<Vec<PublisherId>>),
     /// The recorder needs a key frame of a track.
     KeyFrame(TrackId),
     /// A recorder that came back knows these tracks by new numbers.
@@ -49,6 +51,7 @@ pub(crate) struct RoomTask {
     /// One for each seat: ends when the session does, so that one that fails or is cut off has left as well.
     departures: JoinSet<PublisherId>,
     questions: Questions,
+    notes: Notes,
 }
 
 /// A member's place.
@@ -61,6 +64,7 @@ struct Seat {
 /// may join the next one.
 impl Drop for RoomTask {
     fn drop(&mut self) {
+        self.notes.closed();
         self.node.rooms.forget_if(&self.name, &self.inbox, || true);
         self.outbox.close();
         let mut out: Vec<_> = self.seats.drain().map(|(member, seat)| (member, seat.news)).collect();
@@ -100,8 +104,9 @@ impl RoomTask {
         };
         let room = Room::new(name.clone(), config);
         let questions = Questions::new(node.policy.clone());
+        let notes = Notes::new(node.policy.journal().clone(), &name);
         let (media, seats, departures) = (RoomMedia::new(router), HashMap::new(), JoinSet::new());
-        Self { node, name, room, media, inbox, outbox, seats, departures, questions }
+        Self { node, name, room, media, inbox, outbox, seats, departures, questions, notes }
     }
 
     /// Runs until the last participant is gone.
@@ -134,8 +139,9 @@ impl RoomTask {
                 self.handle(Input::Join(*join)).await;
             }
             ToRoom::Input(input) => self.handle(*input).await,
-            ToRoom::Revoke(revocation, done) => {
+            ToRoom::Revoke(revocation, operator, done) => {
                 let concerned = self.room.concerned(&revocation.whom);
+                self.notes.revoked(&revocation, &concerned, operator);
                 self.handle(Input::Revoke(*revocation)).await;
                 // Whoever wanted it may be gone; it is done all the same.
                 let _ = done.send(concerned);
@@ -166,6 +172,7 @@ impl RoomTask {
     }
 
     async fn handle(&mut self, input: Input) {
+        self.notes.begin(&input);
         self.room.handle(wall_clock_ms(), input);
         while let Some(effect) = self.room.poll() {
             self.carry_out(effect).await;
@@ -173,6 +180,7 @@ impl RoomTask {
     }
 
     async fn carry_out(&mut self, effect: Effect) {
+        self.notes.take(&effect);
         match effect {
             Effect::Send { to, reply } => self.tell(to, RoomEvent::Tell(Box::new(reply))),
             Effect::Ask { ticket, question } => {
