@@ -1,7 +1,7 @@
 //! The real `lockgate` program on free ports, in a folder of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 
 use tempfile::TempDir;
 
@@ -129,6 +129,15 @@ impl Node {
         let output = output.expect("the program can be started");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("a token is ASCII").trim().to_owned()
+    }
+
+    /// What `lockgate policy` says to such arguments, in the node's folder, whether or not the node runs.
+    ///
+    /// # Panics
+    /// When the command cannot be started.
+    pub fn policy_command(&self, arguments: &[&str]) -> Output {
+        let output = command(self.folder.path(), "lockgate").arg("policy").args(arguments).output();
+        output.expect("the program can be started")
     }
 
     /// The folder of the archives.

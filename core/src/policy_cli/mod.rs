@@ -5,9 +5,11 @@
 
 mod bench;
 mod case;
+mod explain;
 mod inspect;
 mod run;
 mod test;
+mod verify_log;
 
 use clap::Subcommand;
 
@@ -22,6 +24,14 @@ pub enum PolicyAction {
     Test(test::Arguments),
     /// Put one question many times: print how long that takes, and a cost that is the same on every machine.
     Bench(bench::Arguments),
+    /// Tell why somebody may not see somebody, or who might see whom and what was recorded, from a decision log.
+    ///
+    /// Exit codes: 0 they may see something, or a list was written; 1 they may not; 64 the log cannot be read, or does not know them.
+    Explain(explain::Arguments),
+    /// Tell whether a decision log is as it was written.
+    ///
+    /// Exit codes: 0 it is; 1 something was changed, taken out, put in or moved; 64 there is no log, or it cannot be read.
+    VerifyLog(verify_log::Arguments),
 }
 
 /// What a command has to say, and the exit code.
@@ -42,6 +52,8 @@ pub fn run(action: &PolicyAction) -> Report {
         PolicyAction::Run(arguments) => run::run(arguments),
         PolicyAction::Test(arguments) => test::run(arguments),
         PolicyAction::Bench(arguments) => bench::run(arguments),
+        PolicyAction::Explain(arguments) => explain::run(arguments),
+        PolicyAction::VerifyLog(arguments) => verify_log::run(arguments),
     }
 }
 

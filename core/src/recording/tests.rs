@@ -236,7 +236,7 @@ async fn a_recorder_that_comes_back_is_sent_nothing_that_was_revoked_meanwhile()
     let (kept, revoked) = (control.added().await, control.added().await);
     let (whom, what, track) = (Whom::Member(member), RevokedWhat::Recording, Some(revoked.clone()));
     let revocation = Revocation { whom, what, track, reason: "not this one".into() };
-    assert_eq!(room.revoke(revocation).await, [member]);
+    assert_eq!(room.revoke(revocation, "operator".into()).await, [member]);
     // The hub had not heard of it yet when the recorder was there again.
     room.tell(ToRoom::Record(vec![(revoked.clone(), TrackNumber(8)), (kept, TrackNumber(9))])).await;
     for message in [
