@@ -312,8 +312,9 @@ async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
     let call = call.with_right("free", &Token::of(3, "Bob"), "{}").await;
     call.left
         .run(
-            "await ann.publish([{ track: await devices.camera(640, 360, 15), source: 'camera', codec: 'vp8', encodings: [
-                 { rid: 'low', scaleResolutionDownBy: 2, maxBitrate: 150_000 },
+            "await ann.publish([{ track: await devices.camera(960, 540, 15), source: 'camera', codec: 'vp8', encodings: [
+                 { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 100_000 },
+                 { rid: 'mid', scaleResolutionDownBy: 2, maxBitrate: 300_000 },
                  { rid: 'high', maxBitrate: 1_000_000 }] }])",
         )
         .await;
@@ -327,24 +328,27 @@ async fn a_role_gets_the_lowest_layer_whatever_its_client_asks_for() {
                  peer.send({ type: 'set-layer', publisherId, trackId, spatial: 2, temporal: 2 });
                  return { trackId, simulcast };
              };
+             const begun = performance.now();
              const [low, high] = [await watch(capped), await watch(free)];
              const wide = await until('the widest picture without a cap', async () => {
                  const mine = await capped.inbound(low.trackId);
                  if (mine?.frameWidth) widths.add(mine.frameWidth);
                  const theirs = await free.inbound(high.trackId);
                  globalThis.seen = { theirs: theirs?.frameWidth, mine: mine?.frameWidth };
-                 return mine?.frameWidth && theirs?.frameWidth === 640 && theirs;
+                 return mine?.frameWidth && theirs?.frameWidth === 960 && theirs;
              }).catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(globalThis.seen)}`) });
+             const seconds = (performance.now() - begun) / 1000;
              const before = (await capped.inbound(low.trackId)).framesDecoded;
              const { framesDecoded, frameWidth } = await capped.decoded(low.trackId, before + 15);
              widths.add(frameWidth);
-             return { simulcast: low.simulcast, widths: [...widths], wide: wide.frameWidth, framesDecoded }",
+             return { simulcast: low.simulcast, widths: [...widths], wide: wide.frameWidth, framesDecoded, seconds }",
         )
         .await;
     eprintln!("capped: {seen}");
     assert_eq!(seen["simulcast"], true);
-    assert_eq!(seen["widths"], serde_json::json!([320]), "{seen}");
-    assert_eq!(seen["wide"], 640);
+    assert_eq!(seen["widths"], serde_json::json!([240]), "{seen}");
+    assert_eq!(seen["wide"], 960);
+    assert!(number(&seen, "seconds") < 10.0, "{seen}");
 }
 
 #[tokio::test]
