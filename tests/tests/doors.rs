@@ -223,6 +223,23 @@ async fn a_plugin_that_fails_denies_and_disturbs_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_keeps_failing_is_asked_no_more_and_operators_see_it() {
+    let breaker = "[plugin.breaker]\nfailures = 2\npause = \"1h\"\nmax_pause = \"1h\"";
+    let faulty = format!("fault = \"trap\"\nonly = \"trouble\"\n{breaker}");
+    let node = Node::start(Setup { faulty: Some(faulty), ..Setup::default() }).await;
+    let mut client = node.connect().await;
+    client.authenticate(&Token::of(1, "Ann")).await;
+    for room in ["trouble", "trouble", "calm"] {
+        let reply = client.ask(json!({ "type": "join-room", "roomName": room })).await;
+        assert_refused(&reply, "policy-unavailable", "join-room");
+    }
+    let metric = async |name: &str, labels: &str| node.metric(&format!("{name}{{plugin=\"faulty\",{labels}}}")).await;
+    assert_eq!(metric("lockgate_policy_paused", "hook=\"admission\"").await, 1.0);
+    assert_eq!(metric("lockgate_policy_call_seconds_count", "hook=\"admission\"").await, 2.0);
+    assert_eq!(metric("lockgate_policy_failures_total", "cause=\"paused\"").await, 1.0);
+}
+
+#[tokio::test]
 async fn a_bad_description_or_candidate_is_refused_and_the_room_goes_on() {
     let node = Node::plain().await;
     let mut client = member(&node).await;
