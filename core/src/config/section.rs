@@ -153,8 +153,10 @@ impl<'a> Section<'a> {
     /// Whatever was not asked for is unknown.
     pub(crate) fn finish(self) {
         for (key, node) in &self.keys {
-            let near =
-                self.asked.iter().min_by_key(|known| distance(known, key)).filter(|known| distance(known, key) <= 3);
+            // Of a word of which more than half differs, nobody meant the other.
+            let slips = (key.chars().count() / 2).min(3);
+            let nearest = self.asked.iter().min_by_key(|known| distance(known, key));
+            let near = nearest.filter(|known| distance(known, key) <= slips);
             let remedy = match near {
                 Some(known) => format!("did you mean \"{known}\"?"),
                 None if self.asked.is_empty() => "take it out".to_owned(),

@@ -151,13 +151,14 @@ fn every_key_stands_in_the_shipped_configuration() {
     }
     let unknown = "qqqqqqqqqqqqqqqqqq = 1";
     let mut text = format!("[[plugin]]\n{unknown}\n[plugin.limits]\n{unknown}\n[plugin.breaker]\n{unknown}\n");
+    text.push_str(&format!("[policy.log]\n{unknown}\n"));
     super::SECTIONS.iter().for_each(|section| text.push_str(&format!("[{section}]\n{unknown}\n")));
     let problems = read(&text, &[]).unwrap_err();
     let lists: Vec<_> = problems.iter().filter_map(|problem| problem.split("the keys here are ").nth(1)).collect();
-    assert_eq!(lists.len(), super::SECTIONS.len() + 3);
+    assert_eq!(lists.len(), super::SECTIONS.len() + 4);
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let stands = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
-        let is_section = ["limits", "breaker", "settings"].contains(&key);
+        let is_section = ["limits", "breaker", "settings", "log"].contains(&key);
         assert!(is_section || shipped.lines().any(stands), "{key}");
     }
 }
