@@ -159,7 +159,7 @@ fn a_file_that_was_taken_away_is_missed() {
     assert!(found.len() == 1 && found[0].starts_with("decisions-000003.jsonl:1: lines "), "{found:?}");
     let found = told(&check(&log[1..]));
     assert!(found.len() == 1 && found[0].contains("the oldest files are missing: of 1 to 1"), "{found:?}");
-    let mut swapped = log.clone();
+    let mut swapped = log;
     swapped.swap(0, 1);
     assert!(!check(&swapped).findings.is_empty());
 }

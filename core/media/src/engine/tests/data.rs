@@ -335,10 +335,13 @@ fn what_was_taken_away_is_not_delivered_any_more() {
     }
 }
 
+/// What takes its last messages from a viewer, or leaves them to it.
+type Discard<'a> = &'a dyn Fn(&mut Engine, Instant, TransportId);
+
 #[test]
 fn what_was_said_last_is_for_those_only_who_may_still_have_it() {
     let named = |name| Some(BTreeSet::from([track(name)]));
-    let ways: [(&str, &dyn Fn(&mut Engine, Instant, TransportId), usize); 7] = [
+    let ways: [(&str, Discard<'_>, usize); 7] = [
         ("nothing more is expected", &|engine, _, viewer| engine.expect_no_more(viewer, &track("chat")), 3),
         ("unsubscribed", &|engine, now, viewer| engine.unsubscribe(now, viewer, &track("chat"), 42), 3),
         ("all", &|engine, now, viewer| engine.discard_last(now, viewer, None, None), 0),
