@@ -36,8 +36,11 @@ fn offer(call: &mut Call, member: PublisherId) {
     call.input(Input::Command { member, request, offered: Some(Ok(vec![data])) });
 }
 
+/// Whether more is expected; of whom and of which tracks the last words are discarded.
+type LastWords<'a> = (bool, Option<u64>, Option<Vec<&'a str>>);
+
 /// What becomes of last words: expected (true), or discarded, of a publisher's, of some names or all.
-fn last_words(call: &Call) -> Vec<(bool, Option<u64>, Option<Vec<&str>>)> {
+fn last_words(call: &Call) -> Vec<LastWords<'_>> {
     let last = call.media.iter().filter_map(|action| match action {
         MediaAction::ExpectNoMore { track, .. } => Some((true, None, Some(vec![track.as_str()]))),
         MediaAction::DiscardLast { publisher, tracks, .. } => {
