@@ -151,11 +151,27 @@ impl Run {
         tokio::pin!(end);
         loop {
             tokio::select! {
-                () = &mut end => return Ended::AsPlanned,
+                // Nobody is let in whose time is over.
+                biased;
+                () = self.signals.any() => return Ended::Interrupted,
+                () = &mut end => return self.see_in().await,
                 _ = second.tick() => self.progress(),
                 () = tick(&mut churn) => self.replace_one(),
-                () = self.signals.any() => return Ended::Interrupted,
             }
+        }
+    }
+
+    /// Waits for those who are on their way in: they came too late to be in by the end, which is no fault of the server's.
+    async fn see_in(&mut self) -> Ended {
+        let ledger = &self.ledger;
+        let all_known = async {
+            while !ledger.entries().subscribers.is_settled() {
+                ledger.changed().await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(ON_THEIR_WAY, all_known) => Ended::AsPlanned,
+            () = self.signals.any() => Ended::Interrupted,
         }
     }
 
@@ -289,5 +305,7 @@ fn cpu() -> Duration {
 
 /// How long packets may be under way at the end, a request for them again included.
 const UNDER_WAY: Duration = Duration::from_secs(1);
+/// How long those may take who came last.
+const ON_THEIR_WAY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const GOODBYE: Duration = Duration::from_secs(3);
