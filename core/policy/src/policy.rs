@@ -258,7 +258,8 @@ fn facts(config: &PolicyConfig, plugins: &[Plugin]) -> Policies {
     let PolicyConfig { chain_budget, default_allow, .. } = config;
     let configured: Vec<_> = config.plugins.iter().map(configured).collect();
     let all = format!("{configured:?} {chain_budget:?} {default_allow} {plugins:?}");
-    Policies { epoch: 1, config: Hash::of(all.as_bytes()).to_string(), plugins }
+    let config = Hash::of(all.as_bytes()).to_string();
+    Policies { epoch: 1, config, default_allow: Some(*default_allow), plugins }
 }
 
 fn bad_ring((name, problem): (String, String)) -> LoadError {

@@ -50,6 +50,11 @@ impl Answered {
 
     /// The line about it.
     pub(crate) fn line(self, omit: &[Omit]) -> Line {
+        Line::Question(Box::new(self.question_line(omit)))
+    }
+
+    /// What that line says.
+    pub(crate) fn question_line(self, omit: &[Omit]) -> QuestionLine {
         let secret = match &*self.question {
             Question::Auth(question) => Some(&question.token),
             Question::Admission(question) => question.password.as_ref(),
@@ -57,6 +62,7 @@ impl Answered {
         };
         let show = Show { omit, secret };
         let mut line = show.question(&self.question);
+        line.omitted = omit.iter().copied().filter(|omitted| shows(&self.question, *omitted)).collect();
         line.plugins = self.words.iter().map(|words| show.words(words)).collect();
         (line.host, line.epoch, line.us) = (self.host, self.epoch, microseconds(self.took));
         match &self.answer {
@@ -78,7 +84,7 @@ impl Answered {
                 }
             }
         }
-        Line::Question(Box::new(line))
+        line
     }
 }
 
@@ -288,6 +294,7 @@ fn blank(hook: Hook, asked_ms: u64) -> QuestionLine {
         publishers: Vec::new(),
         tracks: Vec::new(),
         command: None,
+        omitted: Vec::new(),
         plugins: Vec::new(),
         host: None,
         decisions: Vec::new(),
@@ -295,6 +302,37 @@ fn blank(hook: Hook, asked_ms: u64) -> QuestionLine {
         effects: Vec::new(),
         epoch: 0,
         us: 0,
+    }
+}
+
+/// Whether plugins are shown such a thing.
+fn shows(question: &Question, what: Omit) -> bool {
+    let people = people(question);
+    match (what, question) {
+        (Omit::Claims, _) => people.iter().any(|who| !who.identity.claims.is_empty()),
+        (Omit::Username, _) => people.iter().any(|who| !who.identity.username.is_empty()),
+        (Omit::Peer, question) => matches!(question, Question::Auth(_)) || !people.is_empty(),
+        (Omit::Metadata, Question::Admission(question)) => question.metadata.is_some(),
+        (Omit::Payload, Question::Command(question)) => !question.payload.is_empty(),
+        (Omit::Metadata | Omit::Payload, _) => false,
+    }
+}
+
+fn publishers(publications: &[model::Publication]) -> impl Iterator<Item = &Participant> {
+    publications.iter().map(|one| &one.publisher)
+}
+
+/// Whom a question shows; some of them several times.
+fn people(question: &Question) -> Vec<&Participant> {
+    match question {
+        Question::Auth(_) => Vec::new(),
+        Question::Admission(question) => vec![&question.who],
+        Question::Publish(question) => vec![&question.who],
+        Question::Subscribe(question) => {
+            std::iter::once(&question.who).chain(publishers(&question.publications)).collect()
+        }
+        Question::Record(question) => question.who.iter().chain(publishers(&question.publications)).collect(),
+        Question::Command(question) => std::iter::once(&question.who).chain(&question.target).collect(),
     }
 }
 
@@ -424,5 +462,32 @@ mod tests {
         for hidden in ["127.0.0.1", "Bob", "host"] {
             assert!(!less.contains(hidden), "{less}");
         }
+    }
+
+    #[test]
+    fn a_line_says_what_it_leaves_out_of_what_plugins_were_shown() {
+        let asked = |metadata: Option<&str>, omit: &[Omit]| {
+            let who = Participant {
+                identity: identity("host"),
+                publisher_id: None,
+                door: Door::Ws,
+                peer: Ipv4Addr::LOCALHOST.into(),
+            };
+            let name = RoomName::new("board").unwrap();
+            let room = RoomFacts { name, participants: 1, publications: 0, recording: false };
+            let metadata = metadata.map(str::to_owned);
+            let question = AdmissionQuestion { who, room, password: None, metadata, why: Why::Request, now_ms: 5 };
+            let answer = Answer::Decisions(vec![Ok(Grant::default())]);
+            let Line::Question(line) = answered(Question::Admission(question), Verdict::Abstain, answer).line(omit)
+            else {
+                panic!("it is a question")
+            };
+            line.omitted
+        };
+        let usual = [Omit::Metadata, Omit::Payload];
+        assert_eq!(asked(Some("x"), &usual), [Omit::Metadata]);
+        assert_eq!(asked(None, &usual), [], "there was none");
+        assert_eq!(asked(Some("x"), &[]), []);
+        assert_eq!(asked(None, &Omit::ALL), [Omit::Claims, Omit::Username, Omit::Peer]);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! No type here has a place for a token or a password.
 
+use std::fmt;
+
 use lockgate_model::policy::{Attribute, Door, Grant, Hook, RoomFacts, Why};
 use lockgate_model::{Bitrate, Codec, Layer, MediaKind, RevokedWhat, Source};
 use serde::{Deserialize, Serialize};
@@ -187,6 +189,9 @@ pub struct Policies {
     pub epoch: u64,
     /// SHA-256 of what is configured of them, but for the values of their settings: the same for the same configuration.
     pub config: String,
+    /// Whether something is allowed on which all of them abstain; none: the log does not say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub default_allow: Option<bool>,
     /// The plugins, in the order in which they are asked.
     pub plugins: Vec<PluginFacts>,
 }
@@ -276,6 +281,9 @@ pub struct QuestionLine {
     /// `command`: the act.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub command: Option<CommandLine>,
+    /// What plugins were shown of it and is left out here.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub omitted: Vec<Omit>,
     /// What plugins said, in the order in which they were asked.
     pub plugins: Vec<PluginLine>,
     /// Why no plugin was heard.
@@ -335,6 +343,15 @@ pub struct Who {
     /// From which address.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peer: Option<String>,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.username {
+            Some(name) => write!(f, "{name} (subject {})", self.subject),
+            None => write!(f, "subject {}", self.subject),
+        }
+    }
 }
 
 /// A track.
@@ -426,7 +443,7 @@ pub struct DenialLine {
 }
 
 /// Something that a plugin wants done.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectLine {
     /// `re-ask`, `admit`, `revoke` or `notify`.
