@@ -14,9 +14,9 @@ use crate::policy_cli::PolicyAction;
 #[derive(Debug, Parser)]
 #[command(name = "lockgate", version, about, long_about)]
 pub struct Cli {
-    /// The configuration file; relative paths in it start in its folder.
-    #[arg(long, short, global = true, value_name = "FILE", default_value = "config.toml")]
-    pub config: PathBuf,
+    /// The configuration file, `config.toml` unless another is named; relative paths in it start in its folder.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// Listen on this address instead of `http.host`.
     #[arg(long, value_name = "ADDR")]
@@ -30,6 +30,9 @@ pub struct Cli {
     #[command(subcommand)]
     pub action: Option<Action>,
 }
+
+/// The configuration file, unless another is named.
+pub const DEFAULT_CONFIG: &str = "config.toml";
 
 /// What to do instead of running.
 #[derive(Debug, Subcommand)]

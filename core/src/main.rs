@@ -2,10 +2,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lockgate::cli::{Action, Cli, Configured, TokenArguments};
+use lockgate::cli::{Action, Cli, Configured, DEFAULT_CONFIG, TokenArguments};
 use lockgate::config::{Config, Problem};
 use lockgate::policy_cli::{self, Report};
 use lockgate::token::{Claims, signing_secret};
@@ -14,12 +15,12 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let action = match cli.action {
-        Some(Action::Policy(action)) => return show(&policy_cli::run(&action)),
+        Some(Action::Policy(action)) => return show(&policy_cli::run(&action, cli.config.as_deref())),
         Some(Action::Configured(action)) => Some(action),
         None => None,
     };
     let json = matches!(action, Some(Configured::Check { json: true }));
-    let mut config = match Config::load(&cli.config) {
+    let mut config = match Config::load(cli.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))) {
         Ok(config) => config,
         Err(problems) => return report(&in_words(&problems), json),
     };

@@ -68,7 +68,8 @@ fn read(key: &str, file: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(file).map_err(|error| format!("{key} = {}: {error}; check the path", file.display()))
 }
 
-fn plugin(plugin: &Plugin) -> PluginConfig {
+/// A plugin as its host is told of it.
+pub(crate) fn plugin(plugin: &Plugin) -> PluginConfig {
     PluginConfig {
         name: plugin.name.clone(),
         file: plugin.file.clone(),

@@ -38,7 +38,7 @@ pub use network::PrivateNetwork;
 pub use node::Node;
 pub use page::Page;
 pub use process::Process;
-pub use programs::{program, screenshots};
+pub use programs::{plugin, program, screenshots};
 pub use received::{assert_unbroken, number};
 pub use recorder::Recorder;
 pub use token::Token;

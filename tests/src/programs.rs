@@ -27,7 +27,7 @@ pub fn program(name: &str) -> PathBuf {
 ///
 /// # Panics
 /// When it is not built; the message says what builds it.
-pub(crate) fn plugin(name: &str) -> PathBuf {
+pub fn plugin(name: &str) -> PathBuf {
     let file = root().join("plugins/dist").join(name).with_extension("wasm");
     assert!(file.is_file(), "{} is missing: build it with `cargo xtask plugins`", file.display());
     file

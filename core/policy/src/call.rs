@@ -71,6 +71,11 @@ impl Lent {
         lock(&self.counters).iter().map(|(name, count)| (name.clone(), count.load(Relaxed))).collect()
     }
 
+    /// Forgets what the plugin remembers.
+    pub(crate) fn forget(&self) {
+        lock(&self.memory).clear();
+    }
+
     /// Most bytes that one instance had.
     pub(crate) fn memory_peak(&self) -> u64 {
         u64::try_from(self.memory_peak.load(Relaxed)).unwrap_or(u64::MAX)

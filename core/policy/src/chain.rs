@@ -164,7 +164,7 @@ impl Chain {
             }
         }
         if !known && !question.who.identity.grant.is_admin() {
-            return denied(Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant"));
+            return denied(Denial::new(ErrorCode::FORBIDDEN, ADMINS_ONLY));
         }
         CommandAnswer { decision: Ok(model::Grant::default()), reply, effects }
     }
@@ -428,6 +428,8 @@ fn stranger() -> Result<String, getrandom::Error> {
     Ok(bytes.iter().fold("guest:".to_owned(), |subject, byte| format!("{subject}{byte:02x}")))
 }
 
+/// What somebody is told whose act no plugin knows.
+pub(crate) const ADMINS_ONLY: &str = "this is for those with the admin grant";
 /// When a question that could not be answered may be asked again.
 pub(crate) const RETRY_MS: u64 = 1000;
 /// 2^53: from here on JavaScript's numbers have gaps.

@@ -9,6 +9,7 @@
 mod breaker;
 mod call;
 mod chain;
+mod compare;
 mod config;
 mod contract;
 mod engine;
@@ -28,8 +29,10 @@ mod policy;
 mod pool;
 mod question;
 mod quota;
+pub mod replay;
 mod signature;
 
+pub use compare::{Change, Said};
 pub use config::{
     BreakerConfig, Capability, FailureModes, Isolation, KeyMaterial, KeyRing, Limits, OnFailure, PluginConfig,
     PolicyConfig,

@@ -52,6 +52,11 @@ impl Memory {
         }
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
     pub(crate) fn get(&self, key: &str, now_ms: u64) -> Option<&[u8]> {
         self.entries.get(key).filter(|entry| !entry.is_over(now_ms)).map(|entry| entry.value.as_slice())
     }

@@ -118,6 +118,11 @@ impl Plugin {
         Ok(answer)
     }
 
+    /// Forgets what it was told to remember.
+    pub(crate) fn forget(&self) {
+        self.lent.forget();
+    }
+
     /// Puts something to a new instance that may run for so many ticks.
     pub(crate) fn run<A>(&self, ticks: u64, now_ms: u64, ask: impl Ask<A>) -> Result<A, Fault> {
         self.guests.fresh(ticks, now_ms)?.ask(&self.exports, ask)

@@ -52,14 +52,14 @@ impl CaseArguments {
     }
 }
 
-fn hook(name: &str) -> Result<Hook, String> {
+pub(super) fn hook(name: &str) -> Result<Hook, String> {
     Hook::ALL.into_iter().find(|hook| hook.as_str() == name).ok_or_else(|| {
         let all = Hook::ALL.map(Hook::as_str);
         format!("the hooks are {}", all.join(", "))
     })
 }
 
-fn parsed<T: DeserializeOwned>(file: &Path) -> Result<T, String> {
+pub(super) fn parsed<T: DeserializeOwned>(file: &Path) -> Result<T, String> {
     let text = text(file).map_err(|error| named(file, error))?;
     if file.extension().is_some_and(|ending| ending == "toml") {
         toml::from_str(&text).map_err(|error| named(file, error))

@@ -1,14 +1,12 @@
 //! `lockgate policy explain`.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockgate_model::{distance, parse_duration, parse_rfc3339};
 use lockgate_policy::journal::explain::{Asked, Explainer};
-use lockgate_policy::journal::{Line, ReadLine, Reader, Verifier};
 use serde_json::{Value, json};
 
 use super::Report;
+use super::log::{now_ms, read, time};
 
 /// Which log, and what to tell of it.
 #[derive(Debug, clap::Args)]
@@ -41,7 +39,8 @@ pub(super) fn run(arguments: &Arguments) -> Report {
 }
 
 fn answer(arguments: &Arguments) -> Result<Report, String> {
-    let (explainer, complaint) = read(arguments)?;
+    let mut explainer = Explainer::new(arguments.at.unwrap_or_else(now_ms));
+    let doubts = read(&arguments.logs, |spot, sealed, line| explainer.line(&spot.file, sealed, line))?;
     let (text, json, code) = match (&arguments.who, &arguments.sees) {
         (Some(who), Some(sees)) => {
             let (room, track) = (arguments.room.clone(), arguments.track.clone());
@@ -53,8 +52,8 @@ fn answer(arguments: &Arguments) -> Result<Report, String> {
             (who.to_string(), json!(who), 0)
         }
     };
-    let text = if arguments.json { in_json(json, &explainer, complaint.is_empty()) } else { text };
-    Ok(Report { text, complaint, code })
+    let text = if arguments.json { in_json(json, &explainer, doubts.is_whole()) } else { text };
+    Ok(Report { text, complaint: doubts.complaint(), code })
 }
 
 fn in_json(mut answer: Value, explainer: &Explainer, whole: bool) -> String {
@@ -65,58 +64,6 @@ fn in_json(mut answer: Value, explainer: &Explainer, whole: bool) -> String {
     format!("{answer}\n")
 }
 
-/// Takes the lines in, and says what keeps the answer from being certain.
-fn read(arguments: &Arguments) -> Result<(Explainer, String), String> {
-    let files = Reader::files(&arguments.logs).map_err(told)?;
-    if files.is_empty() {
-        let names: Vec<_> = arguments.logs.iter().map(|log| log.display().to_string()).collect();
-        return Err(format!("{}: there is no decision log; see [policy.log] in config.toml", names.join(", ")));
-    }
-    let mut explainer = Explainer::new(arguments.at.unwrap_or_else(now_ms));
-    let (mut verifier, mut unread) = (Verifier::default(), 0_u64);
-    for file in &files {
-        let name = file.display().to_string();
-        verifier.file(&name);
-        let mut reader = Reader::open(file).map_err(told)?;
-        while let Some(line) = reader.next_line().map_err(told)? {
-            let (Some(sealed), ReadLine::Whole(bytes)) = (verifier.line(&line), &line) else { continue };
-            match serde_json::from_slice::<Line>(bytes) {
-                Ok(line) => explainer.line(&name, &sealed, &line),
-                Err(_) => unread += 1,
-            }
-        }
-    }
-    let mut complaint = String::new();
-    let tampered = verifier.finish(false).findings.len();
-    if tampered > 0 {
-        complaint.push_str("lockgate: this log is not as it was written: see lockgate policy verify-log\n");
-    }
-    if explainer.lost() > 0 {
-        complaint.push_str(&format!("lockgate: {} lines are missing, as the node says itself\n", explainer.lost()));
-    }
-    if unread > 0 {
-        complaint.push_str(&format!("lockgate: {unread} lines are of a kind that this version does not know\n"));
-    }
-    Ok((explainer, complaint))
-}
-
-fn time(text: &str) -> Result<u64, String> {
-    let ago = |text: &str| {
-        let ago = u64::try_from(parse_duration(text).ok()?.as_millis()).ok()?;
-        Some(now_ms().saturating_sub(ago))
-    };
-    let found = parse_rfc3339(text).or_else(|| text.parse().ok()).or_else(|| ago(text));
-    found.ok_or_else(|| {
-        let hint = if distance(text, "now") < 2 { "leave it out for now" } else { "write 2026-01-31T12:00:00Z or 10m" };
-        format!("is no time in UTC; {hint}")
-    })
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn told(problem: impl ToString) -> String {
     problem.to_string()
 }
@@ -124,15 +71,6 @@ fn told(problem: impl ToString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_dates_milliseconds_or_how_long_ago() {
-        assert_eq!(time("1970-01-01T00:00:01Z"), Ok(1000));
-        assert_eq!(time("1500"), Ok(1500));
-        let ago = time("1h").unwrap();
-        assert!((now_ms() - 3_601_000..=now_ms() - 3_599_000).contains(&ago));
-        assert!(time("yesterday").unwrap_err().contains("10m") && time("now").unwrap_err().contains("leave it out"));
-    }
 
     #[test]
     fn where_there_is_no_log_the_remedy_is_told() {

@@ -7,9 +7,13 @@ mod bench;
 mod case;
 mod explain;
 mod inspect;
+mod log;
+mod replay;
 mod run;
 mod test;
 mod verify_log;
+
+use std::path::Path;
 
 use clap::Subcommand;
 
@@ -24,6 +28,11 @@ pub enum PolicyAction {
     Test(test::Arguments),
     /// Put one question many times: print how long that takes, and a cost that is the same on every machine.
     Bench(bench::Arguments),
+    /// Put the questions of a decision log to a plugin, and tell what it decides otherwise than the plugin of that name did.
+    ///
+    /// Nothing is decided anew: it only tells. Exit codes: 0 it says the same everywhere; 1 it does not; 64 the log cannot be read, no node
+    /// would load the plugin, or there is no question that could be compared.
+    Replay(replay::Arguments),
     /// Tell why somebody may not see somebody, or who might see whom and what was recorded, from a decision log.
     ///
     /// Exit codes: 0 they may see something, or a list was written; 1 they may not; 64 the log cannot be read, or does not know them.
@@ -45,13 +54,14 @@ pub struct Report {
     pub code: u8,
 }
 
-/// Does it.
-pub fn run(action: &PolicyAction) -> Report {
+/// Does it. `config` is the configuration file if one is named; all but one do without.
+pub fn run(action: &PolicyAction, config: Option<&Path>) -> Report {
     match action {
         PolicyAction::Inspect(arguments) => inspect::run(arguments),
         PolicyAction::Run(arguments) => run::run(arguments),
         PolicyAction::Test(arguments) => test::run(arguments),
         PolicyAction::Bench(arguments) => bench::run(arguments),
+        PolicyAction::Replay(arguments) => replay::run(arguments, config),
         PolicyAction::Explain(arguments) => explain::run(arguments),
         PolicyAction::VerifyLog(arguments) => verify_log::run(arguments),
     }

@@ -10,5 +10,6 @@ mod isolation;
 mod kit;
 mod loading;
 mod logging;
+mod replaying;
 mod speed;
 mod support;

@@ -1,0 +1,78 @@
+//! A new plugin, held against the one that decides: over the log of a real node, and beside it.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use lockgate_tests::{Node, ROOM, Setup, Token, plugin};
+use serde_json::{Value, json};
+
+fn offer() -> Value {
+    let fingerprint = vec!["0A"; 32].join(":");
+    let sdp = [
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0",
+        "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000",
+        "c=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901",
+        &format!("a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n"),
+    ];
+    json!({ "type": "publish-offer", "roomName": ROOM, "offer": sdp.join("\r\n") })
+}
+
+fn said(output: &Output) -> (i32, String) {
+    let text = [&output.stdout[..], &output.stderr].concat();
+    (output.status.code().expect("it ends by itself"), String::from_utf8(text).expect("it writes text"))
+}
+
+/// Alice publishes, and Bob, a guest, sees her in the lowest resolution.
+async fn a_call(setup: Setup) -> Node {
+    let subscription = "[plugin.settings.roles.guest]\nmax_spatial = 0\n".to_owned();
+    let node = Node::start(Setup { subscription, policy: LOG.to_owned(), ..setup }).await;
+    let (mut alice, _) = node.enter(&Token::of(42, "Alice"), ROOM).await;
+    assert_eq!(alice.ask(offer()).await["tracks"][0]["accepted"], true);
+    let (mut bob, _) = node.enter(&Token::of(7, "Bob").claim("role", json!("guest")), ROOM).await;
+    bob.hear_type("new-publisher").await;
+    node
+}
+
+#[tokio::test]
+async fn a_new_plugin_is_asked_what_the_log_of_a_node_has() {
+    let mut node = a_call(Setup::default()).await;
+    assert!(node.terminate().await.success());
+    let component = plugin("subscription-policy");
+    let replay = |more: &[&str]| {
+        let component = component.to_str().expect("paths are text here");
+        said(&node.policy_command(&[&["replay", component, "--log", "decisions"][..], more].concat()))
+    };
+    // With the node's own settings, which --config names.
+    let (code, text) = replay(&[]);
+    assert!(code == 0 && text.contains(" same, 0 different"), "{code}: {text}");
+    assert!(text.contains("left out: 2 (auth: the log has no tokens)"), "{text}");
+
+    let settings = node.folder().join("new.toml");
+    std::fs::write(&settings, "[roles.guest]\nmax_spatial = 1\nsees = [\"host\"]\n").expect("the folder is ours");
+    let (code, text) = replay(&["--settings", "new.toml"]);
+    assert_eq!(code, 1, "{text}");
+    for part in [
+        "verdict allow → deny forbidden",
+        "comes of it  allow → deny forbidden",
+        "Bob (subject 7)",
+        "of Alice (subject 42)",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let (code, text) = replay(&["--settings", "new.toml", "--json"]);
+    let found: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!((code, &found["unbroken"], &found["whole"]["changed"]), (1, &json!(true), &found["whole"]["different"]));
+    let (code, text) = replay(&["--room", "elsewhere"]);
+    assert!(code == 64 && text.contains("no question of this log could be put"), "{code}: {text}");
+    let (code, text) = replay(&["--plugin", "subscription-polity"]);
+    assert!(code == 64 && text.contains("did you mean --plugin subscription-policy?"), "{code}: {text}");
+
+    let file: PathBuf = node.folder().join("decisions/decisions-000001.jsonl");
+    let log = std::fs::read_to_string(&file).expect("there is a log");
+    std::fs::write(&file, log.replace("\"maxSpatial\":0", "\"maxSpatial\":2")).expect("the folder is ours");
+    let (_, text) = replay(&[]);
+    assert!(text.contains("this log is not as it was written"), "{text}");
+}
+
+/// Below `[policy]`.
+const LOG: &str = "[policy.log]\ndirectory = \"decisions\"\n";
