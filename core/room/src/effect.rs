@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use lockgate_model::policy::{
     AdmissionQuestion, CommandQuestion, PublishQuestion, RecordQuestion, SubscribeQuestion, Why,
 };
-use lockgate_model::{AdmittedMedia, Bitrate, Limits, PublisherId, RecordingId, Reply, RequestId, Source, TrackId};
+use lockgate_model::{
+    AdmittedMedia, Bitrate, Limits, PublisherId, RecordingId, Reply, Request, RequestId, Source, TrackId,
+};
 
 use crate::pending::Ticket;
 
@@ -34,6 +36,8 @@ pub enum Effect {
     Gone {
         /// Whom.
         member: PublisherId,
+        /// What they asked for that nobody here will answer, as it waited for what came before; in their order.
+        missed: Vec<Request>,
     },
 }
 

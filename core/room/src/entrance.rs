@@ -266,7 +266,7 @@ impl Room {
             let reply = self.error(request.id, request.command.name(), denial, None, None);
             self.send(id, reply);
         }
-        self.effect(Effect::Gone { member: id });
+        self.effect(Effect::Gone { member: id, missed: Vec::new() });
     }
 
     /// Lets go of a member: first of all its media ends, then those whom it concerns are told.
@@ -282,8 +282,8 @@ impl Room {
         if let Some(reason) = revoked {
             self.tell_revoked(id, RevokedWhat::Stay, reason);
         }
-        self.members.remove(&id);
-        self.effect(Effect::Gone { member: id });
+        let held = self.members.remove(&id).map(|member| member.held).unwrap_or_default();
+        self.effect(Effect::Gone { member: id, missed: held.into_iter().map(|held| held.request).collect() });
         self.forget_member(id, &left);
         self.stop_recording_when_empty();
         self.record_wanted(unrecorded);

@@ -42,7 +42,7 @@ impl Notes {
             Effect::Send { to, reply } => self.told(*to, &reply.event),
             Effect::Media(action) => self.ended(action),
             Effect::Record(action) => self.recorded(action),
-            Effect::Gone { member } => {
+            Effect::Gone { member, .. } => {
                 self.refused.remove(member);
                 Some(Line::Left { room: self.room.clone(), participant: member.0 })
             }
@@ -190,7 +190,7 @@ mod tests {
             notes.take(&Effect::Media(MediaAction::ClosePublish { member: PublisherId(2) }));
             notes.take(&refused(ErrorCode::FORBIDDEN));
             notes.take(&refused(ErrorCode::NOT_FOUND));
-            notes.take(&Effect::Gone { member: PublisherId(1) });
+            notes.take(&Effect::Gone { member: PublisherId(1), missed: Vec::new() });
             notes.closed();
         });
         assert_eq!(kinds, ["header", "revoked", "unpublished", "refused", "left", "room-closed", "end"]);

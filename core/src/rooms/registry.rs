@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::task::{RoomTask, ToRoom};
+use super::task::{FromMember, RoomTask, ToRoom};
 use crate::node::Node;
 use crate::session::RoomNews;
 
@@ -42,9 +42,16 @@ impl RoomHandle {
         // The only reason to fail is that the room is over, and then the input has nothing to change.
         let _ = self.inbox.send(ToRoom::Input(Box::new(input))).await;
     }
-}
 
-impl RoomHandle {
+    /// Hands a room what a member asks for. It comes back as [`crate::session::RoomEvent::Missed`] if the room has let go of them, or is over.
+    pub(crate) async fn command(&self, room: &RoomName, command: FromMember) {
+        if let Err(mpsc::error::SendError(ToRoom::Command(command))) =
+            self.inbox.send(ToRoom::Command(Box::new(command))).await
+        {
+            command.give_back(room);
+        }
+    }
+
     /// What others than sessions send.
     #[cfg(test)]
     pub(crate) async fn tell(&self, message: ToRoom) {

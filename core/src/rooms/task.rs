@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lockgate_model::carrier::TrackNumber;
-use lockgate_model::{PublisherId, RecordingId, RoomName, Source, TrackId};
-use lockgate_room::{Effect, Input, Join, LeaveReason, RecordAction, RecorderReport, Revocation, Room, RoomConfig};
+use lockgate_model::{OfferedMedia, PublisherId, RecordingId, Request, RoomName, Source, TrackId};
+use lockgate_room::{
+    Effect, Input, Join, LeaveReason, MediaProblem, RecordAction, RecorderReport, Revocation, Room, RoomConfig,
+};
 use lockgate_worker::NewRouter;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +30,8 @@ use crate::session::{RoomEvent, RoomNews};
 pub(crate) enum ToRoom {
     /// Somebody is at the door.
     Join(Box<Join>, mpsc::Sender<RoomNews>),
+    /// Somebody inside asks for something.
+    Command(Box<FromMember>),
     /// Anything else.
     Input(Box<Input>),
     /// Somebody may do something no more, because this operator wants it. Answered when the media side has been told, with whom it
@@ -37,6 +41,25 @@ pub(crate) enum ToRoom {
     KeyFrame(TrackId),
     /// A recorder that came back knows these tracks by new numbers.
     Record(Vec<(TrackId, TrackNumber)>),
+}
+
+/// What a member asks for.
+#[derive(Debug)]
+pub(crate) struct FromMember {
+    pub(crate) member: PublisherId,
+    pub(crate) request: Request,
+    /// What an offer in it holds.
+    pub(crate) offered: Option<Result<Vec<OfferedMedia>, MediaProblem>>,
+    /// For what is not answered.
+    pub(crate) news: mpsc::Sender<RoomNews>,
+}
+
+impl FromMember {
+    /// Nobody in the room will answer it.
+    pub(super) fn give_back(self, room: &RoomName) {
+        let Self { member, request, news, .. } = self;
+        tell_out(news, RoomNews { room: room.clone(), member, event: RoomEvent::Missed(Box::new(request)) });
+    }
 }
 
 /// A running room.
@@ -68,18 +91,21 @@ impl Drop for RoomTask {
         self.node.rooms.forget_if(&self.name, &self.inbox, || true);
         self.outbox.close();
         let mut out: Vec<_> = self.seats.drain().map(|(member, seat)| (member, seat.news)).collect();
+        let mut unanswered = Vec::new();
         while let Ok(message) = self.outbox.try_recv() {
-            if let ToRoom::Join(join, news) = message {
-                out.push((join.member, news));
+            match message {
+                ToRoom::Join(join, news) => out.push((join.member, news)),
+                ToRoom::Command(command) => unanswered.push(command),
+                _ => {}
             }
         }
-        if out.is_empty() {
-            return;
+        if !out.is_empty() {
+            tracing::error!(room = %self.name, participants = out.len(), "the room failed; its participants are out");
         }
-        tracing::error!(room = %self.name, participants = out.len(), "the room failed; its participants are out");
         for (member, news) in out {
             tell_out(news, RoomNews { room: self.name.clone(), member, event: RoomEvent::Out(FAILED) });
         }
+        unanswered.into_iter().for_each(|command| command.give_back(&self.name));
     }
 }
 
@@ -138,6 +164,11 @@ impl RoomTask {
                 self.seat(join.member, news);
                 self.handle(Input::Join(*join)).await;
             }
+            ToRoom::Command(command) if !self.seats.contains_key(&command.member) => command.give_back(&self.name),
+            ToRoom::Command(command) => {
+                let FromMember { member, request, offered, .. } = *command;
+                self.handle(Input::Command { member, request, offered }).await;
+            }
             ToRoom::Input(input) => self.handle(*input).await,
             ToRoom::Revoke(revocation, operator, done) => {
                 let concerned = self.room.concerned(&revocation.whom);
@@ -194,8 +225,9 @@ impl RoomTask {
                 }
             }
             Effect::Record(action) => self.record(action).await,
-            Effect::Gone { member } => {
+            Effect::Gone { member, missed } => {
                 self.tell(member, RoomEvent::Gone);
+                missed.into_iter().for_each(|request| self.tell(member, RoomEvent::Missed(Box::new(request))));
                 if let Some(seat) = self.seats.remove(&member) {
                     // The session waits until its rooms let go of its end.
                     seat.departure.abort();
@@ -275,7 +307,7 @@ async fn until(at_ms: Option<u64>) {
     }
 }
 
-/// Tells a session that it is out of the room. One that is behind is waited for elsewhere; one that is gone needs to know nothing.
+/// Tells a session that it is out of the room, or what it missed there. One that is behind is waited for elsewhere; one that is gone needs to know nothing.
 fn tell_out(news: mpsc::Sender<RoomNews>, word: RoomNews) {
     let Err(mpsc::error::TrySendError::Full(word)) = news.try_send(word) else { return };
     // There is none when the whole process ends.
@@ -306,7 +338,7 @@ mod tests {
             match event {
                 RoomEvent::Out(_) => return member,
                 RoomEvent::Tell(_) => {}
-                RoomEvent::Gone => panic!("{member} left"),
+                RoomEvent::Gone | RoomEvent::Missed(_) => panic!("{member} left"),
             }
         }
     }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{Comeback, Link, RoomEvent, RoomNews};
 use crate::ice_servers;
 use crate::node::{Ending, Node, random_token, wall_clock_ms};
-use crate::rooms::{RoomHandle, inspect_offer};
+use crate::rooms::{FromMember, RoomHandle, inspect_offer};
 
 /// One client.
 pub(crate) struct Session {
@@ -71,7 +71,7 @@ impl Session {
             let deadline = self.next_deadline();
             let flow = tokio::select! {
                 incoming = self.link.next(), if self.lost.is_none() => self.on_incoming(incoming).await,
-                Some(news) = self.news.recv() => self.on_news(news),
+                Some(news) = self.news.recv() => self.on_news(news).await,
                 Some(comeback) = self.comebacks.recv() => self.on_comeback(comeback).await,
                 () = until(deadline) => self.on_deadline(),
                 () = ending.comes() => {
@@ -261,7 +261,7 @@ impl Session {
                 }
             }
             command if seated => self.forward(&room, Request { id, command, size }).await,
-            command => self.refuse(id, &command, ErrorCode::NOT_FOUND, "you are not in this room"),
+            command => self.refuse(id, &command, ErrorCode::NOT_FOUND, NOT_IN),
         }
     }
 
@@ -307,11 +307,21 @@ impl Session {
             Command::PublishOffer { offer, .. } => Some(inspect_offer(offer)),
             _ => None,
         };
-        let member = seat.member;
-        seat.room.input(Input::Command { member, request, offered }).await;
+        let (member, news) = (seat.member, self.tell.clone());
+        seat.room.command(room, FromMember { member, request, offered, news }).await;
     }
 
-    fn on_news(&mut self, news: RoomNews) -> Flow {
+    /// What a room did not answer, as it had let go of this client already: a wish to enter is one to enter again, and what came
+    /// after that is for the new place.
+    async fn on_missed(&mut self, request: Request) {
+        let wants_in = matches!(request.command, Command::JoinRoom { .. });
+        if wants_in || request.command.room().is_some_and(|room| self.seats.contains_key(room)) {
+            return self.on_room_command(request).await;
+        }
+        self.refuse(request.id, &request.command, ErrorCode::NOT_FOUND, NOT_IN);
+    }
+
+    async fn on_news(&mut self, news: RoomNews) -> Flow {
         let current = self.seats.get(&news.room).is_some_and(|seat| seat.member == news.member);
         match news.event {
             RoomEvent::Gone if current => {
@@ -323,6 +333,13 @@ impl Session {
                 self.tell_client(put_out(news.room, reason).into())
             }
             RoomEvent::Tell(reply) if current => self.tell_client(*reply),
+            RoomEvent::Missed(request) => {
+                if current {
+                    self.seats.remove(&news.room);
+                }
+                self.on_missed(*request).await;
+                Flow::On
+            }
             // Whoever did not get a seat after all, or has it no more, was told so.
             RoomEvent::Gone | RoomEvent::Out(_) | RoomEvent::Tell(_) => Flow::On,
         }
@@ -418,6 +435,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
+const NOT_IN: &str = "you are not in this room";
 /// A token must come this soon after the socket opens.
 const AUTH_WITHIN: Duration = Duration::from_secs(10);
 /// How long before its token ends a client is told.
@@ -476,11 +494,44 @@ mod tests {
         assert!(denial.code == ErrorCode::FORBIDDEN && denial.retry_after_ms > Some(0) && session.seats.is_empty());
         let gone = async {
             while let Some(news) = news.recv().await.filter(|news| !matches!(news.event, RoomEvent::Gone)) {
-                assert!(session.on_news(news) == Flow::On);
+                assert!(session.on_news(news).await == Flow::On);
             }
         };
         timeout(Duration::from_secs(30), gone).await.expect("the room lets go of them");
         assert!(hears.try_recv().is_err(), "not that they have entered");
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_and_asks_for_more_at_once_is_answered() {
+        let (node, _hub) = testing::node();
+        let (link, _says, mut hears) = link();
+        let mut session = Session::new(node, link);
+        session.admit(None, comeback("7").identity);
+        hears.recv().await.unwrap();
+        let kinds = ["join-room", "leave-room", "start-recording", "join-room", "set-layer", "leave-room"];
+        for (id, kind) in kinds.into_iter().enumerate() {
+            let message = json!({"type": kind, "roomName": "r", "id": id, "publisherId": 1, "trackId": "t"});
+            session.on_room_command(serde_json::from_value(message).unwrap()).await;
+        }
+        let mut answers = vec![None; kinds.len()];
+        let answered = async {
+            while answers.contains(&None) {
+                tokio::select! {
+                    Some(news) = session.news.recv() => assert!(session.on_news(news).await == Flow::On),
+                    Some(Outgoing::Reply(reply)) = hears.recv() => {
+                        let reply = serde_json::to_value(&*reply).unwrap();
+                        if let Some(id) = reply["id"].as_u64() {
+                            let word = reply.get("code").unwrap_or(&reply["type"]);
+                            answers[usize::try_from(id).unwrap()] = Some(word.as_str().unwrap().to_owned());
+                        }
+                    }
+                }
+            }
+        };
+        timeout(Duration::from_secs(30), answered).await.expect("all are answered");
+        let answers: Vec<_> = answers.into_iter().flatten().collect();
+        assert_eq!(answers, ["room-joined", "room-left", "not-found", "room-joined", "not-found", "room-left"]);
+        assert!(session.seats.len() <= 1);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lockgate_model::policy::Door;
-use lockgate_model::{PublisherId, Reply, RoomName};
+use lockgate_model::{PublisherId, Reply, Request, RoomName};
 use lockgate_signal::{Arrival, CloseCode, Incoming, Outgoing};
 use tokio::sync::mpsc;
 
@@ -33,6 +33,8 @@ pub(crate) enum RoomEvent {
     Gone,
     /// The client is out of the room, for a reason that it should be told: the room failed, or the session did not keep up.
     Out(&'static str),
+    /// This came when the client was not in the room any more, though it had been when it was sent on: the room has not answered it.
+    Missed(Box<Request>),
 }
 
 impl From<Arrival> for Link {

@@ -239,6 +239,22 @@ fn leaving_ends_publications_and_connections_and_tells_the_others() {
 }
 
 #[test]
+fn what_somebody_asks_for_after_leaving_comes_back_unanswered() {
+    let mut call = Call::new();
+    let ann = call.join(1);
+    call.slow_policy = true;
+    call.publish(ann, &["v1"]);
+    for (id, kind) in ["leave-room", "join-room", "publish-offer"].into_iter().enumerate() {
+        call.say(ann, json!({"type": kind, "id": id, "offer": ""}));
+    }
+    call.answer_next();
+    let missed: Vec<_> = call.missed.iter().map(|request| (request.id.clone(), request.command.name())).collect();
+    let number = |id: u64| serde_json::from_value(id.into()).ok();
+    assert_eq!(missed, [(number(1), "join-room"), (number(2), "publish-offer")]);
+    assert_eq!((call.gone, call.room.is_empty()), (vec![ann], true));
+}
+
+#[test]
 fn an_expired_token_ends_the_stay_with_a_word() {
     let mut call = Call::new();
     let ann = call.join(1);

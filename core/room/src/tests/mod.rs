@@ -89,6 +89,7 @@ struct Call {
     media: Vec<MediaAction>,
     recorder: Vec<RecordAction>,
     gone: Vec<PublisherId>,
+    missed: Vec<Request>,
     sending: BTreeMap<Connection, Vec<TrackId>>,
     offers: u64,
     /// Up to when levels were told, in µs.
@@ -124,6 +125,7 @@ impl Call {
             media: Vec::new(),
             recorder: Vec::new(),
             gone: Vec::new(),
+            missed: Vec::new(),
             sending: BTreeMap::new(),
             offers: 0,
             heard_until: 0,
@@ -235,7 +237,10 @@ impl Call {
                 return came_of_it;
             }
             Effect::Record(action) => self.recorder.push(action),
-            Effect::Gone { member } => self.gone.push(member),
+            Effect::Gone { member, missed } => {
+                self.gone.push(member);
+                self.missed.extend(missed);
+            }
         }
         None
     }
