@@ -84,20 +84,34 @@ fn who_waits_in_the_lobby_is_nobody_yet_and_may_ask_again() {
     assert_eq!(call.only(ann, "room-joined")["id"], 9);
 }
 
-#[test]
-fn a_plugin_lets_somebody_in_from_the_lobby() {
-    let mut call = Call::ruled(Rules {
+/// Ann comes in, everybody else waits, and each `policy-command` has these effects; the reply is its name.
+fn lobby(effects: &[CommandEffect]) -> Rules {
+    let effects = effects.to_vec();
+    Rules {
         admit: Box::new(|who| match who.identity.subject.as_str() {
             "1" => Ok(Grant::default()),
             _ => Err(Denial::new(ErrorCode::WAITING, "wait")),
         }),
-        act: Box::new(|_, name| CommandAnswer {
+        act: Box::new(move |_, name| CommandAnswer {
             decision: Ok(Grant::default()),
             reply: name.to_owned(),
-            effects: vec![CommandEffect::Admit { subject: Some("2".into()) }],
+            effects: effects.clone(),
         }),
         ..Rules::default()
-    });
+    }
+}
+
+fn admit_bob() -> CommandEffect {
+    CommandEffect::Admit { subject: Some("2".into()) }
+}
+
+fn ask_bob_again() -> CommandEffect {
+    CommandEffect::ReAsk { subject: Some("2".into()) }
+}
+
+#[test]
+fn a_plugin_lets_somebody_in_from_the_lobby() {
+    let mut call = Call::ruled(lobby(&[admit_bob()]));
     let (ann, bob, cid) = (call.join(1), call.join(2), call.join(3));
     call.quiet();
     call.say(ann, json!({"type": "policy-command", "name": "let-in", "payload": "2", "id": 1}));
@@ -109,18 +123,7 @@ fn a_plugin_lets_somebody_in_from_the_lobby() {
 #[test]
 fn whoever_a_plugin_lets_in_is_in_whatever_is_answered_to_a_question_from_the_lobby() {
     for (published, told) in [(&[][..], vec!["room-joined", "publishers-list"]), (&["v1"][..], Vec::new())] {
-        let mut call = Call::ruled(Rules {
-            admit: Box::new(|who| match who.identity.subject.as_str() {
-                "1" => Ok(Grant::default()),
-                _ => Err(Denial::new(ErrorCode::WAITING, "wait")),
-            }),
-            act: Box::new(|_, _| CommandAnswer {
-                decision: Ok(Grant::default()),
-                reply: String::new(),
-                effects: vec![CommandEffect::Admit { subject: Some("2".into()) }],
-            }),
-            ..Rules::default()
-        });
+        let mut call = Call::ruled(lobby(&[admit_bob()]));
         let (ann, bob) = (call.join(1), call.join(2));
         call.publish(ann, published);
         call.rules.admit = Box::new(|_| no("not today"));
@@ -141,21 +144,7 @@ fn whoever_a_plugin_lets_in_is_in_whatever_is_answered_to_a_question_from_the_lo
 
 #[test]
 fn all_plugins_are_asked_about_whom_one_let_in_as_soon_as_they_are_inside() {
-    let mut call = Call::ruled(Rules {
-        admit: Box::new(|who| match who.identity.subject.as_str() {
-            "1" => Ok(Grant::default()),
-            _ => Err(Denial::new(ErrorCode::WAITING, "wait")),
-        }),
-        act: Box::new(|_, _| CommandAnswer {
-            decision: Ok(Grant::default()),
-            reply: String::new(),
-            effects: vec![
-                CommandEffect::Admit { subject: Some("2".into()) },
-                CommandEffect::ReAsk { subject: Some("2".into()) },
-            ],
-        }),
-        ..Rules::default()
-    });
+    let mut call = Call::ruled(lobby(&[admit_bob(), ask_bob_again()]));
     let (ann, bob) = (call.join(1), call.join(2));
     call.publish(ann, &["v1"]);
     call.rules.admit = Box::new(|_| Ok(Grant { can_publish: Some(false), ..Grant::default() }));
