@@ -25,9 +25,8 @@ use common::{matches_any, words};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::exports::lockgate::policy::{admission, auth, lifecycle};
-use crate::lockgate::policy::config;
-use crate::lockgate::policy::types::{Attr, Denial, Verdict};
+use crate::exports::lockgate::policy::{admission, auth};
+use crate::lockgate::policy::types::{Denial, Verdict};
 use crate::network::Networks;
 
 wit_bindgen::generate!({
@@ -47,15 +46,7 @@ struct AddressRules;
 
 export!(AddressRules);
 
-impl lifecycle::Guest for AddressRules {
-    fn describe() -> Vec<Attr> {
-        common::about!()
-    }
-
-    fn configure(settings: String) -> Result<(), String> {
-        Settings::read(&settings).map(drop)
-    }
-}
+common::lifecycle!(AddressRules);
 
 impl auth::Guest for AddressRules {
     fn authenticate(asked: auth::Question) -> auth::Outcome {
@@ -67,11 +58,6 @@ impl admission::Guest for AddressRules {
     fn admit(asked: admission::Question) -> Verdict {
         settings().admit(&asked)
     }
-}
-
-/// The settings that `configure` has accepted; if they are bad all the same, a trap denies, which is right.
-fn settings() -> Settings {
-    Settings::read(&config::all()).expect("settings that were accepted")
 }
 
 /// What the operator chose, as it is written.

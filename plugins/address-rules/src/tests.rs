@@ -1,5 +1,5 @@
 use super::*;
-use crate::lockgate::policy::types::{Identity, Participant, Room};
+use crate::lockgate::policy::types::{Attr, Identity, Participant, Room};
 
 const SETTINGS: &str = r#"{ "rules": [
     { "deny": ["203.0.113.0/24", "2001:db8:bad::/48"] },

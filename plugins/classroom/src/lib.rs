@@ -26,9 +26,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::exports::lockgate::policy::command::{Effect, Outcome, Response};
-use crate::exports::lockgate::policy::{command, lifecycle, publishing, subscription};
-use crate::lockgate::policy::config;
-use crate::lockgate::policy::types::{Attr, Denial, Identity, Verdict};
+use crate::exports::lockgate::policy::{command, publishing, subscription};
+use crate::lockgate::policy::types::{Denial, Identity, Verdict};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -48,15 +47,7 @@ struct Classroom;
 
 export!(Classroom);
 
-impl lifecycle::Guest for Classroom {
-    fn describe() -> Vec<Attr> {
-        common::about!()
-    }
-
-    fn configure(settings: String) -> Result<(), String> {
-        Settings::read(&settings).map(drop)
-    }
-}
+common::lifecycle!(Classroom);
 
 impl publishing::Guest for Classroom {
     fn decide(asked: publishing::Question) -> Vec<Verdict> {
@@ -74,11 +65,6 @@ impl command::Guest for Classroom {
     fn handle(asked: command::Question) -> Outcome {
         settings().handle(&Kv, &asked)
     }
-}
-
-/// The settings that `configure` has accepted; if they are bad all the same, a trap denies, which is right.
-fn settings() -> Settings {
-    Settings::read(&config::all()).expect("settings that were accepted")
 }
 
 common::kv_memory!();

@@ -16,6 +16,27 @@ macro_rules! about {
     }};
 }
 
+/// A plugin that checks its settings when it is loaded (`Settings::read`, from JSON), and `settings()`, which reads them for a question.
+#[macro_export]
+macro_rules! lifecycle {
+    ($plugin:ty) => {
+        impl crate::exports::lockgate::policy::lifecycle::Guest for $plugin {
+            fn describe() -> Vec<crate::lockgate::policy::types::Attr> {
+                $crate::about!()
+            }
+
+            fn configure(settings: String) -> Result<(), String> {
+                crate::Settings::read(&settings).map(drop)
+            }
+        }
+
+        /// The settings that `configure` has accepted; if they are bad all the same, a trap denies, which is right.
+        fn settings() -> crate::Settings {
+            crate::Settings::read(&crate::lockgate::policy::config::all()).expect("settings that were accepted")
+        }
+    };
+}
+
 /// A grant that limits nothing.
 #[macro_export]
 macro_rules! no_limits {

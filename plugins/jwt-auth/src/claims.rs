@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
 use crate::lockgate::policy::types::{Attr, Grant, Identity};
-use crate::no_limits;
 
 /// What a token says of its holder. A claim of a wrong type makes the token bad: what somebody meant to forbid must not be
 /// allowed by a misspelt value.
@@ -66,7 +65,7 @@ impl Claims {
                 can_record: Some(self.can_record.unwrap_or(false)),
                 can_data: self.can_data,
                 admin: Some(self.admin.unwrap_or(false)),
-                ..no_limits()
+                ..common::no_limits!()
             },
         }
     }

@@ -37,12 +37,7 @@ export!(JwtAuth);
 
 impl lifecycle::Guest for JwtAuth {
     fn describe() -> Vec<Attr> {
-        let attr = |key: &str, value: &str| Attr { key: key.into(), value: value.into() };
-        vec![
-            attr("name", env!("CARGO_PKG_NAME")),
-            attr("version", env!("CARGO_PKG_VERSION")),
-            attr("description", env!("CARGO_PKG_DESCRIPTION")),
-        ]
+        common::about!()
     }
 
     fn configure(settings: String) -> Result<(), String> {
@@ -129,29 +124,7 @@ fn stranger() -> Identity {
         username: String::new(),
         claims: Vec::new(),
         expires_at_ms: None,
-        grant: Grant { can_record: Some(false), admin: Some(false), ..no_limits() },
-    }
-}
-
-/// A grant that limits nothing.
-fn no_limits() -> Grant {
-    Grant {
-        max_spatial: None,
-        max_temporal: None,
-        max_bitrate: None,
-        kinds: None,
-        sources: None,
-        rooms: None,
-        can_publish: None,
-        can_subscribe: None,
-        can_record: None,
-        can_data: None,
-        admin: None,
-        priority: None,
-        hidden: false,
-        expires_at_ms: None,
-        reask_after_ms: None,
-        attributes: Vec::new(),
+        grant: Grant { can_record: Some(false), admin: Some(false), ..common::no_limits!() },
     }
 }
 

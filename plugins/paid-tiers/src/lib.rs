@@ -28,8 +28,7 @@ use common::words;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::exports::lockgate::policy::{admission, lifecycle, publishing, subscription};
-use crate::lockgate::policy::config;
+use crate::exports::lockgate::policy::{admission, publishing, subscription};
 use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, Verdict};
 
 wit_bindgen::generate!({
@@ -50,15 +49,7 @@ struct PaidTiers;
 
 export!(PaidTiers);
 
-impl lifecycle::Guest for PaidTiers {
-    fn describe() -> Vec<Attr> {
-        common::about!()
-    }
-
-    fn configure(settings: String) -> Result<(), String> {
-        Settings::read(&settings).map(drop)
-    }
-}
+common::lifecycle!(PaidTiers);
 
 impl admission::Guest for PaidTiers {
     fn admit(asked: admission::Question) -> Verdict {
@@ -79,11 +70,6 @@ impl subscription::Guest for PaidTiers {
         let verdict = Verdict::Allow(settings().of(&asked.who.identity).receive());
         vec![verdict; asked.publications.len()]
     }
-}
-
-/// The settings that `configure` has accepted; if they are bad all the same, a trap denies, which is right.
-fn settings() -> Settings {
-    Settings::read(&config::all()).expect("settings that were accepted")
 }
 
 /// What the operator chose, as it is written.

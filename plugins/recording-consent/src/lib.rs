@@ -26,9 +26,8 @@ use common::{Memory, key, matches_any, ttl_ms};
 use serde::Deserialize;
 
 use crate::exports::lockgate::policy::command::{Effect, Outcome, Response};
-use crate::exports::lockgate::policy::{command, lifecycle, recording};
-use crate::lockgate::policy::config;
-use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, Verdict};
+use crate::exports::lockgate::policy::{command, recording};
+use crate::lockgate::policy::types::{Denial, Grant, Identity, Verdict};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -47,15 +46,7 @@ struct RecordingConsent;
 
 export!(RecordingConsent);
 
-impl lifecycle::Guest for RecordingConsent {
-    fn describe() -> Vec<Attr> {
-        common::about!()
-    }
-
-    fn configure(settings: String) -> Result<(), String> {
-        Settings::read(&settings).map(drop)
-    }
-}
+common::lifecycle!(RecordingConsent);
 
 impl recording::Guest for RecordingConsent {
     fn decide(asked: recording::Question) -> Vec<Verdict> {
@@ -67,11 +58,6 @@ impl command::Guest for RecordingConsent {
     fn handle(asked: command::Question) -> Outcome {
         settings().handle(&Kv, &asked)
     }
-}
-
-/// The settings that `configure` has accepted; if they are bad all the same, a trap denies, which is right.
-fn settings() -> Settings {
-    Settings::read(&config::all()).expect("settings that were accepted")
 }
 
 common::kv_memory!();

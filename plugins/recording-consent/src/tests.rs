@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::lockgate::policy::types::{Layer, MediaKind, Participant, Publication, Room, Track};
+use crate::lockgate::policy::types::{Attr, Layer, MediaKind, Participant, Publication, Room, Track};
 
 type Map = RefCell<BTreeMap<String, Vec<u8>>>;
 

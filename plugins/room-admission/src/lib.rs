@@ -31,8 +31,7 @@
 
 mod settings;
 
-use crate::exports::lockgate::policy::{admission, lifecycle, publishing, recording};
-use crate::lockgate::policy::config;
+use crate::exports::lockgate::policy::{admission, publishing, recording};
 use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, MediaKind, Track, Verdict};
 use crate::settings::{Door, Role, Settings};
 
@@ -54,20 +53,7 @@ struct RoomAdmission;
 
 export!(RoomAdmission);
 
-impl lifecycle::Guest for RoomAdmission {
-    fn describe() -> Vec<Attr> {
-        let attr = |key: &str, value: &str| Attr { key: key.into(), value: value.into() };
-        vec![
-            attr("name", env!("CARGO_PKG_NAME")),
-            attr("version", env!("CARGO_PKG_VERSION")),
-            attr("description", env!("CARGO_PKG_DESCRIPTION")),
-        ]
-    }
-
-    fn configure(settings: String) -> Result<(), String> {
-        Settings::read(&settings).map(drop)
-    }
-}
+common::lifecycle!(RoomAdmission);
 
 impl admission::Guest for RoomAdmission {
     fn admit(asked: admission::Question) -> Verdict {
@@ -87,11 +73,6 @@ impl recording::Guest for RoomAdmission {
         let verdict = record(asked.who.as_ref().map(|who| &who.identity.grant));
         vec![verdict; asked.publications.len()]
     }
-}
-
-/// The settings that `configure` has accepted; if they are bad all the same, a trap denies, which is right.
-fn settings() -> Settings {
-    Settings::read(&config::all()).expect("settings that were accepted")
 }
 
 fn admit(settings: &Settings, asked: &admission::Question) -> Verdict {
@@ -133,7 +114,7 @@ fn stay(rules: Option<&Role>, role: String) -> Grant {
         can_publish: (!publishes).then_some(false),
         can_record: rules.and_then(|rules| rules.record),
         attributes: limits.flatten().chain([attr("role", role)]).collect(),
-        ..no_limits()
+        ..common::no_limits!()
     }
 }
 
@@ -146,14 +127,18 @@ fn publish(settings: &Settings, identity: &Identity, track: &Track) -> Verdict {
         && grant.can_publish != Some(false)
         && grant.kinds.as_ref().is_none_or(|kinds| kinds.contains(&track.kind))
         && (track.kind != MediaKind::Data || grant.can_data != Some(false));
-    if fits { Verdict::Allow(no_limits()) } else { Verdict::Deny(denial("forbidden", "you may not publish this")) }
+    if fits {
+        Verdict::Allow(common::no_limits!())
+    } else {
+        Verdict::Deny(denial("forbidden", "you may not publish this"))
+    }
 }
 
 /// Nobody: the operator's own configuration, which needs nobody's leave.
 fn record(grant: Option<&Grant>) -> Verdict {
     match grant {
         Some(grant) if grant.can_record != Some(true) => Verdict::Deny(denial("forbidden", "you may not record")),
-        _ => Verdict::Allow(no_limits()),
+        _ => Verdict::Allow(common::no_limits!()),
     }
 }
 
@@ -161,28 +146,6 @@ fn record(grant: Option<&Grant>) -> Verdict {
 fn role_of(settings: &Settings, identity: &Identity) -> String {
     let claim = identity.claims.iter().find(|attr| attr.key == settings.role_claim);
     claim.and_then(|claim| serde_json::from_str(&claim.value).ok()).unwrap_or_else(|| settings.default_role.clone())
-}
-
-/// A grant that limits nothing.
-fn no_limits() -> Grant {
-    Grant {
-        max_spatial: None,
-        max_temporal: None,
-        max_bitrate: None,
-        kinds: None,
-        sources: None,
-        rooms: None,
-        can_publish: None,
-        can_subscribe: None,
-        can_record: None,
-        can_data: None,
-        admin: None,
-        priority: None,
-        hidden: false,
-        expires_at_ms: None,
-        reask_after_ms: None,
-        attributes: Vec::new(),
-    }
 }
 
 fn denial(code: &str, message: &str) -> Denial {

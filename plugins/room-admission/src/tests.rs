@@ -8,7 +8,7 @@ fn question(claims: &[(&str, &str)], password: Option<&str>, participants: u32) 
         username: "Alice".into(),
         claims: claims.collect(),
         expires_at_ms: None,
-        grant: no_limits(),
+        grant: common::no_limits!(),
     };
     let who = Participant {
         identity,
@@ -105,7 +105,7 @@ fn a_role_without_rules_publishes_what_its_token_allows() {
 
 #[test]
 fn recording_needs_leave_unless_the_operator_wants_it() {
-    let may = |can_record| matches!(record(Some(&Grant { can_record, ..no_limits() })), Verdict::Allow(_));
+    let may = |can_record| matches!(record(Some(&Grant { can_record, ..common::no_limits!() })), Verdict::Allow(_));
     assert_eq!([may(None), may(Some(false)), may(Some(true))], [false, false, true]);
     assert!(matches!(record(None), Verdict::Allow(_)));
 }

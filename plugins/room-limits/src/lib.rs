@@ -24,10 +24,9 @@ use common::{matches_any, words};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::exports::lockgate::policy::{admission, lifecycle};
+use crate::exports::lockgate::policy::admission;
 use crate::hours::{Hours, offset_ms};
-use crate::lockgate::policy::config;
-use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, Verdict};
+use crate::lockgate::policy::types::{Denial, Grant, Identity, Verdict};
 
 wit_bindgen::generate!({ path: "../../wit", world: "admission-plugin", additional_derives: [PartialEq] });
 
@@ -35,20 +34,11 @@ struct RoomLimits;
 
 export!(RoomLimits);
 
-impl lifecycle::Guest for RoomLimits {
-    fn describe() -> Vec<Attr> {
-        common::about!()
-    }
-
-    fn configure(settings: String) -> Result<(), String> {
-        Settings::read(&settings).map(drop)
-    }
-}
+common::lifecycle!(RoomLimits);
 
 impl admission::Guest for RoomLimits {
     fn admit(asked: admission::Question) -> Verdict {
-        // `configure` has accepted them; if they are bad all the same, a trap denies, which is right.
-        Settings::read(&config::all()).expect("settings that were accepted").admit(&asked)
+        settings().admit(&asked)
     }
 }
 

@@ -24,9 +24,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::exports::lockgate::policy::{lifecycle, subscription};
-use crate::lockgate::policy::config;
-use crate::lockgate::policy::types::{Attr, Denial, Grant, Participant, Track, Verdict};
+use crate::exports::lockgate::policy::subscription;
+use crate::lockgate::policy::types::{Denial, Grant, Participant, Track, Verdict};
 
 wit_bindgen::generate!({ path: "../../wit", world: "subscription-plugin", additional_derives: [PartialEq] });
 
@@ -34,25 +33,11 @@ struct SubscriptionPolicy;
 
 export!(SubscriptionPolicy);
 
-impl lifecycle::Guest for SubscriptionPolicy {
-    fn describe() -> Vec<Attr> {
-        let attr = |key: &str, value: &str| Attr { key: key.into(), value: value.into() };
-        vec![
-            attr("name", env!("CARGO_PKG_NAME")),
-            attr("version", env!("CARGO_PKG_VERSION")),
-            attr("description", env!("CARGO_PKG_DESCRIPTION")),
-        ]
-    }
-
-    fn configure(settings: String) -> Result<(), String> {
-        Settings::read(&settings).map(drop)
-    }
-}
+common::lifecycle!(SubscriptionPolicy);
 
 impl subscription::Guest for SubscriptionPolicy {
     fn decide(asked: subscription::Question) -> Vec<Verdict> {
-        // `configure` has accepted them; if they are bad all the same, a trap denies, which is right.
-        Settings::read(&config::all()).expect("settings that were accepted").decide(&asked)
+        settings().decide(&asked)
     }
 }
 
@@ -124,30 +109,8 @@ impl Rule {
             max_temporal: self.max_temporal,
             max_bitrate: self.max_bitrate,
             priority: self.priority,
-            ..no_limits()
+            ..common::no_limits!()
         })
-    }
-}
-
-/// A grant that limits nothing.
-fn no_limits() -> Grant {
-    Grant {
-        max_spatial: None,
-        max_temporal: None,
-        max_bitrate: None,
-        kinds: None,
-        sources: None,
-        rooms: None,
-        can_publish: None,
-        can_subscribe: None,
-        can_record: None,
-        can_data: None,
-        admin: None,
-        priority: None,
-        hidden: false,
-        expires_at_ms: None,
-        reask_after_ms: None,
-        attributes: Vec::new(),
     }
 }
 
@@ -158,12 +121,17 @@ fn denial(message: &str) -> Denial {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lockgate::policy::types::{Identity, Layer, MediaKind, Publication, Room};
+    use crate::lockgate::policy::types::{Attr, Identity, Layer, MediaKind, Publication, Room};
 
     fn somebody(role: Option<&str>) -> Participant {
         let claims = role.map(|role| Attr { key: "role".into(), value: format!("{role:?}") }).into_iter().collect();
-        let identity =
-            Identity { subject: "s".into(), username: "s".into(), claims, expires_at_ms: None, grant: no_limits() };
+        let identity = Identity {
+            subject: "s".into(),
+            username: "s".into(),
+            claims,
+            expires_at_ms: None,
+            grant: common::no_limits!(),
+        };
         let (door, peer) = ("ws".into(), "::1".into());
         Participant { identity, user_id: 1, publisher_id: None, door, peer, extra: Vec::new() }
     }
@@ -200,7 +168,7 @@ mod tests {
 
     #[test]
     fn without_settings_everybody_sees_everybody_without_limits() {
-        assert_eq!(verdicts("{}", somebody(None)), vec![Verdict::Allow(no_limits()); 3]);
+        assert_eq!(verdicts("{}", somebody(None)), vec![Verdict::Allow(common::no_limits!()); 3]);
     }
 
     #[test]
@@ -208,7 +176,7 @@ mod tests {
         let settings = r#"{"roles": {"viewer": {"max_spatial": 0, "priority": 7}}}"#;
         let Verdict::Allow(grant) = &verdicts(settings, somebody(Some("viewer")))[0] else { panic!("denied") };
         assert_eq!((grant.max_spatial, grant.max_temporal, grant.priority), (Some(0), None, Some(7)));
-        assert_eq!(verdicts(settings, somebody(Some("host")))[0], Verdict::Allow(no_limits()));
+        assert_eq!(verdicts(settings, somebody(Some("host")))[0], Verdict::Allow(common::no_limits!()));
     }
 
     #[test]

@@ -26,9 +26,8 @@ use common::{Entry, Memory, Roster, Seated, key, matches_any, ttl_ms, words};
 use serde::Deserialize;
 
 use crate::exports::lockgate::policy::command::{Effect, Outcome, Response};
-use crate::exports::lockgate::policy::{admission, command, lifecycle};
-use crate::lockgate::policy::config;
-use crate::lockgate::policy::types::{Attr, Denial, Identity, Verdict};
+use crate::exports::lockgate::policy::{admission, command};
+use crate::lockgate::policy::types::{Denial, Identity, Verdict};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -47,15 +46,7 @@ struct WaitingRoom;
 
 export!(WaitingRoom);
 
-impl lifecycle::Guest for WaitingRoom {
-    fn describe() -> Vec<Attr> {
-        common::about!()
-    }
-
-    fn configure(settings: String) -> Result<(), String> {
-        Settings::read(&settings).map(drop)
-    }
-}
+common::lifecycle!(WaitingRoom);
 
 impl admission::Guest for WaitingRoom {
     fn admit(asked: admission::Question) -> Verdict {
@@ -67,11 +58,6 @@ impl command::Guest for WaitingRoom {
     fn handle(asked: command::Question) -> Outcome {
         settings().handle(&Kv, &asked)
     }
-}
-
-/// The settings that `configure` has accepted; if they are bad all the same, a trap denies, which is right.
-fn settings() -> Settings {
-    Settings::read(&config::all()).expect("settings that were accepted")
 }
 
 common::kv_memory!();

@@ -2,7 +2,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::lockgate::policy::types::{Participant, Room};
+use crate::lockgate::policy::types::{Attr, Participant, Room};
 
 type Map = RefCell<BTreeMap<String, Vec<u8>>>;
 
