@@ -84,9 +84,10 @@ impl Room {
             }
         }
         // It does not come back by itself.
-        match only {
-            Some(only) => member.want_except(of, only),
-            None => member.wants.clear(),
+        match (only, of) {
+            (Some(only), Some(of)) => member.want_no_more(of, Some(std::slice::from_ref(only))),
+            (Some(_), None) => {}
+            (None, _) => member.wants.clear(),
         }
         if only.is_none_or(|only| !ended.contains(only)) {
             self.discard_last_words(id, only);

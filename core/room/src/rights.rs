@@ -43,23 +43,13 @@ impl Member {
         Some(standing.within(&self.grant, allows, "your grant does not allow to receive this"))
     }
 
-    /// Wants nothing more of a publisher, or none of these tracks: whoever wanted all wants what is left of what is received.
+    /// Wants nothing more of a publisher, or none of these tracks of it until it asks for them again.
     pub(crate) fn want_no_more(&mut self, of: PublisherId, tracks: Option<&[TrackId]>) {
         let Some(want) = self.wants.get_mut(&of) else { return };
         match (tracks, &mut want.tracks) {
             (None, _) => drop(self.wants.remove(&of)),
             (Some(tracks), Some(wanted)) => wanted.retain(|track| !tracks.contains(track)),
-            (Some(tracks), all) => {
-                let rest = self.receives.iter().filter(|(track, it)| it.publisher == of && !tracks.contains(track));
-                *all = Some(rest.map(|(track, _)| track.clone()).collect());
-            }
-        }
-    }
-
-    /// Wants all that it wanted but this one, until it asks for it again.
-    pub(crate) fn want_except(&mut self, of: Option<PublisherId>, track: &TrackId) {
-        if let Some(want) = of.and_then(|of| self.wants.get_mut(&of)) {
-            want.except.insert(track.clone());
+            (Some(tracks), None) => want.except.extend(tracks.iter().cloned()),
         }
     }
 

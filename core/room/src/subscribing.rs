@@ -320,9 +320,13 @@ impl Room {
         publisher: PublisherId,
         tracks: Option<Vec<TrackId>>,
     ) {
+        let named: Option<Vec<_>> = tracks.as_ref().map(|tracks| {
+            let theirs = tracks.iter().filter(|track| self.publisher_of(track) == Some(publisher));
+            theirs.cloned().collect()
+        });
         let Some(member) = self.members.get_mut(&id) else { return };
         let covered = |track: &TrackId| tracks.as_ref().is_none_or(|tracks| tracks.contains(track));
-        member.want_no_more(publisher, tracks.as_deref());
+        member.want_no_more(publisher, named.as_deref());
         let connection = member.connection_for(publisher);
         let is_open = member.open.contains(&connection);
         let ended: Vec<_> = member

@@ -197,6 +197,21 @@ fn unsubscribing_ends_one_track_or_all_and_later_ones() {
 }
 
 #[test]
+fn unsubscribing_from_one_track_takes_nothing_of_those_that_are_on_their_way() {
+    let (mut call, ann, bob, connection) = Call::watched(&["v1"]);
+    call.slow_policy = true;
+    call.publish(ann, &["v1", "v2"]);
+    call.say(bob, json!({"type": "unsubscribe", "publisherId": 1, "trackIds": ["v1"]}));
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    assert_eq!(call.sending[&connection], [track("v2")]);
+    call.slow_policy = false;
+    call.say(bob, json!({"type": "subscribe-request", "publisherId": 1, "trackIds": ["v1"]}));
+    assert_eq!(call.sending[&connection], [track("v2"), track("v1")]);
+}
+
+#[test]
 fn a_second_or_stale_answer_is_refused_and_changes_nothing() {
     let (mut call, _, bob, _) = Call::watched(&["v1"]);
     call.quiet();
