@@ -57,6 +57,8 @@ pub(crate) struct Member {
     /// When the member became the speaker last.
     pub(crate) spoke: Option<NodeTime>,
     /// The question that holds this member's further commands.
+    /// Policy was to think again of it then: older answers whether it may have something recorded are asked for anew.
+    pub(crate) asked_again: Ticket,
     pub(crate) busy: Option<Ticket>,
     pub(crate) held: VecDeque<Held>,
     pub(crate) held_bytes: usize,
@@ -107,7 +109,7 @@ pub(crate) struct Track {
     pub(crate) record_after: Ticket,
     /// Policy was to think again then: older answers whether it may be recorded are asked for anew.
     pub(crate) asked_again: Ticket,
-    /// An operator took it from the recorder, so that it is recorded again only if somebody asks for that.
+    /// Somebody took it from the recorder (an operator, or `stop-recording` that names it), so that it is recorded again only if somebody asks for that.
     pub(crate) withheld: bool,
     /// What the media side was told of it: the most that may be sent.
     pub(crate) max_bitrate: Option<Bitrate>,
@@ -118,7 +120,7 @@ pub(crate) struct Track {
 pub(crate) struct Want {
     /// Which tracks; none: all, later ones too.
     pub(crate) tracks: Option<BTreeSet<TrackId>>,
-    /// But not these, which were taken back: they do not come before they are asked for again.
+    /// But not these, which were taken or given back: they do not come before they are asked for again.
     pub(crate) except: BTreeSet<TrackId>,
     pub(crate) max_layer: MaxLayer,
 }
@@ -179,6 +181,7 @@ impl Member {
             met: BTreeSet::new(),
             speaker: None,
             spoke: None,
+            asked_again: Ticket(0),
             busy: None,
             held: VecDeque::new(),
             held_bytes: 0,

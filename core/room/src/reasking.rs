@@ -135,6 +135,7 @@ impl Room {
             if matches!(member.stage, Stage::Entering | Stage::Inside) {
                 member.admission.make_due(now);
             }
+            member.asked_again = after;
             for track in member.tracks.values_mut() {
                 track.standing.make_due(now);
                 track.asked_again = after;
@@ -144,7 +145,7 @@ impl Room {
         }
         self.make_recordings_due(about);
         self.ask_about_recorded();
-        self.record_wanted(self.allowed_to_be_recorded(about));
+        self.record_wanted(self.may_be_recorded(about));
     }
 
     fn ask_about_publications(&mut self, id: PublisherId) {

@@ -45,16 +45,15 @@ impl Room {
         if let Some(refusal) = self.refusal_to_record(id) {
             return self.refuse(id, mark, "start-recording", ErrorCode::FORBIDDEN, refusal);
         }
-        let wanted: Wanted = tracks.map(|tracks| tracks.into_iter().collect());
-        let named = |track: &TrackId| wanted.as_ref().is_none_or(|wanted| wanted.contains(track));
+        let named = |track: &TrackId| tracks.as_ref().is_none_or(|tracks| tracks.contains(track));
         let present: Vec<_> =
             self.recordable().map(|track| track.info.track_id.clone()).filter(|track| named(track)).collect();
-        if wanted.is_some() && present.is_empty() {
+        if tracks.is_some() && present.is_empty() {
             return self.refuse(id, mark, "start-recording", ErrorCode::NOT_FOUND, "the room has no such track");
         }
-        if self.recording.as_ref().is_some_and(|recording| !recording.has_room_for(id, &wanted)) {
-            let text = "too much is wanted of this recording; stop it and ask for everything";
-            return self.refuse(id, mark, "start-recording", ErrorCode::OVERLOADED, text);
+        let wanted: Wanted = tracks.map(|_| present.iter().cloned().collect());
+        if !self.has_room_for_wish(id, &wanted) {
+            return self.refuse(id, mark, "start-recording", ErrorCode::OVERLOADED, TOO_MUCH_WANTED);
         }
         let asked: Vec<_> = present.into_iter().filter(|track| !self.records(track)).collect();
         if asked.is_empty() {
@@ -74,11 +73,22 @@ impl Room {
         self.tracks().map(|(_, track)| track).filter(|track| track.stream.is_none())
     }
 
-    /// The tracks of these people that may be recorded without somebody asking for it anew, if policy allows it.
-    pub(crate) fn allowed_to_be_recorded(&self, of: &BTreeSet<PublisherId>) -> Vec<TrackId> {
-        let own = self.recordable().filter(|track| !track.withheld);
-        let own = own.map(|track| track.info.track_id.clone());
-        own.filter(|track| self.publisher_of(track).is_some_and(|owner| of.contains(&owner))).collect()
+    /// The tracks that these people publish, or want to be recorded, and that may be recorded without somebody asking for it anew, if
+    /// policy allows it.
+    pub(crate) fn may_be_recorded(&self, about: &BTreeSet<PublisherId>) -> Vec<TrackId> {
+        let asker = |track: &TrackId| self.recording.as_ref()?.who_wants(track)?;
+        let concerned = |track: &TrackId| {
+            [self.publisher_of(track), asker(track)].into_iter().flatten().any(|one| about.contains(&one))
+        };
+        let tracks = self.recordable().filter(|track| !track.withheld).map(|track| track.info.track_id.clone());
+        tracks.filter(concerned).collect()
+    }
+
+    /// Whether somebody may want this too, once nobody's wish is kept any more that can come to nothing.
+    fn has_room_for_wish(&mut self, id: PublisherId, wanted: &Wanted) -> bool {
+        let Some(recording) = self.recording.as_mut() else { return true };
+        recording.forget_spent(|asker| self.members.contains_key(&asker), |track| self.owners.contains_key(track));
+        recording.has_room_for(id, wanted)
     }
 
     fn refusal_to_record(&self, id: PublisherId) -> Option<&'static str> {
@@ -137,37 +147,57 @@ impl Room {
     }
 
     pub(crate) fn on_record_verdicts(&mut self, pending: RecordPending, ticket: Ticket, decisions: Vec<Decision>) {
-        let is_old = |track: &TrackId| self.track(track).is_some_and(|(_, track)| track.asked_again > ticket);
-        if pending.asked.iter().any(is_old) {
-            return self.ask_to_record(pending);
+        if let Aim::Join(session) = &pending.aim {
+            // Whoever wants the next one was not who policy was asked about.
+            let Some(running) = self.recording.as_ref().filter(|running| running.session == *session) else { return };
+            if !running.is_wanted_by(pending.asker) {
+                return self.record_wanted(self.not_revoked_since(ticket, pending.asked));
+            }
+        }
+        let present = pending.asker.filter(|asker| self.members.contains_key(asker));
+        if matches!(pending.aim, Aim::Want(_)) && pending.asker != present {
+            return;
+        }
+        if self.policy_thought_again(&pending, ticket) {
+            return self.ask_to_record_anew(pending, ticket);
         }
         let RecordPending { asker, id, aim, asked, .. } = pending;
-        match (&aim, &self.recording) {
-            (Aim::Join(session), Some(running)) if running.session == *session => {
-                if !running.is_wanted_by(asker) {
-                    return self.record_wanted(self.not_revoked_since(ticket, asked));
-                }
-            }
-            // Whoever wants the next one was not who policy was asked about.
-            (Aim::Join(_), _) => return,
-            (Aim::Want(_), _) => {}
-        }
-        let present = asker.filter(|asker| self.members.contains_key(asker));
         let allowed = self.allowed_of(present.zip(Some(&id)), ticket, for_each_asked(asked, decisions));
         // The right to it may have ended meanwhile.
         let refused = present.and_then(|asker| Some((asker, self.refusal_to_record(asker)?)));
         match aim {
             _ if allowed.is_empty() || self.participants() == 0 => {}
             Aim::Join(_) => self.add_to_recording(asker, allowed),
-            Aim::Want(_) if asker != present => {}
             Aim::Want(_) if let Some((asker, refusal)) = refused => {
                 self.refuse(asker, id, "start-recording", ErrorCode::FORBIDDEN, refusal);
+            }
+            Aim::Want(wanted) if let Some(asker) = present.filter(|asker| !self.has_room_for_wish(*asker, &wanted)) => {
+                self.refuse(asker, id, "start-recording", ErrorCode::OVERLOADED, TOO_MUCH_WANTED);
             }
             Aim::Want(wanted) => {
                 self.want(asker.map(|asker| (asker, id)), wanted, allowed);
                 self.record_later_ones(asker, ticket);
             }
         }
+    }
+
+    /// Whether policy was to think again since a question was put, of who asked or of a track.
+    fn policy_thought_again(&self, pending: &RecordPending, ticket: Ticket) -> bool {
+        let of_asker = pending.asker.and_then(|asker| self.members.get(&asker)).map(|member| member.asked_again);
+        let of_tracks = pending.asked.iter().filter_map(|track| Some(self.track(track)?.1.asked_again));
+        of_asker.into_iter().chain(of_tracks).any(|asked_again| asked_again > ticket)
+    }
+
+    /// Puts a question again, but not about what was taken from the recorder since.
+    fn ask_to_record_anew(&mut self, pending: RecordPending, ticket: Ticket) {
+        let asked = self.not_revoked_since(ticket, pending.asked.clone());
+        let present = pending.asker.filter(|asker| self.members.contains_key(asker));
+        for track in pending.asked.iter().filter(|track| !asked.contains(track)) {
+            let Some(asker) = present else { break };
+            let reply = self.error(pending.id.clone(), "start-recording", &not_allowed(), None, Some(track.clone()));
+            self.send(asker, reply);
+        }
+        self.ask_to_record(RecordPending { asked, ..pending });
     }
 
     /// Those of the tracks that may be recorded; who asked is told why the others are not.
@@ -211,8 +241,7 @@ impl Room {
         // One that is gone by now is not recorded either.
         let Some((_, published)) = self.track(track) else { return Ok(standing) };
         let fits = grant.allows_being_recorded(published.info.kind, published.info.source);
-        let denial = || Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to record this");
-        (fits && published.record_after <= ticket).then_some(standing).ok_or_else(denial)
+        (fits && published.record_after <= ticket).then_some(standing).ok_or_else(not_allowed)
     }
 
     /// Begins a session, or widens the one that runs.
@@ -224,7 +253,12 @@ impl Room {
             self.begin_recording(by.clone());
         }
         if let Some(recording) = self.recording.as_mut() {
+            let subject = who.as_ref().map(|who| who.identity.subject.clone());
             recording.want(asker, who, wanted);
+            let older = subject.map(|subject| recording.askers_of(&subject)).unwrap_or_default();
+            for (older, asker) in older.into_iter().filter(|older| !self.members.contains_key(older)).zip(asker) {
+                recording.move_asker(older, asker);
+            }
         }
         self.add_to_recording(asker, allowed);
         if runs {
@@ -263,6 +297,14 @@ impl Room {
         }
     }
 
+    /// Somebody took a track from the recorder: it comes back only when it is asked for.
+    fn withhold(&mut self, track: &TrackId) {
+        let after = self.next_question();
+        if let Some((_, track)) = self.track_mut(track) {
+            (track.withheld, track.record_after) = (true, after);
+        }
+    }
+
     pub(crate) fn record_no_more(&mut self, track: &TrackId) {
         let Some(recording) = self.recording.as_mut() else { return };
         if recording.tracks.remove(track).is_some() {
@@ -280,7 +322,10 @@ impl Room {
             (None, _) => self.answer_second_stop(id, asker.and_then(|(_, mark)| mark)),
             (Some(_), None) => self.end_recording(asker),
             (Some(_), Some(tracks)) => {
-                tracks.iter().for_each(|track| self.record_no_more(track));
+                for track in &tracks {
+                    self.withhold(track);
+                    self.record_no_more(track);
+                }
                 match self.recording.as_ref().is_some_and(|recording| recording.tracks.is_empty()) {
                     true => self.end_recording(asker),
                     false => self.tell_recording(asker),
@@ -389,5 +434,10 @@ impl Room {
     }
 }
 
+fn not_allowed() -> Denial {
+    Denial::new(ErrorCode::FORBIDDEN, "policy does not allow to record this")
+}
+
+const TOO_MUCH_WANTED: &str = "too much is wanted of this recording; stop it and ask for everything";
 /// Sessions whose files are being closed that a room keeps in mind.
 const MAX_ENDING: usize = 16;

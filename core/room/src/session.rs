@@ -74,9 +74,25 @@ impl Recording {
         if self.begun_by.as_ref().is_some_and(|(asker, _)| *asker == from) {
             self.begun_by = Some((to, None));
         }
-        let askers = self.wishes.iter_mut().map(|wish| &mut wish.asker);
-        let askers = askers.chain(self.tracks.values_mut().map(|recorded| &mut recorded.asker));
-        askers.filter(|asker| **asker == Some(from)).for_each(|asker| *asker = Some(to));
+        let recorded = self.tracks.values_mut().filter(|recorded| recorded.asker == Some(from));
+        recorded.for_each(|recorded| recorded.asker = Some(to));
+        let Some(at) = self.wishes.iter().position(|wish| wish.asker == Some(from)) else { return };
+        let wish = self.wishes.remove(at);
+        match self.wishes.iter_mut().find(|wish| wish.asker == Some(to)) {
+            Some(other) => other.widen(None, wish.wanted),
+            None => self.wishes.insert(at, Wish { asker: Some(to), ..wish }),
+        }
+    }
+
+    /// Forgets what those wanted who have left and of which nothing is left: only tracks that are gone were named.
+    pub(crate) fn forget_spent(
+        &mut self,
+        is_there: impl Fn(PublisherId) -> bool,
+        is_published: impl Fn(&TrackId) -> bool,
+    ) {
+        self.wishes.retain(|wish| {
+            wish.asker.is_none_or(&is_there) || wish.wanted.as_ref().is_none_or(|named| named.iter().any(&is_published))
+        });
     }
 
     /// Who somebody is: as they are now, or, when they have left, as policy knew them last.

@@ -1,12 +1,14 @@
+mod minds;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use lockgate_model::SubscribeConnections::Shared;
-use lockgate_model::policy::{CommandAnswer, CommandEffect, Grant, Participant, Publication};
+use lockgate_model::policy::{Grant, Participant, Publication};
 use lockgate_model::{MediaKind, PublisherId, RecordingId, RevokedWhat, Source};
 use serde_json::json;
 
-use super::{Call, Rules, no, track};
+use super::{Call, Rules, all, no, track};
 use crate::{Input, LeaveReason, Question, RecordAction, RecorderReport, Revocation, RoomConfig, Ticket, Whom};
 
 fn session(call: &Call) -> RecordingId {
@@ -422,67 +424,29 @@ fn what_was_revoked_while_policy_was_asked_is_not_asked_about_for_anybody_else()
     assert_eq!(asked.who.map(|who| who.identity.subject).as_deref(), Some("4"));
 }
 
-/// A recording of everything in which policy lets nothing of Ann be recorded until it is told otherwise.
-fn reluctant(agrees: &Rc<RefCell<bool>>) -> Call {
-    let agrees = Rc::clone(agrees);
-    let mut call = call(Rules {
-        record: Box::new(move |_, of| match of.publisher.identity.subject.as_str() {
-            "1" if !*agrees.borrow() => no("they do not agree"),
-            _ => Ok(Grant::default()),
-        }),
-        act: Box::new(|_, _| CommandAnswer {
-            decision: Ok(Grant::default()),
-            reply: String::new(),
-            effects: vec![CommandEffect::ReAsk { subject: Some("1".into()) }],
-        }),
-        ..Rules::default()
-    });
-    call.publish(PublisherId(2), &["a2"]);
-    call.say(PublisherId(2), json!({"type": "start-recording"}));
-    call
+#[test]
+fn a_name_that_the_room_does_not_have_is_not_kept() {
+    let mut call = call(Rules::default());
+    call.say(PublisherId(2), json!({"type": "start-recording", "tracks": ["a1", "v7"]}));
+    call.publish(PublisherId(1), &["a1", "v1", "v7"]);
+    assert_eq!(added(&call), ["a1"]);
 }
 
 #[test]
-fn what_policy_allows_when_it_is_asked_again_joins_the_recording() {
-    let agrees = Rc::default();
-    let mut call = reluctant(&agrees);
-    assert_eq!(added(&call), ["a2"]);
-    agrees.replace(true);
-    call.say(PublisherId(1), json!({"type": "policy-command", "name": "consent"}));
-    assert_eq!(added(&call), ["a2", "a1", "v1"]);
-}
-
-#[test]
-fn what_an_operator_took_from_the_recorder_is_not_asked_about_by_itself() {
-    let agrees = Rc::new(RefCell::new(true));
-    let mut call = reluctant(&agrees);
-    let (whom, what, track) = (Whom::Member(PublisherId(1)), RevokedWhat::Recording, Some(track("v1")));
-    call.input(Input::Revoke(Revocation { whom, what, track, reason: "not this one".into() }));
-    let before = added(&call).len();
-    call.say(PublisherId(1), json!({"type": "policy-command", "name": "consent"}));
-    assert_eq!(added(&call).len(), before);
-    call.say(PublisherId(2), json!({"type": "start-recording"}));
-    assert_eq!(added(&call).last(), Some(&"v1"), "whoever asks for it is answered by policy");
-}
-
-#[test]
-fn an_answer_from_before_policy_changed_its_mind_records_nothing() {
-    let agrees = Rc::new(RefCell::new(true));
-    let mut call = reluctant(&agrees);
-    let (ann, bob) = (PublisherId(1), PublisherId(2));
-    call.say(bob, json!({"type": "stop-recording"}));
-    let session = session(&call);
-    call.input(Input::Recorder(RecorderReport::Stopped { session }));
-    call.recorder.clear();
-    call.slow_policy = true;
-    call.say(bob, json!({"type": "start-recording"}));
-    let early = take_record_question(&mut call);
-    call.say(ann, json!({"type": "policy-command", "name": "withdraw"}));
-    call.answer_next();
-    answer(&mut call, early);
-    agrees.replace(false);
-    while !call.asked.is_empty() {
-        call.answer_next();
+fn those_who_wanted_something_and_left_keep_nobody_else_out() {
+    let mut call = call(Rules::default());
+    let ann = PublisherId(1);
+    call.say(ann, json!({"type": "start-recording", "tracks": ["a1"]}));
+    for number in 10..100 {
+        // Half of them are one subject that keeps coming back, and wants everything; the others want what is gone after them.
+        let one = number % 2 == 0;
+        let somebody = call.join_as(number, if one { 7 } else { number }, all(), Shared);
+        call.publish(ann, &["a1", "v1", "v9"]);
+        let tracks = if one { json!(null) } else { json!(["v9"]) };
+        call.quiet();
+        call.say(somebody, json!({"type": "start-recording", "tracks": tracks}));
+        assert!(!call.heard(somebody).contains(&"error".to_owned()), "{number} may want something too");
+        call.say(ann, json!({"type": "unpublish", "trackId": "v9"}));
+        call.say(somebody, json!({"type": "leave-room"}));
     }
-    assert_eq!(added(&call), ["a2"]);
 }

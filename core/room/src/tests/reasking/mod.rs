@@ -12,7 +12,7 @@ use std::rc::Rc;
 use lockgate_model::policy::{Decision, Denial, Grant};
 use lockgate_model::{ErrorCode, PublisherId};
 
-use super::{Call, Rules, track};
+use super::{Call, Rules};
 use crate::MediaAction;
 
 /// A grant that is asked about again after so long.

@@ -4,7 +4,7 @@ use lockgate_model::Bitrate;
 use lockgate_model::policy::Grant;
 use serde_json::json;
 
-use super::{again, call, ends, is_untouched, publishing, unavailable, until};
+use super::{again, ends, is_untouched, publishing, unavailable, until};
 use crate::MediaAction;
 
 #[test]

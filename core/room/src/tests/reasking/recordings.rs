@@ -6,7 +6,7 @@ use lockgate_model::policy::Grant;
 use serde_json::json;
 
 use super::{Said, again, call, is_untouched, said, unavailable, until};
-use crate::tests::{Call, Rules, all, identity, no, track};
+use crate::tests::{Call, Rules, all, identity, no};
 use crate::{Input, LeaveReason, RecordAction, RecorderReport};
 
 /// A room that Bob records.

@@ -5,7 +5,7 @@ use lockgate_model::policy::{CommandAnswer, CommandEffect, Denial, Grant};
 use lockgate_model::{ErrorCode, PublisherId};
 use serde_json::json;
 
-use super::{admitting, again, call, ends, is_untouched, subscribing, unavailable, until};
+use super::{admitting, again, ends, is_untouched, subscribing, unavailable, until};
 use crate::tests::{Call, Rules, all, identity, no, track};
 use crate::{Input, MediaAction, Question};
 

@@ -6,7 +6,7 @@ use lockgate_model::ErrorCode;
 use lockgate_model::policy::{Denial, Grant};
 use serde_json::json;
 
-use super::{again, call, ends, is_untouched, said, subscribing, unavailable, until};
+use super::{again, ends, is_untouched, said, subscribing, unavailable, until};
 use crate::tests::{Call, Rules, no, track};
 use crate::{MediaAction, Question};
 

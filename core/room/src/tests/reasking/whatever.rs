@@ -10,9 +10,9 @@ use lockgate_model::policy::{Decision, Grant, TrackFacts};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{call, ends, recorded, said, unavailable};
+use super::{call, said, unavailable};
 use crate::RecordAction;
-use crate::tests::{Rules, all, no, track};
+use crate::tests::{Rules, no, track};
 
 fn grants() -> impl Strategy<Value = Decision> {
     let times = (proptest::option::of(0..60_000u64), proptest::option::of(0..30_000u32), proptest::option::of(0..3u8));
