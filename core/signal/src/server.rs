@@ -63,14 +63,16 @@ pub struct Doors {
     pub max_open: usize,
 }
 
-/// Serves until `ending` becomes true, then lets open requests finish.
+/// Serves until `ending` becomes true, then lets open requests finish, and what operators have begun, though they may have hung up. Whoever calls
+/// it bounds how long that takes.
 pub async fn serve(listener: TcpListener, doors: Doors, ending: watch::Receiver<bool>) {
-    let max_open = doors.max_open;
-    listen::serve(listener, routes(Arc::new(doors)), max_open, ending).await;
+    let (max_open, turns) = (doors.max_open, Arc::new(Turns::default()));
+    listen::serve(listener, routes(Arc::new(doors), Arc::clone(&turns)), max_open, ending).await;
+    turns.over().await;
 }
 
-fn routes(doors: Arc<Doors>) -> Router {
-    let turns = Extension(Arc::new(Turns::default()));
+fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
+    let turns = Extension(turns);
     Router::new()
         .route("/", get(front_door))
         .route("/ws", get(socket_door))

@@ -6,10 +6,14 @@ use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 /// The open requests of each address.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     open: Mutex<HashMap<IpAddr, usize>>,
+    /// Of all addresses together.
+    all: watch::Sender<usize>,
 }
 
 /// The turn of one request. It ends when it is dropped.
@@ -29,7 +33,14 @@ impl Turns {
             return None;
         }
         *open += 1;
+        self.all.send_modify(|all| *all += 1);
         Some(Turn { turns: Arc::clone(self), of })
+    }
+
+    /// Waits until no turn is open.
+    pub(crate) async fn over(&self) {
+        // It fails when the other end is gone, which is in here.
+        let _ = self.all.subscribe().wait_for(|all| *all == 0).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -45,6 +56,7 @@ impl Drop for Turn {
                 open.remove();
             }
         }
+        self.turns.all.send_modify(|all| *all -= 1);
     }
 }
 
@@ -73,6 +85,20 @@ mod tests {
         assert!(take("2001:db8::ffff").is_some());
         open.clear();
         assert!(turns.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_the_doors_waits_for_open_turns() {
+        let turns = Arc::new(Turns::default());
+        let open = turns.take(IpAddr::from([192, 0, 2, 1])).unwrap();
+        let mut over = std::pin::pin!(turns.over());
+        tokio::select! {
+            biased;
+            () = &mut over => panic!("one is open"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(open);
+        over.await;
     }
 
     #[test]
