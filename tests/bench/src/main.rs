@@ -1,6 +1,7 @@
 //! `lockgate-bench`: what forwarding costs, measured beside the floor on the same machine, and what deciding costs.
 //!
-//! Two processes, each on a core of its own: one with the worker under test, or the floor, and one with everybody else.
+//! Forwarding takes two processes, each on a core of its own: one with the worker under test, or the floor, and one with everybody else.
+//! Decisions are made in this process, by the host's own threads, on whichever core is free.
 //! `docs/performance.md` explains the method. It judges nothing by itself: it prints figures and which budgets they keep.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user")]
 

@@ -40,13 +40,7 @@ impl Report {
     pub(crate) fn finish(mut self, file: &Path) -> Result<()> {
         self.gates = self.scenarios.iter().flat_map(gates).collect();
         println!("{}", self.table());
-        if let Some(folder) = file.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        }
-        let text = serde_json::to_string_pretty(&self)?;
-        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        progress(format!("written to {}", file.display()));
-        Ok(())
+        write(&self, file)
     }
 
     fn table(&self) -> String {
@@ -90,6 +84,17 @@ impl Report {
         }
         text
     }
+}
+
+/// Writes a report as JSON, and says where.
+pub(crate) fn write(report: &impl Serialize, file: &Path) -> Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let text = serde_json::to_string_pretty(report)?;
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    progress(format!("written to {}", file.display()));
+    Ok(())
 }
 
 /// A row of the table.

@@ -10,8 +10,7 @@ use serde::Serialize;
 use super::auth::AuthRow;
 use super::storm::Storm;
 use crate::machine::Machine;
-use crate::progress;
-use crate::report::Gate;
+use crate::report::{Gate, write};
 
 /// Everything of one run.
 #[derive(Debug, Serialize)]
@@ -82,18 +81,14 @@ impl Report {
     /// Prints and writes.
     pub(super) fn finish(self, file: &Path) -> Result<()> {
         println!("{}", self.table());
-        if let Some(folder) = file.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        }
-        let text = serde_json::to_string_pretty(&self)?;
-        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        progress(format!("written to {}", file.display()));
-        Ok(())
+        write(&self, file)
     }
 
     fn table(&self) -> String {
         let Machine { processor, cores, kernel, load, .. } = &self.machine;
-        let mut text = format!("{processor}, {cores} cores, Linux {kernel}, load {load} before the run\n\n");
+        let mut text = format!(
+            "{processor}, {cores} cores, none of them ours alone, Linux {kernel}, load {load} before the run\n\n"
+        );
         text += "microseconds                       p50      p99   decisions/s/core      cost\n";
         // Writing to a text cannot fail.
         let mut row = |what: &str, times: &Times, more: &str| {

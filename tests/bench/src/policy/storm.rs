@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use super::{auth, load, median};
+use crate::row;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -35,6 +36,9 @@ pub(super) fn measure(runtime: &Runtime, plugins: &Path, turns: u32, joins: usiz
     let (three, none) = (load::chain(plugins, Isolation::Fresh)?, load::nobody()?);
     let token = auth::hs256()?;
     // The pool's memory is touched for the first time.
+    let three = Host { policy: three, allows: true };
+    // Without plugins nobody is known, and nothing is allowed.
+    let none = Host { policy: none, allows: false };
     storm(runtime, &three, &token, joins / 10, Duration::ZERO)?;
     let with = median(turns, || storm(runtime, &three, &token, joins, WITHIN).map(Times::of))?;
     let without = median(turns, || storm(runtime, &none, &token, joins, WITHIN).map(Times::of))?;
@@ -50,21 +54,21 @@ pub(super) fn measure(runtime: &Runtime, plugins: &Path, turns: u32, joins: usiz
         added_p99_ms: (with.p99_us - without.p99_us) / 1e3,
         with,
         without,
-        all_at_once_ms: super::middle(at_once),
+        all_at_once_ms: row::median(at_once.into_iter()),
     })
 }
 
 /// How long each of them waited for policy.
-fn storm(runtime: &Runtime, policy: &Policy, token: &str, joins: usize, within: Duration) -> Result<Vec<Duration>> {
+fn storm(runtime: &Runtime, host: &Host, token: &str, joins: usize, within: Duration) -> Result<Vec<Duration>> {
     let everybody = LocalSet::new();
     let began = tokio::time::Instant::now();
     let tasks: Vec<_> = (0..joins)
         .map(|number| {
-            let (policy, token) = (policy.clone(), token.to_owned());
+            let (host, token) = (host.clone(), token.to_owned());
             let comes_at = began + within.mul_f64(number as f64 / joins as f64);
             everybody.spawn_local(async move {
                 tokio::time::sleep_until(comes_at).await;
-                join(&policy, &token).await
+                host.join(&token).await
             })
         })
         .collect();
@@ -77,19 +81,30 @@ fn storm(runtime: &Runtime, policy: &Policy, token: &str, joins: usize, within: 
     }))
 }
 
-/// What is asked when somebody joins: who they are, whether they enter, what they publish, what they see.
-async fn join(policy: &Policy, token: &str) -> Result<Duration> {
-    let (admission, publishing, subscription) = (load::admission()?, load::publishing()?, load::subscription(CAMERAS)?);
-    let started = Instant::now();
-    let known = policy.authenticate(load::auth(token)).await;
-    let enters = policy.admit(admission).await;
-    let publishes = policy.publish(publishing).await;
-    let sees = policy.subscribe(subscription).await;
-    let waited = started.elapsed();
-    // Without plugins nobody is known, and nothing is allowed.
-    let allowed = [known.is_ok(), enters.is_ok(), publishes.iter().all(Result::is_ok), sees.iter().all(Result::is_ok)];
-    ensure!(allowed == [allowed[0]; 4], "{allowed:?}");
-    Ok(waited)
+/// A policy, and what it says to everybody who joins.
+#[derive(Clone)]
+struct Host {
+    policy: Policy,
+    allows: bool,
+}
+
+impl Host {
+    /// What is asked when somebody joins: who they are, whether they enter, what they publish, what they see.
+    async fn join(&self, token: &str) -> Result<Duration> {
+        let (admission, publishing) = (load::admission()?, load::publishing()?);
+        let (tracks, subscription) = (publishing.tracks.len(), load::subscription(CAMERAS)?);
+        let started = Instant::now();
+        let known = self.policy.authenticate(load::auth(token)).await;
+        let enters = self.policy.admit(admission).await;
+        let publishes = self.policy.publish(publishing).await;
+        let sees = self.policy.subscribe(subscription).await;
+        let waited = started.elapsed();
+        ensure!((publishes.len(), sees.len()) == (tracks, CAMERAS), "{publishes:?} {sees:?}");
+        let tracks = publishes.iter().chain(&sees).map(Result::is_ok);
+        let said: Vec<_> = [known.is_ok(), enters.is_ok()].into_iter().chain(tracks).collect();
+        ensure!(said.iter().all(|allowed| *allowed == self.allows), "{known:?} {enters:?} {publishes:?} {sees:?}");
+        Ok(waited)
+    }
 }
 
 /// All of them come in this time.
