@@ -79,6 +79,11 @@ fn where_keys_are_trusted_every_plugin_needs_a_signature() {
     }
     let missing = with(vec![key, folder.path().join("none.pem")]);
     assert!(missing.starts_with("policy: the trusted key ") && missing.contains("none.pem: No such file"), "{missing}");
+    // Nothing of a plugin runs that nobody can vouch for: it would tell that its settings are wrong.
+    let trusted_keys = vec![folder.path().join("none.pem")];
+    let unread = PolicyConfig { trusted_keys, ..config(vec![plugin("room-admission", json!({ "dor": {} }))]) };
+    let problems = problems(unread);
+    assert_eq!(problems.lines().count(), 1, "{problems}");
 }
 
 #[test]
