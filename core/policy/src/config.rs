@@ -157,7 +157,7 @@ pub enum OnFailure {
     Closed,
     /// An abstention.
     Open,
-    /// What it said last of the same people and the same track, if that is not too long ago; else a denial. For subscriptions only.
+    /// What it said last of the same people and the same track, if it has not failed to answer about them for too long; else a denial. For subscriptions only.
     LastKnown,
 }
 

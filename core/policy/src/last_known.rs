@@ -1,7 +1,8 @@
 //! A plugin's last verdicts about who may receive what, for the time in which it fails to give new ones.
 //!
 //! A verdict stands only for the very facts that it was given for: the same people with the same claims and rights, at the same
-//! door and address, in the same room, about the same track. So it never lets anybody see what a changed token or role would not.
+//! door and address, in the same room, recorded or not, about the same track as it is published now. So it never lets anybody see what a
+//! changed token or role would not. What a plugin keeps in `kv` or reads off a clock is not among the facts.
 //! It does not decide when it is wanted: that is the chain's.
 
 use std::collections::{BTreeMap, HashMap};
@@ -62,7 +63,11 @@ struct Known {
 impl Asked {
     /// The pairs of a question, or of a part of its publications.
     pub(crate) fn new(question: &SubscribeQuestion, publications: &[Publication]) -> Self {
-        let viewer = Sha256::new().chain_update(line(&json!([question.room.name, facts(&question.who)])));
+        let viewer = Sha256::new().chain_update(line(&json!([
+            question.room.name,
+            question.room.recording,
+            facts(&question.who)
+        ])));
         // A publisher's tracks come one after the other.
         let mut publisher: Option<(&Participant, String)> = None;
         let mut pairs = Vec::with_capacity(publications.len());
@@ -71,7 +76,7 @@ impl Asked {
                 Some((known, of)) if known == whose => of,
                 _ => line(&facts(whose)),
             };
-            let track = line(&json!([track.id, track.kind, track.source]));
+            let track = line(&json!(track));
             pairs.push(viewer.clone().chain_update(&of).chain_update(track).finalize().into());
             publisher = Some((whose, of));
         }

@@ -1,5 +1,5 @@
 use lockgate_model::policy::{Attribute, Door, RoomFacts, TrackFacts};
-use lockgate_model::{Codec, ErrorCode, Layer, MediaKind, PublisherId, RoomName, Source, TrackId, UserId};
+use lockgate_model::{Bitrate, Codec, ErrorCode, Layer, MediaKind, PublisherId, RoomName, Source, TrackId, UserId};
 use proptest::prelude::*;
 
 use super::*;
@@ -81,7 +81,7 @@ fn the_last_verdict_stands_in_and_is_asked_about_again_soon() {
 fn a_verdict_stands_for_the_very_facts_that_it_was_given_for() {
     let memory = memory();
     memory.keep(&asked(Why::Request, 0), &[layer(2)]);
-    let changes: [fn(&mut SubscribeQuestion); 9] = [
+    let changes: [fn(&mut SubscribeQuestion); 13] = [
         |it| it.who.identity.subject = "other".into(),
         |it| it.who.identity.claims[0].value = "\"guest\"".into(),
         |it| it.who.identity.grant.can_data = Some(false),
@@ -91,6 +91,10 @@ fn a_verdict_stands_for_the_very_facts_that_it_was_given_for() {
         |it| it.publications[0].publisher.identity.subject = "other".into(),
         |it| it.publications[0].track.id = TrackId::new("other").unwrap(),
         |it| it.publications[0].track.source = Source::Screen,
+        |it| it.publications[0].track.codec = None,
+        |it| it.publications[0].track.top_layer.spatial += 1,
+        |it| it.publications[0].track.bitrate = Some(Bitrate(1)),
+        |it| it.room.recording = !it.room.recording,
     ];
     for (number, change) in changes.into_iter().enumerate() {
         let mut question = question(Why::Request, 1);
