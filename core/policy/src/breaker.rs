@@ -5,7 +5,7 @@
 //! What a question that is not put is answered with is not decided here.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockgate_model::policy::Hook;
@@ -22,7 +22,7 @@ pub(crate) struct Breakers([Breaker; Hook::ALL.len()]);
 pub(crate) struct Breaker {
     config: BreakerConfig,
     state: Mutex<State>,
-    opened: AtomicU64,
+    opened: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +69,9 @@ pub(crate) enum Turn {
 }
 
 impl Breakers {
-    pub(crate) fn new(config: BreakerConfig, now: Instant) -> Self {
-        Self(Hook::ALL.map(|_| Breaker::new(config, now)))
+    /// Counts in `opened`, by hook, how often a pause has begun.
+    pub(crate) fn new(config: BreakerConfig, now: Instant, opened: &[Arc<AtomicU64>; Hook::ALL.len()]) -> Self {
+        Self(std::array::from_fn(|hook| Breaker::new(config, now, Arc::clone(&opened[hook]))))
     }
 
     pub(crate) fn of(&self, hook: Hook) -> &Breaker {
@@ -79,12 +80,8 @@ impl Breakers {
 }
 
 impl Breaker {
-    pub(crate) fn new(config: BreakerConfig, now: Instant) -> Self {
-        Self {
-            config,
-            state: Mutex::new(State::Closed { since: now, calls: 0, failures: 0 }),
-            opened: AtomicU64::new(0),
-        }
+    pub(crate) fn new(config: BreakerConfig, now: Instant, opened: Arc<AtomicU64>) -> Self {
+        Self { config, state: Mutex::new(State::Closed { since: now, calls: 0, failures: 0 }), opened }
     }
 
     /// Whether a question may be put now. Each pass comes back with [`Self::leave`].
@@ -186,7 +183,7 @@ mod tests {
     impl Asked {
         fn new(config: BreakerConfig) -> Self {
             let now = Instant::now();
-            Self { breaker: Breaker::new(config, now), now }
+            Self { breaker: Breaker::new(config, now, Arc::default()), now }
         }
 
         fn after(&mut self, seconds: f64) -> &mut Self {

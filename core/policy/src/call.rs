@@ -3,8 +3,7 @@
 //! A `Call` lives as long as its store: for one question, or for those to an instance that is kept. What outlasts it is in `Lent`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -14,7 +13,8 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::config::{Capability, PluginConfig};
 use crate::contract::{clock, config, cut, jwt, kv, log, metrics, printable, types};
 use crate::keys::{BadToken, KeyRings};
-use crate::memory::{Memory, NotKept};
+use crate::ledger::Ledger;
+use crate::memory::NotKept;
 use crate::quota::Quota;
 
 /// What a plugin is lent for as long as it is loaded.
@@ -24,14 +24,12 @@ pub(crate) struct Lent {
     pub(crate) settings: String,
     setting: BTreeMap<String, String>,
     keys: Arc<KeyRings>,
-    memory: Mutex<Memory>,
+    pub(crate) ledger: Arc<Ledger>,
     lines: Quota,
     /// The host's own lines about the plugin: one that floods the log does not hide its failures.
     told: Quota,
-    counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     max_calls: u32,
     max_memory: usize,
-    memory_peak: AtomicUsize,
 }
 
 /// One instance's host state.
@@ -49,41 +47,19 @@ pub(crate) struct Call {
 pub(crate) struct TooManyCalls;
 
 impl Lent {
-    pub(crate) fn new(plugin: &PluginConfig, keys: Arc<KeyRings>) -> Self {
+    pub(crate) fn new(plugin: &PluginConfig, keys: Arc<KeyRings>, ledger: Arc<Ledger>) -> Self {
         let limits = &plugin.limits;
         Self {
             plugin: plugin.name.clone(),
             settings: Value::Object(plugin.settings.clone()).to_string(),
             setting: texts(&plugin.settings).collect(),
             keys,
-            memory: Mutex::new(Memory::new(limits.kv_keys, limits.kv_bytes)),
-            lines: Quota::new(limits.log_lines),
-            told: Quota::new(MAX_TOLD),
-            counters: Mutex::default(),
+            lines: Quota::new(limits.log_lines, Arc::clone(&ledger.lines_dropped)),
+            told: Quota::new(MAX_TOLD, Arc::default()),
             max_calls: limits.host_calls,
             max_memory: limits.memory,
-            memory_peak: AtomicUsize::new(0),
+            ledger,
         }
-    }
-
-    /// The plugin's own counters.
-    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
-        lock(&self.counters).iter().map(|(name, count)| (name.clone(), count.load(Relaxed))).collect()
-    }
-
-    /// Forgets what the plugin remembers.
-    pub(crate) fn forget(&self) {
-        lock(&self.memory).clear();
-    }
-
-    /// Most bytes that one instance had.
-    pub(crate) fn memory_peak(&self) -> u64 {
-        u64::try_from(self.memory_peak.load(Relaxed)).unwrap_or(u64::MAX)
-    }
-
-    /// Log lines that were too many.
-    pub(crate) fn dropped_lines(&self) -> u64 {
-        self.lines.dropped()
     }
 
     /// Whether a line about the plugin may be written now.
@@ -174,12 +150,12 @@ impl config::Host for Call {
 impl kv::Host for Call {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
         self.called()?;
-        Ok(lock(&self.lent.memory).get(&key, self.now_ms).map(<[u8]>::to_vec))
+        Ok(self.lent.ledger.memory().get(&key, self.now_ms).map(<[u8]>::to_vec))
     }
 
     fn put(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>) -> wasmtime::Result<Result<(), kv::Failure>> {
         self.called()?;
-        let kept = lock(&self.lent.memory).put(key, value, ttl_ms, self.now_ms);
+        let kept = self.lent.ledger.memory().put(key, value, ttl_ms, self.now_ms);
         Ok(kept.map_err(|not_kept| match not_kept {
             NotKept::TooLong => kv::Failure::TooLong,
             NotKept::Full => kv::Failure::Full,
@@ -188,7 +164,7 @@ impl kv::Host for Call {
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
         self.called()?;
-        lock(&self.lent.memory).delete(&key);
+        self.lent.ledger.memory().delete(&key);
         Ok(())
     }
 }
@@ -200,10 +176,7 @@ impl metrics::Host for Call {
         if name.is_empty() || name.len() > MAX_COUNTER_NAME || !name.bytes().all(plain) {
             return Ok(());
         }
-        let mut counters = lock(&self.lent.counters);
-        if counters.len() < MAX_COUNTERS || counters.contains_key(&name) {
-            counters.entry(name).or_default().fetch_add(amount, Relaxed);
-        }
+        self.lent.ledger.add(name, amount);
         Ok(())
     }
 }
@@ -229,7 +202,7 @@ impl ResourceLimiter for Call {
             return Ok(false);
         }
         self.memory = memory;
-        self.lent.memory_peak.fetch_max(memory, Relaxed);
+        self.lent.ledger.grown(memory);
         Ok(true)
     }
 
@@ -267,14 +240,8 @@ fn failure(bad: BadToken) -> jwt::Failure {
     }
 }
 
-/// A panic while the lock was held leaves nothing half-changed here, and one plugin's trouble must not become all others'.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 const MAX_LINE: usize = 512;
 /// Lines about its failures, a second.
 const MAX_TOLD: u32 = 10;
-const MAX_COUNTERS: usize = 64;
 const MAX_COUNTER_NAME: usize = 64;
 pub(crate) const MAX_TABLE: usize = 20_000;

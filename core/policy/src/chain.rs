@@ -3,6 +3,7 @@
 //! What a failure means is decided here, and nowhere else: a denial, or whatever else the operator wants it to mean.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use lockgate_model::policy::{
     self as model, AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Hook, Identity,
@@ -23,8 +24,8 @@ use crate::plugin::{Ask, Moment, Plugin};
 
 /// All plugins, in their order.
 pub(crate) struct Chain {
-    pub(crate) runtime: Runtime,
-    pub(crate) plugins: Vec<Plugin>,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) plugins: Vec<Arc<Plugin>>,
     pub(crate) default_allow: bool,
 }
 
@@ -292,14 +293,14 @@ impl Chain {
     }
 
     fn asked(&self, hook: Hook) -> impl Iterator<Item = &Plugin> {
-        self.plugins.iter().filter(move |plugin| plugin.is_asked(hook))
+        self.plugins.iter().map(AsRef::as_ref).filter(move |plugin: &&Plugin| plugin.is_asked(hook))
     }
 }
 
 impl Plugin {
     /// What a failure means, as the operator wants it.
     fn failed<T>(&self, hook: Hook, deny: impl FnOnce(Denial) -> T, abstain: T) -> T {
-        match self.on_failure.of(hook) {
+        match self.config.on_failure.of(hook) {
             OnFailure::Closed | OnFailure::LastKnown => deny(unavailable()),
             OnFailure::Open => abstain,
         }
@@ -323,7 +324,7 @@ impl Plugin {
 
     fn said(&self, hook: Hook, said: Said) {
         tracing::debug!(plugin = self.name, hook = hook.as_str(), ?said, "a plugin answered");
-        self.counters.verdict(hook, said);
+        self.ledger.counters.verdict(hook, said);
     }
 }
 

@@ -46,7 +46,7 @@ impl Default for PolicyConfig {
 }
 
 /// One plugin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginConfig {
     /// Its name: 1–64 characters of `a–z 0–9 -`, unique in the chain.
     pub name: String,
@@ -247,7 +247,7 @@ impl Capability {
 }
 
 /// The keys for one kind of token, and what such a token must say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRing {
     /// Allowed algorithms by their JWA names (RFC 7518 §3.1, RFC 8037 §3.1), as in `HS256`. Those that no key
     /// fits are never accepted; at least one must fit.
@@ -276,7 +276,7 @@ impl KeyRing {
 }
 
 /// Keys as they are in the operator's files.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// A shared secret, for HS256, HS384 and HS512.
     Secret(Vec<u8>),

@@ -3,7 +3,7 @@
 //! A kept instance answers one question at a time, and is thrown away after any failure and after so many questions. It does not
 //! say what a failure means, nor put questions.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::Store;
@@ -18,7 +18,6 @@ pub(crate) struct Guests {
     pub(crate) pre: InstancePre<Call>,
     lent: Arc<Lent>,
     kept: Option<Kept>,
-    made: AtomicU64,
 }
 
 /// How instances are kept.
@@ -31,6 +30,8 @@ pub(crate) struct Kept {
     alive: Arc<AtomicUsize>,
     /// One could not be made ready: none is, until a question has been answered.
     cold: AtomicBool,
+    /// Other plugins are asked in its place: none is kept any more.
+    retired: AtomicBool,
 }
 
 /// One instance.
@@ -50,7 +51,8 @@ pub(crate) type Fault = (Failure, Option<wasmtime::Error>);
 
 impl Kept {
     pub(crate) fn new(most: usize, questions: u32) -> Self {
-        Self { most, questions, idle: Mutex::default(), alive: Arc::default(), cold: AtomicBool::new(false) }
+        let (cold, retired) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { most, questions, idle: Mutex::default(), alive: Arc::default(), cold, retired }
     }
 
     /// A panic while the lock was held has at most lost an instance.
@@ -61,7 +63,7 @@ impl Kept {
 
 impl Guests {
     pub(crate) fn new(pre: InstancePre<Call>, lent: Arc<Lent>, kept: Option<Kept>) -> Self {
-        Self { pre, lent, kept, made: AtomicU64::new(0) }
+        Self { pre, lent, kept }
     }
 
     /// One that may run for so many ticks: of those kept, if there is one.
@@ -80,7 +82,7 @@ impl Guests {
         store.limiter(|call| call);
         store.set_epoch_deadline(ticks);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
-        self.made.fetch_add(1, Relaxed);
+        self.lent.ledger.made.fetch_add(1, Relaxed);
         let instance = self.pre.instantiate(&mut store).map_err(|error| {
             // The guest's own start code runs here too, and can trap, loop and grow like any other.
             let failure = match Failure::of_call(&error, store.data().starved()) {
@@ -107,7 +109,7 @@ impl Guests {
     pub(crate) fn keep(&self, guest: Guest) {
         let Some(kept) = &self.kept else { return };
         let mut idle = kept.idle();
-        if idle.len() < kept.most {
+        if idle.len() < kept.most && !kept.retired.load(Relaxed) {
             idle.push(guest);
         }
     }
@@ -121,12 +123,21 @@ impl Guests {
 
     /// Whether another one should be made ready.
     pub(crate) fn wants_one(&self) -> bool {
-        self.kept.as_ref().is_some_and(|kept| !kept.cold.load(Relaxed) && kept.alive.load(Relaxed) < kept.most)
+        let wants = |kept: &Kept| {
+            let rests = kept.cold.load(Relaxed) || kept.retired.load(Relaxed);
+            !rests && kept.alive.load(Relaxed) < kept.most
+        };
+        self.kept.as_ref().is_some_and(wants)
     }
 
-    /// How many were made.
-    pub(crate) fn made(&self) -> u64 {
-        self.made.load(Relaxed)
+    /// Keeps none any more: those that are answering are thrown away when they have.
+    pub(crate) fn retire(&self) {
+        if let Some(kept) = &self.kept {
+            // Under the lock under which one is kept: so none is after this.
+            let mut idle = kept.idle();
+            kept.retired.store(true, Relaxed);
+            idle.clear();
+        }
     }
 
     /// How many are kept, those included that are answering.

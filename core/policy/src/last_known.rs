@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockgate_model::policy::{Denial, Grant, Identity, Participant, Publication, SubscribeQuestion, Verdict, Why};
@@ -20,7 +20,7 @@ pub(crate) struct LastKnown {
     stale_max_ms: u64,
     most: usize,
     said: Mutex<Said>,
-    lent: AtomicU64,
+    lent: Arc<AtomicU64>,
 }
 
 /// One question's pairs, as they are found again.
@@ -85,9 +85,10 @@ impl Asked {
 }
 
 impl LastKnown {
-    pub(crate) fn new(stale_max: Duration) -> Self {
+    /// Counts in `lent` how many verdicts stood in.
+    pub(crate) fn new(stale_max: Duration, lent: Arc<AtomicU64>) -> Self {
         let stale_max_ms = u64::try_from(stale_max.as_millis()).unwrap_or(u64::MAX);
-        Self { stale_max_ms, most: MAX_PAIRS, said: Mutex::default(), lent: AtomicU64::new(0) }
+        Self { stale_max_ms, most: MAX_PAIRS, said: Mutex::default(), lent }
     }
 
     /// The plugin has answered: one verdict for each pair.
@@ -107,11 +108,6 @@ impl LastKnown {
         drop(said);
         self.lent.fetch_add(u64::try_from(lent.iter().flatten().count()).unwrap_or(u64::MAX), Relaxed);
         lent
-    }
-
-    /// How many verdicts stood in.
-    pub(crate) fn lent(&self) -> u64 {
-        self.lent.load(Relaxed)
     }
 
     /// A panic while the lock was held leaves a pair without its place in the order at most.

@@ -10,6 +10,7 @@ mod breaker;
 mod call;
 mod chain;
 mod compare;
+mod compiled;
 mod config;
 mod contract;
 mod engine;
@@ -20,6 +21,7 @@ pub mod journal;
 mod keys;
 pub mod kit;
 mod last_known;
+mod ledger;
 mod load;
 mod load_error;
 mod memory;
@@ -30,7 +32,9 @@ mod pool;
 mod question;
 mod quota;
 pub mod replay;
+mod set;
 mod signature;
+mod swap;
 
 pub use compare::{Change, Said};
 pub use config::{
@@ -42,6 +46,7 @@ pub use journal::{Journal, JournalConfig, JournalError};
 pub use load_error::{LoadError, LoadProblem};
 pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics};
 pub use policy::Policy;
+pub use swap::Candidate;
 
 /// The contract that this host speaks.
 pub const CONTRACT: &str = "lockgate:policy@0.1.0";

@@ -12,6 +12,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::breaker::Breakers;
 use crate::call::{self, Call, Lent};
+use crate::compiled::Compiled;
 use crate::config::{Capability, Isolation, OnFailure, PluginConfig, PolicyConfig};
 use crate::contract::{
     MAX_CLAIMS, PACKAGE, VERSION, admission, auth, command, lifecycle, publishing, read_attrs, recording, subscription,
@@ -21,40 +22,127 @@ use crate::guests::{Guests, Kept};
 use crate::journal::Hash;
 use crate::keys::KeyRings;
 use crate::last_known::LastKnown;
+use crate::ledger::Ledger;
 use crate::load_error::{LoadError, LoadProblem};
-use crate::metrics::Counters;
-use crate::plugin::{Exports, Plugin};
+use crate::plugin::{Exports, Plugin, Under};
 use crate::signature::TrustedKeys;
 
-/// Loads all plugins, in their order.
-pub(crate) fn plugins(
-    host: &PolicyConfig,
-    runtime: &Runtime,
-    keys: &Arc<KeyRings>,
-) -> Result<Vec<Plugin>, Vec<LoadError>> {
-    let (mut plugins, mut problems) = (Vec::new(), Vec::new());
-    let trusted = TrustedKeys::load(&host.trusted_keys)
-        .map_err(|bad| problems.extend(bad.into_iter().map(|problem| LoadError { place: "policy".into(), problem })))
-        .ok();
-    let mut names = BTreeSet::new();
-    for config in &host.plugins {
-        let mut found = check(config);
-        if !names.insert(&config.name) {
-            found.push(LoadProblem::Duplicate);
+/// What plugins are made with.
+pub(crate) struct Loader<'a> {
+    pub(crate) host: &'a PolicyConfig,
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) compiled: &'a Compiled,
+    pub(crate) keys: &'a Arc<KeyRings>,
+    /// Threads that may want an instance at a time.
+    pub(crate) askers: usize,
+    /// The plugins that are there already. One that is to be as it is stays the same; another of its name takes over its ledger.
+    pub(crate) there: &'a [Arc<Plugin>],
+}
+
+impl Loader<'_> {
+    /// Loads all plugins, in their order.
+    pub(crate) fn plugins(&self) -> Result<Vec<Arc<Plugin>>, Vec<LoadError>> {
+        let (mut plugins, mut problems) = (Vec::new(), Vec::new());
+        let own = |problem| LoadError { place: "policy".into(), problem };
+        let trusted = TrustedKeys::load(&self.host.trusted_keys)
+            .map_err(|bad| problems.extend(bad.into_iter().map(own)))
+            .ok();
+        let mut names = BTreeSet::new();
+        for config in &self.host.plugins {
+            let mut found = check(config);
+            if !names.insert(&config.name) {
+                found.push(LoadProblem::Duplicate);
+            }
+            match (read(config, trusted.as_ref()), &trusted) {
+                (Ok(bytes), Some(_)) => match self.plugin(&bytes, config) {
+                    Ok(plugin) => plugins.push(plugin),
+                    Err(more) => found.extend(more),
+                },
+                // Nobody can say whose it is: not one instruction of it runs.
+                (Ok(_), None) => {}
+                (Err(more), _) => found.extend(more),
+            }
+            let place = format!("plugin {:?}", config.name);
+            problems.extend(found.into_iter().map(|problem| LoadError { place: place.clone(), problem }));
         }
-        match (read(config, trusted.as_ref()), &trusted) {
-            (Ok(bytes), Some(_)) => match plugin(&bytes, config, host, runtime, keys) {
-                Ok(plugin) => plugins.push(plugin),
-                Err(more) => found.extend(more),
-            },
-            // Nobody can say whose it is: not one instruction of it runs.
-            (Ok(_), None) => {}
-            (Err(more), _) => found.extend(more),
-        }
-        let place = format!("plugin {:?}", config.name);
-        problems.extend(found.into_iter().map(|problem| LoadError { place: place.clone(), problem }));
+        if problems.is_empty() { Ok(plugins) } else { Err(problems) }
     }
-    if problems.is_empty() { Ok(plugins) } else { Err(problems) }
+
+    fn plugin(&self, bytes: &[u8], config: &PluginConfig) -> Result<Arc<Plugin>, Vec<LoadProblem>> {
+        let (sha256, under) = (Hash::of(bytes), Under::new(self.host, self.keys));
+        let is_it =
+            |plugin: &&Arc<Plugin>| plugin.sha256 == sha256 && plugin.config == *config && plugin.under == under;
+        if let Some(it) = self.there.iter().find(is_it) {
+            return Ok(Arc::clone(it));
+        }
+        let component = self
+            .compiled
+            .component(&self.runtime.engine, sha256, bytes)
+            .map_err(|error| vec![LoadProblem::NotAComponent(first_line(&error))])?;
+        let problems = foreign(&component, self.runtime, config);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let pre = link(&component, self.runtime, config).map_err(|problem| vec![problem])?;
+        let exports = exports(&pre);
+        let hooks = hooks(&exports, config)?;
+        let before = self.there.iter().find(|plugin| plugin.name == config.name);
+        let ledger = before.map_or_else(|| Ledger::new(&config.limits), |before| Arc::clone(&before.ledger));
+        let tried = if before.is_some() { Arc::new(ledger.copy()) } else { Arc::clone(&ledger) };
+        self.introduce(config, &exports, pre.clone(), &tried).map_err(|problem| vec![problem])?;
+        tracing::debug!(plugin = config.name, %sha256, ?hooks, "what a plugin is asked");
+        let kept = Kept::new(self.askers, config.limits.instance_questions);
+        let lent = Arc::new(Lent::new(config, Arc::clone(self.keys), Arc::clone(&ledger)));
+        Ok(Arc::new(Plugin {
+            name: config.name.clone(),
+            sha256,
+            hooks,
+            guests: Guests::new(pre, Arc::clone(&lent), (config.isolation == Isolation::Reuse).then_some(kept)),
+            exports,
+            limits: config.limits.within(self.host.chain_budget),
+            last_known: self.last_known(config, sha256, &ledger),
+            breakers: Breakers::new(config.breaker, Instant::now(), &ledger.pauses),
+            lent,
+            ledger,
+            under,
+            config: config.clone(),
+        }))
+    }
+
+    /// What it said last, if that is wanted. The same file with the same settings would say it again.
+    fn last_known(&self, config: &PluginConfig, sha256: Hash, ledger: &Ledger) -> Option<Arc<LastKnown>> {
+        if config.on_failure.of(Hook::Subscription) != OnFailure::LastKnown {
+            return None;
+        }
+        let stale_max = self.host.stale_max;
+        let would_say_it = |plugin: &&Arc<Plugin>| {
+            let known = (&plugin.name, plugin.sha256, &plugin.config.settings, plugin.under.stale_max);
+            known == (&config.name, sha256, &config.settings, stale_max)
+        };
+        let known = self.there.iter().filter(would_say_it).find_map(|plugin| plugin.last_known.clone());
+        Some(known.unwrap_or_else(|| Arc::new(LastKnown::new(stale_max, Arc::clone(&ledger.lent)))))
+    }
+
+    /// Has the plugin check its settings and say what it is, in instances that are thrown away. What it writes to this ledger meanwhile
+    /// is its own, unless another version of it is asked already.
+    fn introduce(
+        &self,
+        config: &PluginConfig,
+        exports: &Exports,
+        pre: InstancePre<Call>,
+        ledger: &Arc<Ledger>,
+    ) -> Result<(), LoadProblem> {
+        let plugin = config.name.as_str();
+        if exports.lifecycle.is_none() {
+            tracing::info!(plugin, "plugin loaded; it does not check its settings");
+            return Ok(());
+        }
+        let lent = Arc::new(Lent::new(config, Arc::clone(self.keys), Arc::clone(ledger)));
+        let about = describe(&Guests::new(pre, Arc::clone(&lent), None), exports, &lent.settings, self.runtime)?;
+        let about: Vec<String> = about.iter().map(|one| format!("{}={:?}", one.key, one.value)).collect();
+        tracing::info!(plugin, about = about.join(" "), "plugin loaded");
+        Ok(())
+    }
 }
 
 /// What can be said without the file.
@@ -76,42 +164,6 @@ fn check(config: &PluginConfig) -> Vec<LoadProblem> {
     let stale = |hook: &Hook| config.on_failure.of(*hook) == OnFailure::LastKnown;
     problems.extend(others.filter(stale).map(|hook| LoadProblem::LastKnown(hook.as_str())));
     problems
-}
-
-fn plugin(
-    bytes: &[u8],
-    config: &PluginConfig,
-    host: &PolicyConfig,
-    runtime: &Runtime,
-    keys: &Arc<KeyRings>,
-) -> Result<Plugin, Vec<LoadProblem>> {
-    let component =
-        Component::new(&runtime.engine, bytes).map_err(|error| vec![LoadProblem::NotAComponent(first_line(&error))])?;
-    let problems = foreign(&component, runtime, config);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let remembers = config.on_failure.of(Hook::Subscription) == OnFailure::LastKnown;
-    let pre = link(&component, runtime, config).map_err(|problem| vec![problem])?;
-    let exports = exports(&pre);
-    let lent = Arc::new(Lent::new(config, Arc::clone(keys)));
-    let most = host.threads + OPERATORS;
-    let kept = (config.isolation == Isolation::Reuse).then(|| Kept::new(most, config.limits.instance_questions));
-    let plugin = Plugin {
-        name: config.name.clone(),
-        sha256: Hash::of(bytes),
-        hooks: hooks(&exports, config)?,
-        guests: Guests::new(pre, Arc::clone(&lent), kept),
-        exports,
-        limits: config.limits.within(host.chain_budget),
-        on_failure: config.on_failure.clone(),
-        last_known: remembers.then(|| LastKnown::new(host.stale_max)),
-        breakers: Breakers::new(config.breaker, Instant::now()),
-        lent,
-        counters: Counters::default(),
-    };
-    introduce(&plugin, runtime).map_err(|problem| vec![problem])?;
-    Ok(plugin)
 }
 
 /// The file, which is the one that the operator means, and signed where keys are known.
@@ -212,33 +264,27 @@ impl Exports {
     }
 }
 
-/// Has the plugin check its settings and say what it is.
-fn introduce(plugin: &Plugin, runtime: &Runtime) -> Result<(), LoadProblem> {
-    if plugin.exports.lifecycle.is_some() {
-        let about = describe(plugin, runtime)?;
-        let about: Vec<String> = about.iter().map(|one| format!("{}={:?}", one.key, one.value)).collect();
-        tracing::info!(plugin = plugin.name, about = about.join(" "), hooks = ?plugin.hooks, "plugin loaded");
-    } else {
-        tracing::info!(plugin = plugin.name, hooks = ?plugin.hooks, "plugin loaded; it does not check its settings");
-    }
-    Ok(())
-}
-
-fn describe(plugin: &Plugin, runtime: &Runtime) -> Result<Vec<Attribute>, LoadProblem> {
+fn describe(
+    guests: &Guests,
+    exports: &Exports,
+    settings: &str,
+    runtime: &Runtime,
+) -> Result<Vec<Attribute>, LoadProblem> {
     let now_ms = wall_clock_ms();
     let _running = runtime.run();
     let ticks = Runtime::ticks(INTRODUCTION);
-    plugin
-        .run(ticks, now_ms, |exports, store, instance| {
-            let lifecycle = exported(&exports.lifecycle)?.load(&mut *store, instance)?;
-            lifecycle.call_configure(store, &plugin.lent.settings)
+    let configured = guests.fresh(ticks, now_ms).and_then(|mut guest| {
+        guest.ask(exports, |exports, store, instance| {
+            exported(&exports.lifecycle)?.load(&mut *store, instance)?.call_configure(store, settings)
         })
-        .map_err(|(failure, _)| LoadProblem::Failed(failure))?
-        .map_err(LoadProblem::Settings)?;
-    plugin
-        .run(ticks, now_ms, |exports, store, instance| {
+    });
+    configured.map_err(|(failure, _)| LoadProblem::Failed(failure))?.map_err(LoadProblem::Settings)?;
+    let described = guests.fresh(ticks, now_ms).and_then(|mut guest| {
+        guest.ask(exports, |exports, store, instance| {
             exported(&exports.lifecycle)?.load(&mut *store, instance)?.call_describe(store)
         })
+    });
+    described
         .map_err(|(failure, _)| failure)
         .and_then(|about| read_attrs(about, MAX_CLAIMS))
         .map_err(LoadProblem::Failed)

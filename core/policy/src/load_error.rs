@@ -114,6 +114,9 @@ pub enum LoadProblem {
     /// A key ring cannot be used.
     #[error("{0}")]
     Keys(String),
+    /// It cannot be had while the node runs.
+    #[error("{0}")]
+    Restart(&'static str),
     /// The engine or its threads cannot be started.
     #[error("cannot start: {0}")]
     Engine(String),
@@ -149,6 +152,7 @@ impl LoadProblem {
             Self::Settings(_) => "correct the plugin's settings".into(),
             Self::Failed(_) => "ask its author, or raise its limits".into(),
             Self::Keys(_) => "check the key's file, its kind and the algorithms".into(),
+            Self::Restart(_) => "restart the node".into(),
             Self::Engine(_) => "check the memory that the process may map and its thread limit".into(),
         }
     }

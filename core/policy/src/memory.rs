@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-/// A plugin's keys and values, bounded in number and bytes.
-#[derive(Debug)]
+/// A plugin's keys and values, bounded in number and bytes. One by default has room for nothing.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     entries: HashMap<String, Entry>,
     bytes: usize,
@@ -18,7 +18,7 @@ pub(crate) enum NotKept {
     Full,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     value: Vec<u8>,
     ends_at_ms: Option<u64>,
@@ -26,7 +26,12 @@ struct Entry {
 
 impl Memory {
     pub(crate) fn new(max_keys: usize, max_bytes: usize) -> Self {
-        Self { entries: HashMap::new(), bytes: 0, max_keys, max_bytes }
+        Self { max_keys, max_bytes, ..Self::default() }
+    }
+
+    /// Has room for so much from now on. What is beyond that already stays until it ends or is deleted.
+    pub(crate) fn limit(&mut self, max_keys: usize, max_bytes: usize) {
+        (self.max_keys, self.max_bytes) = (max_keys, max_bytes);
     }
 
     pub(crate) fn put(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u32>, now_ms: u64) -> Result<(), NotKept> {
@@ -114,5 +119,17 @@ mod tests {
         for (key, value) in [(String::new(), 0), ("k".repeat(257), 0), ("k".into(), MAX_VALUE + 1)] {
             assert_eq!(memory.put(key, vec![0; value], None, 0), Err(NotKept::TooLong));
         }
+    }
+
+    #[test]
+    fn a_smaller_memory_keeps_what_it_has_and_takes_no_more() {
+        let mut memory = Memory::new(2, 100);
+        memory.put("a".into(), b"1".to_vec(), None, 0).unwrap();
+        memory.put("b".into(), b"2".to_vec(), None, 0).unwrap();
+        memory.limit(1, 100);
+        assert_eq!(memory.put("b".into(), b"3".to_vec(), None, 1), Err(NotKept::Full));
+        memory.delete("a");
+        memory.put("b".into(), b"3".to_vec(), None, 1).unwrap();
+        assert_eq!((memory.get("a", 1), memory.get("b", 1)), (None, Some(&b"3"[..])));
     }
 }

@@ -1,7 +1,8 @@
 //! One loaded plugin: its compiled component, what it exports, and how one question is put to it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use lockgate_model::policy::Hook;
 use wasmtime::Store;
@@ -9,30 +10,55 @@ use wasmtime::component::Instance;
 
 use crate::breaker::{Breakers, Outcome, Turn};
 use crate::call::{Call, Lent};
-use crate::config::{FailureModes, Limits};
+use crate::config::{Limits, PluginConfig, PolicyConfig};
 use crate::contract::{admission, auth, command, lifecycle, publishing, recording, subscription};
 use crate::engine::Runtime;
 use crate::failure::Failure;
 use crate::guests::{Fault, Guest, Guests};
 use crate::journal::Hash;
+use crate::keys::KeyRings;
 use crate::last_known::LastKnown;
-use crate::metrics::{Counters, PluginMetrics};
+use crate::ledger::Ledger;
+use crate::metrics::PluginMetrics;
 
 /// A plugin that can be asked.
 pub(crate) struct Plugin {
     pub(crate) name: String,
+    /// As it is configured.
+    pub(crate) config: PluginConfig,
     /// Of its file.
     pub(crate) sha256: Hash,
     pub(crate) guests: Guests,
     pub(crate) exports: Exports,
     pub(crate) hooks: Vec<Hook>,
+    /// Its limits within those of the chain.
     pub(crate) limits: Limits,
-    pub(crate) on_failure: FailureModes,
     pub(crate) breakers: Breakers,
     /// Its last verdicts, if they are to stand for those that it fails to give.
-    pub(crate) last_known: Option<LastKnown>,
+    pub(crate) last_known: Option<Arc<LastKnown>>,
     pub(crate) lent: Arc<Lent>,
-    pub(crate) counters: Counters,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) under: Under,
+}
+
+/// What a host gives to all of its plugins.
+pub(crate) struct Under {
+    keys: Arc<KeyRings>,
+    chain_budget: Duration,
+    pub(crate) stale_max: Duration,
+}
+
+impl Under {
+    pub(crate) fn new(host: &PolicyConfig, keys: &Arc<KeyRings>) -> Self {
+        Self { keys: Arc::clone(keys), chain_budget: host.chain_budget, stale_max: host.stale_max }
+    }
+}
+
+impl PartialEq for Under {
+    fn eq(&self, other: &Self) -> bool {
+        let times = |it: &Self| (it.chain_budget, it.stale_max);
+        Arc::ptr_eq(&self.keys, &other.keys) && times(self) == times(other)
+    }
 }
 
 /// Where a component's exports are; none: it does not export that interface.
@@ -82,7 +108,7 @@ impl Plugin {
         }
         let Some(pass) = self.breakers.of(hook).enter(started) else {
             // No line in the log: that it is asked no more was told.
-            self.counters.failure(hook, Failure::Paused);
+            self.ledger.counters.failure(hook, Failure::Paused);
             return Err(Failure::Paused);
         };
         let deadline = self.limits.deadline_of(hook);
@@ -91,7 +117,7 @@ impl Plugin {
             self.put(Runtime::ticks(deadline.min(left)), moment.now_ms, ask, read)
         };
         let now = Instant::now();
-        self.counters.call(hook, now - started);
+        self.ledger.counters.call(hook, now - started);
         let outcome = match &result {
             Ok(_) => Outcome::Answered,
             Err((Failure::Timeout, _)) if left < deadline / 2 => Outcome::CutShort,
@@ -120,12 +146,7 @@ impl Plugin {
 
     /// Forgets what it was told to remember.
     pub(crate) fn forget(&self) {
-        self.lent.forget();
-    }
-
-    /// Puts something to a new instance that may run for so many ticks.
-    pub(crate) fn run<A>(&self, ticks: u64, now_ms: u64, ask: impl Ask<A>) -> Result<A, Fault> {
-        self.guests.fresh(ticks, now_ms)?.ask(&self.exports, ask)
+        self.ledger.memory().clear();
     }
 
     /// Makes instances ready that are to be kept, as many as are wanted: their first call, which in some languages takes long, is
@@ -158,7 +179,7 @@ impl Plugin {
 
     /// Counts a failure and tells of it, as often as the log has room for that.
     fn fail(&self, hook: Hook, failure: Failure, error: Option<wasmtime::Error>) -> Failure {
-        self.counters.failure(hook, failure);
+        self.ledger.counters.failure(hook, failure);
         if self.lent.may_tell() {
             let (plugin, hook) = (self.name.as_str(), hook.as_str());
             tracing::warn!(plugin, hook, %failure, error = error.map(brief), "a plugin failed");
@@ -181,14 +202,14 @@ impl Plugin {
     pub(crate) fn metrics(&self) -> PluginMetrics {
         PluginMetrics {
             plugin: self.name.clone(),
-            hooks: self.counters.hooks(&self.breakers),
-            failures: self.counters.failures(),
-            last_known: self.last_known.as_ref().map_or(0, LastKnown::lent),
-            instances: self.guests.made(),
+            hooks: self.ledger.counters.hooks(&self.breakers),
+            failures: self.ledger.counters.failures(),
+            last_known: self.ledger.lent.load(Relaxed),
+            instances: self.ledger.made.load(Relaxed),
             kept: u64::try_from(self.guests.alive()).unwrap_or(u64::MAX),
-            memory_peak: self.lent.memory_peak(),
-            log_dropped: self.lent.dropped_lines(),
-            own: self.lent.counters(),
+            memory_peak: self.ledger.memory_peak(),
+            log_dropped: self.ledger.lines_dropped.load(Relaxed),
+            own: self.ledger.own(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The face of the host: questions in, decisions out.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use lockgate_model::ErrorCode;
@@ -12,35 +12,34 @@ use lockgate_model::policy::{
 };
 use tokio::time::timeout;
 
-use crate::chain::{Chain, RETRY_MS, unavailable};
-use crate::config::{Isolation, PluginConfig, PolicyConfig};
-use crate::engine::Runtime;
+use crate::chain::{RETRY_MS, unavailable};
+use crate::config::PolicyConfig;
 use crate::heard::{Heard, Words};
-use crate::journal::{Answered, Hash, HostReason, Journal, JournalConfig, JournalError, PluginFacts, Policies};
-use crate::keys::KeyRings;
+use crate::journal::{Answered, HostReason, Journal, JournalConfig, JournalError};
 use crate::load;
 use crate::load_error::{LoadError, LoadProblem};
 use crate::metrics::MetricsSnapshot;
-use crate::plugin::{Moment, Plugin};
+use crate::plugin::Moment;
 use crate::pool::Pool;
 use crate::question::{Answer, Question};
+use crate::set::{Ground, Set};
 
 /// The plugins of a node. Clones are cheap and share everything; the last one that is dropped waits for the questions that are being
 /// answered.
 #[derive(Clone)]
 pub struct Policy {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     journal: Journal,
 }
 
-struct Inner {
-    chain: Arc<Chain>,
+pub(crate) struct Inner {
+    /// Locked only to read or replace it, and never while plugins are asked.
+    pub(crate) live: RwLock<Arc<Set>>,
+    pub(crate) ground: Ground,
     pool: Pool,
     /// Operators do not wait for everybody else.
     operators: Pool,
-    budget: Duration,
     turned_away: AtomicU64,
-    policies: Policies,
 }
 
 impl Policy {
@@ -49,37 +48,19 @@ impl Policy {
     /// # Errors
     /// All problems there are, each with a remedy.
     pub fn load(config: PolicyConfig) -> Result<Self, Vec<LoadError>> {
-        let own = |problem| LoadError { place: "policy".into(), problem };
+        let own = |problem| vec![LoadError { place: "policy".into(), problem }];
         if !(1..=MAX_THREADS).contains(&config.threads) {
-            return Err(vec![own(LoadProblem::Limit("the number of threads is not within 1 … 16"))]);
+            return Err(own(LoadProblem::Limit("the number of threads is not within 1 … 16")));
         }
-        let askers = config.threads + load::OPERATORS;
-        // Those of a plugin that are kept, and as many that are being made or thrown away.
-        let kept = config.plugins.iter().filter(|plugin| plugin.isolation == Isolation::Reuse).count() * 2;
-        let runtime = Runtime::new(askers * (1 + kept)).map_err(|error| vec![own(LoadProblem::Engine(error))])?;
-        let (keys, mut problems) = match KeyRings::load(&config.key_rings) {
-            Ok(keys) => (keys, Vec::new()),
-            Err(bad) => (KeyRings::default(), bad.into_iter().map(bad_ring).collect()),
-        };
-        let plugins = match load::plugins(&config, &runtime, &Arc::new(keys)) {
-            Ok(plugins) if problems.is_empty() => plugins,
-            Ok(_) => return Err(problems),
-            Err(more) => {
-                problems.extend(more);
-                return Err(problems);
-            }
-        };
-        let start = |name, threads, queue| {
-            Pool::new(name, threads, queue).map_err(|error| vec![own(LoadProblem::Engine(error.to_string()))])
-        };
+        let engine = |error: String| own(LoadProblem::Engine(error));
+        let ground = Ground::new(&config, config.threads + load::OPERATORS).map_err(engine)?;
+        let set = ground.set(&config, &[])?;
+        let start = |name, threads, queue| Pool::new(name, threads, queue).map_err(|error| engine(error.to_string()));
         let pool = start("policy", config.threads, config.queue)?;
         let operators = start("policy-admin", load::OPERATORS, MAX_OPERATORS)?;
-        let policies = facts(&config, &plugins);
-        let chain = Arc::new(Chain { runtime, plugins, default_allow: config.default_allow });
-        chain.warm_up(load::wall_clock_ms());
-        let (budget, turned_away) = (config.chain_budget, AtomicU64::new(0));
-        let inner = Arc::new(Inner { chain, pool, operators, budget, turned_away, policies });
-        Ok(Self { inner, journal: Journal::default() })
+        set.chain.warm_up(load::wall_clock_ms());
+        let inner = Inner { live: RwLock::new(Arc::new(set)), ground, pool, operators, turned_away: AtomicU64::new(0) };
+        Ok(Self { inner: Arc::new(inner), journal: Journal::default() })
     }
 
     /// Keeps a log of all decisions from now on: what plugins said, and what came of it. Call it once, before the first question.
@@ -87,7 +68,7 @@ impl Policy {
     /// # Errors
     /// When the log cannot be written to.
     pub fn log_to(self, config: &JournalConfig) -> Result<Self, JournalError> {
-        let journal = Journal::open(config, self.inner.policies.clone())?;
+        let journal = Journal::open(config, self.live().policies.clone())?;
         Ok(Self { journal, ..self })
     }
 
@@ -132,23 +113,31 @@ impl Policy {
     /// All counters at this moment.
     pub fn stats(&self) -> MetricsSnapshot {
         MetricsSnapshot {
-            plugins: self.inner.chain.plugins.iter().map(Plugin::metrics).collect(),
+            plugins: self.live().chain.plugins.iter().map(|plugin| plugin.metrics()).collect(),
             overloaded: self.inner.turned_away.load(Relaxed),
         }
+    }
+
+    /// The set that answers now.
+    pub(crate) fn live(&self) -> Arc<Set> {
+        // Only whole sets are ever put there.
+        Arc::clone(&self.inner.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has a policy thread ask the chain. There is an answer, or none, within the budget; the log has what was given.
     async fn ask(&self, question: Question) -> Answer {
         let pool = if question.is_operators() { &self.inner.operators } else { &self.inner.pool };
-        let put = Arc::new(Put { question: Arc::new(question), at: Instant::now(), settled: AtomicBool::new(false) });
-        let moment = Moment { now_ms: put.question.now_ms(), until: put.at + self.inner.budget };
-        let (chain, journal, job) = (Arc::clone(&self.inner.chain), self.journal.clone(), Arc::clone(&put));
-        let (epoch, tended) = (self.inner.policies.epoch, Arc::clone(&chain));
-        let tend = move || tended.warm_up(moment.now_ms);
-        let why = match pool.submit(move || job.answer(&chain, moment, &journal, epoch), tend) {
+        let set = self.live();
+        let put =
+            Arc::new(Put { question: Arc::new(question), at: Instant::now(), settled: AtomicBool::new(false), set });
+        let (budget, now_ms) = (put.set.budget, put.question.now_ms());
+        let moment = Moment { now_ms, until: put.at + budget };
+        let (journal, job, tended) = (self.journal.clone(), Arc::clone(&put), Arc::clone(&put));
+        let tend = move || tended.set.chain.warm_up(now_ms);
+        let why = match pool.submit(move || job.answer(moment, &journal), tend) {
             Err(_) => Unanswered::Full,
             // The thread keeps to the budget by itself; the rest is for a queue that does not move.
-            Ok(mut answer) => match timeout(self.inner.budget + SLACK, &mut answer).await {
+            Ok(mut answer) => match timeout(budget + SLACK, &mut answer).await {
                 Ok(Ok(Some(answer))) => return answer,
                 Ok(_) => Unanswered::Lost,
                 Err(_) if put.settle() => Unanswered::Late,
@@ -167,7 +156,7 @@ impl Policy {
             self.inner.turned_away.fetch_add(1, Relaxed);
         }
         let answer = put.question.denied(why.denial());
-        put.log(&self.journal, Vec::new(), Some(why.reason()), &answer, self.inner.policies.epoch);
+        put.log(&self.journal, Vec::new(), Some(why.reason()), &answer);
         answer
     }
 }
@@ -178,15 +167,17 @@ struct Put {
     at: Instant,
     /// Whether it is said already what the answer is.
     settled: AtomicBool,
+    /// Who answers it, whoever may answer later ones.
+    set: Arc<Set>,
 }
 
 impl Put {
     /// Asks the plugins. None: it was given up meanwhile.
-    fn answer(&self, chain: &Chain, moment: Moment, journal: &Journal, epoch: u64) -> Option<Answer> {
+    fn answer(&self, moment: Moment, journal: &Journal) -> Option<Answer> {
         let mut heard = Heard::new(journal.is_on());
-        let answer = self.question.put_to(chain, moment, &mut heard);
+        let answer = self.question.put_to(&self.set.chain, moment, &mut heard);
         self.settle().then(|| {
-            self.log(journal, heard.into_words(), None, &answer, epoch);
+            self.log(journal, heard.into_words(), None, &answer);
             answer
         })
     }
@@ -196,9 +187,9 @@ impl Put {
         !self.settled.swap(true, Relaxed)
     }
 
-    fn log(&self, journal: &Journal, words: Vec<Words>, host: Option<HostReason>, answer: &Answer, epoch: u64) {
+    fn log(&self, journal: &Journal, words: Vec<Words>, host: Option<HostReason>, answer: &Answer) {
         if journal.is_on() {
-            let (question, took) = (Arc::clone(&self.question), self.at.elapsed());
+            let (question, took, epoch) = (Arc::clone(&self.question), self.at.elapsed(), self.set.policies.epoch);
             journal.answered(Answered { question, words, host, answer: answer.clone(), epoch, took });
         }
     }
@@ -206,7 +197,8 @@ impl Put {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.inner.chain.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        let live = self.live();
+        let names: Vec<&str> = live.chain.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         f.debug_struct("Policy").field("plugins", &names).finish_non_exhaustive()
     }
 }
@@ -240,30 +232,6 @@ impl Unanswered {
             Self::Late | Self::Lost => unavailable(),
         }
     }
-}
-
-/// What the log says of the plugins.
-fn facts(config: &PolicyConfig, plugins: &[Plugin]) -> Policies {
-    let facts = |plugin: &Plugin| PluginFacts {
-        name: plugin.name.clone(),
-        sha256: plugin.sha256.to_string(),
-        hooks: plugin.hooks.clone(),
-    };
-    let plugins: Vec<_> = plugins.iter().map(facts).collect();
-    // Neither keys nor the values of settings, which may be passwords: nobody shall try them out on a hash.
-    let configured = |plugin: &PluginConfig| {
-        let settings: Vec<_> = plugin.settings.keys().collect();
-        format!("{settings:?} {:?}", PluginConfig { settings: serde_json::Map::new(), ..plugin.clone() })
-    };
-    let PolicyConfig { chain_budget, default_allow, .. } = config;
-    let configured: Vec<_> = config.plugins.iter().map(configured).collect();
-    let all = format!("{configured:?} {chain_budget:?} {default_allow} {plugins:?}");
-    let config = Hash::of(all.as_bytes()).to_string();
-    Policies { epoch: 1, config, default_allow: Some(*default_allow), plugins }
-}
-
-fn bad_ring((name, problem): (String, String)) -> LoadError {
-    LoadError { place: format!("key ring {name:?}"), problem: LoadProblem::Keys(problem) }
 }
 
 const MAX_THREADS: usize = 16;

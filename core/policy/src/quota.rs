@@ -1,7 +1,7 @@
 //! So many a second and no more: for log lines, which a guest could otherwise write without end.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A number for each second.
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Quota {
     per_second: u32,
     window: Mutex<Window>,
-    dropped: AtomicU64,
+    dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -19,9 +19,10 @@ struct Window {
 }
 
 impl Quota {
-    pub(crate) fn new(per_second: u32) -> Self {
+    /// Counts those that are too many in `dropped`.
+    pub(crate) fn new(per_second: u32, dropped: Arc<AtomicU64>) -> Self {
         let window = Mutex::new(Window { began: Instant::now(), used: 0 });
-        Self { per_second, window, dropped: AtomicU64::new(0) }
+        Self { per_second, window, dropped }
     }
 
     /// Whether there is one left; if not, it is counted.
@@ -38,11 +39,6 @@ impl Quota {
         }
         left
     }
-
-    /// How many were too many.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
-    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -53,10 +49,11 @@ mod tests {
 
     #[test]
     fn what_is_too_much_for_a_second_is_counted_and_the_next_second_is_free_again() {
-        let quota = Quota::new(2);
+        let dropped = Arc::<AtomicU64>::default();
+        let quota = Quota::new(2, Arc::clone(&dropped));
         let now = Instant::now();
         assert_eq!([(); 4].map(|()| quota.take(now)), [true, true, false, false]);
-        assert_eq!(quota.dropped(), 2);
+        assert_eq!(dropped.load(Relaxed), 2);
         assert!(quota.take(now + SECOND));
     }
 }

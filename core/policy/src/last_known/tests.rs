@@ -50,7 +50,7 @@ fn layer(spatial: u8) -> Verdict {
 }
 
 fn memory() -> LastKnown {
-    LastKnown::new(Duration::from_secs(60))
+    LastKnown::new(Duration::from_secs(60), Arc::default())
 }
 
 /// What stands in: the highest layer that is allowed, or the code; none: nothing is known.
@@ -74,7 +74,7 @@ fn the_last_verdict_stands_in_and_is_asked_about_again_soon() {
     memory.keep(&asked(Why::Request, 3), &[Verdict::Deny(Denial::new(ErrorCode::FORBIDDEN, "no"))]);
     let [Some(Verdict::Deny(denial))] = &memory.lend(&asked(Why::Request, 4))[..] else { panic!("nothing stands in") };
     assert_eq!((&denial.code, denial.retry_after_ms), (&ErrorCode::FORBIDDEN, Some(1000)));
-    assert_eq!(memory.lent(), 2);
+    assert_eq!(memory.lent.load(Relaxed), 2);
 }
 
 #[test]

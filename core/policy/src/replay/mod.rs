@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use lockgate_model::policy::Hook;
 
 use crate::chain::Chain;
+use crate::compiled::Compiled;
 use crate::compare::{Change, Said, changes, verdict_changes};
 use crate::config::{BreakerConfig, Limits, PluginConfig, PolicyConfig};
 use crate::engine::Runtime;
@@ -22,7 +23,7 @@ use crate::journal::{
     Answered, Begun, Header, Line, Omit, PluginLine, Policies, QuestionLine, Sealed, Spot, VerdictLine,
 };
 use crate::keys::KeyRings;
-use crate::load::{self, interface};
+use crate::load::{self, Loader, interface};
 use crate::load_error::{LoadError, LoadProblem};
 use crate::plugin::{Moment, Plugin};
 use crate::question::Question;
@@ -88,7 +89,11 @@ impl Replay {
         let plugin = PluginConfig { limits: patient, breaker, sha256: None, ..plugin };
         let config =
             PolicyConfig { plugins: vec![plugin], chain_budget: PATIENCE, threads: 1, ..PolicyConfig::default() };
-        let plugins = load::plugins(&config, &runtime, &Arc::new(KeyRings::default()))?;
+        let (runtime, compiled, keys) = (Arc::new(runtime), Compiled::default(), Arc::<KeyRings>::default());
+        let askers = 1 + load::OPERATORS;
+        let loader =
+            Loader { host: &config, runtime: &runtime, compiled: &compiled, keys: &keys, askers, there: &[] };
+        let plugins = loader.plugins()?;
         let remembers = plugins.iter().any(|plugin| imports_kv(plugin, &runtime));
         Ok(Self {
             chain: Chain { runtime, plugins, default_allow: false },
@@ -121,7 +126,7 @@ impl Replay {
     fn begin(&mut self, header: &Header) {
         if header.why == Begun::Node {
             self.policies.clear();
-            self.chain.plugins.iter().for_each(Plugin::forget);
+            self.chain.plugins.iter().for_each(|plugin| plugin.forget());
         }
         self.omit.clone_from(&header.omit);
         self.policies.retain(|known| known.epoch != header.policies.epoch);

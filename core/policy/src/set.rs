@@ -1,0 +1,123 @@
+//! A set: plugins as they answer together, in one order and under one configuration. A node replaces it as a whole.
+//!
+//! A question keeps the set that it was put to until it is answered. Sets share what is the same in both: plugins that did not change,
+//! compiled code, ledgers, threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chain::Chain;
+use crate::compiled::Compiled;
+use crate::config::{Isolation, KeyRing, PluginConfig, PolicyConfig};
+use crate::engine::Runtime;
+use crate::journal::{Hash, PluginFacts, Policies};
+use crate::keys::KeyRings;
+use crate::load::Loader;
+use crate::load_error::{LoadError, LoadProblem};
+use crate::plugin::Plugin;
+
+/// Plugins that answer together.
+pub(crate) struct Set {
+    pub(crate) chain: Chain,
+    /// For one question, the wait for a thread counted in.
+    pub(crate) budget: Duration,
+    /// What the decision log says of it; its epoch is its number.
+    pub(crate) policies: Policies,
+    rings: BTreeMap<String, KeyRing>,
+    keys: Arc<KeyRings>,
+}
+
+/// What all sets of a host stand on.
+pub(crate) struct Ground {
+    runtime: Arc<Runtime>,
+    compiled: Compiled,
+    /// Threads that ask plugins.
+    askers: usize,
+    /// Plugins that may keep instances: the engine has room for no more.
+    keepers: usize,
+}
+
+impl Ground {
+    /// For so many threads, and sets like this configuration's.
+    ///
+    /// # Errors
+    /// When the system has no memory or thread for it.
+    pub(crate) fn new(config: &PolicyConfig, askers: usize) -> Result<Self, String> {
+        let keepers = keepers(config) + SPARE_KEEPERS;
+        // For each thread: an instance that answers, one that is being made or thrown away, and those that are kept.
+        let runtime = Arc::new(Runtime::new(askers * (2 + keepers * SETS))?);
+        Ok(Self { runtime, compiled: Compiled::default(), askers, keepers })
+    }
+
+    /// Reads, checks and compiles a set, and has its plugins check their settings. Its number is still to come.
+    ///
+    /// # Errors
+    /// All problems there are, each with a remedy.
+    pub(crate) fn set(&self, config: &PolicyConfig, there: &[&Set]) -> Result<Set, Vec<LoadError>> {
+        let mut problems = Vec::new();
+        if keepers(config) > self.keepers {
+            let problem = LoadProblem::Restart("more plugins keep instances than the node has set memory aside for");
+            problems.push(LoadError { place: "policy".into(), problem });
+        }
+        let same = there.iter().find(|set| set.rings == config.key_rings).map(|set| Arc::clone(&set.keys));
+        let keys = same.map_or_else(|| KeyRings::load(&config.key_rings).map(Arc::new), Ok).unwrap_or_else(|bad| {
+            problems.extend(bad.into_iter().map(bad_ring));
+            Arc::default()
+        });
+        let there: Vec<_> = there.iter().flat_map(|set| &set.chain.plugins).map(Arc::clone).collect();
+        let (runtime, compiled, askers) = (&self.runtime, &self.compiled, self.askers);
+        let loader = Loader { host: config, runtime, compiled, keys: &keys, askers, there: &there };
+        let plugins = loader.plugins().unwrap_or_else(|more| {
+            problems.extend(more);
+            Vec::new()
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let policies = facts(config, &plugins);
+        let chain = Chain { runtime: Arc::clone(runtime), plugins, default_allow: config.default_allow };
+        Ok(Set { chain, budget: config.chain_budget, policies, rings: config.key_rings.clone(), keys })
+    }
+
+    /// Forgets compiled code that none of these sets has, but for a little.
+    pub(crate) fn forget_beside(&self, sets: &[&Set]) {
+        let in_use: Vec<_> = sets.iter().flat_map(|set| &set.chain.plugins).map(|plugin| plugin.sha256).collect();
+        self.compiled.forget_beside(&in_use);
+    }
+}
+
+fn keepers(config: &PolicyConfig) -> usize {
+    config.plugins.iter().filter(|plugin| plugin.isolation == Isolation::Reuse).count()
+}
+
+/// What the log says of the plugins.
+fn facts(config: &PolicyConfig, plugins: &[Arc<Plugin>]) -> Policies {
+    let facts = |plugin: &Arc<Plugin>| PluginFacts {
+        name: plugin.name.clone(),
+        sha256: plugin.sha256.to_string(),
+        hooks: plugin.hooks.clone(),
+    };
+    let plugins: Vec<_> = plugins.iter().map(facts).collect();
+    // Neither keys nor the values of settings, which may be passwords: nobody shall try them out on a hash.
+    let configured = |plugin: &PluginConfig| {
+        let settings: Vec<_> = plugin.settings.keys().collect();
+        format!("{settings:?} {:?}", PluginConfig { settings: serde_json::Map::new(), ..plugin.clone() })
+    };
+    let PolicyConfig { chain_budget, default_allow, .. } = config;
+    let configured: Vec<_> = config.plugins.iter().map(configured).collect();
+    let all = format!("{configured:?} {chain_budget:?} {default_allow} {plugins:?}");
+    let config = Hash::of(all.as_bytes()).to_string();
+    Policies { epoch: FIRST, config, default_allow: Some(*default_allow), plugins }
+}
+
+fn bad_ring((name, problem): (String, String)) -> LoadError {
+    LoadError { place: format!("key ring {name:?}"), problem: LoadProblem::Keys(problem) }
+}
+
+/// The number of a host's first set.
+pub(crate) const FIRST: u64 = 1;
+/// Sets that may keep instances at a time: the one that answers, one that is tried or could be gone back to, one that is being loaded.
+const SETS: usize = 3;
+/// Plugins that may come to keep instances while the node runs.
+const SPARE_KEEPERS: usize = 2;
