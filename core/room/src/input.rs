@@ -28,6 +28,8 @@ pub enum Input {
     Time,
     /// Somebody may do something no more.
     Revoke(Revocation),
+    /// Other plugins answer than before: everything is asked about again. What stays allowed is not touched.
+    OtherPolicy,
     /// A member's token was renewed.
     Renewed {
         /// Who.

@@ -114,6 +114,7 @@ impl Room {
             Input::Command { member, request, offered } => self.on_command(member, request, offered),
             Input::Time => self.on_time(),
             Input::Revoke(revocation) => self.on_revoke(revocation),
+            Input::OtherPolicy => self.ask_again(None),
             Input::Renewed { member, identity } => self.on_renewed(member, identity),
             Input::Resumed { member } => self.on_resumed(member),
             Input::Leave { member, reason } => self.on_leave(member, reason),

@@ -111,6 +111,34 @@ fn a_plugin_that_has_the_lobby_asked_about_again_holds_up_nothing() {
 }
 
 #[test]
+fn when_others_answer_everything_is_asked_about_again_and_what_they_allow_is_not_touched() {
+    let (mut call, subscribe, _, bob) = subscribing(Grant::default());
+    call.slow_policy = true;
+    call.input(Input::OtherPolicy);
+    let kinds = |question: &Question| match question {
+        Question::Admission(_) => "admission",
+        Question::Publish(_) => "publish",
+        Question::Subscribe(_) => "subscribe",
+        Question::Record(_) | Question::Command(_) => "other",
+    };
+    let mut asked: Vec<_> = call.asked.iter().map(|(_, question)| kinds(question)).collect();
+    asked.sort_unstable();
+    assert_eq!(
+        asked,
+        ["admission", "admission", "publish", "subscribe"],
+        "two stays, Ann's tracks, and Bob about them"
+    );
+    assert!(call.asked.iter().all(|(_, question)| question.is_repeated()));
+    call.slow_policy = false;
+    call.input(Input::OtherPolicy);
+    assert!(is_untouched(&call));
+    *subscribe.borrow_mut() = no("the new ones say so");
+    call.input(Input::OtherPolicy);
+    assert_eq!(ends(&call).first(), Some(&"v1"));
+    assert_eq!(call.only(bob, "revoked")["reason"], "the new ones say so");
+}
+
+#[test]
 fn a_stay_that_is_denied_when_asked_again_ends() {
     let (mut call, admit, _, bob) = admitting(again(10_000));
     call.wait(50_000);
