@@ -1,12 +1,13 @@
 //! From the configuration's plugins to the host that runs them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Display, Path};
+use std::time::Instant;
 
 use lockgate_model::Secret;
 use lockgate_policy::{
     Capability, JournalConfig, JournalError, KeyMaterial, KeyRing, Limits, LoadError, PluginConfig, Policy,
-    PolicyConfig,
+    PolicyConfig, Swap,
 };
 
 use crate::config::{Auth, Config, Import, KeySource, Plugin, PluginLimits, PolicyLog};
@@ -16,19 +17,46 @@ use crate::config::{Auth, Config, Import, KeySource, Plugin, PluginLimits, Polic
 /// # Errors
 /// All problems there are, in words.
 pub(crate) fn load(config: &Config, dev_secret: Option<&Secret>) -> Result<Policy, Vec<String>> {
-    let keys = key_ring(&config.auth, dev_secret).map_err(|problem| vec![problem])?;
-    let policy = PolicyConfig {
+    let name = config.file.display();
+    let policy = of(config, config, dev_secret)?;
+    Policy::load(policy).map_err(|errors| in_words(&name, &errors))
+}
+
+/// Has other plugins answer in a running node: those of `config`, with the keys and times of the configuration that the node runs with.
+/// Returns what came of it. Takes a moment: what is new is compiled.
+///
+/// # Errors
+/// All problems there are, in words; then nothing has changed.
+pub(crate) fn swap(
+    policy: &Policy,
+    config: &Config,
+    running: &Config,
+    dev_secret: Option<&Secret>,
+    why: &str,
+) -> Result<Swap, Vec<String>> {
+    let wanted = of(config, running, dev_secret).inspect_err(|_| policy.refused())?;
+    let candidate = policy.prepare(&wanted).map_err(|errors| in_words(&config.file.display(), &errors))?;
+    Ok(policy.swap(candidate, why, Instant::now()))
+}
+
+/// Plugins of one configuration, with what cannot change of another.
+fn of(config: &Config, running: &Config, dev_secret: Option<&Secret>) -> Result<PolicyConfig, Vec<String>> {
+    let keys = key_ring(&running.auth, dev_secret).map_err(|problem| vec![problem])?;
+    Ok(PolicyConfig {
         plugins: config.plugins.iter().map(plugin).collect(),
         key_rings: BTreeMap::from([(KEY_RING.to_owned(), keys)]),
         chain_budget: config.policy.chain_deadline,
         default_allow: config.policy.default_allow,
-        threads: config.policy.threads,
-        queue: config.policy.queue,
-        stale_max: config.policy.stale_max,
+        threads: running.policy.threads,
+        queue: running.policy.queue,
+        stale_max: running.policy.stale_max,
         trusted_keys: config.policy.trusted_keys.clone(),
-    };
-    let name = config.file.display();
-    Policy::load(policy).map_err(|errors| errors.iter().map(|error: &LoadError| format!("{name}: {error}")).collect())
+        canary: config.policy.canary.clone(),
+    })
+}
+
+fn in_words(file: &Display<'_>, errors: &[LoadError]) -> Vec<String> {
+    errors.iter().map(|error| format!("{file}: {error}")).collect()
 }
 
 /// Has the decisions of a running node logged, if the configuration wants that.

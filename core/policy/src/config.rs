@@ -28,6 +28,8 @@ pub struct PolicyConfig {
     pub stale_max: Duration,
     /// Public Ed25519 keys in PEM, one of which must have signed each plugin's file; none: files need no signature.
     pub trusted_keys: Vec<PathBuf>,
+    /// How these plugins take the place of others in a running host.
+    pub canary: CanaryConfig,
 }
 
 impl Default for PolicyConfig {
@@ -41,6 +43,37 @@ impl Default for PolicyConfig {
             queue: 1024,
             stale_max: Duration::from_secs(60),
             trusted_keys: Vec::new(),
+            canary: CanaryConfig::default(),
+        }
+    }
+}
+
+/// How other plugins come to answer in a running host, and when they are taken back by themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CanaryConfig {
+    /// The share of rooms that they answer for at first, 0–1; 0: they answer for all at once.
+    pub share: f64,
+    /// How long that is, and how long they are watched when they answer for all; zero: not at all.
+    pub hold: Duration,
+    /// Answers without which nothing is judged.
+    pub min_answers: u64,
+    /// The share of questions at which plugins may fail beyond what it was before, 0–1.
+    pub max_failure_rise: f64,
+    /// The share that may be denied beyond what the plugins before deny meanwhile, 0–1. Judged only while both answer.
+    pub max_denial_rise: f64,
+    /// How many times as long all but a hundredth of the answers may take, at least 1. Judged only while both answer.
+    pub max_latency_ratio: f64,
+}
+
+impl Default for CanaryConfig {
+    fn default() -> Self {
+        Self {
+            share: 0.0,
+            hold: Duration::from_secs(60),
+            min_answers: 20,
+            max_failure_rise: 0.05,
+            max_denial_rise: 0.2,
+            max_latency_ratio: 2.0,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What each plugin of a chain said to one question, kept for the decision log. Without a log nothing is kept, nor copied.
+//! What each plugin of a chain said to one question, kept for the decision log. Without a log nothing is kept, nor copied, but whether one failed.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ pub(crate) struct Heard {
     words: Option<Vec<Words>>,
     /// How many tracks were asked about before these.
     from: usize,
+    failed: bool,
 }
 
 /// What one plugin said.
@@ -34,7 +35,7 @@ pub(crate) struct Asking(Option<Instant>);
 impl Heard {
     /// Keeps what is said, if anybody wants to know.
     pub(crate) fn new(wanted: bool) -> Self {
-        Self { words: wanted.then(Vec::new), from: 0 }
+        Self { words: wanted.then(Vec::new), from: 0, failed: false }
     }
 
     /// A plugin is asked now.
@@ -50,6 +51,7 @@ impl Heard {
         failed: Option<Failure>,
         said: impl FnOnce() -> Vec<Verdict>,
     ) {
+        self.failed |= failed.is_some();
         let (Some(words), Some(asked)) = (&mut self.words, asking.0) else { return };
         words.push(Words {
             plugin: plugin.name.clone(),
@@ -64,6 +66,11 @@ impl Heard {
     /// The next tracks are asked about.
     pub(crate) fn go_on(&mut self, tracks: usize) {
         self.from += tracks;
+    }
+
+    /// Whether any of them failed.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed
     }
 
     pub(crate) fn into_words(self) -> Vec<Words> {

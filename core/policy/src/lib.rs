@@ -33,20 +33,22 @@ mod question;
 mod quota;
 pub mod replay;
 mod set;
+mod sets;
 mod signature;
 mod swap;
+mod tally;
 
 pub use compare::{Change, Said};
 pub use config::{
-    BreakerConfig, Capability, FailureModes, Isolation, KeyMaterial, KeyRing, Limits, OnFailure, PluginConfig,
-    PolicyConfig,
+    BreakerConfig, CanaryConfig, Capability, FailureModes, Isolation, KeyMaterial, KeyRing, Limits, OnFailure,
+    PluginConfig, PolicyConfig,
 };
 pub use failure::Failure;
 pub use journal::{Journal, JournalConfig, JournalError};
 pub use load_error::{LoadError, LoadProblem};
 pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics};
 pub use policy::Policy;
-pub use swap::Candidate;
+pub use swap::{CanaryStatus, Candidate, PolicyStatus, Swap};
 
 /// The contract that this host speaks.
 pub const CONTRACT: &str = "lockgate:policy@0.1.0";

@@ -44,9 +44,8 @@ impl Loader<'_> {
     pub(crate) fn plugins(&self) -> Result<Vec<Arc<Plugin>>, Vec<LoadError>> {
         let (mut plugins, mut problems) = (Vec::new(), Vec::new());
         let own = |problem| LoadError { place: "policy".into(), problem };
-        let trusted = TrustedKeys::load(&self.host.trusted_keys)
-            .map_err(|bad| problems.extend(bad.into_iter().map(own)))
-            .ok();
+        let trusted =
+            TrustedKeys::load(&self.host.trusted_keys).map_err(|bad| problems.extend(bad.into_iter().map(own))).ok();
         let mut names = BTreeSet::new();
         for config in &self.host.plugins {
             let mut found = check(config);

@@ -7,6 +7,7 @@ use lockgate_model::policy::Hook;
 
 use crate::breaker::{Breaker, Breakers};
 use crate::failure::Failure;
+use crate::journal::SwapOutcome;
 
 /// All counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,12 @@ pub struct MetricsSnapshot {
     pub plugins: Vec<PluginMetrics>,
     /// Questions that no plugin was asked, since too many were waiting or their turn did not come in time.
     pub overloaded: u64,
+    /// The number of the configuration that answers.
+    pub epoch: u64,
+    /// The number of the one that answers for a share of the rooms.
+    pub canary: Option<u64>,
+    /// What came of changes, how often.
+    pub swaps: Vec<(SwapOutcome, u64)>,
 }
 
 /// One plugin's counters.

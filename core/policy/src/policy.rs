@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use lockgate_model::ErrorCode;
@@ -18,11 +18,14 @@ use crate::heard::{Heard, Words};
 use crate::journal::{Answered, HostReason, Journal, JournalConfig, JournalError};
 use crate::load;
 use crate::load_error::{LoadError, LoadProblem};
-use crate::metrics::MetricsSnapshot;
+use crate::metrics::{MetricsSnapshot, PluginMetrics};
 use crate::plugin::Moment;
 use crate::pool::Pool;
 use crate::question::{Answer, Question};
 use crate::set::{Ground, Set};
+use crate::sets::Sets;
+use crate::swap::Changes;
+use crate::tally::Outcome;
 
 /// The plugins of a node. Clones are cheap and share everything; the last one that is dropped waits for the questions that are being
 /// answered.
@@ -34,9 +37,10 @@ pub struct Policy {
 
 pub(crate) struct Inner {
     /// Locked only to read or replace it, and never while plugins are asked.
-    pub(crate) live: RwLock<Arc<Set>>,
+    pub(crate) sets: RwLock<Arc<Sets>>,
+    pub(crate) changes: Mutex<Changes>,
     pub(crate) ground: Ground,
-    pool: Pool,
+    pub(crate) pool: Pool,
     /// Operators do not wait for everybody else.
     operators: Pool,
     turned_away: AtomicU64,
@@ -59,7 +63,9 @@ impl Policy {
         let pool = start("policy", config.threads, config.queue)?;
         let operators = start("policy-admin", load::OPERATORS, MAX_OPERATORS)?;
         set.chain.warm_up(load::wall_clock_ms());
-        let inner = Inner { live: RwLock::new(Arc::new(set)), ground, pool, operators, turned_away: AtomicU64::new(0) };
+        let sets = RwLock::new(Arc::new(Sets::of(Arc::new(set))));
+        let (changes, turned_away) = (Mutex::default(), AtomicU64::new(0));
+        let inner = Inner { sets, changes, ground, pool, operators, turned_away };
         Ok(Self { inner: Arc::new(inner), journal: Journal::default() })
     }
 
@@ -68,7 +74,7 @@ impl Policy {
     /// # Errors
     /// When the log cannot be written to.
     pub fn log_to(self, config: &JournalConfig) -> Result<Self, JournalError> {
-        let journal = Journal::open(config, self.live().policies.clone())?;
+        let journal = Journal::open(config, self.sets().stable.policies.clone())?;
         Ok(Self { journal, ..self })
     }
 
@@ -112,22 +118,33 @@ impl Policy {
 
     /// All counters at this moment.
     pub fn stats(&self) -> MetricsSnapshot {
+        let sets = self.sets();
+        let mut plugins: Vec<PluginMetrics> = Vec::new();
+        for plugin in sets.plugins() {
+            match plugins.iter_mut().find(|known| known.plugin == plugin.name) {
+                // Its counters are the same, whichever version of it counts.
+                Some(known) => known.kept += plugin.metrics().kept,
+                None => plugins.push(plugin.metrics()),
+            }
+        }
         MetricsSnapshot {
-            plugins: self.live().chain.plugins.iter().map(|plugin| plugin.metrics()).collect(),
+            plugins,
             overloaded: self.inner.turned_away.load(Relaxed),
+            epoch: sets.stable.policies.epoch,
+            canary: sets.canary().map(|other| other.set.policies.epoch),
+            swaps: self.swaps(),
         }
     }
 
-    /// The set that answers now.
-    pub(crate) fn live(&self) -> Arc<Set> {
-        // Only whole sets are ever put there.
-        Arc::clone(&self.inner.live.read().unwrap_or_else(PoisonError::into_inner))
+    /// The sets that answer now.
+    pub(crate) fn sets(&self) -> Arc<Sets> {
+        Arc::clone(&self.inner.sets.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has a policy thread ask the chain. There is an answer, or none, within the budget; the log has what was given.
     async fn ask(&self, question: Question) -> Answer {
         let pool = if question.is_operators() { &self.inner.operators } else { &self.inner.pool };
-        let set = self.live();
+        let set = Arc::clone(self.sets().pick(|| question.subject()));
         let put =
             Arc::new(Put { question: Arc::new(question), at: Instant::now(), settled: AtomicBool::new(false), set });
         let (budget, now_ms) = (put.set.budget, put.question.now_ms());
@@ -175,7 +192,10 @@ impl Put {
     /// Asks the plugins. None: it was given up meanwhile.
     fn answer(&self, moment: Moment, journal: &Journal) -> Option<Answer> {
         let mut heard = Heard::new(journal.is_on());
+        let began = Instant::now();
         let answer = self.question.put_to(&self.set.chain, moment, &mut heard);
+        let (decisions, denials) = answer.counted();
+        self.set.tally.note(Outcome { failed: heard.failed(), decisions, denials, took: began.elapsed() });
         self.settle().then(|| {
             self.log(journal, heard.into_words(), None, &answer);
             answer
@@ -197,8 +217,8 @@ impl Put {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let live = self.live();
-        let names: Vec<&str> = live.chain.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        let sets = self.sets();
+        let names: Vec<&str> = sets.stable.chain.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         f.debug_struct("Policy").field("plugins", &names).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! Any question and any answer: what goes through the threads, and into the decision log, as one thing.
 
+use lockgate_model::RoomName;
 use lockgate_model::policy::{
     AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Door, Identity, PublishQuestion,
     RecordQuestion, SubscribeQuestion,
@@ -71,7 +72,40 @@ impl Question {
     }
 }
 
+impl Question {
+    /// Whom or what all answers to it should be of one mind about: the room, or whoever shows a token. None: an operator, who is to come
+    /// in whatever is being tried.
+    pub(crate) fn subject(&self) -> Option<[Vec<u8>; 2]> {
+        let room = match self {
+            Self::Auth(_) if self.is_operators() => return None,
+            Self::Auth(question) => {
+                return Some([question.token.expose().as_bytes().to_vec(), question.peer.to_string().into_bytes()]);
+            }
+            Self::Admission(question) => &question.room,
+            Self::Publish(question) => &question.room,
+            Self::Subscribe(question) => &question.room,
+            Self::Record(question) => &question.room,
+            Self::Command(question) => &question.room,
+        };
+        Some(of_room(&room.name))
+    }
+}
+
+/// The subject of all questions about a room.
+pub(crate) fn of_room(name: &RoomName) -> [Vec<u8>; 2] {
+    [name.as_str().as_bytes().to_vec(), Vec::new()]
+}
+
 impl Answer {
+    /// How many decisions there are, and how many of them are denials.
+    pub(crate) fn counted(&self) -> (usize, usize) {
+        match self {
+            Self::Identity(known) => (1, usize::from(known.is_err())),
+            Self::Decisions(decisions) => (decisions.len(), decisions.iter().filter(|one| one.is_err()).count()),
+            Self::Act(answer) => (1, usize::from(answer.decision.is_err())),
+        }
+    }
+
     pub(crate) fn into_identity(self) -> Result<Identity, Denial> {
         match self {
             Self::Identity(known) => known,

@@ -16,6 +16,7 @@ use crate::keys::KeyRings;
 use crate::load::Loader;
 use crate::load_error::{LoadError, LoadProblem};
 use crate::plugin::Plugin;
+use crate::tally::Tally;
 
 /// Plugins that answer together.
 pub(crate) struct Set {
@@ -24,8 +25,21 @@ pub(crate) struct Set {
     pub(crate) budget: Duration,
     /// What the decision log says of it; its epoch is its number.
     pub(crate) policies: Policies,
+    /// How it does.
+    pub(crate) tally: Tally,
     rings: BTreeMap<String, KeyRing>,
     keys: Arc<KeyRings>,
+}
+
+impl Set {
+    /// Whether there is no question that it answers otherwise, or by other plugins.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let facts = |set: &Self| (set.chain.default_allow, set.budget, set.chain.plugins.len());
+        let plugins = || self.chain.plugins.iter().zip(&other.chain.plugins);
+        facts(self) == facts(other)
+            && Arc::ptr_eq(&self.keys, &other.keys)
+            && plugins().all(|(one, other)| Arc::ptr_eq(one, other))
+    }
 }
 
 /// What all sets of a host stand on.
@@ -77,7 +91,8 @@ impl Ground {
         }
         let policies = facts(config, &plugins);
         let chain = Chain { runtime: Arc::clone(runtime), plugins, default_allow: config.default_allow };
-        Ok(Set { chain, budget: config.chain_budget, policies, rings: config.key_rings.clone(), keys })
+        let (budget, rings) = (config.chain_budget, config.key_rings.clone());
+        Ok(Set { chain, budget, policies, tally: Tally::default(), rings, keys })
     }
 
     /// Forgets compiled code that none of these sets has, but for a little.

@@ -2,6 +2,7 @@
 //!
 //! Every problem is found before the node gives up, and says where it is, what is wrong and what to do.
 
+mod fixed;
 mod ice;
 mod policy;
 mod policy_log;
@@ -14,6 +15,7 @@ mod tree;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+pub use fixed::Fixed;
 pub use ice::IceServers;
 pub use policy::{Import, Plugin, PluginLimits, PolicySection};
 pub use policy_log::PolicyLog;
@@ -50,6 +52,8 @@ pub struct Config {
     pub dev: Dev,
     /// The file itself.
     pub file: PathBuf,
+    /// What cannot change while the node runs, as it was read.
+    pub fixed: Fixed,
 }
 
 impl Config {
@@ -112,9 +116,10 @@ impl Config {
             metrics: Metrics::read(root.below("metrics"), folder),
             dev: Dev::read(root.below("dev")),
             file: file.into(),
+            fixed: Fixed::default(),
         };
         root.finish();
-        config
+        Self { fixed: Fixed::of(&config), ..config }
     }
 
     /// What goes against the rules between sections.

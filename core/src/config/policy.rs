@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockgate_model::policy::Hook;
-use lockgate_policy::{BreakerConfig, FailureModes, Isolation, OnFailure};
+use lockgate_policy::{BreakerConfig, CanaryConfig, FailureModes, Isolation, OnFailure};
 
 use super::policy_log::PolicyLog;
 use super::section::{Bytes, FromValue, Section};
@@ -26,6 +26,10 @@ pub struct PolicySection {
     pub queue: usize,
     /// The keys of which one must have signed each plugin's file; none: files need no signature.
     pub trusted_keys: Vec<PathBuf>,
+    /// Whether a change of plugins' files or of their configuration is noticed while the node runs.
+    pub watch: bool,
+    /// How other plugins come to answer while the node runs.
+    pub canary: CanaryConfig,
     /// The log of all decisions; none: there is none.
     pub log: Option<PolicyLog>,
 }
@@ -59,11 +63,31 @@ impl PolicySection {
             threads: section.within("threads", 2, 1, 16),
             queue: section.within("queue", 1024, 1, 65_536),
             trusted_keys: trusted_keys.iter().map(|file| folder.join(file)).collect(),
+            watch: section.get("watch", true),
+            canary: canary(section.below("canary")),
             log: section.find_below("log").map(|log| PolicyLog::read(log, folder)),
         };
         section.finish();
         policy
     }
+}
+
+/// `[policy.canary]`
+fn canary(mut section: Section<'_>) -> CanaryConfig {
+    let usual = CanaryConfig::default();
+    let canary = CanaryConfig {
+        share: section.within("share", usual.share, 0.0, 1.0),
+        hold: section.within("hold", usual.hold, Duration::ZERO, Duration::from_secs(24 * 3600)),
+        min_answers: section.within("min_answers", usual.min_answers, 1, 1_000_000),
+        max_failure_rise: section.within("max_failure_rise", usual.max_failure_rise, 0.0, 1.0),
+        max_denial_rise: section.within("max_denial_rise", usual.max_denial_rise, 0.0, 1.0),
+        max_latency_ratio: section.within("max_latency_ratio", usual.max_latency_ratio, 1.0, 1000.0),
+    };
+    if canary.share > 0.0 && canary.hold.is_zero() {
+        section.contradict("a share of the rooms goes first, for no time", "set hold, or share = 0");
+    }
+    section.finish();
+    canary
 }
 
 /// `[[plugin]]`

@@ -243,6 +243,23 @@ impl Shown for Bitrate {
     }
 }
 
+impl FromValue for f64 {
+    const REMEDY: &'static str = "write a number, as in 0.1";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Float(number) => Ok(*number),
+            Value::Integer(number) => Ok(*number as Self),
+            _ => Err("is not a number".into()),
+        }
+    }
+}
+
+impl Shown for f64 {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
 /// A number of bytes, written as "32 MiB".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bytes(pub(crate) usize);

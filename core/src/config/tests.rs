@@ -43,6 +43,32 @@ fn levels_are_told_not_at_all_or_not_too_often() {
 }
 
 #[test]
+fn what_counts_after_a_restart_only_is_told_from_what_counts_at_once() {
+    let read = |text: &str| read(&format!("[dev]\nenabled = true\n{text}"), &[]).unwrap().fixed;
+    let plugin = "[[plugin]]\nname = \"a\"\nfile = \"a.wasm\"\n";
+    for same in [plugin, "[policy]\ndefault = \"deny\"\nwatch = false\n[policy.canary]\nshare = 0.5\n"] {
+        assert_eq!(read(same).differs(&read("")), [""; 0]);
+    }
+    let other = "[http]\nport = 1\n[policy]\nthreads = 3\n[policy.log]\nkeep = 3\n";
+    assert_eq!(read(other).differs(&read("")), ["[http]", "[policy] threads", "[policy.log]"]);
+}
+
+#[test]
+fn a_canary_has_a_share_and_a_time() {
+    let canary = |text: &str| {
+        read(&format!("[policy.canary]\n{text}\n[dev]\nenabled = true\n"), &[]).map(|config| config.policy.canary)
+    };
+    let some = canary("share = 0.25\nhold = \"5m\"\nmax_latency_ratio = 3").unwrap();
+    assert_eq!((some.share, some.hold.as_secs(), some.max_latency_ratio), (0.25, 300, 3.0));
+    assert_eq!(canary("").unwrap(), lockgate_policy::CanaryConfig::default());
+    assert_eq!(
+        canary("share = 2").unwrap_err(),
+        ["config.toml:2:9: policy.canary.share = 2: is out of range; choose 0 to 1"]
+    );
+    assert!(canary("share = 0.1\nhold = \"0s\"").unwrap_err()[0].contains("for no time; set hold"));
+}
+
+#[test]
 fn broken_toml_is_told_with_its_place() {
     let problems = read("[http\nport = 1\n[dev]\nenabled = true", &[]).unwrap_err();
     assert!(problems[0].starts_with("config.toml:1:6: "), "{problems:?}");
@@ -151,14 +177,14 @@ fn every_key_stands_in_the_shipped_configuration() {
     }
     let unknown = "qqqqqqqqqqqqqqqqqq = 1";
     let mut text = format!("[[plugin]]\n{unknown}\n[plugin.limits]\n{unknown}\n[plugin.breaker]\n{unknown}\n");
-    text.push_str(&format!("[policy.log]\n{unknown}\n"));
+    text.push_str(&format!("[policy.log]\n{unknown}\n[policy.canary]\n{unknown}\n"));
     super::SECTIONS.iter().for_each(|section| text.push_str(&format!("[{section}]\n{unknown}\n")));
     let problems = read(&text, &[]).unwrap_err();
     let lists: Vec<_> = problems.iter().filter_map(|problem| problem.split("the keys here are ").nth(1)).collect();
-    assert_eq!(lists.len(), super::SECTIONS.len() + 4);
+    assert_eq!(lists.len(), super::SECTIONS.len() + 5);
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let stands = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
-        let is_section = ["limits", "breaker", "settings", "log"].contains(&key);
+        let is_section = ["limits", "breaker", "settings", "log", "canary"].contains(&key);
         assert!(is_section || shipped.lines().any(stands), "{key}");
     }
 }

@@ -6,6 +6,14 @@ use super::Page;
 
 pub(super) fn write(page: &mut Page, stats: &MetricsSnapshot) {
     page.counter("lockgate_policy_overloaded_total", "Questions denied as too many waited.", stats.overloaded);
+    page.gauge("lockgate_policy_epoch", "The number of the configuration of plugins that answers.", stats.epoch);
+    let help = "The number of the one that answers for a share of the rooms; 0: none does.";
+    page.gauge("lockgate_policy_canary_epoch", help, stats.canary.unwrap_or(0));
+    let name = "lockgate_policy_swaps_total";
+    page.head(name, "Changes of plugins while the node runs, by what came of them.", "counter");
+    for (outcome, count) in &stats.swaps {
+        page.sample(name, &format!("outcome=\"{}\"", outcome.as_str()), count);
+    }
     verdicts(page, stats);
     breakers(page, stats);
     failures(page, stats);
@@ -108,6 +116,7 @@ mod tests {
 
     use lockgate_model::policy::Hook;
     use lockgate_policy::Failure;
+    use lockgate_policy::journal::SwapOutcome;
 
     use super::*;
 
@@ -139,9 +148,13 @@ mod tests {
             own: vec![("b".into(), 8)],
         };
         let mut page = Page::default();
-        write(&mut page, &MetricsSnapshot { plugins: vec![plugin], overloaded: 9 });
+        let swaps = vec![(SwapOutcome::RolledBack, 10)];
+        write(&mut page, &MetricsSnapshot { plugins: vec![plugin], overloaded: 9, epoch: 3, canary: Some(4), swaps });
         for line in [
             "lockgate_policy_overloaded_total 9",
+            "lockgate_policy_epoch 3",
+            "lockgate_policy_canary_epoch 4",
+            "lockgate_policy_swaps_total{outcome=\"rolled-back\"} 10",
             "lockgate_policy_verdicts_total{plugin=\"a\",hook=\"auth\",verdict=\"failed\"} 2",
             "lockgate_policy_call_seconds_bucket{plugin=\"a\",hook=\"auth\",le=\"0.000025\"} 2",
             "lockgate_policy_call_seconds_bucket{plugin=\"a\",hook=\"auth\",le=\"0.025\"} 2",

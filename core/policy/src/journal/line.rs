@@ -116,6 +116,8 @@ pub enum Line {
         /// Which.
         room: String,
     },
+    /// Other plugins answer than before, or for some rooms.
+    Swap(Box<SwapLine>),
     /// Lines are missing that should have been here.
     Gap {
         /// How many.
@@ -159,6 +161,9 @@ pub struct Header {
     /// The plugins that are asked.
     #[serde(flatten)]
     pub policies: Policies,
+    /// Those that are asked for a share of the rooms.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub canary: Option<Policies>,
 }
 
 /// What begins with a header.
@@ -179,6 +184,71 @@ pub struct Torn {
     /// What it hashes to, in hexadecimal.
     #[serde(with = "hexadecimal")]
     pub sha256: super::seal::Hash,
+}
+
+/// Other plugins answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SwapLine {
+    /// In which way.
+    pub outcome: SwapOutcome,
+    /// What led to it.
+    pub why: String,
+    /// Who answered before.
+    pub from: Policies,
+    /// Who answers now.
+    pub to: Policies,
+}
+
+/// What came of a change of plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwapOutcome {
+    /// They answer for all.
+    Swapped,
+    /// They answer for a share of the rooms.
+    Canary,
+    /// They answered for a share of the rooms, and answer for all.
+    Promoted,
+    /// Those before answer again, as the new ones did worse.
+    RolledBack,
+    /// Those before answer again for the rooms that others were tried on, as they are configured again.
+    Withdrawn,
+    /// Nothing differs.
+    Unchanged,
+    /// They cannot be used. Those before answer.
+    Refused,
+}
+
+impl SwapOutcome {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Swapped,
+        Self::Canary,
+        Self::Promoted,
+        Self::RolledBack,
+        Self::Withdrawn,
+        Self::Unchanged,
+        Self::Refused,
+    ];
+
+    /// The name in metrics and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Swapped => "swapped",
+            Self::Canary => "canary",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled-back",
+            Self::Withdrawn => "withdrawn",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Whether somebody else answers some questions than before.
+    pub fn is_change(self) -> bool {
+        !matches!(self, Self::Unchanged | Self::Refused)
+    }
 }
 
 /// A configuration of plugins.

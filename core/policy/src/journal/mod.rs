@@ -22,7 +22,7 @@ pub(crate) use entry::{Answered, WITHHELD};
 pub use folder::{FileProblem, files_of};
 pub use line::{
     Begun, CommandLine, DenialLine, EffectLine, Header, HostReason, Line, Lost, Omit, PluginFacts, PluginLine,
-    Policies, QuestionLine, Revocation, Torn, TrackLine, VerdictLine, Who,
+    Policies, QuestionLine, Revocation, SwapLine, SwapOutcome, Torn, TrackLine, VerdictLine, Who,
 };
 pub use read::{ReadLine, Reader};
 pub use seal::{BadLine, Hash, Head, Sealed};

@@ -336,3 +336,33 @@ proptest! {
         prop_assert!(all.starts_with(&changed) || !one(&changed).findings.is_empty());
     }
 }
+
+#[test]
+fn each_file_names_the_plugins_that_answer_when_it_begins() {
+    let place = tempfile::tempdir().unwrap();
+    let policies = |epoch| Policies { epoch, ..Policies::default() };
+    let journal = Journal::open(&config(place.path(), 100), policies(1)).unwrap();
+    let swap = |outcome, from, to| {
+        let (why, from, to) = ("a test".to_owned(), policies(from), policies(to));
+        journal.note(Line::Swap(Box::new(SwapLine { outcome, why, from, to })));
+    };
+    // Two files at least.
+    let fill = || (0..10).for_each(|number| journal.note(left(number)));
+    fill();
+    swap(SwapOutcome::Canary, 1, 2);
+    fill();
+    swap(SwapOutcome::Promoted, 1, 2);
+    fill();
+    swap(SwapOutcome::RolledBack, 2, 1);
+    fill();
+    journal.close();
+    let files = files(place.path());
+    assert!(check(&files).findings.is_empty());
+    let header = |(_, bytes): &(String, Vec<u8>)| {
+        let line: serde_json::Value = serde_json::from_slice(&lines(bytes)[0]).unwrap();
+        (line["epoch"].as_u64(), line["canary"]["epoch"].as_u64())
+    };
+    let mut headers: Vec<_> = files.iter().map(header).collect();
+    headers.dedup();
+    assert_eq!(headers, [(Some(1), None), (Some(1), Some(2)), (Some(2), None), (Some(1), None)]);
+}

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::entry::Answered;
 use super::folder::{Earlier, FileProblem, Folder};
-use super::line::{Begun, Header, Line, Lost, Policies, Torn};
+use super::line::{Begun, Header, Line, Lost, Policies, SwapLine, SwapOutcome, Torn};
 use super::seal::Head;
 use super::{JournalConfig, now_ms};
 
@@ -105,6 +105,8 @@ pub(crate) struct Writer {
     folder: Folder,
     config: JournalConfig,
     policies: Policies,
+    /// Those that are asked for a share of the rooms.
+    canary: Option<Policies>,
     file: File,
     number: u64,
     length: u64,
@@ -157,6 +159,7 @@ impl Writer {
             folder,
             config: config.clone(),
             policies,
+            canary: None,
             file,
             number,
             length,
@@ -225,11 +228,23 @@ impl Writer {
             };
             self.counts.weight.fetch_sub(weight, Relaxed);
             self.put(&line, time_ms);
+            self.learn(line);
             taken += 1;
             next = if taken < MAX_BATCH { messages.try_recv().ok() } else { None };
         }
         self.flush();
         true
+    }
+
+    /// Whom the headers of further files name.
+    fn learn(&mut self, line: Line) {
+        let Line::Swap(line) = line else { return };
+        let SwapLine { outcome, to, .. } = *line;
+        if outcome == SwapOutcome::Canary {
+            self.canary = Some(to);
+        } else {
+            (self.policies, self.canary) = (to, None);
+        }
     }
 
     /// Says where lines are missing, as soon as something can be said.
@@ -409,6 +424,7 @@ impl Writer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             omit: self.config.omit.clone(),
             policies: self.policies.clone(),
+            canary: self.canary.clone(),
         }))
     }
 }

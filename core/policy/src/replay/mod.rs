@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use lockgate_model::policy::Hook;
 
 use crate::chain::Chain;
-use crate::compiled::Compiled;
 use crate::compare::{Change, Said, changes, verdict_changes};
+use crate::compiled::Compiled;
 use crate::config::{BreakerConfig, Limits, PluginConfig, PolicyConfig};
 use crate::engine::Runtime;
 use crate::heard::Heard;
@@ -91,8 +91,7 @@ impl Replay {
             PolicyConfig { plugins: vec![plugin], chain_budget: PATIENCE, threads: 1, ..PolicyConfig::default() };
         let (runtime, compiled, keys) = (Arc::new(runtime), Compiled::default(), Arc::<KeyRings>::default());
         let askers = 1 + load::OPERATORS;
-        let loader =
-            Loader { host: &config, runtime: &runtime, compiled: &compiled, keys: &keys, askers, there: &[] };
+        let loader = Loader { host: &config, runtime: &runtime, compiled: &compiled, keys: &keys, askers, there: &[] };
         let plugins = loader.plugins()?;
         let remembers = plugins.iter().any(|plugin| imports_kv(plugin, &runtime));
         Ok(Self {
@@ -112,6 +111,7 @@ impl Replay {
     pub fn line(&mut self, spot: &Spot, sealed: &Sealed, line: &Line) {
         match line {
             Line::Header(header) => self.begin(header),
+            Line::Swap(swap) => self.learn(&swap.to),
             Line::Question(line) => self.question(spot, sealed.time_ms, line),
             _ => {}
         }
@@ -129,12 +129,19 @@ impl Replay {
             self.chain.plugins.iter().for_each(|plugin| plugin.forget());
         }
         self.omit.clone_from(&header.omit);
-        self.policies.retain(|known| known.epoch != header.policies.epoch);
+        for policies in [&header.policies].into_iter().chain(&header.canary) {
+            self.learn(policies);
+        }
+    }
+
+    /// Questions may be answered by these from now on.
+    fn learn(&mut self, policies: &Policies) {
+        self.policies.retain(|known| known.epoch != policies.epoch);
         if self.policies.len() >= MAX_EPOCHS {
             self.policies.remove(0);
         }
-        self.policies.push(header.policies.clone());
-        self.replayed.known |= header.policies.plugins.iter().any(|plugin| plugin.name == self.name);
+        self.policies.push(policies.clone());
+        self.replayed.known |= policies.plugins.iter().any(|plugin| plugin.name == self.name);
     }
 
     fn question(&mut self, spot: &Spot, time_ms: u64, line: &QuestionLine) {

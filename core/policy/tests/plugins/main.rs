@@ -13,3 +13,4 @@ mod logging;
 mod replaying;
 mod speed;
 mod support;
+mod swapping;
