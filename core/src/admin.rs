@@ -3,27 +3,30 @@
 //! A revocation asks nobody but who the operator is, past the queue of all others: it must work when policy is busy, and at once.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lockgate_model::policy::{AuthQuestion, Denial, Door, Identity};
 use lockgate_model::{ErrorCode, PublisherId, RoomName};
-use lockgate_policy::journal::{DenialLine, Line};
+use lockgate_policy::journal::{DenialLine, Line, SwapOutcome};
+use lockgate_policy::{CanaryStatus, PolicyStatus};
 use lockgate_room::{Revocation, Whom};
 use lockgate_signal::{AdminAct, AdminRequest, Administer, RevocationRequest};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::node::{Node, wall_clock_ms};
+use crate::reload::Reloads;
 
 /// The interface of a node.
-pub(crate) fn administer(node: &Arc<Node>) -> Administer {
+pub(crate) fn administer(node: &Arc<Node>, reloads: Reloads) -> Administer {
     let node = node.clone();
     Arc::new(move |request| {
-        let node = node.clone();
-        Box::pin(async move { act(&node, request).await })
+        let (node, reloads) = (node.clone(), reloads.clone());
+        Box::pin(async move { act(&node, &reloads, request).await })
     })
 }
 
-async fn act(node: &Arc<Node>, request: AdminRequest) -> Result<Value, Denial> {
+async fn act(node: &Arc<Node>, reloads: &Reloads, request: AdminRequest) -> Result<Value, Denial> {
     let AdminRequest { token, peer, act } = request;
     let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
     let operator = node.authenticate(question).await?;
@@ -38,16 +41,59 @@ async fn act(node: &Arc<Node>, request: AdminRequest) -> Result<Value, Denial> {
         });
         return Err(denial);
     }
-    carry_out(node, &operator, act).await
+    carry_out(node, reloads, &operator, act).await
 }
 
-async fn carry_out(node: &Node, operator: &Identity, act: AdminAct) -> Result<Value, Denial> {
+async fn carry_out(node: &Node, reloads: &Reloads, operator: &Identity, act: AdminAct) -> Result<Value, Denial> {
     match act {
         AdminAct::RevokeParticipant { room, publisher, revocation } => {
             revoke_participant(node, operator, &room, publisher, revocation).await
         }
         AdminAct::RevokeSubject { subject, revocation } => revoke_subject(node, operator, &subject, revocation).await,
+        AdminAct::ShowPolicy => of_all_rooms(operator).map(|()| shown(&node.policy.status(Instant::now()))),
+        AdminAct::ReloadPolicy => {
+            of_all_rooms(operator)?;
+            reload_policy(node, reloads, operator).await
+        }
     }
+}
+
+/// Whether the operator's token is for all rooms: plugins are.
+fn of_all_rooms(operator: &Identity) -> Result<(), Denial> {
+    match operator.grant.rooms {
+        None => Ok(()),
+        Some(_) => Err(Denial::new(ErrorCode::FORBIDDEN, "a token for some rooms is not for what concerns all")),
+    }
+}
+
+async fn reload_policy(node: &Node, reloads: &Reloads, operator: &Identity) -> Result<Value, Denial> {
+    let ends = || Denial::new(ErrorCode::INTERNAL, "the node ends");
+    let reloaded = reloads.reload(format!("the operator {}", operator.subject)).await.ok_or_else(ends)?;
+    let mut answer = shown(&node.policy.status(Instant::now()));
+    match reloaded {
+        Ok(swap) => answer["outcome"] = swap.outcome.as_str().into(),
+        Err(problems) => {
+            answer["outcome"] = SwapOutcome::Refused.as_str().into();
+            answer["problems"] = problems.into();
+        }
+    }
+    Ok(answer)
+}
+
+/// Which plugins answer.
+fn shown(status: &PolicyStatus) -> Value {
+    let PolicyStatus { live, canary, fallback } = status;
+    let mut shown = json!(live);
+    if let Some(CanaryStatus { policies, share, answers, left }) = canary {
+        shown["canary"] = json!(policies);
+        shown["canary"]["share"] = (*share).into();
+        shown["canary"]["answers"] = (*answers).into();
+        shown["canary"]["leftMs"] = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).into();
+    }
+    if let Some(epoch) = fallback {
+        shown["fallback"] = (*epoch).into();
+    }
+    shown
 }
 
 async fn revoke_participant(

@@ -15,7 +15,7 @@ use lockgate_model::Secret;
 use lockgate_policy::{JournalError, Policy};
 use lockgate_worker::{DataLimits, SpawnError, Workers, WorkersConfig};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use self::doors::{Sessions, doors};
 use self::ending::{Asked, Lost, Shutdown};
@@ -24,6 +24,7 @@ use crate::interfaces::announced;
 use crate::node::Node;
 use crate::policies;
 use crate::recording::{DoorProblem, Hub, RecorderDoor, Recorders, Supervisor};
+use crate::reload::{Reloader, sweep};
 use crate::token::draw_dev_secret;
 
 /// Why a node does not run, or runs no longer.
@@ -152,7 +153,12 @@ impl App {
         }
         let address = listener.local_addr().map_err(|source| RunError::Listen { address, source })?;
         let (arrivals, arrived) = mpsc::channel(MAX_ARRIVING);
-        let doors = doors(&node, dev_secret, arrivals, shutdown.watch());
+        let changed = Arc::new(Notify::new());
+        let (reloader, reloads) =
+            Reloader::new(node.clone(), dev_secret.clone(), changed.clone()).map_err(RunError::Signals)?;
+        shutdown.watching.spawn("the watch over the plugins", reloader.run());
+        shutdown.watching.spawn("asking about rooms again", sweep(node.clone(), changed));
+        let doors = doors(&node, dev_secret, reloads, arrivals, shutdown.watch());
         shutdown.http.spawn("the HTTP server", lockgate_signal::serve(listener, doors, shutdown.watch().0));
         announce_address(address);
         Ok(Self { sessions: Sessions::new(node.clone(), arrived), node, shutdown })

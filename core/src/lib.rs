@@ -17,6 +17,7 @@ mod policies;
 pub mod policy_cli;
 mod private;
 mod recording;
+mod reload;
 mod rooms;
 mod session;
 #[cfg(test)]

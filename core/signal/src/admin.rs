@@ -22,7 +22,8 @@ use crate::pages::{bearer, problem};
 use crate::server::Doors;
 use crate::turn::{Turn, Turns};
 
-/// Does what an operator wants, if policy lets them. Once it has begun it is carried to its end, even if the operator hangs up.
+/// Does what an operator wants, if policy lets them. Once it has begun it is carried to its end, even if the operator hangs up. An answer
+/// with `problems` says that it was not done because of these.
 pub type Administer =
     Arc<dyn Fn(AdminRequest) -> Pin<Box<dyn Future<Output = Result<serde_json::Value, Denial>> + Send>> + Send + Sync>;
 
@@ -56,6 +57,10 @@ pub enum AdminAct {
         /// What.
         revocation: RevocationRequest,
     },
+    /// Which plugins answer?
+    ShowPolicy,
+    /// The configuration of plugins is to be read again.
+    ReloadPolicy,
 }
 
 /// The body of a revocation; `{}` ends the stay.
@@ -91,13 +96,13 @@ pub(crate) async fn revoke_participant(
 ) -> Response {
     let named = RoomName::new(room).ok().zip(publisher.parse().ok().map(PublisherId));
     let Some((room, publisher)) = named else { return refuse(not_found("the room has no such participant")) };
-    act(doors, whence, request, |revocation| {
+    let read = revoking(|revocation| {
         if revocation.hold_ms > 0 {
             return Err(Denial::new(ErrorCode::INVALID_MESSAGE, "`holdMs` is for subjects"));
         }
         Ok(AdminAct::RevokeParticipant { room, publisher, revocation })
-    })
-    .await
+    });
+    act(doors, whence, request, read).await
 }
 
 /// `POST /admin/v1/subjects/{subject}/revoke`
@@ -110,14 +115,35 @@ pub(crate) async fn revoke_subject(
     if subject.len() > MAX_SUBJECT {
         return refuse(not_found("nobody has such a subject"));
     }
-    act(doors, whence, request, |revocation| Ok(AdminAct::RevokeSubject { subject, revocation })).await
+    act(doors, whence, request, revoking(|revocation| Ok(AdminAct::RevokeSubject { subject, revocation }))).await
+}
+
+/// `GET /admin/v1/policy`
+pub(crate) async fn show_policy(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
+    act(doors, whence, request, |_| Ok(AdminAct::ShowPolicy)).await
+}
+
+/// `POST /admin/v1/policy/reload`
+pub(crate) async fn reload_policy(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
+    act(doors, whence, request, |body| if body.is_empty() { Ok(AdminAct::ReloadPolicy) } else { Err(no_body()) }).await
+}
+
+fn no_body() -> Denial {
+    Denial::new(ErrorCode::INVALID_MESSAGE, "this takes no body")
+}
+
+/// Reads what is to be done with a revocation.
+fn revoking(
+    act: impl FnOnce(RevocationRequest) -> Result<AdminAct, Denial>,
+) -> impl FnOnce(&Bytes) -> Result<AdminAct, Denial> {
+    |body| revocation(body).and_then(act)
 }
 
 async fn act(
     State(doors): State<Arc<Doors>>,
     (ConnectInfo(peer), Extension(turns)): Whence,
     request: Request,
-    read: impl FnOnce(RevocationRequest) -> Result<AdminAct, Denial>,
+    read: impl FnOnce(&Bytes) -> Result<AdminAct, Denial>,
 ) -> Response {
     let Some(administer) = &doors.pages.admin else {
         return problem(StatusCode::NOT_FOUND, "not-found", "there is no such page");
@@ -131,14 +157,17 @@ async fn act(
         Ok(Err(_)) => return refuse(Denial::new(ErrorCode::INVALID_MESSAGE, "the body cannot be read")),
         Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "invalid-message", "the request did not come in time"),
     };
-    let act = match revocation(&body).and_then(read) {
+    let act = match read(&body) {
         Ok(act) => act,
         Err(denial) => return refuse(denial),
     };
     let Some(turn) = turns.take(peer.ip()) else { return refuse(too_many()) };
     let request = AdminRequest { token, peer: peer.ip().to_canonical(), act };
     match see_through(administer(request), turn).await {
-        Ok(done) => ([(header::CACHE_CONTROL, "no-store")], Json(done)).into_response(),
+        Ok(done) => {
+            let status = if done.get("problems").is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+            (status, [(header::CACHE_CONTROL, "no-store")], Json(done)).into_response()
+        }
         Err(denial) => refuse(denial),
     }
 }

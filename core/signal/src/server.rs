@@ -84,7 +84,9 @@ fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
             "/admin/v1/rooms/{room}/participants/{publisher}/revoke",
             post(admin::revoke_participant).layer(turns.clone()),
         )
-        .route("/admin/v1/subjects/{subject}/revoke", post(admin::revoke_subject).layer(turns))
+        .route("/admin/v1/subjects/{subject}/revoke", post(admin::revoke_subject).layer(turns.clone()))
+        .route("/admin/v1/policy", get(admin::show_policy).layer(turns.clone()))
+        .route("/admin/v1/policy/reload", post(admin::reload_policy).layer(turns))
         .route("/app/{*path}", get(pages::asset))
         .fallback(async || pages::problem(StatusCode::NOT_FOUND, "not-found", "there is no such page"))
         .layer(DefaultBodyLimit::max(64 * 1024))

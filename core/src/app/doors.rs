@@ -17,6 +17,7 @@ use crate::assets::ASSETS;
 use crate::config::{Config, Plugin};
 use crate::metrics;
 use crate::node::{Ending, Node, random_token};
+use crate::reload::Reloads;
 use crate::session::Session;
 use crate::token::{Claims, signing_secret};
 
@@ -24,6 +25,7 @@ use crate::token::{Claims, signing_secret};
 pub(super) fn doors(
     node: &Arc<Node>,
     dev_secret: Option<Secret>,
+    reloads: Reloads,
     arrivals: mpsc::Sender<Arrival>,
     ending: Ending,
 ) -> Doors {
@@ -33,7 +35,7 @@ pub(super) fn doors(
         metrics: Arc::new(move || Box::pin(metrics::render(of_metrics.clone()))),
         metrics_token: node.config.metrics.token.clone(),
         assets: ASSETS,
-        admin: Some(administer(node)),
+        admin: Some(administer(node, reloads)),
         guest: guests(node, dev_secret),
     };
     let max_open = node.config.http.max_connections.saturating_add(MAX_PAGES);

@@ -2,20 +2,27 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use lockgate_model::ErrorCode;
 use lockgate_model::policy::{CommandAnswer, Decision, Denial};
+use lockgate_model::{ErrorCode, RoomName};
 use lockgate_policy::Policy;
 use lockgate_room::{Answer, Question, Ticket};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{Id, JoinSet};
 
 /// The open questions of one room.
 pub(super) struct Questions {
     policy: Policy,
+    room: RoomName,
+    /// The number of the plugins that were asked about everybody in the room, and whether others were asked something since.
+    epoch: u64,
+    others: bool,
     waiting: VecDeque<(Ticket, Box<Question>)>,
     /// Questions that are put again: nobody waits for them, so they wait for all others.
     repeated: VecDeque<(Ticket, Box<Question>)>,
     /// How many of those policy has now.
     asked_again: usize,
+    /// The turn that the room has to be asked about as a whole, and how many of those questions are left.
+    turn: Option<(OwnedSemaphorePermit, usize)>,
     asked: JoinSet<Answer>,
     /// For each of them, by its task.
     open: HashMap<Id, Open>,
@@ -37,12 +44,16 @@ enum Shape {
 }
 
 impl Questions {
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(super) fn new(policy: Policy, room: RoomName) -> Self {
         Self {
+            epoch: policy.epoch_of(&room),
+            others: false,
             policy,
+            room,
             waiting: VecDeque::new(),
             repeated: VecDeque::new(),
             asked_again: 0,
+            turn: None,
             asked: JoinSet::new(),
             open: HashMap::new(),
         }
@@ -59,6 +70,30 @@ impl Questions {
         None
     }
 
+    /// Whether other plugins answer than those that were asked about everybody, or have answered something meanwhile. From now on it is
+    /// these.
+    pub(super) fn are_others_answering(&mut self) -> bool {
+        let epoch = self.policy.epoch_of(&self.room);
+        let others = std::mem::take(&mut self.others);
+        std::mem::replace(&mut self.epoch, epoch) != epoch || others
+    }
+
+    /// Keeps the turn until all questions are answered that are to be put again now.
+    pub(super) fn take_turn(&mut self, turn: OwnedSemaphorePermit) {
+        let left = self.repeated.len() + self.asked_again;
+        self.turn = (left > 0).then_some((turn, left));
+    }
+
+    /// One question that was put again has its answer.
+    fn asked_one_again(&mut self) {
+        self.asked_again -= 1;
+        let Some((_, left)) = &mut self.turn else { return };
+        *left -= 1;
+        if *left == 0 {
+            self.turn = None;
+        }
+    }
+
     /// The next answer; waits while nothing is asked. There is always one: a plugin that fails denies.
     pub(super) async fn next(&mut self) -> Option<(Ticket, Answer)> {
         let answered = self.asked.join_next_with_id().await?;
@@ -67,7 +102,9 @@ impl Questions {
             Err(error) => error.id(),
         };
         let Open { ticket, shape, repeated } = self.open.remove(&id)?;
-        self.asked_again -= usize::from(repeated);
+        if repeated {
+            self.asked_one_again();
+        }
         self.put_next();
         let answer = answered.map(|(_, answer)| answer).unwrap_or_else(|error| {
             tracing::error!(%error, "a question to policy failed");
@@ -93,6 +130,7 @@ impl Questions {
     fn put(&mut self, ticket: Ticket, question: Box<Question>) {
         let open = Open { ticket, shape: Shape::of(&question), repeated: question.is_repeated() };
         let policy = self.policy.clone();
+        self.others |= policy.epoch_of(&self.room) != self.epoch;
         self.wait_for(open, async move { ask(&policy, *question).await });
     }
 
@@ -144,16 +182,25 @@ const MAX_WAITING: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use lockgate_model::PublisherId;
     use lockgate_model::policy::Why;
-    use lockgate_model::{PublisherId, RoomName};
+    use lockgate_policy::{CanaryConfig, PolicyConfig};
     use lockgate_room::{Effect, Input, Room, RoomConfig};
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::testing;
 
+    fn board() -> RoomName {
+        RoomName::new("board").unwrap()
+    }
+
     /// The first questions about so many who come, and the same put again.
     fn questions(count: u64) -> Vec<(Ticket, Box<Question>)> {
-        let mut room = Room::new(RoomName::new("board").unwrap(), RoomConfig::default());
+        let mut room = Room::new(board(), RoomConfig::default());
         let mut ask = |member: u64| {
             room.handle(0, Input::Join(testing::join(PublisherId(member))));
             let Some(Effect::Ask { ticket, question }) = room.poll() else { panic!("nothing is asked") };
@@ -173,7 +220,7 @@ mod tests {
     async fn what_somebody_waits_for_goes_first_but_something_is_always_asked_again() {
         let (node, _hub) = testing::node();
         let mut asked = questions(2 * MAX_ASKED as u64).into_iter();
-        let mut questions = Questions::new(node.policy.clone());
+        let mut questions = Questions::new(node.policy.clone(), board());
         let first: Vec<_> = asked.by_ref().take(MAX_ASKED).collect();
         let (repeated, later): (Vec<_>, Vec<_>) = (asked.by_ref().take(6).map(again).collect(), asked.collect());
         for (ticket, question) in repeated.into_iter().chain(first).chain(later) {
@@ -192,12 +239,62 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_room_gives_its_turn_back_when_it_has_been_asked_about() {
+        let (node, _hub) = testing::node();
+        let turns = Arc::new(Semaphore::new(1));
+        let turn = || Arc::clone(&turns).try_acquire_owned().expect("it is free");
+        let mut asked = questions(MAX_ASKED_AGAIN as u64 + 4).into_iter().map(again);
+        let mut questions = Questions::new(node.policy.clone(), board());
+        questions.take_turn(turn());
+        assert_eq!(turns.available_permits(), 1, "nothing is asked about it");
+        for (ticket, question) in asked.by_ref().take(MAX_ASKED_AGAIN + 2) {
+            assert!(questions.ask(ticket, question).is_none());
+        }
+        questions.take_turn(turn());
+        // What comes later does not keep it.
+        for (ticket, question) in asked {
+            assert!(questions.ask(ticket, question).is_none());
+        }
+        for _ in 0..MAX_ASKED_AGAIN + 2 {
+            assert_eq!(turns.available_permits(), 0);
+            questions.next().await.unwrap();
+        }
+        assert_eq!((turns.available_permits(), questions.open.len()), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn a_room_is_asked_about_again_if_others_answered_anything_though_they_answer_no_more() {
+        let (node, _hub) = testing::node();
+        let mut questions = Questions::new(node.policy.clone(), board());
+        assert!(!questions.are_others_answering());
+        let swap = |default_allow| {
+            let canary = CanaryConfig { share: 1.0, ..CanaryConfig::default() };
+            let candidate = node.policy.prepare(&PolicyConfig { default_allow, canary, ..PolicyConfig::default() });
+            let Ok(candidate) = candidate else { panic!("it has no plugins") };
+            node.policy.swap(candidate, "a test", Instant::now());
+        };
+        swap(false);
+        assert!(questions.are_others_answering() && !questions.are_others_answering());
+        swap(true);
+        assert!(questions.are_others_answering() && !questions.are_others_answering());
+        swap(false);
+        swap(true);
+        assert!(!questions.are_others_answering(), "nothing was asked meanwhile");
+        swap(false);
+        let [(ticket, question)] = self::questions(1).try_into().unwrap();
+        assert!(questions.ask(ticket, question).is_none());
+        swap(true);
+        assert!(questions.are_others_answering() && !questions.are_others_answering());
+        questions.next().await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_question_that_fails_is_answered_with_a_no() {
         let (node, _hub) = testing::node();
-        let mut room = Room::new(RoomName::new("board").unwrap(), RoomConfig::default());
+        let mut room = Room::new(board(), RoomConfig::default());
         room.handle(0, Input::Join(testing::join(PublisherId(1))));
         let Some(Effect::Ask { ticket, .. }) = room.poll() else { panic!("nothing is asked") };
-        let mut questions = Questions::new(node.policy.clone());
+        let mut questions = Questions::new(node.policy.clone(), board());
         let open = Open { ticket, shape: Shape::Many(2), repeated: false };
         questions.wait_for(open, async { panic!("a test wants it") });
         let Some((answered, Answer::Many(decisions))) = questions.next().await else { panic!("no answer") };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lockgate_model::{PublisherId, RoomName};
 use lockgate_room::{Input, Join, Revocation};
 use lockgate_worker::WorkerGone;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -56,6 +56,11 @@ impl RoomHandle {
     #[cfg(test)]
     pub(crate) async fn tell(&self, message: ToRoom) {
         self.inbox.send(message).await.expect("the room is there");
+    }
+
+    /// Has a room ask about everybody in it if other plugins answer than before. A room that has ended needs none.
+    pub(crate) async fn reconsider(&self, turn: OwnedSemaphorePermit) {
+        let _ = self.inbox.send(ToRoom::Reconsider(turn)).await;
     }
 
     /// Takes something from somebody because an operator wants it, who is named by subject. Returns whom it concerned, once the

@@ -13,7 +13,7 @@ use lockgate_room::{
 };
 use lockgate_worker::NewRouter;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -37,6 +37,8 @@ pub(crate) enum ToRoom {
     /// Somebody may do something no more, because this operator wants it. Answered when the media side has been told, with whom it
     /// concerned.
     Revoke(Box<Revocation>, String, oneshot::Sender<Vec<PublisherId>>),
+    /// Other plugins may answer than before. Whoever holds the turn has the node's leave to ask about everybody in the room.
+    Reconsider(OwnedSemaphorePermit),
     /// The recorder needs a key frame of a track.
     KeyFrame(TrackId),
     /// A recorder that came back knows these tracks by new numbers.
@@ -129,7 +131,7 @@ impl RoomTask {
             level_interval_ms: u32::try_from(node.config.rooms.audio_levels.as_millis()).unwrap_or(u32::MAX),
         };
         let room = Room::new(name.clone(), config);
-        let questions = Questions::new(node.policy.clone());
+        let questions = Questions::new(node.policy.clone(), name.clone());
         let notes = Notes::new(node.policy.journal().clone(), &name);
         let (media, seats, departures) = (RoomMedia::new(router), HashMap::new(), JoinSet::new());
         Self { node, name, room, media, inbox, outbox, seats, departures, questions, notes }
@@ -177,12 +179,20 @@ impl RoomTask {
                 // Whoever wanted it may be gone; it is done all the same.
                 let _ = done.send(concerned);
             }
+            ToRoom::Reconsider(turn) => self.reconsider(turn).await,
             ToRoom::KeyFrame(track) => self.media.request_key_frame(&track),
             ToRoom::Record(tracks) => {
                 // What was revoked meanwhile stays so.
                 let recorded = tracks.iter().filter(|(track, _)| self.room.records(track));
                 recorded.for_each(|(track, number)| self.media.record(track, *number));
             }
+        }
+    }
+
+    async fn reconsider(&mut self, turn: OwnedSemaphorePermit) {
+        if self.questions.are_others_answering() {
+            self.handle(Input::OtherPolicy).await;
+            self.questions.take_turn(turn);
         }
     }
 
