@@ -24,6 +24,15 @@ pub(crate) async fn get(address: &str, path: &str) -> Answer {
     parse(&text).unwrap_or_else(|| panic!("GET {path} was answered with no HTTP: {text}"))
 }
 
+/// Asks for a page with a bearer token.
+pub(crate) async fn get_as(address: &str, path: &str, token: &str) -> Answer {
+    let bearer = format!("authorization: Bearer {token}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{bearer}connection: close\r\n\r\n");
+    let text = within(&format!("the answer to GET {path}"), exchange(address, &request)).await;
+    let text = text.unwrap_or_else(|error| panic!("GET {path}: {error}"));
+    parse(&text).unwrap_or_else(|| panic!("GET {path} was answered with no HTTP: {text}"))
+}
+
 /// Sends something to a page, with a bearer token or without.
 pub(crate) async fn post(address: &str, path: &str, token: Option<&str>, body: &str) -> Answer {
     let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();

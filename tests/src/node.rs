@@ -85,9 +85,42 @@ impl Node {
     /// When that is refused.
     pub async fn revoke(&self, publisher: &serde_json::Value, body: &serde_json::Value) {
         let path = format!("/admin/v1/rooms/{}/participants/{publisher}/revoke", crate::ROOM);
-        let operator = Token::of(99, "Operator").claim("admin", true.into());
-        let answer = self.post(&path, Some(&operator), body).await;
+        let answer = self.post(&path, Some(&operator()), body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Has the configuration of plugins read again, as an operator does.
+    ///
+    /// # Panics
+    /// When there is no answer, or no JSON.
+    pub async fn reload(&self) -> (u16, serde_json::Value) {
+        let token = operator().text();
+        let answer = http::post(&self.address, "/admin/v1/policy/reload", Some(&token), "").await;
+        let body = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
+        (answer.status, body)
+    }
+
+    /// Which plugins answer, as operators are told.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn plugins(&self) -> serde_json::Value {
+        let answer = http::get_as(&self.address, "/admin/v1/policy", &operator().text()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+    }
+
+    /// Writes another configuration in the place of the one that the node was started with, whole.
+    ///
+    /// # Panics
+    /// When `from` does not stand in it.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let file = self.folder.path().join(CONFIG);
+        let text = std::fs::read_to_string(&file).expect("the node has a configuration");
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        let next = file.with_extension("next");
+        std::fs::write(&next, text.replace(from, to)).expect("the folder is ours");
+        std::fs::rename(next, file).expect("the folder is ours");
     }
 
     /// The value of a metric, with its labels if it has any.
@@ -162,6 +195,10 @@ impl Node {
     pub fn process(&self) -> &Process {
         &self.process
     }
+}
+
+fn operator() -> Token {
+    Token::of(99, "Operator").claim("admin", true.into())
 }
 
 /// One of the two programs, with the configuration in `folder` and nothing of our own environment.

@@ -89,6 +89,14 @@ impl Process {
         kill_process(self.pid(), Signal::TERM).expect("the process is ours and not reaped");
     }
 
+    /// Sends SIGHUP.
+    ///
+    /// # Panics
+    /// When the program has ended already.
+    pub fn hang_up(&self) {
+        kill_process(self.pid(), Signal::HUP).expect("the process is ours and not reaped");
+    }
+
     /// Ends the program without asking.
     ///
     /// # Panics
