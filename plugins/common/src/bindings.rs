@@ -5,15 +5,13 @@
 /// What a plugin says of itself: its package's name, version and description.
 #[macro_export]
 macro_rules! about {
-    () => {{
-        let attr =
-            |key: &str, value: &str| crate::lockgate::policy::types::Attr { key: key.into(), value: value.into() };
+    () => {
         vec![
-            attr("name", env!("CARGO_PKG_NAME")),
-            attr("version", env!("CARGO_PKG_VERSION")),
-            attr("description", env!("CARGO_PKG_DESCRIPTION")),
+            $crate::attr!("name", env!("CARGO_PKG_NAME")),
+            $crate::attr!("version", env!("CARGO_PKG_VERSION")),
+            $crate::attr!("description", env!("CARGO_PKG_DESCRIPTION")),
         ]
-    }};
+    };
 }
 
 /// A plugin that checks its settings when it is loaded (`Settings::read`, from JSON), and `settings()`, which reads them for a question.
@@ -58,6 +56,73 @@ macro_rules! no_limits {
             expires_at_ms: None,
             reask_after_ms: None,
             attributes: Vec::new(),
+        }
+    };
+}
+
+/// The words of somebody's claim: the identity, and the claim's name. None without the claim.
+#[macro_export]
+macro_rules! words_of {
+    ($who:expr, $claim:expr) => {
+        $who.claims.iter().find(|attr| attr.key == $claim).map(|attr| $crate::words(&attr.value)).unwrap_or_default()
+    };
+}
+
+/// A refusal: its code and its message, and in how many milliseconds it may be worth asking again.
+#[macro_export]
+macro_rules! denial {
+    ($code:expr, $message:expr) => {
+        $crate::denial!($code, $message, None)
+    };
+    ($code:expr, $message:expr, $retry_after_ms:expr) => {
+        crate::lockgate::policy::types::Denial {
+            code: $code.into(),
+            message: $message.into(),
+            retry_after_ms: $retry_after_ms,
+        }
+    };
+}
+
+/// An attribute of a grant.
+#[macro_export]
+macro_rules! attr {
+    ($key:expr, $value:expr) => {
+        crate::lockgate::policy::types::Attr { key: $key.into(), value: $value.into() }
+    };
+}
+
+/// The limits that a node itself knows, as attributes of a grant: most cameras and most microphones of others at a time.
+#[macro_export]
+macro_rules! places {
+    ($last_n:expr, $top_n:expr) => {
+        [("last-n", $last_n), ("top-n", $top_n)]
+            .into_iter()
+            .filter_map(|(key, most)| Some($crate::attr!(key, most?.to_string())))
+    };
+}
+
+/// An act that is done, with its reply and effects.
+#[macro_export]
+macro_rules! done {
+    ($reply:expr, $effects:expr) => {
+        crate::exports::lockgate::policy::command::Outcome::Done(crate::exports::lockgate::policy::command::Response {
+            reply: $reply.into(),
+            effects: $effects,
+        })
+    };
+}
+
+/// Something for the node to do with somebody: its name, their subject, and the payload if it has one.
+#[macro_export]
+macro_rules! effect {
+    ($name:expr, $subject:expr) => {
+        $crate::effect!($name, $subject, "")
+    };
+    ($name:expr, $subject:expr, $payload:expr) => {
+        crate::exports::lockgate::policy::command::Effect {
+            name: $name.into(),
+            subject: Some($subject.into()),
+            payload: $payload.into(),
         }
     };
 }

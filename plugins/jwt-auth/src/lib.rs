@@ -82,7 +82,7 @@ impl Default for Settings {
 
 impl Settings {
     fn read(json: &str) -> Result<Self, String> {
-        serde_json::from_str(json).map_err(|error| error.to_string())
+        common::settings(json)
     }
 
     fn authenticate(
@@ -104,7 +104,7 @@ impl Settings {
         };
         match Claims::read(&verified.claims) {
             Ok(claims) => auth::Outcome::Accept(claims.into_identity(verified.claims)),
-            Err(problem) => auth::Outcome::Deny(denial("unauthenticated", &problem)),
+            Err(problem) => auth::Outcome::Deny(common::denial!("unauthenticated", &problem)),
         }
     }
 
@@ -130,18 +130,14 @@ fn stranger() -> Identity {
 
 fn refusal(failure: jwt::Failure) -> Denial {
     match failure {
-        jwt::Failure::Expired => denial("token-expired", "the token has expired"),
-        jwt::Failure::NotYetValid => denial("unauthenticated", "the token is not valid yet"),
-        jwt::Failure::NoExpiry => denial("unauthenticated", "the token has no expiry"),
-        jwt::Failure::Algorithm => denial("unauthenticated", "the token's algorithm is not accepted"),
-        jwt::Failure::Signature => denial("unauthenticated", "the token's signature is wrong"),
-        jwt::Failure::Audience => denial("unauthenticated", "the token is for somebody else"),
-        _ => denial("unauthenticated", "the token is not accepted"),
+        jwt::Failure::Expired => common::denial!("token-expired", "the token has expired"),
+        jwt::Failure::NotYetValid => common::denial!("unauthenticated", "the token is not valid yet"),
+        jwt::Failure::NoExpiry => common::denial!("unauthenticated", "the token has no expiry"),
+        jwt::Failure::Algorithm => common::denial!("unauthenticated", "the token's algorithm is not accepted"),
+        jwt::Failure::Signature => common::denial!("unauthenticated", "the token's signature is wrong"),
+        jwt::Failure::Audience => common::denial!("unauthenticated", "the token is for somebody else"),
+        _ => common::denial!("unauthenticated", "the token is not accepted"),
     }
-}
-
-fn denial(code: &str, message: &str) -> Denial {
-    Denial { code: code.into(), message: message.into(), retry_after_ms: None }
 }
 
 #[cfg(test)]
