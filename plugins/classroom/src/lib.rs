@@ -21,13 +21,13 @@
 //! lesson_s = 14400                           # how long hands stay up, and somebody at the board
 //! ```
 
-use common::{Entry, Memory, Roster, key, matches_any, ttl_ms, words};
+use common::{Entry, Ledger, Memory, Roster, any_in, matches_any, ttl_ms, words_of};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::exports::lockgate::policy::command::{Effect, Outcome, Response};
+use crate::exports::lockgate::policy::command::{Effect, Outcome};
 use crate::exports::lockgate::policy::{command, publishing, subscription};
-use crate::lockgate::policy::types::{Denial, Identity, Verdict};
+use crate::lockgate::policy::types::{Identity, Verdict};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -105,7 +105,8 @@ impl Settings {
         if !matches_any(&self.rooms, &asked.room.name) {
             return vec![Verdict::Abstain; asked.tracks.len()];
         }
-        let all = self.is_seen(memory, &asked.room.name, &asked.who.identity);
+        let board = Ledger::new(memory, BOARD, asked.now_ms);
+        let all = self.is_seen(&board, &asked.room.name, &asked.who.identity);
         let may = |source: &String| all || self.student_sources.contains(source);
         asked.tracks.iter().map(|track| verdict(may(&track.source), "students may not publish this")).collect()
     }
@@ -115,7 +116,8 @@ impl Settings {
             return vec![Verdict::Abstain; asked.publications.len()];
         }
         let all = self.teaches(&asked.who.identity);
-        let is_seen = |who: &Identity| all || self.is_seen(memory, &asked.room.name, who);
+        let board = Ledger::new(memory, BOARD, asked.now_ms);
+        let is_seen = |who: &Identity| all || self.is_seen(&board, &asked.room.name, who);
         let seen: Vec<_> = asked.publishers.iter().map(|publisher| is_seen(&publisher.identity)).collect();
         let may = |publisher: u32| seen.get(publisher as usize) == Some(&true);
         let seen = asked.publications.iter().map(|one| may(one.publisher));
@@ -123,14 +125,12 @@ impl Settings {
     }
 
     /// Whether all see and hear them.
-    fn is_seen(&self, memory: &impl Memory, room: &str, who: &Identity) -> bool {
-        self.teaches(who) || memory.get(&key(BOARD, room, &who.subject)).is_some()
+    fn is_seen(&self, board: &Ledger<'_, impl Memory>, room: &str, who: &Identity) -> bool {
+        self.teaches(who) || board.mark(room, &who.subject).is_some()
     }
 
     fn teaches(&self, who: &Identity) -> bool {
-        let claim = who.claims.iter().find(|attr| attr.key == self.role_claim);
-        let mut roles = claim.map(|claim| words(&claim.value)).unwrap_or_default().into_iter();
-        who.grant.admin == Some(true) || roles.any(|role| self.teachers.contains(&role))
+        who.grant.admin == Some(true) || any_in(&words_of!(who, self.role_claim), &self.teachers)
     }
 
     fn handle(&self, memory: &impl Memory, asked: &command::Question) -> Outcome {
@@ -138,6 +138,7 @@ impl Settings {
         if !matches_any(&self.rooms, room) {
             return Outcome::Abstain;
         }
+        let board = Ledger::new(memory, BOARD, asked.now_ms);
         let me = Entry { subject: who.subject.clone(), username: who.username.clone(), since_ms: asked.now_ms };
         match (asked.name.as_str(), self.teaches(who)) {
             ("hand-raise", false) => self.raise(memory, room, &me),
@@ -145,78 +146,72 @@ impl Settings {
             ("hand-lower", true) => lower(memory, room, payload),
             ("hands", true) => {
                 // Who does not fit has the list all the same.
-                let _ = Roster::new(memory, DESK, room).put(&me, ttl_ms(self.lesson_s));
-                done(Roster::new(memory, HANDS, room).told(), Vec::new())
+                let _ = Roster::read(memory, DESK, room).put(&me, ttl_ms(self.lesson_s));
+                common::done!(Roster::read(memory, HANDS, room).told(), Vec::new())
             }
             ("board-call" | "board-dismiss", true) if payload.is_empty() => {
-                Outcome::Deny(denial("not-found", "the payload says whom: their subject"))
+                Outcome::Deny(common::denial!("not-found", "the payload says whom: their subject"))
             }
-            ("board-call", true) => self.call(memory, room, payload),
+            ("board-call", true) => self.call(memory, &board, room, payload),
             ("board-dismiss", true) => {
-                memory.delete(&key(BOARD, room, payload));
-                done(String::new(), vec![re_ask(payload), notify(payload, &json!({ "board": "dismissed" }))])
+                board.remove(room, payload);
+                common::done!(
+                    "",
+                    vec![common::effect!("re-ask", payload), notify(payload, &json!({ "board": "dismissed" }))]
+                )
             }
-            ("mute" | "kick", true) => done(String::new(), Vec::new()),
+            ("mute" | "kick", true) => common::done!("", Vec::new()),
             ("hands" | "board-call" | "board-dismiss", false) => {
-                Outcome::Deny(denial("forbidden", "only teachers may"))
+                Outcome::Deny(common::denial!("forbidden", "only teachers may"))
             }
             _ => Outcome::Abstain,
         }
     }
 
     fn raise(&self, memory: &impl Memory, room: &str, me: &Entry) -> Outcome {
-        match Roster::new(memory, HANDS, room).put(me, ttl_ms(self.lesson_s)) {
-            common::Seated::Full => Outcome::Deny(denial("rate-limited", "too many hands are up")),
-            common::Seated::Already => done(String::new(), Vec::new()),
+        match Roster::read(memory, HANDS, room).put(me, ttl_ms(self.lesson_s)) {
+            common::Seated::Full => Outcome::Deny(common::denial!("rate-limited", "too many hands are up")),
+            common::Seated::Already => common::done!("", Vec::new()),
             common::Seated::Anew => {
                 let told = json!({ "hand": "raised", "subject": me.subject, "username": me.username });
-                done(String::new(), tell_teachers(memory, room, &told))
+                common::done!("", tell_teachers(memory, room, &told))
             }
         }
     }
 
-    fn call(&self, memory: &impl Memory, room: &str, subject: &str) -> Outcome {
-        if !memory.put(&key(BOARD, room, subject), b"1", ttl_ms(self.lesson_s)) {
-            return Outcome::Deny(denial("memory-full", "too much is remembered: raise limits.kv_keys"));
+    fn call<M: Memory>(&self, memory: &M, board: &Ledger<'_, M>, room: &str, subject: &str) -> Outcome {
+        if !board.put(room, subject, CALLED, ttl_ms(self.lesson_s)) {
+            let message = "nothing more can be remembered: raise limits.kv_keys and limits.kv_bytes";
+            return Outcome::Deny(common::denial!("memory-full", message));
         }
-        Roster::new(memory, HANDS, room).remove(&[subject.to_owned()]);
-        done(String::new(), vec![re_ask(subject), notify(subject, &json!({ "board": "called" }))])
+        Roster::read(memory, HANDS, room).remove(&[subject.to_owned()]);
+        common::done!("", vec![common::effect!("re-ask", subject), notify(subject, &json!({ "board": "called" }))])
     }
 }
 
 fn lower(memory: &impl Memory, room: &str, subject: &str) -> Outcome {
-    let was_up = Roster::new(memory, HANDS, room).remove(&[subject.to_owned()]) > 0;
+    let was_up = Roster::read(memory, HANDS, room).remove(&[subject.to_owned()]) > 0;
     let told = json!({ "hand": "lowered", "subject": subject });
-    done(String::new(), if was_up { tell_teachers(memory, room, &told) } else { Vec::new() })
+    common::done!("", if was_up { tell_teachers(memory, room, &told) } else { Vec::new() })
 }
 
 /// Those who have asked for raised hands, and no student.
 fn tell_teachers(memory: &impl Memory, room: &str, what: &serde_json::Value) -> Vec<Effect> {
-    let teachers = Roster::new(memory, DESK, room).all().into_iter().take(MAX_EFFECTS);
+    let teachers = Roster::read(memory, DESK, room).all().into_iter().take(MAX_EFFECTS);
     teachers.map(|teacher| notify(&teacher.subject, what)).collect()
 }
 
-fn re_ask(subject: &str) -> Effect {
-    Effect { name: "re-ask".into(), subject: Some(subject.into()), payload: String::new() }
-}
-
 fn notify(subject: &str, what: &serde_json::Value) -> Effect {
-    Effect { name: "notify".into(), subject: Some(subject.into()), payload: what.to_string() }
-}
-
-fn done(reply: String, effects: Vec<Effect>) -> Outcome {
-    Outcome::Done(Response { reply, effects })
+    common::effect!("notify", subject, what.to_string())
 }
 
 fn verdict(may: bool, otherwise: &str) -> Verdict {
-    if may { Verdict::Allow(common::no_limits!()) } else { Verdict::Deny(denial("forbidden", otherwise)) }
+    if may { Verdict::Allow(common::no_limits!()) } else { Verdict::Deny(common::denial!("forbidden", otherwise)) }
 }
 
-fn denial(code: &str, message: &str) -> Denial {
-    Denial { code: code.into(), message: message.into(), retry_after_ms: None }
-}
-
+/// The ledger of who is at the board, and its mark.
 const BOARD: &str = "board";
+const CALLED: u8 = 1;
 const HANDS: &str = "hands";
 const DESK: &str = "desk";
 /// Most effects of a command.

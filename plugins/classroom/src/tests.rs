@@ -18,8 +18,8 @@ fn somebody(subject: &str, role: &str) -> Participant {
     Participant { identity, user_id: 1, publisher_id: None, door, peer, extra: Vec::new() }
 }
 
-fn room() -> Room {
-    Room { name: "class".into(), participants: 3, publications: 3, recording: false, extra: Vec::new() }
+fn room(name: &str) -> Room {
+    Room { name: name.into(), participants: 3, publications: 3, recording: false, extra: Vec::new() }
 }
 
 fn track(source: &str) -> Track {
@@ -43,21 +43,25 @@ fn sees(memory: &Map, who: Participant) -> Vec<bool> {
     let publishers = vec![somebody("tess", "teacher"), somebody("ben", "student")];
     let publications = (0..3).map(|publisher| Publication { publisher, track: track("camera") }).collect();
     let (why, extra) = ("announce".into(), Vec::new());
-    let asked = subscription::Question { who, room: room(), publishers, publications, why, now_ms: 0, extra };
+    let asked = subscription::Question { who, room: room("class"), publishers, publications, why, now_ms: 0, extra };
     allowed(Settings::default().subscribe(memory, &asked))
 }
 
 /// Whether somebody may publish a camera, and a screen.
 fn publishes(memory: &Map, who: Participant) -> Vec<bool> {
     let (tracks, why, extra) = (vec![track("camera"), track("screen")], "request".into(), Vec::new());
-    let asked = publishing::Question { who, room: room(), tracks, why, now_ms: 0, extra };
+    let asked = publishing::Question { who, room: room("class"), tracks, why, now_ms: 0, extra };
     allowed(Settings::default().publish(memory, &asked))
 }
 
 /// What comes of a command: the reply or the code, and the effects with their subjects and payloads.
 fn commanded(memory: &Map, who: Participant, name: &str, payload: &str) -> (String, Vec<String>) {
-    let (name, payload) = (name.into(), payload.into());
-    let asked = command::Question { who, room: room(), name, target: None, payload, now_ms: 7, extra: Vec::new() };
+    commanded_in("class", memory, who, name, payload)
+}
+
+fn commanded_in(class: &str, memory: &Map, who: Participant, name: &str, payload: &str) -> (String, Vec<String>) {
+    let (room, name, payload) = (room(class), name.into(), payload.into());
+    let asked = command::Question { who, room, name, target: None, payload, now_ms: 7, extra: Vec::new() };
     match Settings::default().handle(memory, &asked) {
         Outcome::Done(done) => {
             let effect = |one: Effect| format!("{} {} {}", one.name, one.subject.unwrap_or_default(), one.payload);
@@ -110,6 +114,22 @@ fn a_raised_hand_is_told_to_teachers_who_asked_and_to_no_student() {
     assert_eq!(effects, [r#"notify tess {"hand":"lowered","subject":"ann"}"#], "each only their own");
     commanded(&memory, teacher(), "board-call", "ben");
     assert_eq!(commanded(&memory, teacher(), "hands", "").0, r#"{"people":[],"more":0}"#);
+}
+
+#[test]
+fn one_student_or_teacher_does_not_fill_the_classes_of_a_node() {
+    let memory = Map::default();
+    for class in (0..1100).map(|n| format!("c{n}")) {
+        assert_eq!(commanded_in(&class, &memory, somebody("eve", "student"), "hand-raise", "").0, "", "{class}");
+        assert_eq!(commanded_in(&class, &memory, somebody("mal", "teacher"), "board-call", "eve").0, "", "{class}");
+        commanded_in(&class, &memory, somebody("mal", "teacher"), "hands", "");
+        assert_eq!(commanded_in("mals", &memory, somebody("mal", "teacher"), "board-call", &class).0, "", "{class}");
+    }
+    let (hands, _) = commanded(&memory, teacher(), "hands", "");
+    assert_eq!(hands, r#"{"people":[],"more":0}"#);
+    assert_eq!(commanded(&memory, student(), "hand-raise", "").1.len(), 1, "the teacher is told");
+    commanded(&memory, teacher(), "board-call", "ben");
+    assert_eq!(sees(&memory, student()), [true, true, false]);
 }
 
 #[test]

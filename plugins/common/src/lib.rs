@@ -1,50 +1,18 @@
-//! What several of the plugins need: settings that say where they are wrong, patterns of rooms, roles in claims, and lists in a
-//! plugin's memory. It is no plugin itself, and knows nothing of the contract: each plugin has bindings of its own.
+//! What several of the plugins need: settings that say where they are wrong, patterns of rooms, roles in claims, rules of several roles,
+//! and lists and marks in a plugin's memory. It is no plugin itself, and knows nothing of the contract: each plugin has bindings of its own.
 
 mod bindings;
+mod ledger;
+mod memory;
 mod roster;
-
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+pub use crate::ledger::{Ledger, Mark};
+pub use crate::memory::Memory;
 pub use crate::roster::{Entry, Roster, Seated};
-
-/// What a plugin remembers from one question to the next: the import `kv`, or a map in tests.
-pub trait Memory {
-    /// What is kept under the key.
-    fn get(&self, key: &str) -> Option<Vec<u8>>;
-
-    /// Keeps a value, for so many milliseconds. Returns whether there was room for it.
-    #[must_use]
-    fn put(&self, key: &str, value: &[u8], ttl_ms: u32) -> bool;
-
-    /// Forgets a key.
-    fn delete(&self, key: &str);
-}
-
-/// A memory for tests: it forgets nothing by itself, and holds 100 keys.
-impl Memory for RefCell<BTreeMap<String, Vec<u8>>> {
-    fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.borrow().get(key).cloned()
-    }
-
-    fn put(&self, key: &str, value: &[u8], _ttl_ms: u32) -> bool {
-        let mut map = self.borrow_mut();
-        let fits = map.len() < 100 || map.contains_key(key);
-        if fits {
-            map.insert(key.to_owned(), value.to_owned());
-        }
-        fits
-    }
-
-    fn delete(&self, key: &str) {
-        self.borrow_mut().remove(key);
-    }
-}
 
 /// Reads all settings of a plugin.
 ///
@@ -94,11 +62,35 @@ pub fn words(claim: &str) -> Vec<String> {
     }
 }
 
-/// A key about somebody in a room, or about the room: short however long their names are, and nobody else's.
-pub fn key(what: &str, room: &str, subject: &str) -> String {
-    let names = Sha256::new().chain_update([u8::try_from(room.len()).unwrap_or(u8::MAX)]).chain_update(room);
-    let digest = names.chain_update(subject).finalize();
-    digest.iter().fold(format!("{what}/"), |key, byte| key + &format!("{byte:02x}"))
+/// Whether one of the words is on the list.
+pub fn any_in(words: &[String], list: &[String]) -> bool {
+    words.iter().any(|word| list.contains(word))
+}
+
+/// What two rules allow together, as a node joins the grants of two plugins: the lower limit, or no permission if one gives none. What a
+/// rule leaves out it does not limit.
+pub fn tighter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// What two lists allow together: what is on both. What a rule leaves out it does not limit.
+pub fn on_both(one: Option<Vec<String>>, other: Option<Vec<String>>) -> Option<Vec<String>> {
+    match (one, other) {
+        (Some(mut one), Some(other)) => {
+            one.retain(|word| other.contains(word));
+            Some(one)
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+/// A short number for a long name: the first eight bytes of its SHA-256. For two names of somebody's choice to have the same one, they would
+/// try some billions; to meet the number of a name that there is, far more than anybody can.
+pub fn digest(name: &str) -> u64 {
+    Sha256::digest(name).iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// Seconds as the milliseconds that `kv` takes: 49 days at most.
@@ -132,12 +124,19 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_different_people_and_rooms_differ_and_are_short() {
-        let keys = [key("a", "r", "s"), key("b", "r", "s"), key("a", "rs", ""), key("a", "", "rs"), key("a", "r", "S")];
-        for (at, one) in keys.iter().enumerate() {
-            assert!(!keys[at + 1..].contains(one), "{one}");
-        }
-        assert!(key("what", &"r".repeat(128), &"s".repeat(256)).len() <= 256);
+    fn two_rules_together_allow_what_both_allow() {
+        assert_eq!([tighter(Some(1), Some(2)), tighter(Some(2), None), tighter(None, None)], [Some(1), Some(2), None]);
+        assert_eq!(tighter(Some(true), Some(false)), Some(false));
+        let list = |words: &[&str]| Some(words.iter().map(|word| String::from(*word)).collect::<Vec<_>>());
+        assert_eq!(on_both(list(&["a", "b"]), list(&["c", "b"])), list(&["b"]));
+        assert_eq!([on_both(list(&["a"]), None), on_both(None, list(&[]))], [list(&["a"]), list(&[])]);
+    }
+
+    #[test]
+    fn a_digest_is_the_beginning_of_what_sha256sum_prints() {
+        // printf abc | sha256sum
+        assert_eq!(digest("abc"), 0xba78_16bf_8f01_cfea);
+        assert_ne!(digest(""), digest("a"));
     }
 
     #[test]

@@ -1,17 +1,22 @@
-//! A list of people in a plugin's memory, for each room.
+//! Lists of people, one for each room, in a plugin's memory.
 //!
-//! Questions are answered at the same time, and the memory has no way to change a value that nobody else changes meanwhile. So each
-//! person has a place of their own, looked for from another start for each: nobody's entry is lost because somebody else came.
+//! All lists of one name share 256 places, each of them one key: 64 in a room at most, and 4 of one subject, so that nobody fills them by
+//! naming rooms. Whoever comes to a fifth room leaves the one that they came to first.
+//!
+//! Questions are answered at the same time, and the memory cannot change a value that nobody else changes meanwhile. Everybody begins to
+//! look for a place somewhere else, and looks again before taking it; but two who take one in the same instant both believe that
+//! they have it, and one is not on the list. They come onto it when they ask again.
 
 use serde::{Deserialize, Serialize};
 
-use crate::Memory;
+use crate::{Memory, digest};
 
-/// A list in a room.
+/// The list of a room, as it was when it was read.
 pub struct Roster<'a, M> {
     memory: &'a M,
     what: &'a str,
     room: &'a str,
+    places: Vec<Option<Place>>,
 }
 
 /// Somebody on it.
@@ -37,6 +42,14 @@ pub enum Seated {
     Full,
 }
 
+/// A place that is taken, in whatever room.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    room: String,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
 /// The whole of it as an answer to people.
 #[derive(Serialize)]
 struct Told<'a> {
@@ -45,38 +58,45 @@ struct Told<'a> {
 }
 
 impl<'a, M: Memory> Roster<'a, M> {
-    /// The list of this name in a room.
-    pub fn new(memory: &'a M, what: &'a str, room: &'a str) -> Self {
-        Self { memory, what, room }
+    /// Reads the list of this name in a room. It calls the memory 256 times, and a question may do 1000 calls.
+    pub fn read(memory: &'a M, what: &'a str, room: &'a str) -> Self {
+        let mut roster = Self { memory, what, room, places: Vec::new() };
+        roster.places = (0..PLACES).map(|place| roster.at(place)).collect();
+        roster
     }
 
     /// Puts somebody on it for a time, or keeps them there for longer.
-    pub fn put(&self, entry: &Entry, ttl_ms: u32) -> Seated {
-        let start = entry.subject.bytes().fold(0, |sum: u16, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        let mut free = None;
-        for place in (0..PLACES).map(|step| (start % PLACES + step) % PLACES) {
-            match self.at(place) {
-                Some(there) if there.subject == entry.subject => {
-                    return self.keep(place, &there, ttl_ms, Seated::Already);
-                }
-                Some(_) => {}
-                None => free = free.or(Some(place)),
-            }
+    pub fn put(&mut self, entry: &Entry, ttl_ms: u32) -> Seated {
+        let new = Place { room: self.room.to_owned(), entry: entry.clone() };
+        let theirs: Vec<_> = self.taken().filter(|(_, there)| there.entry.subject == entry.subject).collect();
+        if let Some((place, there)) = theirs.iter().find(|(_, there)| there.room == self.room) {
+            let (place, there) = (*place, (*there).clone());
+            return self.keep(place, there, ttl_ms, Seated::Already);
         }
-        free.map_or(Seated::Full, |place| self.keep(place, entry, ttl_ms, Seated::Anew))
+        let oldest = theirs.iter().min_by_key(|(_, there)| there.entry.since_ms).map(|(place, _)| *place);
+        let chosen = if theirs.len() < MAX_OF_SUBJECT { self.free(&entry.subject) } else { oldest };
+        match chosen.filter(|_| self.here().count() < MAX_OF_ROOM) {
+            Some(place) => self.keep(place, new, ttl_ms, Seated::Anew),
+            None => Seated::Full,
+        }
     }
 
-    /// Takes people off it. Returns how many of them were on it.
-    pub fn remove(&self, subjects: &[String]) -> usize {
-        let is_one = |place: &u16| self.at(*place).is_some_and(|there| subjects.contains(&there.subject));
-        let theirs: Vec<_> = (0..PLACES).filter(is_one).collect();
-        theirs.iter().for_each(|place| self.memory.delete(&self.key(*place)));
+    /// Takes people off it. Returns how many places that made free.
+    pub fn remove(&mut self, subjects: &[String]) -> usize {
+        let theirs: Vec<_> =
+            self.here().filter(|(_, entry)| subjects.contains(&entry.subject)).map(|(place, _)| place).collect();
+        for place in &theirs {
+            // It may be somebody else's by now.
+            if self.at(*place) == self.places[*place].take() {
+                self.memory.delete(&self.key(*place));
+            }
+        }
         theirs.len()
     }
 
     /// Everybody on it, who is longest on it first.
     pub fn all(&self) -> Vec<Entry> {
-        let mut all: Vec<_> = (0..PLACES).filter_map(|place| self.at(place)).collect();
+        let mut all: Vec<_> = self.here().map(|(_, entry)| entry.clone()).collect();
         all.sort_by(|a, b| (a.since_ms, &a.subject).cmp(&(b.since_ms, &b.subject)));
         all
     }
@@ -91,22 +111,45 @@ impl<'a, M: Memory> Roster<'a, M> {
         (0..=all.len()).rev().map(text).find(|text| text.len() <= MAX_REPLY).unwrap_or_default()
     }
 
-    fn keep(&self, place: u16, entry: &Entry, ttl_ms: u32, seated: Seated) -> Seated {
-        let value = serde_json::to_vec(entry).expect("texts and numbers are JSON");
-        if self.memory.put(&self.key(place), &value, ttl_ms) { seated } else { Seated::Full }
+    /// All places that are taken, in whatever room.
+    fn taken(&self) -> impl Iterator<Item = (usize, &Place)> {
+        self.places.iter().enumerate().filter_map(|(place, there)| Some((place, there.as_ref()?)))
     }
 
-    fn at(&self, place: u16) -> Option<Entry> {
+    /// Those that are taken in this room.
+    fn here(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.taken().filter(|(_, there)| there.room == self.room).map(|(place, there)| (place, &there.entry))
+    }
+
+    /// A place that is still free, sought from one that is somebody's own.
+    fn free(&self, subject: &str) -> Option<usize> {
+        let start = usize::from(digest(subject).wrapping_add(digest(self.room)).to_be_bytes()[0]);
+        let mut places = (start..PLACES).chain(0..start);
+        places.find(|place| self.places[*place].is_none() && self.at(*place).is_none())
+    }
+
+    fn keep(&mut self, place: usize, there: Place, ttl_ms: u32, seated: Seated) -> Seated {
+        let value = serde_json::to_vec(&there).expect("texts and numbers are JSON");
+        let kept = self.memory.put(&self.key(place), &value, ttl_ms);
+        self.places[place] = kept.then_some(there);
+        if kept { seated } else { Seated::Full }
+    }
+
+    fn at(&self, place: usize) -> Option<Place> {
         serde_json::from_slice(&self.memory.get(&self.key(place))?).ok()
     }
 
-    fn key(&self, place: u16) -> String {
-        format!("{}/{}/{place}", self.what, self.room)
+    fn key(&self, place: usize) -> String {
+        format!("{}/{place}", self.what)
     }
 }
 
-/// Most people on a list. Each of the acts above calls the memory once or twice for each place, and a question may do 1000 calls.
-const PLACES: u16 = 64;
+/// Places for all lists of one name; as many as a byte counts.
+const PLACES: usize = 256;
+/// Most people on the list of a room.
+const MAX_OF_ROOM: usize = 64;
+/// Most lists on which one subject is.
+const MAX_OF_SUBJECT: usize = 4;
 /// The longest reply that a command may give, in bytes.
 const MAX_REPLY: usize = 16 * 1024;
 
@@ -117,37 +160,82 @@ mod tests {
 
     use super::*;
 
+    type Map = RefCell<BTreeMap<String, Vec<u8>>>;
+
     fn entry(subject: &str, since_ms: u64) -> Entry {
         Entry { subject: subject.into(), username: subject.to_uppercase(), since_ms }
     }
 
+    fn put(memory: &Map, room: &str, entry: &Entry) -> Seated {
+        Roster::read(memory, "w", room).put(entry, 1)
+    }
+
     #[test]
     fn people_are_on_it_once_and_in_the_order_in_which_they_came() {
-        let memory = RefCell::new(BTreeMap::new());
-        let roster = Roster::new(&memory, "w", "room");
-        // Both begin to look at the same place.
-        assert_eq!(roster.put(&entry("bB", 2), 1), Seated::Anew);
-        assert_eq!(roster.put(&entry("c#", 1), 1), Seated::Anew);
-        assert_eq!(roster.put(&entry("bB", 9), 1), Seated::Already);
-        assert_eq!(roster.all(), [entry("c#", 1), entry("bB", 2)]);
-        assert!(Roster::new(&memory, "w", "room/1").all().is_empty());
-        let gone = ["c#".to_owned(), "nobody".to_owned()];
+        let memory = Map::default();
+        let mut roster = Roster::read(&memory, "w", "room");
+        assert_eq!(roster.put(&entry("bob", 2), 1), Seated::Anew);
+        assert_eq!(roster.put(&entry("ann", 1), 1), Seated::Anew);
+        assert_eq!(put(&memory, "room", &entry("bob", 9)), Seated::Already);
+        let mut roster = Roster::read(&memory, "w", "room");
+        assert_eq!(roster.all(), [entry("ann", 1), entry("bob", 2)]);
+        assert!(Roster::read(&memory, "w", "room2").all().is_empty());
+        let gone = ["ann".to_owned(), "nobody".to_owned()];
         assert_eq!((roster.remove(&gone), roster.remove(&gone)), (1, 0));
-        assert_eq!(roster.told(), r#"{"people":[{"subject":"bB","username":"BB","sinceMs":2}],"more":0}"#);
+        assert_eq!(roster.told(), r#"{"people":[{"subject":"bob","username":"BOB","sinceMs":2}],"more":0}"#);
+        assert_eq!(Roster::read(&memory, "w", "room").told(), roster.told());
     }
 
     #[test]
     fn a_full_list_takes_nobody_and_tells_how_many_a_reply_leaves_out() {
-        let memory = RefCell::new(BTreeMap::new());
-        let roster = Roster::new(&memory, "w", "room");
-        for n in 0..PLACES {
-            assert_eq!(roster.put(&entry(&format!("{n:0>256}"), n.into()), 1), Seated::Anew);
+        let memory = Map::default();
+        for n in 0..64 {
+            assert_eq!(put(&memory, "room", &entry(&format!("{n:0>256}"), n)), Seated::Anew);
         }
-        assert_eq!(roster.put(&entry("one more", 0), 1), Seated::Full);
-        let told = roster.told();
+        assert_eq!(put(&memory, "room", &entry("one more", 0)), Seated::Full);
+        assert_eq!(put(&memory, "elsewhere", &entry("one more", 0)), Seated::Anew);
+        let told = Roster::read(&memory, "w", "room").told();
         let value: serde_json::Value = serde_json::from_str(&told).unwrap();
         let people = value["people"].as_array().unwrap().len();
         assert!(told.len() <= MAX_REPLY && people > 20, "{people}");
         assert_eq!(value["more"], 64 - people);
+    }
+
+    #[test]
+    fn who_names_many_rooms_is_on_the_lists_of_the_last_four() {
+        let memory = Map::default();
+        for n in 0..300 {
+            assert_eq!(put(&memory, &format!("r{n}"), &entry("eve", n)), Seated::Anew);
+        }
+        let on = |n: &u64| !Roster::read(&memory, "w", &format!("r{n}")).all().is_empty();
+        assert_eq!((0..300).filter(on).collect::<Vec<_>>(), [296, 297, 298, 299]);
+        assert_eq!(memory.borrow().len(), 4);
+    }
+
+    #[test]
+    fn all_lists_together_have_so_many_places_and_all_of_them_are_used() {
+        let memory = Map::default();
+        for n in 0..256 {
+            assert_eq!(put(&memory, &format!("r{}", n / 8), &entry(&format!("p{n}"), n)), Seated::Anew);
+        }
+        assert_eq!(put(&memory, "r99", &entry("late", 0)), Seated::Full);
+        assert_eq!(put(&memory, "r0", &entry("p0", 0)), Seated::Already);
+    }
+
+    #[test]
+    fn a_place_that_somebody_else_took_meanwhile_is_neither_taken_nor_made_free() {
+        let memory = Map::default();
+        let mut first = Roster::read(&memory, "w", "room");
+        assert_eq!(put(&memory, "room", &entry("ann", 1)), Seated::Anew);
+        // What the other thread did not see is hers: it would have begun at the same place.
+        let place = first.free("ann").unwrap();
+        assert_ne!(format!("w/{place}"), *memory.borrow().keys().next().unwrap());
+
+        assert_eq!(first.put(&entry("bob", 2), 1), Seated::Anew);
+        let mut second = Roster::read(&memory, "w", "room");
+        first.remove(&["bob".into()]);
+        assert_eq!(put(&memory, "room", &entry("bob", 3)), Seated::Anew);
+        second.remove(&["bob".into()]);
+        assert_eq!(Roster::read(&memory, "w", "room").all(), [entry("ann", 1), entry("bob", 3)]);
     }
 }

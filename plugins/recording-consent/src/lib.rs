@@ -5,10 +5,11 @@
 //!
 //! Commands (`policy-command`), of everybody about themselves:
 //!
-//! - `consent`: I may be recorded in this room. A recording that runs has my tracks after the next `start-recording`.
+//! - `consent`: I may be recorded in this room. A recording of everything that runs already has my tracks from then on.
 //! - `withdraw`: I may not.
 //!
-//! The reply to both is how it stands: `{"recordable": true}`.
+//! The reply to both is how it stands: `{"recordable": true}`. A withdrawal is never lost: one that cannot be kept puts its author out of
+//! the room, which ends their recording, and says so. An agreement may be, if very much is remembered: then it is a no again.
 //!
 //! Grants: `config`, `kv`. Settings, all optional:
 //!
@@ -22,12 +23,12 @@
 //! recheck_ms = 2000                 # how often the node asks whether what is recorded still may be, from 250
 //! ```
 
-use common::{Memory, key, matches_any, ttl_ms};
+use common::{Ledger, Memory, digest, matches_any, ttl_ms};
 use serde::Deserialize;
 
-use crate::exports::lockgate::policy::command::{Effect, Outcome, Response};
+use crate::exports::lockgate::policy::command::Outcome;
 use crate::exports::lockgate::policy::{command, recording};
-use crate::lockgate::policy::types::{Denial, Grant, Identity, Verdict};
+use crate::lockgate::policy::types::{Grant, Identity, Verdict};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -113,7 +114,8 @@ impl Settings {
         if !matches_any(&self.rooms, &asked.room.name) {
             return vec![Verdict::Abstain; asked.publications.len()];
         }
-        let agrees = |who: &Identity| self.agrees(memory, &asked.room.name, who);
+        let said = Said { memory, room: &asked.room.name, now_ms: asked.now_ms };
+        let agrees = |who: &Identity| self.agrees(&said, who);
         let agree: Vec<_> = asked.publishers.iter().map(|publisher| agrees(&publisher.identity)).collect();
         let verdict = |publisher: u32, source: &String| {
             if !self.sources.contains(source) {
@@ -121,48 +123,107 @@ impl Settings {
             }
             match agree.get(publisher as usize) {
                 Some(true) => Verdict::Allow(Grant { reask_after_ms: Some(self.recheck_ms), ..common::no_limits!() }),
-                _ => Verdict::Deny(denial("forbidden", "who publishes this does not agree to be recorded")),
+                _ => Verdict::Deny(common::denial!("forbidden", "who publishes this does not agree to be recorded")),
             }
         };
         asked.publications.iter().map(|one| verdict(one.publisher, &one.track.source)).collect()
     }
 
     /// What they said in the room counts first, then what their token says, then what silence means.
-    fn agrees(&self, memory: &impl Memory, room: &str, who: &Identity) -> bool {
+    fn agrees(&self, said: &Said<'_, impl Memory>, who: &Identity) -> bool {
+        said.answer(&who.subject).unwrap_or_else(|| self.agrees_silently(who))
+    }
+
+    fn agrees_silently(&self, who: &Identity) -> bool {
         let claim = who.claims.iter().find(|attr| attr.key == self.claim).map(|claim| claim.value == "true");
-        let said = memory.get(&key(ANSWER, room, &who.subject)).map(|answer| answer == YES);
-        said.or(claim).unwrap_or(self.silence == Silence::Yes)
+        claim.unwrap_or(self.silence == Silence::Yes)
     }
 
     fn handle(&self, memory: &impl Memory, asked: &command::Question) -> Outcome {
-        let answer = match asked.name.as_str() {
-            "consent" => YES,
-            "withdraw" => NO,
-            _ => return Outcome::Abstain,
-        };
         let (room, who) = (&asked.room.name, &asked.who.identity);
         if !matches_any(&self.rooms, room) {
             return Outcome::Abstain;
         }
-        if !memory.put(&key(ANSWER, room, &who.subject), answer, ttl_ms(self.remember_s)) {
-            // What cannot be remembered is a no, as soon as it can be.
-            memory.delete(&key(ANSWER, room, &who.subject));
-            let message = "your answer could not be kept: leave the room if you do not want to be recorded";
-            return Outcome::Deny(denial("memory-full", message));
+        let said = Said { memory, room, now_ms: asked.now_ms };
+        let holds_ms = ttl_ms(self.remember_s);
+        let kept = match asked.name.as_str() {
+            // What holds without their word takes no room.
+            "consent" if said.answer(&who.subject).is_none() && self.agrees_silently(who) => true,
+            "consent" => said.yes(&who.subject, holds_ms),
+            "withdraw" => said.no(&who.subject, holds_ms),
+            _ => return Outcome::Abstain,
+        };
+        match (asked.name.as_str(), kept) {
+            (_, true) => {
+                let reply = format!("{{\"recordable\": {}}}", self.agrees(&said, who));
+                common::done!(reply, vec![common::effect!("re-ask", &who.subject)])
+            }
+            ("consent", false) => {
+                Outcome::Deny(common::denial!("memory-full", "your answer could not be kept: you are not recorded"))
+            }
+            (_, false) => {
+                let reason = "your answer could not be kept, and out here nothing of you is recorded";
+                let reply = r#"{"recordable": false, "kept": false}"#;
+                common::done!(reply, vec![common::effect!("revoke", &who.subject, reason)])
+            }
         }
-        let subject = Some(who.subject.clone());
-        let effects = vec![Effect { name: "re-ask".into(), subject, payload: String::new() }];
-        Outcome::Done(Response { reply: format!("{{\"recordable\": {}}}", answer == YES), effects })
     }
 }
 
-fn denial(code: &str, message: &str) -> Denial {
-    Denial { code: code.into(), message: message.into(), retry_after_ms: None }
+/// What people said in a room.
+///
+/// Each yes is a mark of a ledger, where many find room, and where it is safe that one is lost. A no has a key to which nothing but
+/// another no is written, so that nothing at the same time can undo it; and it holds against a yes that is not later. Everybody has
+/// sixteen such keys: rooms that share one share the no, until they say yes there.
+struct Said<'a, M> {
+    memory: &'a M,
+    room: &'a str,
+    now_ms: u64,
 }
 
-const ANSWER: &str = "answer";
-const YES: &[u8] = b"yes";
-const NO: &[u8] = b"no";
+impl<M: Memory> Said<'_, M> {
+    /// All answers hold for the same time, so that the later one ends later.
+    fn answer(&self, subject: &str) -> Option<bool> {
+        match (self.yes_until_ms(subject), self.no_until_ms(subject)) {
+            (Some(yes), no) => Some(no.is_none_or(|no| no < yes)),
+            (None, no) => no.map(|_| false),
+        }
+    }
+
+    fn yes(&self, subject: &str, holds_ms: u32) -> bool {
+        self.yeses().put(self.room, subject, YES, holds_ms)
+    }
+
+    /// Holds against each yes until now, even if the clock was set back since.
+    fn no(&self, subject: &str, holds_ms: u32) -> bool {
+        let earlier = self.yes_until_ms(subject).max(self.no_until_ms(subject)).unwrap_or(0);
+        let until_ms = self.now_ms.saturating_add(holds_ms.into()).max(earlier);
+        let holds_ms = u32::try_from(until_ms - self.now_ms).unwrap_or(u32::MAX);
+        self.memory.put(&self.key(subject), until_ms.to_string().as_bytes(), holds_ms)
+    }
+
+    fn no_until_ms(&self, subject: &str) -> Option<u64> {
+        let until_ms = self.memory.get(&self.key(subject))?;
+        // What cannot be read is a no all the same.
+        Some(String::from_utf8_lossy(&until_ms).parse().unwrap_or(u64::MAX))
+    }
+
+    fn yes_until_ms(&self, subject: &str) -> Option<u64> {
+        self.yeses().mark(self.room, subject).map(|mark| mark.until_ms)
+    }
+
+    fn yeses(&self) -> Ledger<'_, M> {
+        Ledger::new(self.memory, "yes", self.now_ms)
+    }
+
+    fn key(&self, subject: &str) -> String {
+        format!("no/{:016x}/{}", digest(subject), digest(self.room) % NO_KEYS)
+    }
+}
+
+const YES: u8 = 1;
+/// Keys of one subject. More of them would let fewer rooms share a no, and fewer people fill the memory.
+const NO_KEYS: u64 = 16;
 
 #[cfg(test)]
 mod tests;

@@ -22,12 +22,12 @@
 //! refused_s = 600                     # how long somebody may not
 //! ```
 
-use common::{Entry, Memory, Roster, Seated, key, matches_any, ttl_ms, words};
+use common::{Entry, Ledger, Memory, Roster, Seated, any_in, matches_any, ttl_ms, words_of};
 use serde::Deserialize;
 
-use crate::exports::lockgate::policy::command::{Effect, Outcome, Response};
+use crate::exports::lockgate::policy::command::Outcome;
 use crate::exports::lockgate::policy::{admission, command};
-use crate::lockgate::policy::types::{Denial, Identity, Verdict};
+use crate::lockgate::policy::types::{Identity, Verdict};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -107,18 +107,19 @@ impl Settings {
         if self.moderates(who) {
             return Verdict::Allow(common::no_limits!());
         }
-        if memory.get(&key(REFUSED, room, &who.subject)).is_some() {
-            return Verdict::Deny(denial("forbidden", "a moderator turned you away"));
-        }
+        let decided = Ledger::new(memory, DECIDED, asked.now_ms).mark(room, &who.subject).map(|mark| mark.kind);
         // Who is in was let in, however long ago.
         let is_in = asked.extra.iter().any(|attr| attr.key == "why" && attr.value == "recheck");
-        if is_in || memory.get(&key(ADMITTED, room, &who.subject)).is_some() {
-            return Verdict::Allow(common::no_limits!());
+        match decided {
+            Some(REFUSED) => return Verdict::Deny(common::denial!("forbidden", "a moderator turned you away")),
+            Some(ADMITTED) => return Verdict::Allow(common::no_limits!()),
+            _ if is_in => return Verdict::Allow(common::no_limits!()),
+            _ => {}
         }
         let entry = Entry { subject: who.subject.clone(), username: who.username.clone(), since_ms: asked.now_ms };
-        match Roster::new(memory, WAITING, room).put(&entry, ttl_ms(self.waiting_s)) {
-            Seated::Full => Verdict::Deny(denial("room-full", "the lobby is full")),
-            Seated::Anew | Seated::Already => Verdict::Deny(denial("waiting", &self.message)),
+        match Roster::read(memory, WAITING, room).put(&entry, ttl_ms(self.waiting_s)) {
+            Seated::Full => Verdict::Deny(common::denial!("room-full", "the lobby is full")),
+            Seated::Anew | Seated::Already => Verdict::Deny(common::denial!("waiting", &self.message)),
         }
     }
 
@@ -130,68 +131,68 @@ impl Settings {
             return Outcome::Abstain;
         }
         if !self.moderates(&asked.who.identity) {
-            return Outcome::Deny(denial("forbidden", "only moderators decide who comes in"));
+            return Outcome::Deny(common::denial!("forbidden", "only moderators decide who comes in"));
         }
-        let waiting = Roster::new(memory, WAITING, room);
+        let waiting = Roster::read(memory, WAITING, room);
+        let decided = Ledger::new(memory, DECIDED, asked.now_ms);
         match (asked.name.as_str(), asked.payload.as_str()) {
-            ("lobby-list", _) => done(waiting.told(), Vec::new()),
+            ("lobby-list", _) => common::done!(waiting.told(), Vec::new()),
             ("lobby-admit", "") => {
                 let longest: Vec<_> = waiting.all().into_iter().take(AT_ONCE).map(|entry| entry.subject).collect();
-                self.let_in(memory, room, &longest)
+                self.let_in(waiting, &decided, room, longest)
             }
-            ("lobby-admit", subject) => self.let_in(memory, room, &[subject.to_owned()]),
-            (_, "") => Outcome::Deny(denial("not-found", "the payload says whom to turn away: their subject")),
-            (_, subject) => self.turn_away(memory, room, subject),
+            ("lobby-admit", subject) => self.let_in(waiting, &decided, room, vec![subject.to_owned()]),
+            (_, "") => Outcome::Deny(common::denial!("not-found", "the payload says whom to turn away: their subject")),
+            (_, subject) => self.turn_away(waiting, &decided, room, subject),
         }
     }
 
-    /// Remembers them first: policy is asked about them when they are in, with all its plugins.
-    fn let_in(&self, memory: &impl Memory, room: &str, subjects: &[String]) -> Outcome {
-        let waiting = Roster::new(memory, WAITING, room);
-        let mut effects = Vec::new();
-        for subject in subjects {
-            memory.delete(&key(REFUSED, room, subject));
-            if !memory.put(&key(ADMITTED, room, subject), b"1", ttl_ms(self.admitted_s)) {
-                return Outcome::Deny(denial("memory-full", "too many people are remembered: raise limits.kv_keys"));
-            }
-            effects.extend([effect("admit", subject, ""), effect("re-ask", subject, "")]);
+    /// Those who cannot be remembered wait on. The others are remembered first, as policy is asked about them, with all its plugins,
+    /// when they are in.
+    fn let_in<M: Memory>(
+        &self,
+        mut waiting: Roster<'_, M>,
+        decided: &Ledger<'_, M>,
+        room: &str,
+        mut subjects: Vec<String>,
+    ) -> Outcome {
+        let asked = subjects.len();
+        subjects.retain(|subject| decided.put(room, subject, ADMITTED, ttl_ms(self.admitted_s)));
+        if subjects.is_empty() && asked > 0 {
+            return Outcome::Deny(common::denial!("memory-full", NO_ROOM));
         }
-        waiting.remove(subjects);
-        done(waiting.told(), effects)
+        waiting.remove(&subjects);
+        let effects = |subject: &String| [common::effect!("admit", subject), common::effect!("re-ask", subject)];
+        common::done!(waiting.told(), subjects.iter().flat_map(effects).collect())
     }
 
-    fn turn_away(&self, memory: &impl Memory, room: &str, subject: &str) -> Outcome {
-        let waiting = Roster::new(memory, WAITING, room);
-        if self.refused_s > 0 && !memory.put(&key(REFUSED, room, subject), b"1", ttl_ms(self.refused_s)) {
-            return Outcome::Deny(denial("memory-full", "too many people are remembered: raise limits.kv_keys"));
+    fn turn_away<M: Memory>(
+        &self,
+        mut waiting: Roster<'_, M>,
+        decided: &Ledger<'_, M>,
+        room: &str,
+        subject: &str,
+    ) -> Outcome {
+        if self.refused_s == 0 {
+            decided.remove(room, subject);
+        } else if !decided.put(room, subject, REFUSED, ttl_ms(self.refused_s)) {
+            return Outcome::Deny(common::denial!("memory-full", NO_ROOM));
         }
-        memory.delete(&key(ADMITTED, room, subject));
         waiting.remove(&[subject.to_owned()]);
-        done(waiting.told(), vec![effect("revoke", subject, "a moderator turned you away")])
+        common::done!(waiting.told(), vec![common::effect!("revoke", subject, "a moderator turned you away")])
     }
 
     fn moderates(&self, who: &Identity) -> bool {
-        let claim = who.claims.iter().find(|attr| attr.key == self.role_claim);
-        let mut roles = claim.map(|claim| words(&claim.value)).unwrap_or_default().into_iter();
-        who.grant.admin == Some(true) || roles.any(|role| self.moderators.contains(&role))
+        who.grant.admin == Some(true) || any_in(&words_of!(who, self.role_claim), &self.moderators)
     }
 }
 
-fn done(reply: String, effects: Vec<Effect>) -> Outcome {
-    Outcome::Done(Response { reply, effects })
-}
-
-fn effect(name: &str, subject: &str, payload: &str) -> Effect {
-    Effect { name: name.into(), subject: Some(subject.into()), payload: payload.into() }
-}
-
-fn denial(code: &str, message: &str) -> Denial {
-    Denial { code: code.into(), message: message.into(), retry_after_ms: None }
-}
-
 const WAITING: &str = "waiting";
-const ADMITTED: &str = "admitted";
-const REFUSED: &str = "refused";
+/// The ledger of what moderators decided, and its marks.
+const DECIDED: &str = "decided";
+const ADMITTED: u8 = 1;
+const REFUSED: u8 = 2;
+const NO_ROOM: &str = "nothing more can be remembered: raise limits.kv_keys and limits.kv_bytes";
 /// A command has at most 32 effects, and each who is let in has two.
 const AT_ONCE: usize = 16;
 

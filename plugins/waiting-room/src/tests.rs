@@ -2,6 +2,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::exports::lockgate::policy::command::Effect;
 use crate::lockgate::policy::types::{Attr, Participant, Room};
 
 type Map = RefCell<BTreeMap<String, Vec<u8>>>;
@@ -42,15 +43,20 @@ fn somebody(subject: &str, role: &str) -> Participant {
     Participant { identity, user_id: 1, publisher_id: None, door, peer, extra: Vec::new() }
 }
 
-fn room() -> Room {
-    Room { name: "board".into(), participants: 1, publications: 0, recording: false, extra: Vec::new() }
+fn room(name: &str) -> Room {
+    Room { name: name.into(), participants: 1, publications: 0, recording: false, extra: Vec::new() }
 }
 
-/// The code with which somebody is answered at the door.
+/// The code with which somebody is answered at the door of the board.
 fn admitted(settings: &str, memory: &Map, subject: &str, role: &str, why: &str, now_ms: u64) -> String {
+    admitted_to("board", settings, memory, subject, role, why, now_ms)
+}
+
+fn admitted_to(name: &str, settings: &str, memory: &Map, subject: &str, role: &str, why: &str, now_ms: u64) -> String {
+    let room = room(name);
     let extra = vec![Attr { key: "why".into(), value: why.into() }];
     let who = somebody(subject, role);
-    let asked = admission::Question { who, room: room(), password: None, metadata: None, now_ms, extra };
+    let asked = admission::Question { who, room, password: None, metadata: None, now_ms, extra };
     match Settings::read(settings).unwrap().admit(memory, &asked) {
         Verdict::Allow(_) => "allow".into(),
         Verdict::Deny(denial) => denial.code,
@@ -66,7 +72,8 @@ fn enters(memory: &Map, subject: &str) -> String {
 fn commanded(memory: &impl Memory, role: &str, name: &str, payload: &str) -> (String, Vec<String>) {
     let (name, payload) = (name.into(), payload.into());
     let who = somebody("mod", role);
-    let asked = command::Question { who, room: room(), name, target: None, payload, now_ms: 0, extra: Vec::new() };
+    let asked =
+        command::Question { who, room: room("board"), name, target: None, payload, now_ms: 0, extra: Vec::new() };
     match Settings::default().handle(memory, &asked) {
         Outcome::Done(done) => {
             let effect = |one: Effect| format!("{} {}", one.name, one.subject.unwrap_or_default());
@@ -144,6 +151,56 @@ fn whom_a_full_lobby_cannot_show_does_not_wait_unseen() {
         assert_eq!(enters(&memory, &format!("p{n}")), "waiting");
     }
     assert_eq!(enters(&memory, "late"), "room-full");
+}
+
+#[test]
+fn one_participant_does_not_fill_the_lobbies_of_a_node() {
+    let memory = Map::default();
+    for n in 0..2000 {
+        let told = admitted_to(&format!("r{n}"), "{}", &memory, "eve", "guest", "request", n);
+        assert_eq!(told, "waiting", "in room {n}");
+    }
+    assert_eq!(enters(&memory, "ann"), "waiting");
+    assert!(commanded(&memory, "host", "lobby-list", "").0.contains("\"ann\""));
+    assert_eq!(commanded(&memory, "host", "lobby-admit", "ann").1.len(), 2);
+    assert_eq!(enters(&memory, "ann"), "allow");
+}
+
+#[test]
+fn thousands_are_let_in_and_turned_away_and_those_of_today_are_remembered() {
+    let memory = Map::default();
+    for n in 0..3000 {
+        let name = if n % 2 == 0 { "lobby-admit" } else { "lobby-refuse" };
+        assert!(!commanded(&memory, "host", name, &format!("p{n}")).1.is_empty(), "{n}");
+    }
+    assert!((2000..3000).step_by(2).all(|n| enters(&memory, &format!("p{n}")) == "allow"));
+    assert!((2001..3000).step_by(2).all(|n| enters(&memory, &format!("p{n}")) == "forbidden"));
+    assert_eq!(enters(&memory, "ann"), "waiting");
+}
+
+#[test]
+fn who_cannot_be_remembered_waits_on_and_the_others_come_in() {
+    let memory = Map::default();
+    for n in 0..10 {
+        enters(&memory, &format!("p{n}"));
+    }
+    // Five more keys, and no more.
+    memory.borrow_mut().extend((10..1019).map(|n| (format!("f{n}"), Vec::new())));
+    let (left, effects) = commanded(&memory, "host", "lobby-admit", "");
+    let inside: Vec<_> = effects.iter().filter_map(|effect| effect.strip_prefix("admit ")).collect();
+    assert!((5..10).contains(&inside.len()), "{inside:?}");
+    for subject in (0..10).map(|n| format!("p{n}")) {
+        let comes_in = inside.contains(&subject.as_str());
+        assert_eq!(effects.contains(&format!("re-ask {subject}")), comes_in, "{subject}");
+        assert_eq!(left.contains(&format!("{subject:?}")), !comes_in, "{subject}");
+        assert_eq!(enters(&memory, &subject) == "allow", comes_in, "{subject}");
+    }
+    let mut map = memory.borrow_mut();
+    map.retain(|key, _| !key.starts_with("decided/"));
+    map.extend((0..1024).map(|n| (format!("g{n}"), Vec::new())));
+    drop(map);
+    assert_eq!(commanded(&memory, "host", "lobby-admit", ""), ("memory-full".into(), vec![]));
+    assert_eq!(commanded(&memory, "host", "lobby-refuse", "p9"), ("memory-full".into(), vec![]));
 }
 
 #[test]
