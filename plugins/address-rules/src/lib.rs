@@ -21,12 +21,12 @@
 
 mod network;
 
-use common::{matches_any, words};
+use common::{matches_any, words_of};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::exports::lockgate::policy::{admission, auth};
-use crate::lockgate::policy::types::{Denial, Verdict};
+use crate::lockgate::policy::types::Verdict;
 use crate::network::Networks;
 
 wit_bindgen::generate!({
@@ -117,7 +117,7 @@ impl Settings {
         let mut rules = self.rules.iter().filter(|rule| rule.rooms.is_none() && rule.is_for_door(&asked.door));
         match rules.all(|rule| rule.welcomes(&asked.peer)) {
             true => auth::Outcome::Abstain,
-            false => auth::Outcome::Deny(denial("your network address may not come in here")),
+            false => auth::Outcome::Deny(common::denial!("forbidden", "your network address may not come in here")),
         }
     }
 
@@ -129,13 +129,12 @@ impl Settings {
             return Verdict::Abstain;
         }
         if !rules.iter().all(|rule| rule.welcomes(&who.peer)) {
-            return Verdict::Deny(denial("your network address may not enter this room"));
+            return Verdict::Deny(common::denial!("forbidden", "your network address may not enter this room"));
         }
-        let claim = who.identity.claims.iter().find(|attr| attr.key == self.country_claim);
-        let country = claim.and_then(|claim| words(&claim.value).into_iter().next());
-        match rules.iter().all(|rule| rule.is_for_country(country.as_deref())) {
+        let countries = words_of!(who.identity, self.country_claim);
+        match rules.iter().all(|rule| rule.is_for(&countries)) {
             true => Verdict::Allow(common::no_limits!()),
-            false => Verdict::Deny(denial("this room is not open to your country")),
+            false => Verdict::Deny(common::denial!("forbidden", "this room is not open to your country")),
         }
     }
 }
@@ -168,16 +167,12 @@ impl Rule {
         self.allow.as_ref().is_none_or(|allow| allow.contain(peer)) && !self.deny.contain(peer)
     }
 
-    fn is_for_country(&self, country: Option<&str>) -> bool {
-        let is_one = |countries: &Vec<String>| {
-            country.is_some_and(|country| countries.iter().any(|one| one.eq_ignore_ascii_case(country)))
-        };
-        self.countries.as_ref().is_none_or(is_one)
+    /// Whoever has several countries needs each of them allowed.
+    fn is_for(&self, theirs: &[String]) -> bool {
+        let Some(allowed) = &self.countries else { return true };
+        let is_allowed = |country: &String| allowed.iter().any(|one| one.eq_ignore_ascii_case(country));
+        !theirs.is_empty() && theirs.iter().all(is_allowed)
     }
-}
-
-fn denial(message: &str) -> Denial {
-    Denial { code: "forbidden".into(), message: message.into(), retry_after_ms: None }
 }
 
 const DOORS: [&str; 6] = ["ws", "whip", "whep", "relay", "recorder", "admin"];

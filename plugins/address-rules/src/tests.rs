@@ -62,7 +62,8 @@ fn who_enters_keeps_every_rule_of_the_door_and_the_room() {
     assert!(enters("hall", "203.0.113.9", None).contains("address"));
     assert_eq!(enters("board-1", "10.0.0.1", Some("\"ch\"")), "allow");
     assert!(enters("board-1", "198.51.100.1", Some("\"CH\"")).contains("address"));
-    for country in [None, Some("\"FR\""), Some("true"), Some("\"\"")] {
+    assert_eq!(enters("board-1", "10.0.0.1", Some(r#"["ch", "DE"]"#)), "allow");
+    for country in [None, Some("\"FR\""), Some(r#"["CH", "FR"]"#), Some("[]"), Some("true"), Some("\"\"")] {
         assert!(enters("board-1", "10.0.0.1", country).contains("country"), "{country:?}");
     }
 }

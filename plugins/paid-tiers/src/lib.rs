@@ -1,6 +1,7 @@
 //! Caps layers, bitrates and places by what somebody pays for, as a claim of their token says.
 //!
-//! A claim that names no tier of the settings, or none at all, means the default tier: nobody gets more by an unknown word. What
+//! A claim that names no tier of the settings, or none at all, means the default tier: nobody gets more by an unknown word. The claim may be a
+//! list: who has several tiers gets what all of them allow. What
 //! somebody receives is capped by their own tier, and what they publish by theirs: a viewer who pays does not get what was never sent.
 //!
 //! Grants: `config`. Settings:
@@ -24,12 +25,12 @@
 
 use std::collections::BTreeMap;
 
-use common::words;
+use common::{on_both, tighter, words_of};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::exports::lockgate::policy::{admission, publishing, subscription};
-use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, Verdict};
+use crate::lockgate::policy::types::{Grant, Identity, Verdict};
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -59,8 +60,7 @@ impl admission::Guest for PaidTiers {
 
 impl publishing::Guest for PaidTiers {
     fn decide(asked: publishing::Question) -> Vec<Verdict> {
-        let settings = settings();
-        let tier = settings.of(&asked.who.identity);
+        let tier = settings().of(&asked.who.identity);
         asked.tracks.iter().map(|track| tier.publish(&track.source)).collect()
     }
 }
@@ -124,11 +124,11 @@ impl Settings {
         Ok(Self { tier_claim, tiers, everybody_else })
     }
 
-    /// The tier of somebody.
-    fn of(&self, who: &Identity) -> &Tier {
-        let claim = who.claims.iter().find(|attr| attr.key == self.tier_claim);
-        let named = claim.and_then(|claim| words(&claim.value).first().and_then(|name| self.tiers.get(name)));
-        named.unwrap_or(&self.everybody_else)
+    /// What all tiers of somebody allow.
+    fn of(&self, who: &Identity) -> Tier {
+        let named = words_of!(who, self.tier_claim);
+        let tiers = named.iter().filter_map(|name| self.tiers.get(name)).cloned();
+        tiers.reduce(Tier::and).unwrap_or_else(|| self.everybody_else.clone())
     }
 }
 
@@ -145,22 +145,34 @@ impl Tier {
         }
     }
 
+    fn and(self, other: Self) -> Self {
+        Self {
+            max_spatial: tighter(self.max_spatial, other.max_spatial),
+            max_temporal: tighter(self.max_temporal, other.max_temporal),
+            max_bitrate: tighter(self.max_bitrate, other.max_bitrate),
+            priority: tighter(self.priority, other.priority),
+            last_n: tighter(self.last_n, other.last_n),
+            top_n: tighter(self.top_n, other.top_n),
+            record: tighter(self.record, other.record),
+            publish: on_both(self.publish, other.publish),
+            publish_bitrate: tighter(self.publish_bitrate, other.publish_bitrate),
+        }
+    }
+
     /// The grant for the whole stay. An absent permission leaves the matter to the token.
     fn stay(&self) -> Grant {
-        let places = |key: &str, most: Option<u32>| most.map(|most| Attr { key: key.into(), value: most.to_string() });
         let publishes = self.publish.as_ref().is_none_or(|sources| !sources.is_empty());
         Grant {
             can_publish: (!publishes).then_some(false),
             can_record: self.record.filter(|record| !record),
-            attributes: [places("last-n", self.last_n), places("top-n", self.top_n)].into_iter().flatten().collect(),
+            attributes: common::places!(self.last_n, self.top_n).collect(),
             ..common::no_limits!()
         }
     }
 
     fn publish(&self, source: &String) -> Verdict {
         if self.publish.as_ref().is_some_and(|sources| !sources.contains(source)) {
-            let (code, message) = ("forbidden".into(), format!("your plan does not include {source}"));
-            return Verdict::Deny(Denial { code, message, retry_after_ms: None });
+            return Verdict::Deny(common::denial!("forbidden", format!("your plan does not include {source}")));
         }
         Verdict::Allow(Grant { max_bitrate: self.publish_bitrate, ..common::no_limits!() })
     }
@@ -182,6 +194,7 @@ const LEAST_BITRATE: u64 = 6000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lockgate::policy::types::Attr;
 
     const SETTINGS: &str = r#"{ "tiers": {
         "free": { "max_spatial": 0, "max_bitrate": 300000, "last_n": 4, "record": false, "publish": ["camera"],
@@ -199,7 +212,7 @@ mod tests {
             expires_at_ms: None,
             grant: common::no_limits!(),
         };
-        Settings::read(SETTINGS).unwrap().of(&who).clone()
+        Settings::read(SETTINGS).unwrap().of(&who)
     }
 
     #[test]
@@ -221,6 +234,13 @@ mod tests {
         let pro = tier(Some("\"pro\""));
         assert_eq!((pro.receive(), pro.stay()), (common::no_limits!(), common::no_limits!()));
         assert_eq!(pro.publish(&"screen".into()), Verdict::Allow(common::no_limits!()));
+    }
+
+    #[test]
+    fn a_list_of_tiers_escapes_the_caps_of_none_of_them() {
+        assert_eq!(tier(Some(r#"["pro", "platinum", "free"]"#)), tier(Some("\"free\"")));
+        let both = tier(Some(r#"["free", "guest"]"#));
+        assert_eq!((both.publish, both.record, both.last_n), (Some(Vec::new()), Some(false), Some(4)));
     }
 
     #[test]

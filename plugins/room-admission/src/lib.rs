@@ -4,13 +4,14 @@
 //! recording: what the grant allows, that is the token together with what a role may do here. It decides whatever it is
 //! asked, so that nothing is left to the configuration's default.
 //!
-//! A role comes from a claim of the token. Others find it in the grant's attribute `room-admission.role`.
+//! A role comes from a claim of the token, which may be a list: who has several comes in by any of them, and may do what the rules of all
+//! of them allow. Others find the role in the grant's attribute `room-admission.role`; several as a JSON list.
 //!
 //! Grants: `config`. Settings, all optional:
 //!
 //! ```toml
 //! [plugin.settings]
-//! role_claim = "role"          # the claim that names the role
+//! role_claim = "role"          # the claim that names the role, or a list of roles
 //! default_role = "guest"       # the role of those whose token names none
 //!
 //! [plugin.settings.door]       # for every room
@@ -31,8 +32,10 @@
 
 mod settings;
 
+use common::{any_in, words_of};
+
 use crate::exports::lockgate::policy::{admission, publishing, recording};
-use crate::lockgate::policy::types::{Attr, Denial, Grant, Identity, MediaKind, Track, Verdict};
+use crate::lockgate::policy::types::{Denial, Grant, Identity, MediaKind, Track, Verdict};
 use crate::settings::{Door, Role, Settings};
 
 wit_bindgen::generate!({
@@ -64,7 +67,8 @@ impl admission::Guest for RoomAdmission {
 impl publishing::Guest for RoomAdmission {
     fn decide(asked: publishing::Question) -> Vec<Verdict> {
         let settings = settings();
-        asked.tracks.iter().map(|track| publish(&settings, &asked.who.identity, track)).collect()
+        let rules = rules(&settings, &roles(&settings, &asked.who.identity));
+        asked.tracks.iter().map(|track| publish(&rules, &asked.who.identity.grant, track)).collect()
     }
 }
 
@@ -76,53 +80,49 @@ impl recording::Guest for RoomAdmission {
 }
 
 fn admit(settings: &Settings, asked: &admission::Question) -> Verdict {
-    let identity = &asked.who.identity;
-    let role = role_of(settings, identity);
+    let roles = roles(settings, &asked.who.identity);
     let door = settings.rooms.get(&asked.room.name).unwrap_or(&settings.door);
-    match refusal(door, asked, &role) {
+    match refusal(door, asked, &roles) {
         Some(denial) => Verdict::Deny(denial),
-        None => Verdict::Allow(stay(settings.roles.get(&role), role)),
+        None => Verdict::Allow(stay(&rules(settings, &roles), &roles)),
     }
 }
 
 /// Why they may not enter. Whether the room is full comes last, so that outsiders do not learn it.
-fn refusal(door: &Door, asked: &admission::Question, role: &str) -> Option<Denial> {
-    let missing =
-        |list: &Option<Vec<String>>, one: &str| list.as_ref().is_some_and(|list| !list.iter().any(|it| it == one));
-    if missing(&door.subjects, &asked.who.identity.subject) {
-        return Some(denial("forbidden", "you are not on this room's list"));
+fn refusal(door: &Door, asked: &admission::Question, roles: &[String]) -> Option<Denial> {
+    if door.subjects.as_ref().is_some_and(|subjects| !subjects.contains(&asked.who.identity.subject)) {
+        return Some(common::denial!("forbidden", "you are not on this room's list"));
     }
-    if missing(&door.roles, role) {
-        return Some(denial("forbidden", "your role may not enter this room"));
+    if door.roles.as_ref().is_some_and(|welcome| !any_in(roles, welcome)) {
+        return Some(common::denial!("forbidden", "your role may not enter this room"));
     }
     if !door.opens_to(asked.password.as_deref()) {
         let message = if asked.password.is_some() { "the password is wrong" } else { "this room needs a password" };
-        return Some(denial("forbidden", message));
+        return Some(common::denial!("forbidden", message));
     }
     door.capacity
         .filter(|capacity| asked.room.participants >= *capacity)
-        .map(|capacity| denial("room-full", &format!("the room has its {capacity} participants")))
+        .map(|capacity| common::denial!("room-full", format!("the room has its {capacity} participants")))
 }
 
 /// The grant for the whole stay. An absent permission leaves the matter to the token, and `true` could not allow more than it.
-fn stay(rules: Option<&Role>, role: String) -> Grant {
-    let publishes = rules.and_then(|rules| rules.publish.as_ref()).is_none_or(|sources| !sources.is_empty());
-    let attr = |key: &str, value: String| Attr { key: key.into(), value };
-    let places = |key: &str, most: Option<u32>| most.map(|most| attr(key, most.to_string()));
-    let limits = rules.into_iter().flat_map(|rules| [places("last-n", rules.last_n), places("top-n", rules.top_n)]);
+fn stay(rules: &Role, roles: &[String]) -> Grant {
+    let publishes = rules.publish.as_ref().is_none_or(|sources| !sources.is_empty());
+    let role = match roles {
+        [role] => role.clone(),
+        several => serde_json::to_string(several).expect("texts are JSON"),
+    };
     Grant {
         can_publish: (!publishes).then_some(false),
-        can_record: rules.and_then(|rules| rules.record),
-        attributes: limits.flatten().chain([attr("role", role)]).collect(),
+        can_record: rules.record,
+        attributes: common::places!(rules.last_n, rules.top_n).chain([common::attr!("role", role)]).collect(),
         ..common::no_limits!()
     }
 }
 
 /// The sources of a role are not part of the grant for the stay: there they would limit what is received, too.
-fn publish(settings: &Settings, identity: &Identity, track: &Track) -> Verdict {
-    let grant = &identity.grant;
-    let rules = settings.roles.get(&role_of(settings, identity));
-    let sources = [rules.and_then(|rules| rules.publish.as_ref()), grant.sources.as_ref()];
+fn publish(rules: &Role, grant: &Grant, track: &Track) -> Verdict {
+    let sources = [rules.publish.as_ref(), grant.sources.as_ref()];
     let fits = sources.into_iter().flatten().all(|sources| sources.contains(&track.source))
         && grant.can_publish != Some(false)
         && grant.kinds.as_ref().is_none_or(|kinds| kinds.contains(&track.kind))
@@ -130,26 +130,29 @@ fn publish(settings: &Settings, identity: &Identity, track: &Track) -> Verdict {
     if fits {
         Verdict::Allow(common::no_limits!())
     } else {
-        Verdict::Deny(denial("forbidden", "you may not publish this"))
+        Verdict::Deny(common::denial!("forbidden", "you may not publish this"))
     }
 }
 
 /// Nobody: the operator's own configuration, which needs nobody's leave.
 fn record(grant: Option<&Grant>) -> Verdict {
     match grant {
-        Some(grant) if grant.can_record != Some(true) => Verdict::Deny(denial("forbidden", "you may not record")),
+        Some(grant) if grant.can_record != Some(true) => {
+            Verdict::Deny(common::denial!("forbidden", "you may not record"))
+        }
         _ => Verdict::Allow(common::no_limits!()),
     }
 }
 
-/// The role that the token names, else the default. Claims are JSON text.
-fn role_of(settings: &Settings, identity: &Identity) -> String {
-    let claim = identity.claims.iter().find(|attr| attr.key == settings.role_claim);
-    claim.and_then(|claim| serde_json::from_str(&claim.value).ok()).unwrap_or_else(|| settings.default_role.clone())
+/// The roles that the token names, else the default one.
+fn roles(settings: &Settings, who: &Identity) -> Vec<String> {
+    let named = words_of!(who, settings.role_claim);
+    if named.is_empty() { vec![settings.default_role.clone()] } else { named }
 }
 
-fn denial(code: &str, message: &str) -> Denial {
-    Denial { code: code.into(), message: message.into(), retry_after_ms: None }
+/// What the rules of all these roles allow.
+fn rules(settings: &Settings, roles: &[String]) -> Role {
+    roles.iter().filter_map(|role| settings.roles.get(role)).cloned().reduce(Role::and).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use common::{on_both, tighter};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -27,7 +28,7 @@ pub(crate) struct Door {
 }
 
 /// What a role may do.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Role {
     pub(crate) publish: Option<Vec<String>>,
@@ -50,13 +51,25 @@ impl Default for Settings {
 
 impl Settings {
     pub(crate) fn read(json: &str) -> Result<Self, String> {
-        let settings: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let settings: Self = common::settings(json)?;
         let hex = |digest: &String| digest.len() == 64 && digest.bytes().all(|digit| digit.is_ascii_hexdigit());
         let usable = |door: &Door| door.password_sha256.as_ref().is_none_or(hex);
         if usable(&settings.door) && settings.rooms.values().all(usable) {
             Ok(settings)
         } else {
             Err("password_sha256 is not the 64 hexadecimal digits that sha256sum prints".into())
+        }
+    }
+}
+
+impl Role {
+    /// What both allow.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            publish: on_both(self.publish, other.publish),
+            record: tighter(self.record, other.record),
+            last_n: tighter(self.last_n, other.last_n),
+            top_n: tighter(self.top_n, other.top_n),
         }
     }
 }

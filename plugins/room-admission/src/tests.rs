@@ -1,5 +1,5 @@
 use super::*;
-use crate::lockgate::policy::types::{Layer, Participant, Room};
+use crate::lockgate::policy::types::{Attr, Layer, Participant, Room};
 
 fn question(claims: &[(&str, &str)], password: Option<&str>, participants: u32) -> admission::Question {
     let claims = claims.iter().map(|(key, value)| Attr { key: (*key).into(), value: (*value).into() });
@@ -29,6 +29,11 @@ fn code(settings: &str, asked: &admission::Question) -> String {
         Verdict::Deny(denial) => denial.code,
         Verdict::Abstain => "abstain".into(),
     }
+}
+
+fn publishes(settings: &Settings, who: &Identity, source: &str) -> bool {
+    let verdict = publish(&rules(settings, &roles(settings, who)), &who.grant, &track(source));
+    matches!(verdict, Verdict::Allow(_))
 }
 
 fn track(source: &str) -> Track {
@@ -88,19 +93,41 @@ fn a_role_limits_what_is_published_and_recorded() {
     let asked = question(&[], None, 0);
     let Verdict::Allow(grant) = admit(&settings, &asked) else { panic!("not admitted") };
     assert_eq!((grant.can_publish, grant.can_record), (None, Some(false)));
-    assert!(matches!(publish(&settings, &asked.who.identity, &track("camera")), Verdict::Allow(_)));
-    assert!(matches!(publish(&settings, &asked.who.identity, &track("screen")), Verdict::Deny(_)));
+    assert!(publishes(&settings, &asked.who.identity, "camera"));
+    assert!(!publishes(&settings, &asked.who.identity, "screen"));
     let host = question(&[("role", "\"host\"")], None, 0).who.identity;
-    assert!(matches!(publish(&settings, &host, &track("screen")), Verdict::Allow(_)));
+    assert!(publishes(&settings, &host, "screen"));
+}
+
+#[test]
+fn a_list_of_roles_escapes_the_rules_of_none_of_them() {
+    let settings = r#"{"door": {"roles": ["student", "host"]}, "roles": {
+        "student": {"publish": ["camera", "microphone"], "record": false, "last_n": 4},
+        "mobile": {"publish": ["camera"], "last_n": 2, "top_n": 3}, "guest": {"publish": []}, "host": {} } }"#;
+    let asked = |roles| question(&[("role", roles)], None, 0);
+    let both = asked(r#"["student", "mobile", "staff"]"#);
+    let settings = Settings::read(settings).unwrap();
+    let Verdict::Allow(grant) = admit(&settings, &both) else { panic!("any role on the list lets them in") };
+    let attributes: Vec<_> = grant.attributes.iter().map(|attr| (attr.key.as_str(), attr.value.as_str())).collect();
+    assert_eq!(attributes, [("last-n", "2"), ("top-n", "3"), ("role", r#"["student","mobile","staff"]"#)]);
+    assert_eq!((grant.can_publish, grant.can_record), (None, Some(false)));
+    let may = |roles, source| publishes(&settings, &asked(roles).who.identity, source);
+    assert_eq!([may(r#"["student"]"#, "microphone"), may(r#"["student"]"#, "screen")], [true, false]);
+    assert_eq!(
+        [may(r#"["student", "mobile"]"#, "camera"), may(r#"["student", "mobile"]"#, "microphone")],
+        [true, false]
+    );
+    assert!(may(r#"["host", "staff"]"#, "screen") && !may("[]", "camera") && !may("true", "camera"));
+    assert!(matches!(admit(&settings, &asked(r#"["mobile"]"#)), Verdict::Deny(_)));
 }
 
 #[test]
 fn a_role_without_rules_publishes_what_its_token_allows() {
     let settings = Settings::default();
     let mut identity = question(&[], None, 0).who.identity;
-    assert!(matches!(publish(&settings, &identity, &track("screen")), Verdict::Allow(_)));
+    assert!(publishes(&settings, &identity, "screen"));
     identity.grant.can_publish = Some(false);
-    assert!(matches!(publish(&settings, &identity, &track("screen")), Verdict::Deny(_)));
+    assert!(!publishes(&settings, &identity, "screen"));
 }
 
 #[test]

@@ -20,13 +20,13 @@
 
 mod hours;
 
-use common::{matches_any, words};
+use common::{any_in, matches_any, words_of};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::exports::lockgate::policy::admission;
 use crate::hours::{Hours, offset_ms};
-use crate::lockgate::policy::types::{Denial, Grant, Identity, Verdict};
+use crate::lockgate::policy::types::{Grant, Verdict};
 
 wit_bindgen::generate!({ path: "../../wit", world: "admission-plugin", additional_derives: [PartialEq] });
 
@@ -101,12 +101,12 @@ impl Settings {
         let Some(rule) = self.rules.iter().find(|rule| matches_any(&rule.rooms, &asked.room.name)) else {
             return Verdict::Abstain;
         };
-        if self.exempts(&asked.who.identity) {
+        if any_in(&words_of!(asked.who.identity, self.written.role_claim), &self.written.exempt) {
             return Verdict::Allow(common::no_limits!());
         }
         let closes = match rule.open.as_ref().map(|open| open.at(asked.now_ms, self.offset_ms)) {
             Some(Err(opens_in_ms)) => {
-                return Verdict::Deny(denial("closed", "the room is closed at this time", opens_in_ms));
+                return Verdict::Deny(common::denial!("closed", "the room is closed at this time", Some(opens_in_ms)));
             }
             Some(Ok(closes_in_ms)) => closes_in_ms.map(|rest| asked.now_ms.saturating_add(rest)),
             None => None,
@@ -114,15 +114,11 @@ impl Settings {
         match rule.most {
             Some(most) if asked.room.participants >= most => {
                 let message = format!("the room has its {most} participants");
-                Verdict::Deny(denial("room-full", &message, self.written.retry_s.saturating_mul(1000)))
+                let retry_after_ms = self.written.retry_s.saturating_mul(1000);
+                Verdict::Deny(common::denial!("room-full", message, Some(retry_after_ms)))
             }
             _ => Verdict::Allow(Grant { expires_at_ms: closes, ..common::no_limits!() }),
         }
-    }
-
-    fn exempts(&self, who: &Identity) -> bool {
-        let claim = who.claims.iter().find(|attr| attr.key == self.written.role_claim);
-        claim.is_some_and(|claim| words(&claim.value).iter().any(|role| self.written.exempt.contains(role)))
     }
 }
 
@@ -135,10 +131,6 @@ impl Rule {
         let open = open.map(|open| Hours::read(&format!("{place}.open"), &open)).transpose()?;
         Ok(Self { rooms, most, open })
     }
-}
-
-fn denial(code: &str, message: &str, retry_after_ms: u64) -> Denial {
-    Denial { code: code.into(), message: message.into(), retry_after_ms: Some(retry_after_ms) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::lockgate::policy::types::{Attr, Participant, Room};
+use crate::lockgate::policy::types::{Attr, Identity, Participant, Room};
 
 const THURSDAY_NOON: u64 = 1_767_268_800_000;
 const LAB: &str = r#"{

@@ -1,13 +1,14 @@
 //! Decides who sees whom, and how much of them.
 //!
 //! The viewer's role, a claim of their token, picks a rule; those without a role, or with one that has no rule, get the default
-//! rule. What a rule does not mention is not limited. What the viewer may not receive is not even announced to them.
+//! rule. The claim may be a list: who has several roles gets what the rules of all of them allow, and of a publisher any role counts. What a
+//! rule does not mention is not limited. What the viewer may not receive is not even announced to them.
 //!
 //! Grants: `config`. Settings, all optional:
 //!
 //! ```toml
 //! [plugin.settings]
-//! role_claim = "role"        # the claim that names the role
+//! role_claim = "role"        # the claim that names the role, or a list of roles
 //!
 //! [plugin.settings.default]  # for everybody else
 //!
@@ -22,10 +23,11 @@
 
 use std::collections::BTreeMap;
 
+use common::{any_in, on_both, tighter, words_of};
 use serde::Deserialize;
 
 use crate::exports::lockgate::policy::subscription;
-use crate::lockgate::policy::types::{Denial, Grant, Participant, Track, Verdict};
+use crate::lockgate::policy::types::{Grant, Participant, Track, Verdict};
 
 wit_bindgen::generate!({ path: "../../wit", world: "subscription-plugin", additional_derives: [PartialEq] });
 
@@ -52,7 +54,7 @@ struct Settings {
 }
 
 /// What a role receives.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Rule {
     sees: Option<Vec<String>>,
@@ -71,38 +73,53 @@ impl Default for Settings {
 
 impl Settings {
     fn read(json: &str) -> Result<Self, String> {
-        serde_json::from_str(json).map_err(|error| error.to_string())
+        common::settings(json)
     }
 
     fn decide(&self, asked: &subscription::Question) -> Vec<Verdict> {
-        let rule = self.role_of(&asked.who).and_then(|role| self.roles.get(&role)).unwrap_or(&self.others);
+        let rule = self.rule_for(&asked.who);
         let verdict_about = |track: &Track, publisher: Option<&Participant>| {
             if asked.who.identity.grant.can_subscribe == Some(false) {
-                return Verdict::Deny(denial("you may not watch"));
+                return Verdict::Deny(common::denial!("forbidden", "you may not watch"));
             }
-            let role = publisher.and_then(|publisher| self.role_of(publisher));
-            rule.verdict(track, role.as_deref())
+            rule.verdict(track, &publisher.map(|publisher| self.roles_of(publisher)).unwrap_or_default())
         };
         let publications = asked.publications.iter();
         publications.map(|one| verdict_about(&one.track, asked.publishers.get(one.publisher as usize))).collect()
     }
 
-    /// The role that somebody's token names. Claims are JSON text.
-    fn role_of(&self, who: &Participant) -> Option<String> {
-        let claim = who.identity.claims.iter().find(|attr| attr.key == self.role_claim)?;
-        serde_json::from_str(&claim.value).ok()
+    /// What the rules of all their roles allow; the default only if there are none.
+    fn rule_for(&self, viewer: &Participant) -> Rule {
+        let roles = self.roles_of(viewer);
+        let rules = roles.iter().filter_map(|role| self.roles.get(role)).cloned();
+        rules.reduce(Rule::and).unwrap_or_else(|| self.others.clone())
+    }
+
+    fn roles_of(&self, who: &Participant) -> Vec<String> {
+        words_of!(who.identity, self.role_claim)
     }
 }
 
 impl Rule {
-    /// About a track of somebody with such a role.
-    fn verdict(&self, track: &Track, role: Option<&str>) -> Verdict {
-        let sees = |roles: &Vec<String>| role.is_some_and(|role| roles.iter().any(|one| one == role));
-        if !self.sees.as_ref().is_none_or(sees) {
-            return Verdict::Deny(denial("your role may not see them"));
+    fn and(self, other: Self) -> Self {
+        Self {
+            sees: on_both(self.sees, other.sees),
+            sources: on_both(self.sources, other.sources),
+            max_spatial: tighter(self.max_spatial, other.max_spatial),
+            max_temporal: tighter(self.max_temporal, other.max_temporal),
+            max_bitrate: tighter(self.max_bitrate, other.max_bitrate),
+            priority: tighter(self.priority, other.priority),
+        }
+    }
+
+    /// About a track of somebody with such roles.
+    fn verdict(&self, track: &Track, roles: &[String]) -> Verdict {
+        if !self.sees.as_ref().is_none_or(|sees| any_in(roles, sees)) {
+            return Verdict::Deny(common::denial!("forbidden", "your role may not see them"));
         }
         if !self.sources.as_ref().is_none_or(|sources| sources.contains(&track.source)) {
-            return Verdict::Deny(denial("your role may not receive this kind of track"));
+            let message = "your role may not receive this kind of track";
+            return Verdict::Deny(common::denial!("forbidden", message));
         }
         Verdict::Allow(Grant {
             max_spatial: self.max_spatial,
@@ -114,17 +131,17 @@ impl Rule {
     }
 }
 
-fn denial(message: &str) -> Denial {
-    Denial { code: "forbidden".into(), message: message.into(), retry_after_ms: None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::lockgate::policy::types::{Attr, Identity, Layer, MediaKind, Publication, Room};
 
     fn somebody(role: Option<&str>) -> Participant {
-        let claims = role.map(|role| Attr { key: "role".into(), value: format!("{role:?}") }).into_iter().collect();
+        with_claim(role.map(|role| format!("{role:?}")))
+    }
+
+    fn with_claim(value: Option<String>) -> Participant {
+        let claims = value.map(|value| Attr { key: "role".into(), value }).into_iter().collect();
         let identity = Identity {
             subject: "s".into(),
             username: "s".into(),
@@ -193,6 +210,33 @@ mod tests {
         assert_eq!(allowed(&verdicts(settings, somebody(Some("clown")))), [false; 3]);
         assert_eq!(allowed(&verdicts(settings, somebody(None))), [false; 3]);
         assert_eq!(allowed(&verdicts(settings, somebody(Some("host")))), [true; 3]);
+    }
+
+    #[test]
+    fn a_list_of_roles_escapes_the_rule_of_none_of_them() {
+        let settings = r#"{"default": {"max_temporal": 0}, "roles": {
+            "viewer": {"max_spatial": 1, "max_bitrate": 600, "sees": ["host", "viewer"]},
+            "mobile": {"max_spatial": 2, "max_bitrate": 300, "sees": ["host"], "sources": ["camera"]},
+            "staff": {} } }"#;
+        let grant = |claim: &str| match &verdicts(settings, with_claim(Some(claim.into())))[0] {
+            Verdict::Allow(grant) => (grant.max_spatial, grant.max_temporal, grant.max_bitrate),
+            denied => panic!("{denied:?}"),
+        };
+        assert_eq!(grant(r#"["viewer"]"#), (Some(1), None, Some(600)));
+        for both in [r#"["viewer", "mobile"]"#, r#"["mobile", "staff", "viewer", "clown"]"#] {
+            assert_eq!(grant(both), (Some(1), None, Some(300)), "{both}");
+        }
+        assert_eq!(grant(r#"["clown", 7]"#), (None, Some(0), None));
+        let both = verdicts(settings, with_claim(Some(r#"["viewer", "mobile"]"#.into())));
+        assert_eq!(allowed(&both), [true, false, false], "what each of the rules lets them see");
+    }
+
+    #[test]
+    fn of_a_publisher_any_role_counts() {
+        let rule = Rule { sees: Some(vec!["host".into()]), ..Rule::default() };
+        let track = publication(0, "camera").track;
+        let seen = |roles: [&str; 2]| matches!(rule.verdict(&track, &roles.map(String::from)), Verdict::Allow(_));
+        assert_eq!([seen(["staff", "host"]), seen(["staff", "viewer"])], [true, false]);
     }
 
     #[test]
