@@ -268,7 +268,7 @@ impl Track {
             source: self.info.source,
             codec: self.info.codec,
             top_layer: self.info.codec.map_or(Layer::default(), |codec| top_layer(codec, self.encodings)),
-            bitrate: None,
+            bitrate: self.max_bitrate,
         }
     }
 }

@@ -1,3 +1,6 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use lockgate_model::SubscribeConnections::PerPublisher;
 use lockgate_model::policy::Grant;
 use lockgate_model::{Bitrate, Layer, LayerReason, Limits};
@@ -63,6 +66,27 @@ fn the_stricter_of_grant_and_wish_reaches_the_forwarder() {
     call.input(Input::Layer { connection, track: track("v1"), layer: Some(Layer::new(1, 0)), reason });
     let changed = call.only(bob, "layer-changed");
     assert_eq!((&changed["spatial"], &changed["reason"]), (&json!(1), &json!("policy")));
+}
+
+#[test]
+fn the_bitrate_of_a_track_is_known_to_policy_once_its_publishing_has_a_limit() {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let sees = Rc::clone(&seen);
+    let mut call = Call::ruled(Rules {
+        publish: Box::new(|track| match track.id.as_str() {
+            "v1" => Ok(Grant { max_bitrate: Some(Bitrate(500_000)), ..Grant::default() }),
+            _ => Ok(Grant::default()),
+        }),
+        subscribe: Box::new(move |_, publication| {
+            sees.borrow_mut().push((publication.track.id.as_str().to_owned(), publication.track.bitrate));
+            Ok(Grant::default())
+        }),
+        ..Rules::default()
+    });
+    let ann = call.join(1);
+    call.join(2);
+    call.publish(ann, &["v1", "v2"]);
+    assert_eq!(*seen.borrow(), [("v1".to_owned(), Some(Bitrate(500_000))), ("v2".to_owned(), None)]);
 }
 
 #[test]
