@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and print, also in its helpers")]
 
 mod auth;
+mod contract;
 mod decisions;
 mod failures;
 mod imports;

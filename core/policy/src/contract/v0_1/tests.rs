@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::MAX_MESSAGE;
 use super::*;
 
 fn no_limits() -> types::Grant {

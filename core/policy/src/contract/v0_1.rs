@@ -1,6 +1,6 @@
-//! The contract `lockgate:policy@0.1.0` in Rust, and the way between its words and the model's.
+//! Version 0.1.0 of the contract in Rust, and the way between its words and the model's.
 //!
-//! One such module for each released version; whatever a guest answers is bounded here before it goes any further.
+//! Whatever a guest answers is bounded here before it goes any further.
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated from wit/")]
 mod bindings {
@@ -17,6 +17,10 @@ pub(crate) use bindings::exports::lockgate::policy::{
 };
 pub(crate) use bindings::lockgate::policy::{clock, config, jwt, kv, log, metrics, types};
 
+use super::{
+    Accepted, MAX_ATTRIBUTES, MAX_CLAIM_BYTES, MAX_CLAIMS, MAX_EFFECTS, MAX_KEY, MAX_ROOM, MAX_ROOMS, MAX_SET,
+    MAX_SUBJECT, MAX_TEXT, MAX_USERNAME, MAX_VALUE, cut, message, printable,
+};
 use crate::failure::Failure;
 
 /// A batch of tracks and their publishers, each publisher once.
@@ -172,16 +176,6 @@ fn kind(kind: MediaKind) -> types::MediaKind {
     }
 }
 
-/// What an auth plugin says of somebody, before the host has given them a number.
-#[derive(Debug)]
-pub(crate) struct Accepted {
-    pub(crate) subject: String,
-    pub(crate) username: String,
-    pub(crate) claims: Vec<model::Attribute>,
-    pub(crate) expires_at_ms: Option<u64>,
-    pub(crate) grant: model::Grant,
-}
-
 pub(crate) fn read_identity(plugin: &str, identity: types::Identity) -> Result<Accepted, Failure> {
     let mut username = identity.username;
     cut(&mut username, MAX_USERNAME);
@@ -292,45 +286,6 @@ fn read_source(name: &str) -> Option<Source> {
         .into_iter()
         .find(|source| source.as_str() == name)
 }
-
-/// A sentence for people.
-fn message(text: &str) -> String {
-    let mut message: String = text.chars().take(MAX_MESSAGE).map(printable).collect();
-    cut(&mut message, MAX_MESSAGE);
-    message
-}
-
-/// Shortens to so many bytes without splitting a character.
-pub(crate) fn cut(text: &mut String, bytes: usize) {
-    text.truncate(text.floor_char_boundary(bytes));
-}
-
-/// A plugin's text reaches terminals and logs: control characters do not.
-pub(crate) fn printable(c: char) -> char {
-    if c.is_control() { ' ' } else { c }
-}
-
-/// What the names of the interfaces begin with, as in `lockgate:policy/auth@0.1.0`.
-pub(crate) const PACKAGE: &str = "lockgate:policy/";
-/// The version of the contract that this module speaks.
-pub(crate) const VERSION: &str = "0.1.0";
-/// Most tracks in one question.
-pub(crate) const MAX_BATCH: usize = 256;
-/// Most claims of an identity, and most things a plugin says of itself.
-pub(crate) const MAX_CLAIMS: usize = 64;
-
-const MAX_CLAIM_BYTES: usize = 16 << 10;
-const MAX_SUBJECT: usize = 256;
-pub(crate) const MAX_USERNAME: usize = 128;
-const MAX_MESSAGE: usize = 256;
-const MAX_TEXT: usize = 16 << 10;
-const MAX_EFFECTS: usize = 32;
-const MAX_ATTRIBUTES: usize = 32;
-const MAX_KEY: usize = 64;
-const MAX_VALUE: usize = 4096;
-const MAX_ROOMS: usize = 256;
-const MAX_ROOM: usize = 128;
-const MAX_SET: usize = 16;
 
 #[cfg(test)]
 mod tests;
