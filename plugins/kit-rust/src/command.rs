@@ -1,0 +1,28 @@
+//! Acts of moderators: `let-in`, with the subject of somebody who waits as its payload. Hosts may do it.
+
+use crate::exports::lockgate::policy::command::{Effect, Guest, Outcome, Question, Response};
+use crate::lockgate::policy::kv;
+use crate::rules::{Settings, deny, place};
+
+/// How long somebody who was let in may come back: twelve hours.
+const REMEMBERED_MS: u32 = 12 * 60 * 60 * 1000;
+
+impl Guest for crate::Plugin {
+    fn handle(asked: Question) -> Outcome {
+        if asked.name != "let-in" {
+            return Outcome::Abstain;
+        }
+        if !Settings::get().is_host(&asked.who.identity) {
+            return Outcome::Deny(deny("forbidden", "only hosts let people in"));
+        }
+        let subject = asked.payload;
+        if subject.is_empty() {
+            return Outcome::Deny(deny("not-found", "the payload says whom to let in: their subject"));
+        }
+        if kv::put(&place(&asked.room.name, &subject), b"1", Some(REMEMBERED_MS)).is_err() {
+            return Outcome::Deny(deny("memory-full", "they cannot be remembered: raise limits.kv_keys"));
+        }
+        let admit = Effect { name: "admit".into(), subject: Some(subject), payload: String::new() };
+        Outcome::Done(Response { reply: "they are let in".into(), effects: vec![admit] })
+    }
+}
