@@ -35,6 +35,11 @@ pub(crate) enum Task {
     /// packages, unpacked (not installed) once into the user's cache folder, with the standard library built from
     /// source.
     Plugins(PluginsOptions),
+    /// Tell whether the contract in wit/ still is what was released under its version
+    ///
+    /// Compares it with the last copy in wit/released/. Under a version that was released only new interfaces and new worlds may
+    /// come; anything else would break plugins that exist. See docs/decisions/0022-contract-over-time.md.
+    Wit,
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +91,8 @@ pub(crate) enum Step {
     Fmt,
     /// Who may depend on whom, and the licences of everything we ship
     Arrows,
+    /// The contract with plugins is what was released under its version
+    Wit,
     /// Components from the guests, and what they import
     Plugins,
     /// Lints, as errors

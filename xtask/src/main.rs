@@ -12,6 +12,7 @@ mod console;
 mod plugins;
 mod run;
 mod test;
+mod wit;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Task::Plugins(options) => plugins::plugins(&options),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),
+        Task::Wit => wit::wit(),
     };
     outcome.unwrap_or_else(|error| {
         console::failure(format!("{error:#}"));

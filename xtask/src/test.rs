@@ -21,7 +21,7 @@ use self::suite::{Counts, Suite};
 use crate::cargo::{cargo, root, run};
 use crate::cli::{Step, TestOptions};
 use crate::console::{failure, heading, note};
-use crate::plugins;
+use crate::{plugins, wit};
 
 /// Runs the command.
 pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
@@ -54,6 +54,7 @@ impl Step {
         match self {
             Self::Fmt => "fmt",
             Self::Arrows => "arrows",
+            Self::Wit => "wit",
             Self::Plugins => "plugins",
             Self::Clippy => "clippy",
             Self::Doc => "doc",
@@ -66,6 +67,7 @@ impl Step {
         match self {
             Self::Fmt => fmt(),
             Self::Arrows => arrows(),
+            Self::Wit => wit::check(),
             Self::Plugins => plugins::build().map(drop),
             Self::Clippy => clippy(),
             Self::Doc => doc(),
@@ -144,7 +146,8 @@ fn in_guests(command: &mut Command) -> &mut Command {
 }
 
 /// Everything, cheap and telling things first.
-const ALL: [Step; 7] = [Step::Fmt, Step::Arrows, Step::Plugins, Step::Clippy, Step::Doc, Step::Unit, Step::System];
+const ALL: [Step; 8] =
+    [Step::Fmt, Step::Arrows, Step::Wit, Step::Plugins, Step::Clippy, Step::Doc, Step::Unit, Step::System];
 
 /// The cargo profile that everything is tested in.
 const PROFILE: &str = "ci";
