@@ -31,7 +31,7 @@ pub(crate) enum Task {
     Bench(BenchOptions),
     /// Compile the guests in plugins/ to components in plugins/dist/
     ///
-    /// Uses the active toolchain's wasm32-unknown-unknown target when it is installed; otherwise Debian's rustc-web
+    /// Those in Rust and C, unless others are named. For Rust it uses the active toolchain's wasm32-unknown-unknown target when it is installed; otherwise Debian's rustc-web
     /// packages, unpacked (not installed) once into the user's cache folder, with the standard library built from
     /// source.
     Plugins(PluginsOptions),
@@ -40,6 +40,10 @@ pub(crate) enum Task {
     /// Compares it with the last copy in wit/released/. Under a version that was released only new interfaces and new worlds may
     /// come; anything else would break plugins that exist. See docs/decisions/0022-contract-over-time.md.
     Wit,
+    /// Make a folder in plugins/ with a plugin that builds and passes its tests, to be changed into your own
+    ///
+    /// It is a copy of the worked example of that language (plugins/kit-…), with the hooks that you name and the fixtures for them.
+    NewPlugin(NewPluginOptions),
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +107,8 @@ pub(crate) enum Step {
     Unit,
     /// The real binaries with a real browser
     System,
+    /// Plugins in JavaScript and Python, with tools from npm and PyPI: only if it is asked for by `--only`
+    Languages,
 }
 
 #[derive(Debug, Args)]
@@ -152,9 +158,47 @@ pub(crate) struct ForwardOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginsOptions {
+    /// Build only these, by their folders in plugins/, whatever they are written in
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
     /// Print each component's imports
     #[arg(long)]
     pub(crate) verbose: bool,
+    /// Build those in JavaScript and Python, too, with tools from npm and PyPI
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all_languages: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewPluginOptions {
+    /// Its name, and its folder's: lower-case letters, digits and hyphens
+    pub(crate) name: String,
+    /// What it is written in
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(crate) lang: Language,
+    /// What it is to be asked, as in `--hooks admission,command`
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Hook::Admission, Hook::Subscription, Hook::Command])]
+    pub(crate) hooks: Vec<Hook>,
+}
+
+/// The languages of the worked example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+    C,
+    Javascript,
+    Python,
+}
+
+/// The hooks of the contract (wit/hooks.wit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Hook {
+    Auth,
+    Admission,
+    Publishing,
+    Subscription,
+    Recording,
+    Command,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod cli;
 mod console;
+mod new_plugin;
 mod plugins;
 mod run;
 mod test;
@@ -23,6 +24,7 @@ use crate::cli::{Cli, Task};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Bench(options) => bench::bench(&options),
+        Task::NewPlugin(options) => new_plugin::new_plugin(&options),
         Task::Plugins(options) => plugins::plugins(&options),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::test(&options),

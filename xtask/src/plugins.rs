@@ -1,9 +1,14 @@
 //! `cargo xtask plugins`: the guests in `plugins/`, compiled to components in `plugins/dist/`.
 //!
-//! Cargo decides what is up to date; finding or making a compiler for the guests is `toolchain`'s duty.
+//! Cargo decides what of those in Rust is up to date; finding or making compilers is the duty of `toolchain` and `clang`.
 
+mod c;
+mod cache;
+mod clang;
 mod component;
 mod debian;
+mod guest;
+mod scripted;
 mod sysroot;
 mod toolchain;
 
@@ -14,13 +19,33 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use self::clang::Clang;
+use self::guest::{Guest, Language};
 use crate::cargo::{self, Artifact, root};
 use crate::cli::PluginsOptions;
 use crate::console::{brief, heading, note};
 
+/// Which guests are built.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    /// Those in Rust: what the project ships.
+    Shipped,
+    /// Those in Rust and C.
+    Compiled,
+    /// Those in JavaScript and Python, too.
+    All,
+    /// These, by their folders.
+    Named(&'a [String]),
+}
+
 /// Runs the command.
 pub(crate) fn plugins(options: &PluginsOptions) -> Result<ExitCode> {
-    for component in build()? {
+    let wanted = match options.names.as_slice() {
+        [] if options.all_languages => Wanted::All,
+        [] => Wanted::Compiled,
+        names => Wanted::Named(names),
+    };
+    for component in build(wanted)? {
         if options.verbose {
             let imports = component::imports(&fs::read(&component)?)?;
             note(format!("{} imports {}", component.display(), imports.join(", ")));
@@ -29,10 +54,10 @@ pub(crate) fn plugins(options: &PluginsOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds every guest and returns the components, each checked to import nothing but our own interfaces.
+/// Builds guests and returns the components, each checked to import nothing but our own interfaces.
 ///
 /// Safe to call from several processes at once: they take turns.
-pub(crate) fn build() -> Result<Vec<PathBuf>> {
+pub(crate) fn build(wanted: Wanted<'_>) -> Result<Vec<PathBuf>> {
     let started = Instant::now();
     let folder = root().join("plugins");
     let target = folder.join("target");
@@ -40,38 +65,113 @@ pub(crate) fn build() -> Result<Vec<PathBuf>> {
     let turn = File::create(target.join(".xtask-lock"))?;
     turn.lock().context("cannot lock plugins/target")?;
 
+    let dist = folder.join("dist");
+    fs::create_dir_all(&dist)?;
+    let guests = Guest::all(&folder)?;
+    let mut components = rust(&folder, &target, &selection(wanted, &guests, &folder)?)?;
+    components.extend(others(&guests, &target, &dist, wanted)?);
+    components.sort();
+    note(format!("{} components in plugins/dist, {}", components.len(), brief(started.elapsed())));
+    Ok(components)
+}
+
+/// What cargo is told to build; nothing, if none of the wanted guests is its own.
+fn selection(wanted: Wanted<'_>, guests: &[Guest], folder: &Path) -> Result<Vec<String>> {
+    let Wanted::Named(names) = wanted else {
+        return Ok(["--workspace", "--exclude", "wit-tool"].map(str::to_owned).into());
+    };
+    let mut selection = Vec::new();
+    for name in names {
+        if folder.join(name).join("Cargo.toml").is_file() {
+            selection.extend(["--package".to_owned(), name.clone()]);
+        } else if guests.iter().all(|guest| guest.name != *name) {
+            bail!("there is no plugin {name} in plugins/, nor in its folders c, javascript and python");
+        }
+    }
+    Ok(selection)
+}
+
+/// Builds the guests that are cargo's.
+fn rust(folder: &Path, target: &Path, selection: &[String]) -> Result<Vec<PathBuf>> {
+    if selection.is_empty() {
+        return Ok(Vec::new());
+    }
     heading("plugins: compiling to wasm32-unknown-unknown");
     let compiler = toolchain::find()?;
     note(format!("compiler: {compiler}"));
     let mut command = compiler.cargo();
-    command.args(["build", "--release", "--workspace", "--target", toolchain::TARGET]);
-    command.arg("--manifest-path").arg(folder.join("Cargo.toml")).arg("--target-dir").arg(&target);
+    command.args(["build", "--release", "--target", toolchain::TARGET]).args(selection);
+    command.arg("--manifest-path").arg(folder.join("Cargo.toml")).arg("--target-dir").arg(target);
     let artifacts = cargo::build(&mut command)?;
     let components = publish(&artifacts, &folder.join("dist"))?;
     if components.is_empty() {
-        bail!("plugins/ holds no guest: a member needs crate-type = [\"cdylib\"]");
+        bail!("cargo built no guest: a member of plugins/ needs crate-type = [\"cdylib\"]");
     }
-    note(format!("{} components in plugins/dist, {}", components.len(), brief(started.elapsed())));
     Ok(components)
 }
 
 /// Copies what changed to `dist` under the name of the guest's folder, after a check of its imports.
 fn publish(artifacts: &[Artifact], dist: &Path) -> Result<Vec<PathBuf>> {
-    fs::create_dir_all(dist)?;
     let mut components = Vec::new();
     for artifact in artifacts.iter().filter(|artifact| artifact.is("cdylib")) {
         let Some(built) = artifact.filenames.iter().find(|file| file.extension().is_some_and(|e| e == "wasm")) else {
             continue;
         };
         let name = artifact.folder()?.file_name().context("a guest lies in a folder of its own")?;
-        let bytes = fs::read(built)?;
-        component::check(&bytes).with_context(|| format!("plugins/{}", name.display()))?;
-        let file = dist.join(name).with_extension("wasm");
-        replace(&file, &bytes)?;
-        components.push(file);
+        components.push(put(&fs::read(built)?, &name.to_string_lossy(), dist)?);
     }
-    components.sort();
     Ok(components)
+}
+
+/// Builds the guests that are not cargo's.
+fn others(guests: &[Guest], target: &Path, dist: &Path, wanted: Wanted<'_>) -> Result<Vec<PathBuf>> {
+    let (mut components, mut clang) = (Vec::new(), None);
+    for guest in guests.iter().filter(|guest| wanted.includes(guest)) {
+        let file = dist.join(format!("{}.wasm", guest.name));
+        let bytes = match guest.language {
+            Language::C => found(&mut clang, target).and_then(|clang| c::compile(guest, clang, target)),
+            // The others take half a minute each.
+            _ if guest.is_older_than(&file)? => fs::read(&file).map_err(Into::into),
+            Language::JavaScript => scripted::javascript(guest, target),
+            Language::Python => scripted::python(guest, target),
+        };
+        let bytes = bytes.with_context(|| format!("plugins/{}", guest.name))?;
+        components.push(put(&bytes, &guest.name, dist)?);
+    }
+    let left: Vec<_> = guests.iter().filter(|guest| !wanted.includes(guest)).map(|guest| guest.name.as_str()).collect();
+    if matches!(wanted, Wanted::Compiled) && !left.is_empty() {
+        note(format!("left out: {} (--all-languages builds those in JavaScript and Python, too)", left.join(", ")));
+    }
+    Ok(components)
+}
+
+impl Wanted<'_> {
+    fn includes(&self, guest: &Guest) -> bool {
+        match self {
+            Self::Shipped => false,
+            Self::Compiled => guest.language == Language::C,
+            Self::All => true,
+            Self::Named(names) => names.contains(&guest.name),
+        }
+    }
+}
+
+/// The C compiler, looked for when the first guest needs it.
+fn found<'a>(clang: &'a mut Option<Clang>, target: &Path) -> Result<&'a Clang> {
+    if clang.is_none() {
+        let fresh = Clang::find(target)?;
+        note(format!("C compiler: {fresh}"));
+        *clang = Some(fresh);
+    }
+    clang.as_ref().context("it was just found")
+}
+
+/// Puts a component in `dist`, after a check of its imports.
+fn put(bytes: &[u8], name: &str, dist: &Path) -> Result<PathBuf> {
+    component::check(bytes).with_context(|| format!("plugins/{name}"))?;
+    let file = dist.join(format!("{name}.wasm"));
+    replace(&file, bytes)?;
+    Ok(file)
 }
 
 /// Puts a new version in place in one step, and leaves an equal one untouched.

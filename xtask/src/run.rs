@@ -20,11 +20,11 @@ use self::health::Health;
 use crate::cargo::{self, Artifact, cargo, root};
 use crate::cli::{Profile, RunOptions};
 use crate::console::{brief, failure, heading, note};
-use crate::plugins;
+use crate::plugins::{self, Wanted};
 
 /// Runs the command.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
-    plugins::build()?;
+    plugins::build(Wanted::Shipped)?;
     let binaries = Binaries::build(options.profile)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

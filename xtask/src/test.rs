@@ -21,7 +21,8 @@ use self::suite::{Counts, Suite};
 use crate::cargo::{cargo, root, run};
 use crate::cli::{Step, TestOptions};
 use crate::console::{failure, heading, note};
-use crate::{plugins, wit};
+use crate::plugins::{self, Wanted};
+use crate::wit;
 
 /// Runs the command.
 pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
@@ -43,7 +44,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
 /// The steps to run, in their own order whatever the order on the command line.
 fn chosen(options: &TestOptions) -> Vec<Step> {
     let wanted = |step: &Step| match options.only.as_slice() {
-        [] => !(options.fast && *step == Step::System),
+        [] => *step != Step::Languages && !(options.fast && *step == Step::System),
         only => only.contains(step),
     };
     ALL.iter().copied().filter(wanted).collect()
@@ -60,6 +61,7 @@ impl Step {
             Self::Doc => "doc",
             Self::Unit => "unit",
             Self::System => "system",
+            Self::Languages => "languages",
         }
     }
 
@@ -68,11 +70,12 @@ impl Step {
             Self::Fmt => fmt(),
             Self::Arrows => arrows(),
             Self::Wit => wit::check(),
-            Self::Plugins => plugins::build().map(drop),
+            Self::Plugins => plugins::build(Wanted::Compiled).map(drop),
             Self::Clippy => clippy(),
             Self::Doc => doc(),
             Self::Unit => unit(counts),
             Self::System => system(counts),
+            Self::Languages => languages(counts),
         }
     }
 }
@@ -127,10 +130,17 @@ fn unit(counts: &mut Counts) -> Result<()> {
 
 fn system(counts: &mut Counts) -> Result<()> {
     tools::for_system_tests()?;
-    plugins::build()?;
+    plugins::build(Wanted::Compiled)?;
     let suite = Suite::build(PROFILE)?;
     let failed = suite.run(|package| package == SYSTEM_TESTS, counts)?;
     none_of(&failed)
+}
+
+/// What other tests leave out, as it needs npm and PyPI, and minutes.
+fn languages(counts: &mut Counts) -> Result<()> {
+    plugins::build(Wanted::All)?;
+    let suite = Suite::build(PROFILE)?;
+    none_of(&suite.run_ignored("javascript_and_python", counts)?)
 }
 
 fn none_of(failed: &[String]) -> Result<()> {
@@ -146,8 +156,17 @@ fn in_guests(command: &mut Command) -> &mut Command {
 }
 
 /// Everything, cheap and telling things first.
-const ALL: [Step; 8] =
-    [Step::Fmt, Step::Arrows, Step::Wit, Step::Plugins, Step::Clippy, Step::Doc, Step::Unit, Step::System];
+const ALL: [Step; 9] = [
+    Step::Fmt,
+    Step::Arrows,
+    Step::Wit,
+    Step::Plugins,
+    Step::Clippy,
+    Step::Doc,
+    Step::Unit,
+    Step::System,
+    Step::Languages,
+];
 
 /// The cargo profile that everything is tested in.
 const PROFILE: &str = "ci";
@@ -167,13 +186,14 @@ mod tests {
 
     #[test]
     fn everything_runs_by_default() {
-        assert_eq!(chosen(&options(false, &[])), ALL);
+        assert_eq!(chosen(&options(false, &[])), ALL[..8], "but for the languages, which need the network");
+        assert_eq!(chosen(&options(false, &[Step::Languages])), [Step::Languages]);
     }
 
     #[test]
     fn fast_leaves_out_the_system_tests_only() {
         let steps = chosen(&options(true, &[]));
-        assert_eq!(steps.len(), ALL.len() - 1);
+        assert_eq!(steps.len(), ALL.len() - 2);
         assert!(!steps.contains(&Step::System));
     }
 

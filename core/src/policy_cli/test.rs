@@ -56,8 +56,10 @@ fn test(arguments: &Arguments) -> Result<Report, String> {
 fn beside(fixtures: &Path) -> Option<PathBuf> {
     let fixtures = fs::canonicalize(fixtures).ok()?;
     let plugin = fixtures.parent().filter(|_| fixtures.ends_with("fixtures"))?;
-    let name = plugin.file_name()?.to_str()?;
-    Some(plugin.parent()?.join("dist").join(format!("{name}.wasm")))
+    let component = format!("dist/{}.wasm", plugin.file_name()?.to_str()?);
+    // Plugins in other languages than Rust lie a folder deeper.
+    let places: Vec<_> = plugin.ancestors().skip(1).take(2).map(|folder| folder.join(&component)).collect();
+    places.iter().find(|file| file.is_file()).or(places.first()).cloned()
 }
 
 fn in_json(tested: &[Tested]) -> String {
@@ -90,6 +92,11 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let root = root.path().canonicalize().unwrap();
         assert_eq!(beside(&folder), Some(root.join("dist/night-watch.v2.wasm")));
+        let deeper = root.join("c/night/fixtures");
+        fs::create_dir_all(&deeper).unwrap();
+        fs::create_dir(root.join("dist")).unwrap();
+        fs::write(root.join("dist/night.wasm"), "").unwrap();
+        assert_eq!(beside(&deeper), Some(root.join("dist/night.wasm")));
         assert_eq!(beside(&root), None);
     }
 

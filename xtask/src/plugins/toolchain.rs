@@ -73,7 +73,10 @@ impl fmt::Display for Toolchain {
 
 impl Linker {
     /// Looks beside the active compiler, where rustup puts it, then on the path.
-    fn find() -> Result<Self> {
+    ///
+    /// # Errors
+    /// If there is none; the message says what is missing and how to get it.
+    pub(super) fn find() -> Result<Self> {
         let bundled = bundled_tools().unwrap_or_default();
         let component_ld = executable(&bundled, "wasm-component-ld").or_else(|| on_path("wasm-component-ld"));
         let component_ld = component_ld.context(NO_LINKER)?;
@@ -83,6 +86,15 @@ impl Linker {
             bail!("wasm-ld is missing: rustup's stable toolchain bundles it, so does Debian's package lld");
         }
         Ok(Self { component_ld, wasm_ld })
+    }
+
+    /// Has the command find the `wasm-ld` that the linker calls.
+    pub(super) fn on_path_of(&self, command: &mut Command) {
+        if let Some(folder) = &self.wasm_ld {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let folders = std::iter::once(folder.clone()).chain(env::split_paths(&path));
+            command.env("PATH", env::join_paths(folders).unwrap_or_else(|_| OsString::from(&path)));
+        }
     }
 }
 
@@ -100,11 +112,7 @@ pub(super) fn guest_cargo(linker: &Linker) -> Command {
         command.env_remove(host_only);
     }
     command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &linker.component_ld);
-    if let Some(folder) = &linker.wasm_ld {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let folders = std::iter::once(folder.clone()).chain(env::split_paths(&path));
-        command.env("PATH", env::join_paths(folders).unwrap_or_else(|_| OsString::from(&path)));
-    }
+    linker.on_path_of(&mut command);
     command
 }
 

@@ -94,6 +94,16 @@ impl Suite {
         }
         Ok(failed)
     }
+
+    /// Runs the tests that others leave out and whose names have these words. Returns the names of programs that failed.
+    pub(super) fn run_ignored(&self, words: &str, counts: &mut Counts) -> Result<Vec<String>> {
+        let mut failed = Vec::new();
+        for executable in &self.executables {
+            let name = format!("{} {}", executable.package, executable.target);
+            failed.extend(watched(&name, executable.command().args(["--ignored", words]), counts)?);
+        }
+        Ok(failed)
+    }
 }
 
 impl Executable {

@@ -97,6 +97,31 @@ fn every_fixture_of_a_shipped_plugin_holds() {
     }
 }
 
+/// Every case of the worked example, put to it in some language.
+fn passes_the_cases_of_the_kit(name: &str) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../plugins/kit-rust/fixtures");
+    let trial = Trial::open(&component(name)).unwrap();
+    let files = kit::fixtures(&folder).unwrap();
+    assert!(files.len() > 20, "{files:?}");
+    for file in files {
+        let tested = kit::test(&trial, &file);
+        assert!(tested.passed(), "{name}: {}:\n{}", file.display(), tested.complaint());
+    }
+}
+
+#[test]
+fn the_worked_example_is_the_same_in_rust_and_c() {
+    passes_the_cases_of_the_kit("kit-rust");
+    passes_the_cases_of_the_kit("kit-c");
+}
+
+#[test]
+#[ignore = "fetches tools from npm and PyPI: cargo xtask test --only languages"]
+fn the_worked_example_is_the_same_in_javascript_and_python() {
+    passes_the_cases_of_the_kit("kit-javascript");
+    passes_the_cases_of_the_kit("kit-python");
+}
+
 #[test]
 fn an_answer_that_is_not_as_expected_is_told_field_by_field() {
     let text = "hook = \"subscription\"\n[settings.default]\nmax_spatial = 1\npriority = 9\n[expect]\nverdicts = [{ allow = { max-spatial = 0 } }]\n";

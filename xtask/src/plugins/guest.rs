@@ -1,0 +1,178 @@
+//! Guests that cargo does not know: those of `plugins/c`, `plugins/javascript` and `plugins/python`, each a folder with a world.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+use super::cache::remove;
+use crate::cargo::root;
+
+/// What a guest is written in, other than Rust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    C,
+    JavaScript,
+    Python,
+}
+
+/// One folder.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Guest {
+    /// Of the folder, and of the component.
+    pub(super) name: String,
+    pub(super) folder: PathBuf,
+    pub(super) language: Language,
+}
+
+impl Language {
+    const ALL: [Self; 3] = [Self::C, Self::JavaScript, Self::Python];
+
+    /// The folder of its guests, and the file that each of them has.
+    fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::C => ("c", "plugin.c"),
+            Self::JavaScript => ("javascript", "plugin.js"),
+            Self::Python => ("python", "plugin.py"),
+        }
+    }
+}
+
+impl Guest {
+    /// Those in `plugins`, by language and name.
+    ///
+    /// # Errors
+    /// If one lacks a file that it must have, or has another one's name.
+    pub(super) fn all(plugins: &Path) -> Result<Vec<Self>> {
+        let mut guests: Vec<Self> = Vec::new();
+        for language in Language::ALL {
+            let Ok(entries) = fs::read_dir(plugins.join(language.place().0)) else { continue };
+            let mut folders = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+            folders.sort();
+            for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
+                let guest = Self::of(folder, language)?;
+                if guests.iter().any(|other| other.name == guest.name) || plugins.join(&guest.name).is_dir() {
+                    bail!("two plugins are called {}: rename one, as both would be dist/{0}.wasm", guest.name);
+                }
+                guests.push(guest);
+            }
+        }
+        Ok(guests)
+    }
+
+    fn of(folder: PathBuf, language: Language) -> Result<Self> {
+        let (place, main) = language.place();
+        let name = folder.file_name().and_then(|name| name.to_str()).context("a plugin's folder has a plain name")?;
+        for (file, what) in [(main, "it begins there"), (WORLD, "say there what it imports and exports")] {
+            if !folder.join(file).is_file() {
+                bail!("plugins/{place}/{name} has no {file}: {what}, as in plugins/{place}/kit-{place}");
+            }
+        }
+        Ok(Self { name: name.to_owned(), folder, language })
+    }
+
+    /// The guest's own folder for what is made on the way, empty.
+    pub(super) fn scratch(&self, target: &Path) -> Result<PathBuf> {
+        let scratch = target.join("guests").join(&self.name);
+        remove(&scratch)?;
+        fs::create_dir_all(&scratch)?;
+        Ok(scratch)
+    }
+
+    /// A WIT package as component tools want it, in the folder: the guest's world, and the contract in `deps`.
+    pub(super) fn wit_into(&self, folder: &Path) -> Result<()> {
+        let contract = folder.join("deps/lockgate-policy");
+        fs::create_dir_all(&contract)?;
+        fs::copy(self.folder.join(WORLD), folder.join(WORLD))?;
+        for entry in fs::read_dir(root().join("wit"))? {
+            let path = entry?.path();
+            if let (Some(name), true) = (path.file_name(), path.is_file()) {
+                fs::copy(&path, contract.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of what a component is made from is newer than it.
+    pub(super) fn is_older_than(&self, component: &Path) -> Result<bool> {
+        let Ok(made) = component.metadata().and_then(|data| data.modified()) else { return Ok(false) };
+        Ok(newest(&self.folder)?.max(newest(&root().join("wit"))?) < made)
+    }
+}
+
+/// When something in a folder was changed last.
+fn newest(folder: &Path) -> Result<SystemTime> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        newest = newest.max(if path.is_dir() { self::newest(&path)? } else { path.metadata()?.modified()? });
+    }
+    Ok(newest)
+}
+
+/// The file in which a guest says what it imports and exports.
+pub(super) const WORLD: &str = "world.wit";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn written(files: &[&str]) -> tempfile::TempDir {
+        let plugins = tempfile::tempdir().unwrap();
+        for file in files {
+            let file = plugins.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        plugins
+    }
+
+    fn refused(files: &[&str]) -> String {
+        Guest::all(written(files).path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_folder_is_a_guest_in_the_language_of_its_place() {
+        let files = [
+            "python/b/plugin.py",
+            "python/b/world.wit",
+            "c/a/plugin.c",
+            "c/a/world.wit",
+            "r/Cargo.toml",
+            "c/README.md",
+        ];
+        let plugins = written(&files);
+        let found = Guest::all(plugins.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|guest| (guest.name.as_str(), guest.language)).collect();
+        assert_eq!(found, [("a", Language::C), ("b", Language::Python)]);
+    }
+
+    #[test]
+    fn what_is_missing_or_there_twice_is_told() {
+        assert!(refused(&["c/a/plugin.c"]).contains("plugins/c/a has no world.wit: say there"));
+        assert!(refused(&["c/a/plugin.js", "c/a/world.wit"]).contains("plugins/c/a has no plugin.c"));
+        let two = ["c/a/plugin.c", "c/a/world.wit", "python/a/plugin.py", "python/a/world.wit"];
+        assert!(refused(&two).contains("two plugins are called a"));
+        assert!(refused(&["c/a/plugin.c", "c/a/world.wit", "a/Cargo.toml"]).contains("two plugins are called a"));
+    }
+
+    #[test]
+    fn a_component_is_made_anew_when_a_file_in_a_folder_below_changes() {
+        let plugins =
+            written(&["javascript/a/plugin.js", "javascript/a/world.wit", "javascript/a/more/x.js", "a.wasm"]);
+        let guest = Guest::all(plugins.path()).unwrap().remove(0);
+        let component = plugins.path().join("a.wasm");
+        let later = |file: &Path| {
+            let file = fs::File::options().write(true).open(file).unwrap();
+            file.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
+        };
+        later(&component);
+        assert!(guest.is_older_than(&component).unwrap());
+        later(&guest.folder.join("more/x.js"));
+        assert!(!guest.is_older_than(&component).unwrap());
+        assert!(!guest.is_older_than(&plugins.path().join("none.wasm")).unwrap());
+    }
+}
