@@ -130,6 +130,13 @@ impl Guests {
         self.kept.as_ref().is_some_and(wants)
     }
 
+    /// Keeps some again.
+    pub(crate) fn resume(&self) {
+        if let Some(kept) = &self.kept {
+            kept.retired.store(false, Relaxed);
+        }
+    }
+
     /// Keeps none any more: those that are answering are thrown away when they have.
     pub(crate) fn retire(&self) {
         if let Some(kept) = &self.kept {

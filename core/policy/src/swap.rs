@@ -204,6 +204,8 @@ impl Policy {
         // Only whole sets are ever put there.
         *self.inner.sets.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&after);
         let left = after.plugins();
+        // A candidate may share one with a set that has gone since it was prepared.
+        left.iter().for_each(|plugin| plugin.guests.resume());
         let gone = before.plugins().into_iter().filter(|old| !left.iter().any(|plugin| Arc::ptr_eq(plugin, old)));
         gone.for_each(|plugin| plugin.guests.retire());
         self.inner.ground.forget_beside(&after.all());

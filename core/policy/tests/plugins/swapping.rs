@@ -72,6 +72,28 @@ async fn what_did_not_change_is_not_touched() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_comes_back_keeps_instances_again() {
+    let chain = |settings| {
+        let plugin = PluginConfig { isolation: Isolation::Reuse, ..plugin("faulty", settings) };
+        PolicyConfig { threads: 1, ..config(vec![plugin]) }
+    };
+    let policy = Policy::load(chain(json!({}))).unwrap();
+    let other = policy.prepare(&chain(json!({ "calls": 1 }))).unwrap();
+    policy.swap(other, "a test", Instant::now());
+    // It has the first plugin in it, which nobody wants any more before it is asked again.
+    let back = policy.prepare(&chain(json!({}))).unwrap();
+    policy.tend(Instant::now() + Duration::from_secs(3600));
+    policy.swap(back, "a test", Instant::now());
+    policy.tend(Instant::now() + Duration::from_secs(3600));
+    assert_eq!(policy.stats().plugins[0].kept, 0);
+    // What the thread does after an answer, it does before the next question.
+    for _ in 0..2 {
+        assert_eq!(enters(&policy, "a").await, Ok(()));
+    }
+    assert_eq!(policy.stats().plugins[0].kept, 2);
+}
+
+#[tokio::test]
 async fn a_candidate_that_is_refused_leaves_everything_as_it_was() {
     let policy = load(vec![plugin("faulty", json!({}))]);
     let folder = tempfile::tempdir().unwrap();
