@@ -63,9 +63,15 @@ impl Demux {
         self.ufrags.extend(ufrags.map(|ufrag| (ufrag.to_owned(), transport)));
     }
 
-    pub(crate) fn forget(&mut self, transport: Key) {
-        self.paths.retain(|_, way| way.transport != transport);
+    /// All paths, and whose they are.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (Path, Key)> + '_ {
+        self.paths.iter().map(|(path, way)| (*path, way.transport))
+    }
+
+    /// A transport is no more; what its paths were comes back.
+    pub(crate) fn forget(&mut self, transport: Key) -> Vec<Path> {
         self.ufrags.retain(|_, key| *key != transport);
+        self.paths.extract_if(|_, way| way.transport == transport).map(|(path, _)| path).collect()
     }
 }
 
@@ -87,7 +93,7 @@ mod tests {
         demux.name(one, ["b", "a"].into_iter());
         demux.name(one, ["c", "b"].into_iter());
         assert_eq!(["a", "b", "c", "x"].map(|name| demux.by_ufrag(name)), [None, Some(one), Some(one), Some(other)]);
-        demux.forget(one);
+        assert_eq!(demux.forget(one), []);
         assert_eq!(demux.by_ufrag("c"), None);
     }
 

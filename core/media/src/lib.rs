@@ -42,7 +42,7 @@ mod transport;
 
 pub use data::DataLimits;
 pub use egress::{Egress, Run};
-pub use engine::{Engine, EngineConfig, Event, RouterEvent, Subscription};
+pub use engine::{Engine, EngineConfig, Event, RouterEvent, Subscription, Withdrawn};
 pub use entropy::Entropy;
 pub use ids::{PipeId, RouterId, TransportId};
 pub use lockgate_model::{AdmittedMedia, Limits, OfferedMedia, Quality};

@@ -215,6 +215,12 @@ impl Subscription {
         self.wish
     }
 
+    /// The sources that its packets are of: the stream's, and that of packets that are sent again.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = u32> + use<> {
+        let again = self.format.as_ref().and_then(|format| format.rtx).map(|(ssrc, _)| ssrc);
+        [Some(self.ssrc), again].into_iter().flatten()
+    }
+
     /// The encodings of which something is wanted, until the viewer refuses the track.
     pub(crate) fn wishes(&self) -> impl Iterator<Item = u8> + use<'_> {
         let all = [self.target, self.wish, self.sent_encoding()];

@@ -16,7 +16,6 @@ use lockgate_rtp::{Header, SenderInfo, write};
 use lockgate_transport::sdp::{CodecLine, ExtensionMap, MAX_RIDS};
 
 use crate::arena::{Arena, Key, KeySet};
-use crate::demands::Demands;
 use crate::egress::Egress;
 use crate::encoding::{Encoding, Reading, Received};
 use crate::meter::Meter;
@@ -292,11 +291,11 @@ impl Track {
         self.subscriptions.get_mut(place)
     }
 
-    /// What the viewer has asked for comes back: it counts if it returns.
-    pub(crate) fn unsubscribe(&mut self, transport: Key) -> Option<Demands> {
+    /// What it was sent as comes back: what it has asked for counts if it returns.
+    pub(crate) fn unsubscribe(&mut self, transport: Key) -> Option<Subscription> {
         self.is_steered_anew = true;
         let place = self.place_of(transport)?;
-        Some(self.subscriptions.remove(place).demands)
+        Some(self.subscriptions.remove(place))
     }
 
     // The publisher.

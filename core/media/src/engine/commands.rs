@@ -86,6 +86,9 @@ impl Engine {
             self.stirred.insert(key);
             track.tell_muted(&mut self.pipes, &mut self.counters);
             self.hurry(key);
+            if muted {
+                self.withdraw_track(key);
+            }
         }
     }
 
@@ -166,7 +169,8 @@ impl Engine {
             router.forget_awaited_of(key);
         }
         self.transports.remove(key);
-        self.demux.forget(key);
+        let paths = self.demux.forget(key);
+        self.withdraw_all(paths);
     }
 
     /// A connection ended by itself.

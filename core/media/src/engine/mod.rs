@@ -15,6 +15,7 @@ mod subscribing;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod withdrawing;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -43,6 +44,7 @@ use crate::track::{Onward, Track};
 use crate::transport::{Role, Transport};
 
 pub use subscribing::Subscription;
+pub use withdrawing::Withdrawn;
 
 /// What an engine is made with.
 pub struct EngineConfig {
@@ -204,6 +206,7 @@ pub struct Engine {
     demands: Vec<Demand<Key>>,
     /// What transports that are gone had still to say.
     farewells: VecDeque<(Path, Vec<u8>)>,
+    withdrawals: withdrawing::Withdrawals,
 }
 
 #[derive(Default)]
@@ -246,6 +249,7 @@ impl Engine {
             wishes: KeySet::default(),
             blocks: Vec::new(),
             farewells: VecDeque::new(),
+            withdrawals: withdrawing::Withdrawals::default(),
         }
     }
 

@@ -159,6 +159,9 @@ impl Engine {
                 self.with_track(now, theirs, |track, _| track.set_muted(muted))?;
                 self.stirred.insert(theirs);
                 self.hurry(theirs);
+                if muted {
+                    self.withdraw_track(theirs);
+                }
                 Ok(())
             }
             Frame::Rates { track, rates } => {

@@ -242,6 +242,7 @@ impl Engine {
 
     pub(super) fn remove_track(&mut self, now: Instant, track: Key) {
         let at = self.at(now);
+        self.withdraw_track(track);
         let Some(mut gone) = self.tracks.remove(track) else { return };
         gone.record_no_more(&mut self.recorder, at);
         gone.tell_end(&mut self.pipes, &mut self.counters);

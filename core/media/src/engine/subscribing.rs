@@ -50,6 +50,7 @@ impl Engine {
             subscribe.change(wanted.cause);
             track.set_limits(now, key, wanted.limits);
             self.stirred.insert(track_key);
+            self.withdraw_closed(key, track_key);
             return self.hurry(track_key);
         }
         let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
@@ -79,12 +80,14 @@ impl Engine {
             return self.unsubscribe_channel(now, key, channel, cause);
         }
         let Some(track_key) = router.tracks.get(track).copied() else { return };
-        let left = self.tracks.get_mut(track_key).and_then(|track| track.unsubscribe(key));
+        let viewer = self.tracks.get_mut(track_key).and_then(|track| track.unsubscribe(key));
+        let sources: Vec<_> = viewer.iter().flat_map(Viewer::sources).collect();
         self.wishes.insert(track_key);
         if let Some((subscribe, _)) = transport.subscribe_mut() {
             subscribe.remove(track_key, Some(cause));
-            left.into_iter().for_each(|demands| subscribe.note_left(now, track_key, demands));
+            viewer.into_iter().for_each(|viewer| subscribe.note_left(now, track_key, viewer.demands));
         }
+        self.withdraw(key, sources);
         self.touched.insert(key);
     }
 
@@ -102,6 +105,7 @@ impl Engine {
         if let Some(track) = self.tracks.get_mut(track_key) {
             track.set_limits(now, key, limits);
             self.stirred.insert(track_key);
+            self.withdraw_closed(key, track_key);
             self.hurry(track_key);
         }
     }

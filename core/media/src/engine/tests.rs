@@ -14,6 +14,7 @@ mod redundancy;
 mod showing;
 mod steering;
 mod viewers;
+mod withdrawing;
 mod world;
 
 use std::net::SocketAddr;
