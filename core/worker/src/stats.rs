@@ -62,8 +62,10 @@ reasons! {
         Other = "other",
         /// A client at the other end of a TCP connection takes less than it is sent: what waited too long, or for too much room.
         Behind = "behind",
-        /// The TCP connection that it was for is over.
+        /// The TCP connection that it was for is over, or ended while it waited there.
         StreamOver = "stream-over",
+        /// It waited for a slow client at the other end of a TCP connection, and its track was taken from that client meanwhile.
+        Withdrawn = "withdrawn",
     }
 }
 

@@ -68,6 +68,7 @@ impl Worker {
                 self.own.pulse.stops();
                 return self.drain(now);
             }
+            self.withdraw();
             self.receive_piped(now);
             self.receive(now);
             self.receive_streams(now);
@@ -293,8 +294,14 @@ impl Worker {
         self.send_control(now);
     }
 
+    /// What waits to be sent by TCP, and is not to be sent any more, goes.
+    fn withdraw(&mut self) {
+        self.streams.withdraw(&self.engine.take_withdrawn());
+    }
+
     /// Sends what is not media: checks' answers, handshakes, farewells.
     fn send_control(&mut self, now: Instant) {
+        self.withdraw();
         loop {
             self.control.extend(std::iter::from_fn(|| self.engine.poll_transmit()).take(MAX_MESSAGES));
             if self.control.is_empty() {
@@ -310,6 +317,7 @@ impl Worker {
     }
 
     fn send_media(&mut self, now: Instant) {
+        self.withdraw();
         let egress = self.engine.egress();
         self.sockets.send(now, || egress.runs());
         if !self.streams.is_empty() {

@@ -14,7 +14,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use lockgate_media::{Path, Run};
+use lockgate_media::{Path, Run, Withdrawn};
 use mio::event::Event;
 use mio::{Registry, Token};
 
@@ -46,6 +46,8 @@ pub(crate) struct Streams {
     over: Vec<usize>,
     /// When the system had no room for a connection, and is to be asked again.
     retry_at: Option<Instant>,
+    /// It had none when it was asked last: that is counted once, however often it is asked.
+    short: bool,
     /// When it is looked whether the engine knows them all.
     look_at: Instant,
     counters: Counters,
@@ -58,6 +60,7 @@ struct Counters {
     frames_in: u64,
     frames: Tally,
     lost: u64,
+    withdrawn: u64,
     ends: [u64; StreamEnd::ALL.len()],
 }
 
@@ -77,6 +80,7 @@ impl Streams {
             held: 0,
             over: Vec::new(),
             retry_at: None,
+            short: false,
             look_at: now,
             counters: Counters::default(),
         }
@@ -110,19 +114,19 @@ impl Streams {
                     listener.ready = true;
                 }
             }
-            token @ STREAMS.. => self.on_stream_ready(now, token - STREAMS, event.is_readable(), event.is_writable()),
+            token @ STREAMS.. => self.on_stream_ready(now, token - STREAMS, event),
             _ => return false,
         }
         true
     }
 
-    fn on_stream_ready(&mut self, now: Instant, slot: usize, readable: bool, writable: bool) {
+    fn on_stream_ready(&mut self, now: Instant, slot: usize, event: &Event) {
         let Some(Some(stream)) = self.slots.get_mut(slot) else { return };
-        if readable && !stream.readable {
-            stream.readable = true;
+        stream.ends |= event.is_read_closed();
+        if event.is_readable() && !std::mem::replace(&mut stream.readable, true) {
             self.readable.push_back(slot);
         }
-        if writable {
+        if event.is_writable() {
             stream.on_writable();
             self.write(now, slot);
         }
@@ -139,10 +143,15 @@ impl Streams {
         for index in 0..self.listeners.len() {
             for _ in 0..MAX_ACCEPTED {
                 let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.ready) else { break };
-                match listener.take() {
+                let taken = listener.take();
+                // Nobody is there to be taken only where there is room for one.
+                self.short &= !matches!(taken, Taken::One(..) | Taken::None);
+                match taken {
                     Taken::One(socket, remote) => self.add(now, socket, remote, registry),
+                    Taken::Gone => {}
                     Taken::None => break,
                     Taken::NoRoom => return self.make_room(now),
+                    Taken::Failed => self.counters.end(StreamEnd::Failed),
                 }
             }
         }
@@ -153,7 +162,9 @@ impl Streams {
         if let Some(number) = self.newcomers.oldest() {
             return self.end(number, StreamEnd::Crowded);
         }
-        self.counters.end(StreamEnd::NoRoom);
+        if !std::mem::replace(&mut self.short, true) {
+            self.counters.end(StreamEnd::NoRoom);
+        }
         self.retry_at = Some(now + RETRY);
     }
 
@@ -199,8 +210,8 @@ impl Streams {
     pub(crate) fn send<'a>(&mut self, now: Instant, runs: impl Iterator<Item = Run<'a>>) {
         for run in runs.filter(|run| run.path.socket >= FIRST) {
             let slot = slot_of(run.path.socket);
-            let stream = self.slots.get_mut(slot).and_then(Option::as_mut).filter(|stream| stream.path == run.path);
-            let Some(stream) = stream else {
+            let stream = self.slots.get_mut(slot).and_then(Option::as_mut);
+            let Some(stream) = stream.filter(|stream| stream.path == run.path && !stream.is_over()) else {
                 self.counters.lost += run.count() as u64;
                 continue;
             };
@@ -215,6 +226,17 @@ impl Streams {
         }
         while let Some(slot) = self.touched.pop() {
             self.write(now, slot);
+        }
+    }
+
+    /// Drops what waits and is not to be sent any more.
+    pub(crate) fn withdraw(&mut self, withdrawn: &[Withdrawn]) {
+        for Withdrawn { path, source } in withdrawn.iter().filter(|one| one.path.socket >= FIRST) {
+            let stream = self.slots.get_mut(slot_of(path.socket)).and_then(Option::as_mut);
+            let Some(stream) = stream.filter(|stream| stream.path == *path) else { continue };
+            self.held -= stream.held();
+            self.counters.withdrawn += stream.withdraw(*source);
+            self.held += stream.held();
         }
     }
 
@@ -243,6 +265,7 @@ impl Streams {
             let Some(stream) = over else { continue };
             self.free.push(slot);
             self.held -= stream.held();
+            self.counters.lost += stream.waiting();
             self.newcomers.remove(stream.path.socket);
             self.readable.retain(|other| *other != slot);
             if let Standing::Ended(end) = stream.standing {
@@ -275,13 +298,14 @@ impl Streams {
 
     /// Adds what was counted here.
     pub(crate) fn count(&self, into: &mut NetworkCounters) {
-        let Counters { accepted, frames_in, frames, lost, ends } = &self.counters;
+        let Counters { accepted, frames_in, frames, lost, withdrawn, ends } = &self.counters;
         into.streams += (self.slots.len() - self.free.len()) as u64;
         into.streams_accepted += accepted;
         into.frames_in += frames_in;
         into.frames_out += frames.sent;
         into.fail(SendFailure::Behind, frames.dropped);
         into.fail(SendFailure::StreamOver, *lost);
+        into.fail(SendFailure::Withdrawn, *withdrawn);
         into.end_counts.iter_mut().zip(ends).for_each(|(sum, count)| *sum += count);
     }
 

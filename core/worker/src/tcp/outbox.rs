@@ -116,6 +116,20 @@ impl Outbox {
         self.media.shrink();
     }
 
+    /// Drops what waits of a source or, of none, all but control. A frame of which a part went out stays. How many went comes back.
+    pub(crate) fn withdraw(&mut self, source: Option<u32>) -> u64 {
+        let torn = self.torn;
+        let from = |class| usize::from(torn == Some(class));
+        let media = self.media.withdraw(from(Class::Media), |datagram| source.is_none_or(|ssrc| is_of(datagram, ssrc)));
+        let data = if source.is_none() { self.data.withdraw(from(Class::Data), |_| true) } else { 0 };
+        media + data
+    }
+
+    /// How many frames wait.
+    pub(crate) fn len(&self) -> u64 {
+        [&self.control, &self.data, &self.media].iter().map(|queue| queue.frames.len() as u64).sum()
+    }
+
     /// Bytes that it holds, with what it knows of them.
     pub(crate) fn held(&self) -> usize {
         self.control.held() + self.data.held() + self.media.held()
@@ -210,6 +224,26 @@ impl Queue {
         self.tidy();
     }
 
+    /// Takes out those whole frames whose datagram is such, from this place on. How many these were comes back.
+    fn withdraw(&mut self, from: usize, is_such: impl Fn(&[u8]) -> bool) -> u64 {
+        let before = self.frames.len();
+        let bytes = self.bytes.make_contiguous();
+        let (mut place, mut read, mut kept) = (0, 0, 0);
+        self.frames.retain(|frame| {
+            let at = read..read + frame.len;
+            let stays = place < from || !is_such(&bytes[at.start + PREFIX..at.end]);
+            (place, read) = (place + 1, at.end);
+            if stays {
+                bytes.copy_within(at, kept);
+                kept += frame.len;
+            }
+            stays
+        });
+        self.bytes.truncate(kept);
+        self.tidy();
+        (before - self.frames.len()) as u64
+    }
+
     /// A bad time is over: its memory goes back.
     fn tidy(&mut self) {
         if self.bytes.is_empty() && self.bytes.capacity() > SMALL {
@@ -224,6 +258,11 @@ impl Queue {
             self.frames.shrink_to(2 * self.frames.len());
         }
     }
+}
+
+/// Whether an RTP packet is of this source (RFC 3550 §5.1).
+fn is_of(datagram: &[u8], source: u32) -> bool {
+    datagram.get(8..12) == Some(&source.to_be_bytes())
 }
 
 /// What a frame of this length takes.

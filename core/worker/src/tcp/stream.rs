@@ -1,12 +1,12 @@
 //! One TCP connection of a client: read into the common memory, written without waiting.
 
 use std::io::{self, Read};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockgate_media::Path;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::intake::{Intake, LONGEST, TooLong};
 use super::outbox::{Outbox, Tally};
@@ -21,6 +21,8 @@ pub(crate) struct Stream {
     outbox: Outbox,
     /// The system may have something to read; it waits for its turn.
     pub(crate) readable: bool,
+    /// The client says no more than what is there to be read.
+    pub(crate) ends: bool,
     /// It was read at least once.
     pub(crate) heard: bool,
     /// The system may take something.
@@ -45,11 +47,7 @@ pub(crate) enum Standing {
 
 impl Stream {
     pub(crate) fn new(mut socket: TcpStream, path: Path, token: Token, registry: &Registry) -> io::Result<Self> {
-        let system = SockRef::from(&socket);
-        system.set_tcp_nodelay(true)?;
-        // What the system holds is late without our knowing. One that cannot say how much it may hold holds what it likes.
-        #[cfg(target_os = "linux")]
-        let _ = (system.set_tcp_notsent_lowat(UNSENT), system.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+        prepare(&SockRef::from(&socket))?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self {
             socket,
@@ -57,6 +55,7 @@ impl Stream {
             kept: Vec::new(),
             outbox: Outbox::default(),
             readable: false,
+            ends: false,
             heard: false,
             writable: true,
             touched: false,
@@ -68,9 +67,15 @@ impl Stream {
     pub(crate) fn read(&mut self, intake: &mut Intake) -> bool {
         self.heard = true;
         intake.resume(&mut self.kept);
-        match self.socket.read(intake.room()) {
+        let room = intake.room();
+        let most = room.len();
+        match self.socket.read(room) {
             Ok(0) => self.end(StreamEnd::Peer),
-            Ok(count) => intake.filled(count),
+            Ok(count) => {
+                intake.filled(count);
+                // Less than there was room for is all there is (epoll(7)), but for an end that was told with it.
+                self.readable = count == most || self.ends;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
             Err(_) => self.end(StreamEnd::Failed),
@@ -96,7 +101,17 @@ impl Stream {
 
     /// Takes a datagram to be written, where all streams hold so many bytes. How many were dropped for it comes back.
     pub(crate) fn push(&mut self, now: Instant, datagram: &[u8], all: usize) -> u64 {
-        if self.is_over() { 1 } else { self.outbox.push(now, datagram, all) }
+        self.outbox.push(now, datagram, all)
+    }
+
+    /// Drops what waits of a source or, of none, all but what tells of the end. How many datagrams that were comes back.
+    pub(crate) fn withdraw(&mut self, source: Option<u32>) -> u64 {
+        self.outbox.withdraw(source)
+    }
+
+    /// How many datagrams wait to be written.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.outbox.len()
     }
 
     /// Nothing was written for a while, perhaps: what waits may be too late by now.
@@ -140,6 +155,11 @@ impl Stream {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
     /// Bytes that wait to be written.
     pub(crate) fn held(&self) -> usize {
         self.outbox.held()
@@ -150,6 +170,16 @@ impl Stream {
     }
 }
 
+/// What the system is to do for a connection.
+fn prepare(system: &SockRef<'_>) -> io::Result<()> {
+    system.set_tcp_nodelay(true)?;
+    // What the system holds is late without our knowing. One that cannot say how much it may hold holds what it likes.
+    #[cfg(target_os = "linux")]
+    let _ = (system.set_tcp_notsent_lowat(UNSENT), system.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+    // A client that went over to another way, and whose network forgot this one, is not missed by what is sent: nothing is.
+    system.set_tcp_keepalive(&TcpKeepalive::new().with_time(QUIET).with_interval(PROBE_EVERY))
+}
+
 /// A check of a browser has 100 to 200 bytes.
 const LONGEST_CHECK: usize = 1_500;
 /// Bytes that the system takes beyond what the network has room for: 130 ms of 1 Mbit/s.
@@ -157,4 +187,8 @@ const LONGEST_CHECK: usize = 1_500;
 const UNSENT: u32 = 16 << 10;
 /// As long as a connection lives without a check.
 #[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: std::time::Duration = std::time::Duration::from_secs(15);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+/// A connection by which nothing came for so long is asked whether it is there,
+const QUIET: Duration = Duration::from_secs(15);
+/// and again. By [`UNACKNOWLEDGED`] it then ends with the first that was not answered (tcp(7)): after 20 s.
+const PROBE_EVERY: Duration = Duration::from_secs(5);

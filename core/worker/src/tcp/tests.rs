@@ -104,12 +104,18 @@ impl House {
         self.work();
     }
 
-    /// Sends to a client that reads nothing until the system takes no more, and the outbox neither.
-    fn fill(&mut self, path: Path) {
-        let before = self.counters().failure_counts[SendFailure::Behind as usize];
-        while self.counters().failure_counts[SendFailure::Behind as usize] == before {
+    fn failed(&self, failure: SendFailure) -> u64 {
+        self.counters().failure_counts[failure as usize]
+    }
+
+    /// Sends to a client that reads nothing until the system takes no more, and the outbox neither. How many datagrams comes back.
+    fn fill(&mut self, path: Path) -> u64 {
+        let (before, mut sent) = (self.failed(SendFailure::Behind), 0);
+        while self.failed(SendFailure::Behind) == before {
             self.send(path, &[0x80; 1000]);
+            sent += 1;
         }
+        sent
     }
 
     fn send(&mut self, path: Path, datagram: &[u8]) {
@@ -283,6 +289,16 @@ fn where_the_system_has_no_room_the_oldest_who_says_nothing_makes_it() {
     house.streams.make_room(house.now);
     assert_eq!(house.streams.retry_at, Some(house.now + RETRY), "no client goes");
     assert_eq!((house.ends().last(), &house.known), (Some(&(StreamEnd::NoRoom, 1)), &vec![path]));
+    house.streams.make_room(house.now);
+    assert_eq!(house.ends().last(), Some(&(StreamEnd::NoRoom, 1)), "that there is none is counted once");
+    let _new = house.client();
+    house.now += RETRY;
+    house.until(|house| house.counters().streams == 2);
+    assert_eq!(house.streams.retry_at, None);
+    house.streams.make_room(house.now);
+    house.turn();
+    house.streams.make_room(house.now);
+    assert_eq!(house.ends(), [(StreamEnd::Crowded, 3), (StreamEnd::NoRoom, 2)], "and again, once there was");
 }
 
 #[test]
@@ -345,6 +361,64 @@ fn a_client_that_takes_nothing_is_not_waited_for_any_longer() {
     assert!(house.ends().is_empty() && house.streams.held > 0, "{:?}", house.ends());
     house.look();
     assert_eq!((house.ends(), house.streams.is_empty()), (vec![(StreamEnd::Unused, 1)], true));
+}
+
+#[test]
+fn what_is_withdrawn_does_not_reach_a_client_that_is_behind() {
+    let mut house = House::new();
+    let (mut slow, path) = house.known_client();
+    let sent = house.fill(path);
+    let withdrawn = |source| [Withdrawn { path, source }, Withdrawn { path: Path { socket: 0, ..path }, source }];
+    house.streams.withdraw(&withdrawn(Some(7)));
+    assert_eq!(house.failed(SendFailure::Withdrawn), 0, "that is another's");
+    house.streams.withdraw(&withdrawn(Some(0x8080_8080)));
+    assert!(house.failed(SendFailure::Withdrawn) > 100 && house.streams.held < 2000, "{}", house.streams.held);
+    house.send(path, b"\0 control");
+    slow.set_nonblocking(true).unwrap();
+    let (mut bytes, mut piece) = (Vec::new(), [0; 1 << 16]);
+    house.until_read(&mut slow, |slow| {
+        let count = slow.read(&mut piece).unwrap_or(0);
+        bytes.extend_from_slice(&piece[..count]);
+        bytes.ends_with(b"\0\x09\0 control")
+    });
+    let came = (bytes.len() as u64 - 11) / 1002;
+    assert_eq!(came + house.failed(SendFailure::Withdrawn) + house.failed(SendFailure::Behind), sent);
+    assert_eq!(house.counters().frames_out, came + 1);
+}
+
+#[test]
+fn what_waited_for_a_stream_that_ended_is_counted() {
+    let mut house = House::new();
+    let (client, path) = house.known_client();
+    let sent = house.fill(path);
+    drop(client);
+    house.until(|house| house.streams.is_empty());
+    let [behind, over] = [SendFailure::Behind, SendFailure::StreamOver].map(|failure| house.failed(failure));
+    assert!(over > 100 && house.counters().frames_out + behind + over == sent, "{sent} were sent, {over} left");
+}
+
+#[test]
+fn a_stream_is_not_read_again_before_there_is_more() {
+    let mut house = House::new();
+    let (mut client, _) = house.known_client();
+    assert!(!house.streams.is_ready(), "what came was read");
+    say(&mut client, b"and the end");
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    house.until(|house| house.streams.is_empty());
+    assert_eq!((house.came.len(), house.ends()), (2, vec![(StreamEnd::Peer, 1)]), "an end is seen that came with it");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_system_asks_whether_a_silent_client_is_there_and_gives_it_up() {
+    let mut house = House::new();
+    let (_client, path) = house.known_client();
+    let stream = house.streams.slots[slot_of(path.socket)].as_ref().unwrap();
+    let system = socket2::SockRef::from(stream.socket());
+    let seconds = |time: io::Result<Duration>| time.unwrap().as_secs();
+    assert!(system.keepalive().unwrap());
+    assert_eq!((seconds(system.tcp_keepalive_time()), seconds(system.tcp_keepalive_interval())), (15, 5));
+    assert_eq!(system.tcp_user_timeout().unwrap(), Some(Duration::from_secs(15)));
 }
 
 #[test]

@@ -126,6 +126,37 @@ async fn a_viewer_that_does_not_read_loses_media_and_nobody_else_does() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_viewer_is_not_sent_once_it_may_not_have_it() {
+    let mut stage = Stage::new(4).await;
+    let (_from, mut publisher) = stage.publisher().await;
+    let (to, mut slow, _) = stage.viewer_by_tcp().await;
+    let mut next = begin(&mut publisher, &mut [&mut slow], 1).await;
+    while stage.network().await.failure_counts[SendFailure::Behind as usize] == 0 {
+        assert!(next < 60_000, "it takes everything");
+        for number in next..next + 50 {
+            publisher.send(number, false).await;
+        }
+        next += 50;
+    }
+    to.unsubscribe(&track(), 8);
+    let withdrawn = |network: &NetworkCounters| network.failure_counts[SendFailure::Withdrawn as usize];
+    let network = stage.counted("what waited", |network| withdrawn(network) > 0).await;
+    for subscribes in [false, true] {
+        if subscribes {
+            to.subscribe(Subscription { track: track(), stream: "7".into(), cause: 9, limits: Limits::default() });
+        }
+        let sdp = stage.offer(to.id()).await;
+        to.set_answer(None, answer_to(&sdp, &slow.peer.fingerprint())).await.unwrap();
+    }
+    // What comes now comes behind everything that was sent before.
+    begin(&mut publisher, &mut [&mut slow], next).await;
+    let lost: Vec<_> =
+        (next - withdrawn(&network).min(50) as u16..next).filter(|one| slow.seen().contains(one)).collect();
+    assert!(lost.is_empty(), "{lost:?} came after all");
+    stage.workers.stop().await;
+}
+
+#[tokio::test]
 async fn strangers_by_tcp_are_put_out_and_a_call_goes_on_beside_them() {
     let mut stage = Stage::new(4).await;
     let (_from, mut publisher) = stage.publisher_by_tcp().await;

@@ -51,6 +51,11 @@ fn media(number: u8, len: usize) -> Vec<u8> {
     datagram
 }
 
+/// Of media with this number.
+fn source(number: u8) -> u32 {
+    u32::from_be_bytes([number; 4])
+}
+
 fn control(number: u8, len: usize) -> Vec<u8> {
     let mut datagram = vec![number; len];
     datagram[0] = 0;
@@ -196,6 +201,35 @@ fn an_outbox_that_nothing_is_put_into_holds_nothing_that_is_late() {
 }
 
 #[test]
+fn what_is_withdrawn_of_a_source_goes_but_for_a_frame_of_which_a_part_went_out() {
+    let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(5));
+    for number in [1, 2, 1, 3, 1] {
+        outbox.push(now, &media(number, 20 + usize::from(number)), 0);
+    }
+    assert!(!write(&mut outbox, now, &mut taker).0);
+    outbox.push(now, &data(7, 30), 0);
+    outbox.push(now, &control(9, 10), 0);
+    assert_eq!((outbox.withdraw(Some(source(1))), outbox.withdraw(Some(source(8))), outbox.len()), (2, 0, 5));
+    taker.left = usize::MAX;
+    assert_eq!(write(&mut outbox, now, &mut taker), (true, Tally { sent: 5, dropped: 0 }));
+    assert_eq!(taker.frames(), [media(1, 21), control(9, 10), data(7, 30), media(2, 22), media(3, 23)]);
+}
+
+#[test]
+fn of_a_transport_that_is_closed_only_control_is_left_and_what_is_torn() {
+    let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(5));
+    outbox.push(now, &data(1, 30), 0);
+    assert!(!write(&mut outbox, now, &mut taker).0);
+    for datagram in [data(2, 30), media(3, 20), control(9, 10)] {
+        outbox.push(now, &datagram, 0);
+    }
+    assert_eq!((outbox.withdraw(None), outbox.len()), (2, 2));
+    taker.left = usize::MAX;
+    assert!(write(&mut outbox, now, &mut taker).0);
+    assert_eq!(taker.frames(), [data(1, 30), control(9, 10)]);
+}
+
+#[test]
 fn what_is_no_datagram_is_not_framed() {
     let (now, mut outbox) = (Instant::now(), Outbox::default());
     assert_eq!((outbox.push(now, &[], 0), outbox.push(now, &media(1, LONGEST + 1), 0)), (1, 1));
@@ -205,15 +239,19 @@ fn what_is_no_datagram_is_not_framed() {
 proptest! {
     #[test]
     fn whatever_the_system_takes_frames_stay_whole_and_each_is_sent_or_counted(
-        steps in proptest::collection::vec((0_usize..3, 12_usize..1500, 0_usize..4000, 0_u64..300, 1_usize..2000), 1..80),
+        steps in proptest::collection::vec((0_usize..3, 12_usize..1500, 0_usize..4000, 0_u64..300, 1_usize..2000, 0_u8..40), 1..80),
     ) {
         let (mut now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(0));
         let (mut pushed, mut sent, mut dropped) = (Vec::new(), 0, 0);
-        for (number, (class, len, takes, passes, at_once)) in (0_u8..).zip(steps) {
+        for (number, (class, len, takes, passes, at_once, withdrawn)) in (0_u8..).zip(steps) {
             now += Duration::from_millis(passes);
             let datagram = [media, control, data][class](number, len);
             dropped += outbox.push(now, &datagram, 0);
             pushed.push(datagram);
+            let before = outbox.len();
+            let gone = outbox.withdraw(Some(source(withdrawn)));
+            prop_assert_eq!(outbox.len() + gone, before);
+            dropped += gone;
             (taker.left, taker.at_once) = (takes, at_once);
             let (_, tally) = write(&mut outbox, now, &mut taker);
             (sent, dropped) = (sent + tally.sent, dropped + tally.dropped);
