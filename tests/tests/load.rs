@@ -52,6 +52,19 @@ async fn simulcast_arrives_in_the_encoding_that_was_asked_for_while_people_come_
 }
 
 #[tokio::test]
+async fn clients_come_by_tcp_as_well_and_nothing_is_lost() {
+    let node = Node::plain().await;
+    let arguments = ["--tcp", "--publishers", "2", "--subscribers", "6", "--duration", "3s", "--max-loss", "0"];
+    let Load { status, result, said } = Load::run(&node, &arguments).await;
+    assert!(status.success(), "{said}");
+    assert_eq!((&result["publishers"]["joined"], &result["subscribers"]["joined"]), (&2.into(), &6.into()), "{said}");
+    let received = result["received"]["delivered"].as_f64().unwrap();
+    assert!(received > 3000.0, "{said}");
+    let [came, went] = ["received", "sent"].map(|way| format!("lockgate_tcp_{way}_total"));
+    assert!(node.metric(&came).await > received / 6.0 && node.metric(&went).await >= received, "{said}");
+}
+
+#[tokio::test]
 async fn counting_without_decryption_agrees() {
     let node = Node::plain().await;
     let arguments = ["--subscribers", "3", "--duration", "1s", "--no-decrypt", "--max-loss", "0", "--quiet"];

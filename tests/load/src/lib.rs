@@ -1,6 +1,6 @@
 //! Many WebRTC clients on few threads: publishers that send made-up media with the time in it, viewers that count what comes.
 //!
-//! The clients are sans-I/O ([`Peer`] and what stands on it); a [`Driver`] carries them over real sockets, one for each. How
+//! The clients are sans-I/O ([`Peer`] and what stands on it); a [`Driver`] carries them over real sockets, one for each, by UDP or TCP. How
 //! descriptions are exchanged is the caller's business: the program `lockgate-load` does it over WebSocket, WHIP and WHEP.
 
 mod arrivals;
@@ -19,6 +19,7 @@ mod stamp;
 mod traffic;
 mod viewer;
 mod voice;
+mod wire;
 
 pub use driver::{Driver, DriverError, Options, PublisherHandle, Stage, ViewerHandle};
 pub use ice::Agent;

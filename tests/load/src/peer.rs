@@ -47,6 +47,9 @@ pub enum Closed {
     /// No check was answered for 30 s (RFC 7675 §5.1).
     #[error("the server has not answered for 30 s")]
     Silent,
+    /// The TCP connection that it had came to an end.
+    #[error("the server or the network ended the TCP connection")]
+    StreamOver,
     /// The handshake failed; the text says how.
     #[error("the handshake failed: {0}")]
     Handshake(String),
@@ -212,7 +215,8 @@ impl Peer {
         }
     }
 
-    fn close_with(&mut self, reason: Closed) {
+    /// It is over for this reason, if it was not before.
+    pub(crate) fn close_with(&mut self, reason: Closed) {
         if !std::mem::replace(&mut self.closed, true) {
             self.events.push(PeerEvent::Closed(reason));
         }

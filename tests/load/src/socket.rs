@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::clock;
 use crate::publisher::Burst;
+use crate::wire::Framed;
 
 /// A socket of its own for a connection, for servers of this address family.
 pub(crate) fn bind(remote: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
@@ -43,6 +44,7 @@ pub(crate) struct Inbox {
 /// One or more datagrams of one sender.
 #[derive(Clone, Copy, Debug)]
 struct Got {
+    start: usize,
     len: usize,
     /// Each of them is so long, but the last may be shorter.
     segment: usize,
@@ -89,21 +91,40 @@ impl Inbox {
         let Ok(count) = usize::try_from(count) else {
             return io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
         };
-        for (header, name) in headers.iter().zip(&self.names).take(count) {
+        for (at, (header, name)) in headers.iter().zip(&self.names).take(count).enumerate() {
+            let start = at * SLOT;
             let len = (header.msg_len as usize).min(SLOT);
             let (segment, arrived_us) = read_control(&header.msg_hdr);
-            let got = address(name).map(|from| Got { len, segment: segment.unwrap_or(len).max(1), from, arrived_us });
-            // A place without an address stays a place, so that the slots keep their order.
-            let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-            self.got.push(got.unwrap_or(Got { len: 0, segment: 1, from: nobody, arrived_us }));
+            let segment = segment.unwrap_or(len).max(1);
+            self.got.extend(address(name).map(|from| Got { start, len, segment, from, arrived_us }));
         }
         count == BATCH
     }
 
+    /// Reads a stream's frames. False when nothing is left. The time of arrival is that of the read: the kernel tells none of bytes.
+    pub(crate) fn read(&mut self, stream: &mut Framed) -> bool {
+        self.got.clear();
+        let Some(count) = stream.read(&mut self.bytes) else { return false };
+        let (mut start, from, arrived_us) = (0, stream.remote(), clock::now_us());
+        while let Some(prefix) = self.bytes[start..count].first_chunk::<2>() {
+            let len = usize::from(u16::from_be_bytes(*prefix));
+            if count < start + 2 + len {
+                break;
+            }
+            self.got.push(Got { start: start + 2, len, segment: len.max(1), from, arrived_us });
+            start += 2 + len;
+        }
+        stream.keep(&self.bytes[start..count]);
+        true
+    }
+
     /// What was received: sender, the kernel's time of arrival in µs since 1970, the datagram.
     pub(crate) fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, u64, &mut [u8])> {
-        self.got.iter().zip(self.bytes.chunks_exact_mut(SLOT)).flat_map(|(got, slot)| {
-            slot[..got.len].chunks_mut(got.segment).map(|datagram| (got.from, got.arrived_us, datagram))
+        let (mut rest, mut passed) = (&mut self.bytes[..], 0);
+        self.got.iter().flat_map(move |got| {
+            let (own, behind) = std::mem::take(&mut rest)[got.start - passed..].split_at_mut(got.len);
+            (rest, passed) = (behind, got.start + got.len);
+            own.chunks_mut(got.segment).map(|datagram| (got.from, got.arrived_us, datagram))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Clients over real sockets: a few threads carry them all, each client with a socket of its own.
+//! Clients over real sockets: a few threads carry them all, each client with a socket or connection of its own.
 //!
 //! A handle makes and takes descriptions in its caller's thread; everything else happens in the driver's. Dropping a handle
 //! ends its client, dropping the driver ends all.
@@ -7,7 +7,6 @@ mod thread;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,9 +22,9 @@ use tokio::sync::watch;
 use crate::peer::{Closed, Peer};
 use crate::publisher::{Offered, Publisher, PublisherSpec};
 use crate::report::Snapshot;
-use crate::sdp::{self, NegotiateError, Own, Remote};
-use crate::socket;
+use crate::sdp::{self, NegotiateError, Own, Remote, Transport};
 use crate::viewer::{ViewLine, Viewer, ViewerSpec};
+use crate::wire::Wire;
 
 /// How clients are carried.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +33,13 @@ pub struct Options {
     pub threads: usize,
     /// Bytes that the kernel may hold for each client (`SO_RCVBUF`; the system caps it).
     pub receive_buffer: usize,
+    /// Whether clients come by TCP (RFC 4571), to the first address that the server has for that.
+    pub tcp: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threads: 1, receive_buffer: 1 << 20 }
+        Self { threads: 1, receive_buffer: 1 << 20, tcp: false }
     }
 }
 
@@ -96,8 +97,8 @@ struct Registry {
 
 /// What is asked of a thread.
 enum Command {
-    Publish(u64, Box<Publisher>, UdpSocket, watch::Sender<Stage>),
-    View(u64, Box<Viewer>, UdpSocket, watch::Sender<Stage>),
+    Publish(u64, Box<Publisher>, Wire, watch::Sender<Stage>),
+    View(u64, Box<Viewer>, Wire, watch::Sender<Stage>),
     /// The server described the connection anew.
     Again(u64, Remote, Vec<ViewLine>),
     /// What publishers have sent by now must come to this viewer, or to all; nothing later must.
@@ -235,10 +236,16 @@ impl Client {
         mailboxes[(self.id % mailboxes.len() as u64) as usize].post(command);
     }
 
-    fn socket(&self, remote: &Remote) -> Result<UdpSocket, NegotiateError> {
-        let first = remote.addresses.first().ok_or(NegotiateError::NoCandidate)?;
-        socket::bind(*first, self.shared.options.receive_buffer)
-            .map_err(|error| NegotiateError::Socket(error.to_string()))
+    fn wire(&self, remote: &Remote) -> Result<Wire, NegotiateError> {
+        let first = *remote.addresses.first().ok_or(NegotiateError::NoCandidate)?;
+        let Options { receive_buffer, tcp, .. } = self.shared.options;
+        let wire = if tcp { Wire::tcp(first, receive_buffer) } else { Wire::udp(first, receive_buffer) };
+        wire.map_err(|error| NegotiateError::Socket(error.to_string()))
+    }
+
+    /// By what the server's addresses are to be reached.
+    fn transport(&self) -> Transport {
+        if self.shared.options.tcp { Transport::Tcp } else { Transport::Udp }
     }
 }
 
@@ -265,15 +272,15 @@ impl PublisherHandle {
 
     /// Takes the server's answer and begins to connect. A second one is ignored.
     pub fn accept_answer(&mut self, sdp: &str) -> Result<(), NegotiateError> {
-        let answer = sdp::read_servers_answer(sdp)?;
-        let socket = self.client.socket(&answer.remote)?;
+        let answer = sdp::read_servers_answer(sdp, self.client.transport())?;
+        let wire = self.client.wire(&answer.remote)?;
         let Some((mut peer, offered, stages)) = self.waiting.take() else { return Ok(()) };
         peer.set_remote(Instant::now(), &answer.remote);
         let Self { client, random, .. } = self;
         let mut names = random.fork();
         let register = || client.shared.registry.register(&mut names);
         let publisher = Publisher::new(peer, &offered, &answer.sections, register, random)?;
-        client.post(Command::Publish(client.id, Box::new(publisher), socket, stages));
+        client.post(Command::Publish(client.id, Box::new(publisher), wire, stages));
         Ok(())
     }
 
@@ -304,7 +311,7 @@ struct OwnDescription {
 impl ViewerHandle {
     /// Takes an offer of the server, the first or a later one, and makes the answer to it.
     pub fn answer(&mut self, offer: &str) -> Result<String, NegotiateError> {
-        let offer = sdp::read_servers_offer(offer)?;
+        let offer = sdp::read_servers_offer(offer, self.client.transport())?;
         let answer = self.write(|own| sdp::subscribe_answer(own, &offer.sections));
         self.take(&offer)?;
         Ok(answer)
@@ -317,7 +324,7 @@ impl ViewerHandle {
 
     /// Takes the server's answer to [`Self::offer`].
     pub fn accept_answer(&mut self, sdp: &str) -> Result<(), NegotiateError> {
-        let answer = sdp::read_servers_answer(sdp)?;
+        let answer = sdp::read_servers_answer(sdp, self.client.transport())?;
         if answer.sections.iter().all(|section| section.rejected || !section.sends) {
             return Err(NegotiateError::AllRejected);
         }
@@ -349,11 +356,11 @@ impl ViewerHandle {
             client.post(Command::Again(client.id, read.remote.clone(), lines));
             return Ok(());
         }
-        let socket = client.socket(&read.remote)?;
+        let wire = client.wire(&read.remote)?;
         let Some((mut peer, stages)) = self.waiting.take() else { return Ok(()) };
         peer.set_remote(Instant::now(), &read.remote);
         let viewer = Viewer::new(peer, self.spec, lines, self.description.ssrc);
-        client.post(Command::View(client.id, Box::new(viewer), socket, stages));
+        client.post(Command::View(client.id, Box::new(viewer), wire, stages));
         Ok(())
     }
 }

@@ -3,24 +3,25 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_transport::Kind;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 use super::{Command, Commands, Registry, Stage};
 use crate::clock;
-use crate::peer::{Peer, PeerEvent};
+use crate::peer::{Closed, Peer, PeerEvent};
 use crate::publisher::{Burst, Publisher};
 use crate::report::{Delivery, Histogram, Snapshot, Uplink};
-use crate::socket::{self, Inbox};
+use crate::socket::Inbox;
 use crate::viewer::{Arrival, Viewer};
+use crate::wire::Wire;
 
 /// A thread before it runs.
 pub(super) struct Thread {
@@ -53,7 +54,7 @@ struct Carried {
 struct Slot {
     id: u64,
     client: Client,
-    socket: UdpSocket,
+    wire: Wire,
     stage: watch::Sender<Stage>,
     wake_at: Option<Instant>,
     not_sent: u64,
@@ -109,11 +110,11 @@ impl Thread {
             let registry = self.poll.registry();
             let carried = &mut self.carried;
             match command {
-                Command::Publish(id, publisher, socket, stage) => {
-                    carried.add(now, registry, Slot::new(id, Client::Publisher(publisher), socket, stage));
+                Command::Publish(id, publisher, wire, stage) => {
+                    carried.add(now, registry, Slot::new(id, Client::Publisher(publisher), wire, stage));
                 }
-                Command::View(id, viewer, socket, stage) => {
-                    carried.add(now, registry, Slot::new(id, Client::Viewer(viewer), socket, stage));
+                Command::View(id, viewer, wire, stage) => {
+                    carried.add(now, registry, Slot::new(id, Client::Viewer(viewer), wire, stage));
                 }
                 Command::Again(id, remote, lines) => carried.with_viewer(now, id, |viewer| {
                     viewer.peer.set_remote(now, &remote);
@@ -132,8 +133,8 @@ impl Thread {
 }
 
 impl Slot {
-    fn new(id: u64, client: Client, socket: UdpSocket, stage: watch::Sender<Stage>) -> Self {
-        Self { id, client, socket, stage, wake_at: None, not_sent: 0 }
+    fn new(id: u64, client: Client, wire: Wire, stage: watch::Sender<Stage>) -> Self {
+        Self { id, client, wire, stage, wake_at: None, not_sent: 0 }
     }
 
     fn peer(&mut self) -> &mut Peer {
@@ -157,6 +158,9 @@ impl Slot {
     /// Sends what the client has to say, and tells what became of it. True when its connection has just ended.
     fn settle(&mut self, now: Instant, burst: &mut Burst) -> bool {
         let mut closed = false;
+        if self.wire.is_over() {
+            self.peer().close_with(Closed::StreamOver);
+        }
         while let Some(event) = self.peer().poll_event() {
             match event {
                 PeerEvent::Connected => self.on_connected(now),
@@ -171,7 +175,7 @@ impl Slot {
             burst.ends.clear();
             publisher.send_due(now, burst);
             if let Some(path) = publisher.peer.path().filter(|_| !burst.ends.is_empty()) {
-                self.not_sent += socket::send(&self.socket, path, burst) as u64;
+                self.not_sent += self.wire.send_burst(path, burst) as u64;
             }
         }
         if let Client::Viewer(viewer) = &self.client
@@ -186,7 +190,7 @@ impl Slot {
             });
         }
         for (to, datagram) in self.peer().take_transmits() {
-            self.not_sent += u64::from(self.socket.send_to(&datagram, to).is_err());
+            self.not_sent += u64::from(!self.wire.send(to, &datagram));
         }
         closed
     }
@@ -240,8 +244,9 @@ impl Carried {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        if let Err(error) = registry.register(&mut SourceFd(&slot.socket.as_raw_fd()), Token(at), Interest::READABLE) {
-            let reason = crate::peer::Closed::Handshake(format!("the socket cannot be waited for: {error}"));
+        let interest = slot.wire.interest();
+        if let Err(error) = registry.register(&mut SourceFd(&slot.wire.as_raw_fd()), Token(at), interest) {
+            let reason = Closed::Handshake(format!("the socket cannot be waited for: {error}"));
             slot.stage.send_replace(Stage::Closed(reason));
             self.closed += 1;
             self.free.push(at);
@@ -274,10 +279,10 @@ impl Carried {
         slot.peer().close(now);
         for (to, datagram) in slot.peer().take_transmits() {
             // A goodbye that is lost is made up for by the server's patience.
-            let _ = slot.socket.send_to(&datagram, to);
+            let _ = slot.wire.send(to, &datagram);
         }
         // The socket is closed in a moment, which takes it out anyway.
-        let _ = registry.deregister(&mut SourceFd(&slot.socket.as_raw_fd()));
+        let _ = registry.deregister(&mut SourceFd(&slot.wire.as_raw_fd()));
         let (delivery, uplink) = &mut self.past;
         count(&slot, delivery, uplink);
         self.free.push(at);
@@ -294,8 +299,12 @@ impl Carried {
         for at in std::mem::take(&mut self.readable) {
             let (now, now_us) = (Instant::now(), clock::now_us());
             let Some(slot) = self.slots[at].as_mut() else { continue };
+            slot.wire.flush();
             let more = (0..BATCHES).all(|_| {
-                let more = inbox.receive(&slot.socket);
+                let more = match &mut slot.wire {
+                    Wire::Udp(socket) => inbox.receive(socket),
+                    Wire::Tcp(stream) => inbox.read(stream),
+                };
                 for (from, at_us, datagram) in inbox.datagrams() {
                     let since = Duration::from_micros(now_us.saturating_sub(at_us));
                     let arrival = Arrival { now, at: now.checked_sub(since).unwrap_or(now), at_us };

@@ -105,6 +105,9 @@ pub(crate) struct Args {
     /// Give the server no transport-wide feedback: it then cannot estimate what a subscriber's network carries
     #[arg(long, help_heading = "The generator itself")]
     pub(crate) no_feedback: bool,
+    /// Come by TCP (RFC 4571), as clients do whose network lets no UDP through
+    #[arg(long, help_heading = "The generator itself")]
+    pub(crate) tcp: bool,
     /// Threads that carry media; 0: one for each core
     #[arg(long, default_value_t = 0, help_heading = "The generator itself")]
     pub(crate) threads: usize,

@@ -47,7 +47,7 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let driver = Driver::start(Options { threads, receive_buffer: args.receive_buffer })?;
+    let driver = Driver::start(Options { threads, receive_buffer: args.receive_buffer, tcp: args.tcp })?;
     let plan = Arc::new(plan(args, driver)?);
     // Signalling is little work; the threads that carry media need the cores.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
