@@ -60,6 +60,33 @@ struct Call {
     burst: usize,
     /// Set where it is layers of one stream instead: pictures since the last key frame.
     layers: Option<u16>,
+    screen: Screen,
+}
+
+/// What the viewer sees: pictures of which nothing is missing, nor of what they build upon.
+#[derive(Default)]
+struct Screen {
+    next: Option<u16>,
+    is_broken: bool,
+    /// The picture that was shown last.
+    shown: Option<(u32, Instant)>,
+    /// The longest time that a picture stood.
+    longest: Duration,
+}
+
+impl Screen {
+    fn take(&mut self, at: Instant, header: &Header, packet: &[u8]) {
+        let payload = &packet[header.payload(packet).unwrap()];
+        let is_next = self.next.is_none_or(|next| next == header.sequence);
+        self.next = Some(header.sequence.wrapping_add(1));
+        // The last byte of the descriptor is the codec's own first one: bit 0 is 0 in a key frame (RFC 6386 §9.1).
+        self.is_broken = (self.is_broken || !is_next) && payload.get(6).is_none_or(|first| first & 1 == 1);
+        let is_new = self.shown.is_none_or(|(timestamp, _)| timestamp != header.timestamp);
+        if is_new && !self.is_broken {
+            let since = self.shown.replace((header.timestamp, at));
+            self.longest = since.map_or(self.longest, |(_, since)| self.longest.max(at - since));
+        }
+    }
 }
 
 impl Call {
@@ -82,6 +109,7 @@ impl Call {
             got: [0; 3],
             burst: 0,
             layers: None,
+            screen: Screen::default(),
         }
     }
 
@@ -156,6 +184,7 @@ impl Call {
                 let number = header.extensions(&packet).find(|element| element.id == 5).expect("it is counted");
                 self.twcc.note(at, u16::from_be_bytes(number.value.try_into().unwrap()));
                 if header.payload_type == 96 {
+                    self.screen.take(at, &header, &packet);
                     self.got[usize::from(*packet.last().unwrap())] += packet.len();
                 }
             }
@@ -207,6 +236,20 @@ fn the_encoding_follows_the_link_down_and_up_again() {
     let told: Vec<_> = call.world.events.iter().filter_map(told).collect();
     assert!(told.contains(&(Some(0), LayerReason::Bandwidth)), "{told:?}");
     assert_eq!(told.last(), Some(&(Some(2), LayerReason::Bandwidth)), "{told:?}");
+}
+
+#[test]
+fn a_picture_stands_for_less_than_400_ms_when_a_lower_encoding_is_gone_to() {
+    // A link that is cut to less than half of what is sent loses packets before anybody can know, and the picture with them.
+    for rate in [1_200_000, 1_000_000, 900_000] {
+        let mut call = Call::new(5_000_000);
+        assert_eq!(most(call.run(10)), 2);
+        (call.link().rate, call.screen.longest) = (rate, Duration::ZERO);
+        call.run(8);
+        let longest = call.screen.longest;
+        assert_eq!(most(call.run(4)), 1, "{rate} bit/s");
+        assert!(longest < Duration::from_millis(400), "{rate} bit/s: {longest:?}");
+    }
 }
 
 /// The last quality that was told of a client's connection.

@@ -2,7 +2,7 @@
 
 mod call;
 mod lies;
-mod link;
+pub(super) mod link;
 mod plot;
 mod random;
 
@@ -90,13 +90,21 @@ fn a_link_that_gets_wide_again_is_used_within_fifteen_seconds() {
 
 #[test]
 fn random_loss_does_not_collapse_the_estimate() {
-    for (loss, least) in [(0.02, 0.85), (0.05, 0.85), (0.1, 0.8), (0.2, 0.8)] {
+    for loss in [0.02, 0.05, 0.1, 0.15, 0.2] {
         for delay in DELAYS {
-            let mut call = Call::new(Way { loss, ..over(delay) }, Source::Fill, 5);
-            call.run(15);
-            let used = utilisation(call.run(30));
-            plot(&format!("loss-{}-percent-{}-ms", loss * 100.0, delay / 1000), &call.samples);
-            assert!(used >= least, "loss {loss}, delay {delay}: {used:.2} used");
+            let used: Vec<_> = (5..10)
+                .map(|seed| {
+                    let mut call = Call::new(Way { loss, ..over(delay) }, Source::Fill, seed);
+                    call.run(15);
+                    let used = utilisation(call.run(30));
+                    plot(&format!("loss-{}-percent-{}-ms", loss * 100.0, delay / 1000), &call.samples);
+                    used
+                })
+                .collect();
+            let mean = used.iter().sum::<f64>() / used.len() as f64;
+            let worst = used.iter().copied().fold(1.0, f64::min);
+            // What is lost by chance clusters: one call in many has a bad half minute.
+            assert!(mean >= 0.85 && worst >= 0.75, "loss {loss}, delay {delay}: {used:.2?} used");
         }
     }
 }
