@@ -7,6 +7,7 @@ use lockgate_model::Bitrate;
 /// A token bucket of a second's worth.
 #[derive(Debug)]
 pub(crate) struct Policer {
+    limit: Bitrate,
     bytes_per_second: f64,
     tokens: f64,
     last: Instant,
@@ -16,7 +17,12 @@ impl Policer {
     /// A limit on media; headers, retransmissions and the bursts of key frames have half as much again.
     pub(crate) fn new(now: Instant, limit: Bitrate) -> Self {
         let bytes_per_second = limit.0 as f64 / 8.0 * HEADROOM;
-        Self { bytes_per_second, tokens: bytes_per_second, last: now }
+        Self { limit, bytes_per_second, tokens: bytes_per_second, last: now }
+    }
+
+    /// What it was made for.
+    pub(crate) fn limit(&self) -> Bitrate {
+        self.limit
     }
 
     /// Whether a packet of this many bytes is still within the limit.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::TrackId;
 use lockgate_rtp::Header;
+use lockgate_transport::bandwidth::ReceiverEstimator;
 use lockgate_transport::data::{Channel, StreamId};
 use lockgate_transport::dtls::Fingerprint;
 use lockgate_transport::sdp::{CodecLine, Extension, ExtensionMap, Remote, Section};
@@ -30,6 +31,8 @@ pub(crate) struct Publish {
     /// How many more may be opened.
     pub(crate) openings: Openings,
     pub(crate) twcc: TwccReceiver,
+    /// What its link carries, if it goes by our word.
+    pub(crate) uplink: Option<Box<Uplink>>,
     /// The source of what we say.
     pub(crate) ssrc: u32,
     pub(crate) next_report: Instant,
@@ -40,6 +43,13 @@ pub(crate) struct Publish {
     /// Whether it was ever asked to send less than all: what its next tracks send is not known.
     pub(crate) is_steered: bool,
     sources: HashMap<u32, Source>,
+}
+
+/// What a publisher's link carries, for one that cannot tell by itself.
+pub(crate) struct Uplink {
+    pub(crate) estimator: ReceiverEstimator,
+    /// Packets that came, and such that had to be asked for again or never did, when that was counted last.
+    counted: (u64, u64),
 }
 
 /// A data channel that a publisher opened.
@@ -129,6 +139,7 @@ impl Publish {
             channels: HashMap::new(),
             openings: Openings::new(now),
             twcc: TwccReceiver::new(now),
+            uplink: None,
             ssrc,
             next_report: now + REPORT,
             next_repair: None,
@@ -139,13 +150,48 @@ impl Publish {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.next_repair.into_iter().chain(self.twcc.next_timeout()).chain([self.next_report]).min()
+        self.next_repair.into_iter().chain(self.next_arrivals()).chain([self.next_report]).min()
     }
 
-    /// Notes the packet's transport-wide number, if it has one. The id is the same on all lines of a bundle (RFC 8843 §9.2).
+    /// When it is due to say what came.
+    pub(crate) fn next_arrivals(&self) -> Option<Instant> {
+        let uplink = self.uplink.as_ref().and_then(|uplink| uplink.estimator.next_timeout());
+        self.twcc.next_timeout().into_iter().chain(uplink).min()
+    }
+
+    /// Notes the packet's transport-wide number, if it has one, and for who goes by our estimate when it came. Ids are the same on all
+    /// lines of a bundle (RFC 8843 §9.2).
     pub(crate) fn note_arrival(&mut self, now: Instant, header: &Header, bytes: &[u8]) {
-        let Some(id) = self.lines.iter().find_map(|line| line.ids.id(Extension::Twcc)) else { return };
-        self.twcc.note_packet(now, id, header, bytes);
+        let id = |extension| self.lines.iter().find_map(|line| line.ids.id(extension));
+        if let Some(id) = id(Extension::Twcc) {
+            self.twcc.note_packet(now, id, header, bytes);
+        }
+        let left = self.uplink.as_ref().and_then(|_| id(Extension::AbsSendTime));
+        let left = left.and_then(|id| header.extensions(bytes).find(|element| element.id == id));
+        let left = left.and_then(|element| <[u8; 3]>::try_from(element.value).ok());
+        if let Some(uplink) = &mut self.uplink {
+            let left = left.map(|[high, middle, low]| u32::from_be_bytes([0, high, middle, low]));
+            uplink.estimator.note_packet(now, left, bytes.len());
+        }
+    }
+
+    /// What packets came and which were lost at first is counted anew: packets that came, and such that did not, of all its encodings.
+    pub(crate) fn note_loss(&mut self, now: Instant, came: u64, lost: u64) {
+        let rtt = self.rtt;
+        let Some(uplink) = &mut self.uplink else { return };
+        let (before_came, before_lost) = std::mem::replace(&mut uplink.counted, (came, lost));
+        // A packet that is late after all makes up for its loss.
+        let (came, lost) = (came.saturating_sub(before_came) as u32, lost.saturating_sub(before_lost) as u32);
+        rtt.into_iter().for_each(|rtt| uplink.estimator.set_rtt(rtt));
+        uplink.estimator.note_loss(now, came + lost, lost);
+    }
+
+    /// A line has begun: whoever sends by it may need our estimate.
+    pub(crate) fn note_line(&mut self, now: Instant) {
+        if self.uplink.is_none() && self.lines.iter().any(|line| line.codec.feedback.goes_by_remb()) {
+            let estimator = ReceiverEstimator::new(now);
+            self.uplink = Some(Box::new(Uplink { estimator, counted: (0, 0) }));
+        }
     }
 
     /// Finds whose a packet is: by its source if that is known, else by what the packet or the offer says of it.

@@ -315,6 +315,11 @@ impl Track {
         self.policer = limit.map(|limit| Policer::new(now, limit));
     }
 
+    /// See [`Self::set_max_bitrate`].
+    pub(crate) fn max_bitrate(&self) -> Option<Bitrate> {
+        self.policer.as_ref().map(Policer::limit)
+    }
+
     pub(crate) fn is_muted(&self) -> bool {
         self.muted
     }

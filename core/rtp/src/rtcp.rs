@@ -421,6 +421,11 @@ mod tests {
         fn a_receivers_limit_is_read(bitrate in 0_u32..10_000_000, shift in 0_u32..30, ssrcs in 0_usize..4) {
             // Exactly what a float holds, so that the library's rounding does not matter.
             let bitrate = u64::from(bitrate) << shift;
+            let mut written = Vec::new();
+            write::remb(&mut written, 1, bitrate, &vec![7; ssrcs]);
+            let (own, refused) = parse(&written);
+            let [Feedback::Remb { bitrate: told }] = own[..] else { panic!("{own:?}") };
+            prop_assert!(refused == 0 && told <= bitrate && bitrate - told <= bitrate >> 17, "{told} of {bitrate}");
             let remb = ReceiverEstimatedMaximumBitrate { sender_ssrc: 1, bitrate: bitrate as f32, ssrcs: vec![7; ssrcs] };
             let packet = remb.marshal().unwrap();
             let (all, malformed) = parse(&packet);

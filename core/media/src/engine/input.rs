@@ -75,7 +75,7 @@ impl Engine {
         let packet = &mut datagram[..len];
         publish.note_arrival(now, &header, packet);
         let bound = publish.bind(&header, packet)?;
-        if publish.twcc.next_timeout().is_some_and(|due| transport.scheduled.is_none_or(|scheduled| due < scheduled)) {
+        if publish.next_arrivals().is_some_and(|due| transport.scheduled.is_none_or(|scheduled| due < scheduled)) {
             self.touched.insert(key);
         }
         if bound.new {

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use lockgate_model::{AdmittedMedia, Bitrate, TrackId};
-use lockgate_transport::sdp::{AnswerLine, CodecLine, Description, Section, Setup, read_offer, write_answer};
+use lockgate_transport::sdp::{
+    AnswerLine, CodecLine, Description, Extension, ExtensionMap, Section, Setup, read_offer, write_answer,
+};
 
 use super::{Engine, Subscription, transport_id};
 use crate::arena::Key;
@@ -197,6 +199,7 @@ impl Engine {
                 track.ask_anew();
             }
             let moved = publish.begin(Line::new(section, codec.clone(), track, id.clone()));
+            publish.note_line(now);
             moved.into_iter().for_each(|(ssrc, source)| self.bind_source(source, ssrc));
         }
         if let Some(router) = self.routers.get_mut(router_key) {
@@ -277,10 +280,17 @@ impl Plan<'_> {
             section: self.section,
             accepted: self.codec,
             data: self.data,
-            extensions: self.section.extensions,
+            extensions: self.extensions(),
             receives: self.track.is_some(),
             max_bitrate: self.admitted.and_then(|admitted| admitted.max_bitrate),
         }
+    }
+
+    /// What is to be said with its packets. When they left is told by transport-wide numbers better, and needed only without.
+    fn extensions(&self) -> ExtensionMap {
+        let needs_times = self.codec.is_some_and(|codec| codec.feedback.goes_by_remb());
+        let all = self.section.extensions;
+        if needs_times { all } else { all.without(Extension::AbsSendTime) }
     }
 
     fn accepted(&self) -> Option<AcceptedTrack> {

@@ -9,6 +9,7 @@ use lockgate_transport::CloseReason;
 use super::Engine;
 use super::quality::ntp;
 use crate::arena::Key;
+use crate::encoding::Encoding;
 use crate::publish::REPORT;
 use crate::transport::{Role, Transport};
 
@@ -57,6 +58,7 @@ impl Engine {
     /// Everything that a publisher is told: arrivals, what is missing, key frames that are wanted, reports.
     fn give_feedback(&mut self, now: Instant, key: Key) {
         self.tell_arrivals(now, key);
+        self.tell_limit(now, key);
         let Some((publish, connection)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
         let is_reached = connection.outlet().is_some();
         let ssrc = publish.ssrc;
@@ -103,6 +105,23 @@ impl Engine {
         });
     }
 
+    /// Tells a publisher that goes by our estimate how much it may send; no more than it was granted in all.
+    fn tell_limit(&mut self, now: Instant, key: Key) {
+        let tracks = || (0..).map_while(|place| self.published(key, place)).filter_map(|track| self.tracks.get(track));
+        let sources =
+            tracks().flat_map(|track| track.encodings.iter().filter_map(|encoding| encoding.ssrc)).collect::<Vec<_>>();
+        let most = tracks()
+            .map(|track| track.max_bitrate().map(|limit| limit.0))
+            .sum::<Option<u64>>()
+            .filter(|_| !sources.is_empty());
+        let Some((publish, connection)) = self.transports.get_mut(key).and_then(Transport::publish_mut) else { return };
+        let Some(uplink) = &mut publish.uplink else { return };
+        let Some(mut outlet) = connection.outlet() else { return uplink.estimator.skip() };
+        if let Some(limit) = uplink.estimator.poll(now, most) {
+            self.egress.send_rtcp(&mut outlet, |out| write::remb(out, publish.ssrc, limit, &sources));
+        }
+    }
+
     /// Asks for what is missing of a track, and for key frames.
     fn repair(&mut self, now: Instant, key: Key, ssrc: u32, track: Key) {
         let (Some(transport), Some(track)) = (self.transports.get_mut(key), self.tracks.get_mut(track)) else { return };
@@ -140,11 +159,17 @@ impl Engine {
     fn report(&mut self, now: Instant, key: Key, ssrc: u32) {
         let mut blocks = std::mem::take(&mut self.blocks);
         blocks.clear();
+        let (mut came, mut lost) = (0, 0);
         for place in 0.. {
             let Some(track) = self.published(key, place) else { break };
             if let Some(track) = self.tracks.get_mut(track) {
+                let totals = track.encodings.iter().map(Encoding::totals);
+                totals.for_each(|one| (came, lost) = (came + one.came, lost + one.lost));
                 blocks.extend(track.encodings.iter_mut().filter_map(|encoding| encoding.report(now)));
             }
+        }
+        if let Some((publish, _)) = self.transports.get_mut(key).and_then(Transport::publish_mut) {
+            publish.note_loss(now, came, lost);
         }
         let time = ntp(self.at(now));
         let outlet = self.transports.get_mut(key).and_then(|transport| transport.connection.outlet());

@@ -288,7 +288,8 @@ impl<'a> Announced<'a> {
             codec,
             payload_type,
             rtx: Some(rtx).filter(|rtx| *rtx != NONE),
-            feedback: Feedback { nack, pli, fir, twcc },
+            // Who estimates a publisher's link is the engine that it is connected to.
+            feedback: Feedback { nack, pli, fir, twcc, remb: false },
             encodings,
             muted,
             ids,

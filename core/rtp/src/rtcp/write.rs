@@ -1,8 +1,8 @@
 //! RTCP packets that a forwarder sends: each is appended to a buffer, complete before encryption.
 
 use super::{
-    FIR, ITEMS_END, NACK, PLI, PSFB, RR, RRTR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TWCC, TwccPacket,
-    XR,
+    AFB, FIR, ITEMS_END, NACK, PLI, PSFB, REMB, RR, RRTR, RTPFB, ReportBlock, SDES, SDES_CNAME, SR, SenderInfo, TWCC,
+    TwccPacket, XR,
 };
 
 /// A sender report with the canonical name that RFC 3550 §6.1 wants beside it; of a name above 255 bytes, the first ones.
@@ -69,6 +69,18 @@ pub fn pli(out: &mut Vec<u8>, sender: u32, ssrc: u32) {
 pub fn fir(out: &mut Vec<u8>, sender: u32, ssrc: u32, command: u8) {
     let start = begin(out, FIR, PSFB);
     words(out, &[sender, 0, ssrc, u32::from(command) << 24]);
+    finish(out, start);
+}
+
+/// The most that these sources together may send, in bits per second (draft-alvestrand-rmcat-remb-03 §2.2): rounded down to 18 binary
+/// digits. Of more sources than 255, the first ones.
+pub fn remb(out: &mut Vec<u8>, sender: u32, bitrate: u64, sources: &[u32]) {
+    let sources = &sources[..sources.len().min(255)];
+    let start = begin(out, AFB, PSFB);
+    let exponent = (64 - bitrate.leading_zeros()).saturating_sub(18);
+    let mantissa = (bitrate >> exponent) as u32;
+    words(out, &[sender, 0, REMB, (sources.len() as u32) << 24 | exponent << 18 | mantissa]);
+    words(out, sources);
     finish(out, start);
 }
 

@@ -13,6 +13,7 @@ mod cluster;
 mod follow;
 mod groups;
 mod history;
+mod incoming;
 mod loss;
 mod probe;
 mod queue;
@@ -24,6 +25,8 @@ mod trend;
 use std::time::{Duration, Instant};
 
 use lockgate_rtp::TwccFeedback;
+
+pub use self::incoming::ReceiverEstimator;
 
 use self::acked::Acked;
 use self::aimd::RateControl;

@@ -68,13 +68,15 @@ pub struct Feedback {
     pub fir: bool,
     /// `transport-cc`
     pub twcc: bool,
+    /// `goog-remb`
+    pub remb: bool,
 }
 
 impl Feedback {
     /// What is wanted for a codec.
     pub fn wanted(codec: Codec) -> Self {
         let video = super::is_retransmitted(codec);
-        Self { nack: video, pli: video, fir: video, twcc: true }
+        Self { nack: video, pli: video, fir: video, twcc: true, remb: video }
     }
 
     /// What both want.
@@ -84,7 +86,13 @@ impl Feedback {
             pli: self.pli && other.pli,
             fir: self.fir && other.fir,
             twcc: self.twcc && other.twcc,
+            remb: self.remb && other.remb,
         }
+    }
+
+    /// Whether who sends goes by the receiver's estimate: where it takes that, and not what its own would need.
+    pub fn goes_by_remb(self) -> bool {
+        self.remb && !self.twcc
     }
 
     pub(super) fn read(&mut self, value: &str) {
@@ -93,13 +101,19 @@ impl Feedback {
             "nack pli" => self.pli = true,
             "ccm fir" => self.fir = true,
             "transport-cc" => self.twcc = true,
+            "goog-remb" => self.remb = true,
             _ => {}
         }
     }
 
     pub(super) fn lines(self) -> impl Iterator<Item = &'static str> {
-        [(self.nack, "nack"), (self.pli, "nack pli"), (self.fir, "ccm fir"), (self.twcc, "transport-cc")]
-            .into_iter()
-            .filter_map(|(wanted, line)| wanted.then_some(line))
+        let all = [
+            (self.nack, "nack"),
+            (self.pli, "nack pli"),
+            (self.fir, "ccm fir"),
+            (self.twcc, "transport-cc"),
+            (self.remb, "goog-remb"),
+        ];
+        all.into_iter().filter_map(|(wanted, line)| wanted.then_some(line))
     }
 }

@@ -12,6 +12,8 @@ pub enum Extension {
     RepairedRid,
     /// Transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     Twcc,
+    /// When a packet left (draft-alvestrand-rmcat-remb-03 §A).
+    AbsSendTime,
     /// How loud it is (RFC 6464).
     AudioLevel,
     /// How a picture is turned (3GPP TS 26.114).
@@ -24,11 +26,12 @@ pub enum Extension {
 
 impl Extension {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Mid,
         Self::Rid,
         Self::RepairedRid,
         Self::Twcc,
+        Self::AbsSendTime,
         Self::AudioLevel,
         Self::Orientation,
         Self::DependencyDescriptor,
@@ -42,6 +45,7 @@ impl Extension {
             Self::Rid => "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
             Self::RepairedRid => "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
             Self::Twcc => "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+            Self::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
             Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
             Self::Orientation => "urn:3gpp:video-orientation",
             Self::DependencyDescriptor => {

@@ -96,7 +96,7 @@ fn a_browsers_offer_is_read() {
     assert_eq!(video.rids, ["low", "high"]);
     let vp8 = video.codec().unwrap();
     assert_eq!((vp8.payload_type, vp8.rtx, vp8.codec), (96, Some(97), Codec::Vp8));
-    assert_eq!(vp8.feedback, Feedback { nack: true, pli: true, fir: true, twcc: true });
+    assert_eq!(vp8.feedback, Feedback { nack: true, pli: true, fir: true, twcc: true, remb: true });
     assert_eq!((data.kind, data.media.as_str()), (Some(MediaKind::Data), "application"));
     assert_eq!(
         data.data,

@@ -159,7 +159,8 @@ fn accepted(out: &mut String, local: &Local<'_>, line: &AnswerLine<'_>, codec: &
         line!(out, "b=TIAS:{bps}");
     }
     line!(out, "a={}", if line.receives { "recvonly" } else { "inactive" });
-    formats(out, codec, codec.feedback.both(Feedback::wanted(codec.codec)));
+    let feedback = codec.feedback.both(Feedback::wanted(codec.codec));
+    formats(out, codec, Feedback { remb: feedback.goes_by_remb(), ..feedback });
     extensions(out, line.extensions);
     if !section.rids.is_empty() {
         section.rids.iter().for_each(|rid| line!(out, "a=rid:{rid} recv"));

@@ -316,3 +316,68 @@ fn encodings_without_names_are_told_apart_by_the_group_of_their_sources() {
     world.send(publisher, &Picture::new(77, 1).key().bytes());
     assert_eq!(world.dropped(DropReason::UnknownSource), 1);
 }
+
+/// A packet that says when it left, in ms of its sender's clock.
+fn stamped(sequence: u16, ms: u64) -> Vec<u8> {
+    let mut packet = Picture::new(9, sequence).key().bytes();
+    packet.resize(1000, 7);
+    let (stamp, at) = (((ms << 18) / 1000) as u32, 16 + usize::from(packet[15]) * 4);
+    packet[15] += 1;
+    packet.splice(at..at, [0x82, (stamp >> 16) as u8, (stamp >> 8) as u8, stamp as u8]);
+    packet
+}
+
+fn with_receivers_estimate(offer: String) -> String {
+    let stamps = "a=extmap:8 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\n";
+    offer.replace("transport-cc\r\n", "goog-remb\r\n") + stamps
+}
+
+#[test]
+fn a_publisher_that_goes_by_a_receivers_estimate_is_told_one() {
+    let mut world = World::new();
+    let (publisher, answer) = world.publisher_within(Some(900_000), with_receivers_estimate);
+    assert!(answer.contains("a=rtcp-fb:96 goog-remb\r\n") && !answer.contains("transport-cc\r\n"), "{answer}");
+    assert!(answer.contains("a=extmap:8 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"), "{answer}");
+    let mut told = Vec::new();
+    let mut play = |world: &mut World, packets: std::ops::Range<u16>| {
+        for sequence in packets {
+            world.send(publisher, &stamped(sequence, u64::from(sequence) * 10));
+            world.advance(Duration::from_millis(10));
+            let all = world.feedback(publisher);
+            told.extend(feedback(&all).into_iter().filter_map(|one| match one {
+                Feedback::Remb { bitrate } => Some((sequence, bitrate)),
+                _ => None,
+            }));
+        }
+        told.clone()
+    };
+    let first = play(&mut world, 1..301);
+    assert!((3..=5).contains(&first.len()), "{first:?}");
+    assert!(first.iter().all(|(_, bitrate)| (899_000..=900_000).contains(bitrate)), "it may not send more: {first:?}");
+    // Each packet takes 10 ms longer than the one before: half of what is sent fits.
+    for sequence in 301..500 {
+        world.advance(Duration::from_millis(10));
+        play(&mut world, sequence..sequence + 1);
+    }
+    let after = play(&mut world, 500..501);
+    let (_, least) = after.iter().min_by_key(|(_, bitrate)| *bitrate).unwrap();
+    assert!(*least < 600_000, "{after:?}");
+}
+
+#[test]
+fn a_publisher_that_estimates_by_itself_is_told_arrivals_alone() {
+    let mut world = World::new();
+    let both = |offer: String| {
+        let with = with_receivers_estimate(offer);
+        with.replace("goog-remb\r\n", "transport-cc\r\na=rtcp-fb:96 goog-remb\r\n")
+    };
+    let (publisher, answer) = world.publisher_within(None, both);
+    assert!(answer.contains("transport-cc\r\n") && !answer.contains("goog-remb"), "{answer}");
+    assert!(!answer.contains("abs-send-time"), "{answer}");
+    for sequence in 1..150 {
+        world.send(publisher, &stamped(sequence, u64::from(sequence) * 10));
+        world.advance(Duration::from_millis(10));
+    }
+    let all = world.feedback(publisher);
+    assert!(!feedback(&all).iter().any(|one| matches!(one, Feedback::Remb { .. })));
+}

@@ -24,7 +24,7 @@ fn announced() -> impl Strategy<Value = Frame<'static>> {
             codec,
             payload_type,
             rtx,
-            feedback: Feedback { nack, pli, fir, twcc },
+            feedback: Feedback { nack, pli, fir, twcc, remb: false },
             encodings,
             muted,
             ids,

@@ -7,23 +7,23 @@ use super::random::Random;
 
 /// What a link is like.
 #[derive(Clone, Copy)]
-pub(super) struct Way {
+pub(in super::super) struct Way {
     /// Bits per second.
-    pub(super) rate: f64,
+    pub(in super::super) rate: f64,
     /// Bytes that wait at most.
-    pub(super) queue: usize,
+    pub(in super::super) queue: usize,
     /// One way, each way.
-    pub(super) delay: Micros,
+    pub(in super::super) delay: Micros,
     /// Up to this much later, in order.
-    pub(super) jitter: Micros,
+    pub(in super::super) jitter: Micros,
     /// The share that is lost behind the queue.
-    pub(super) loss: f64,
+    pub(in super::super) loss: f64,
 }
 
-pub(super) const GOOD: Way = Way { rate: 5e6, queue: 150_000, delay: 30_000, jitter: 0, loss: 0.0 };
+pub(in super::super) const GOOD: Way = Way { rate: 5e6, queue: 150_000, delay: 30_000, jitter: 0, loss: 0.0 };
 
-pub(super) struct Link {
-    pub(super) way: Way,
+pub(in super::super) struct Link {
+    pub(in super::super) way: Way,
     /// Number (None: of another flow), bytes, and when it came to the queue.
     waiting: VecDeque<(Option<u16>, usize, Micros)>,
     waiting_bytes: usize,
@@ -32,11 +32,11 @@ pub(super) struct Link {
     arriving: VecDeque<(Micros, Option<u16>)>,
     random: Random,
     /// Bytes of ours that got through the bottleneck.
-    pub(super) carried: u64,
+    pub(in super::super) carried: u64,
 }
 
 impl Link {
-    pub(super) fn new(way: Way, seed: u64) -> Self {
+    pub(in super::super) fn new(way: Way, seed: u64) -> Self {
         let random = Random(seed);
         Self {
             way,
@@ -50,7 +50,7 @@ impl Link {
     }
 
     /// False: the queue is full.
-    pub(super) fn send(&mut self, now: Micros, number: Option<u16>, bytes: usize) -> bool {
+    pub(in super::super) fn send(&mut self, now: Micros, number: Option<u16>, bytes: usize) -> bool {
         if self.waiting_bytes + bytes > self.way.queue {
             return false;
         }
@@ -60,7 +60,7 @@ impl Link {
     }
 
     /// Moves on, and hands out what arrives.
-    pub(super) fn run(&mut self, now: Micros, mut arrives: impl FnMut(Micros, Option<u16>)) {
+    pub(in super::super) fn run(&mut self, now: Micros, mut arrives: impl FnMut(Micros, Option<u16>)) {
         while let Some((number, bytes, came)) = self.waiting.front().copied() {
             let end = self.free.max(came as f64) + bytes as f64 * 8e6 / self.way.rate;
             if end > now as f64 {
@@ -83,7 +83,7 @@ impl Link {
     }
 
     /// How long what comes now waits.
-    pub(super) fn queue(&self) -> Micros {
+    pub(in super::super) fn queue(&self) -> Micros {
         (self.waiting_bytes as f64 * 8e6 / self.way.rate) as Micros
     }
 }
