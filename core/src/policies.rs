@@ -105,6 +105,7 @@ pub(crate) fn plugin(plugin: &Plugin) -> PluginConfig {
         grants: plugin.grants.iter().filter_map(|Import(name)| Capability::from_name(name)).collect::<BTreeSet<_>>(),
         settings: plugin.settings.clone(),
         isolation: plugin.isolation,
+        shadow: plugin.shadow.clone(),
         limits: limits(&plugin.limits),
         on_failure: plugin.on_failure.clone(),
         breaker: plugin.breaker,

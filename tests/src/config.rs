@@ -18,6 +18,8 @@ pub struct Setup {
     pub faulty_hooks: &'static [&'static str],
     /// Other plugins, by name, with what they may use and their settings. They are asked after the usual ones.
     pub policies: Vec<(&'static str, &'static [&'static str], &'static str)>,
+    /// Plugins in shadow, by name, with what is said of them beside file and grants, and their settings.
+    pub shadows: Vec<(&'static str, &'static str, &'static str)>,
     /// Below `[policy]`.
     pub policy: String,
     /// Below `[media]`.
@@ -75,6 +77,9 @@ impl Setup {
         add("subscription-policy", "hooks = [\"subscription\"]", "[\"config\"]", &self.subscription);
         for (name, grants, settings) in &self.policies {
             add(name, "", &format!("{grants:?}"), settings);
+        }
+        for (name, keys, settings) in &self.shadows {
+            add(name, keys, "[\"config\", \"log\", \"kv\", \"metrics\", \"clock\"]", settings);
         }
         if let Some(settings) = &self.faulty {
             let usual = ["admission", "publishing", "subscription", "recording"];

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Output;
 
-use lockgate_tests::{Node, ROOM, Setup, Token, plugin};
+use lockgate_tests::{Node, ROOM, Setup, Token, plugin, until};
 use serde_json::{Value, json};
 
 fn offer() -> Value {
@@ -76,3 +76,44 @@ async fn a_new_plugin_is_asked_what_the_log_of_a_node_has() {
 
 /// Below `[policy]`.
 const LOG: &str = "[policy.log]\ndirectory = \"decisions\"\n";
+
+/// A plugin in shadow that denies everything.
+const NEXT: &str = "shadow = true\nshadow_of = \"subscription-policy\"\nhooks = [\"subscription\", \"admission\"]";
+
+#[tokio::test]
+async fn a_plugin_in_shadow_that_denies_everything_changes_nothing_and_is_told_each_time() {
+    let shadows = vec![("faulty", NEXT, "fault = \"deny\"")];
+    let mut node = a_call(Setup { shadows, ..Setup::default() }).await;
+    let metric = |hook: &str, result: &str| {
+        format!("lockgate_policy_shadow_total{{plugin=\"faulty\",hook=\"{hook}\",result=\"{result}\"}}")
+    };
+    // Alice and Bob came in, and Bob was told of Alice, all of which it denies: for admission nobody else decides in its place.
+    until("the plugin in shadow is asked", async || {
+        let asked = node.metric(&metric("admission", "different")).await >= 2.0;
+        (asked && node.metric(&metric("subscription", "different")).await >= 1.0).then_some(())
+    })
+    .await;
+    for hook in ["admission", "subscription"] {
+        for result in ["same", "failed", "dropped"] {
+            assert_eq!(node.metric(&metric(hook, result)).await, 0.0, "{hook} {result}");
+        }
+    }
+    assert!(node.terminate().await.success());
+    let log = std::fs::read_to_string(node.folder().join("decisions/decisions-000001.jsonl")).expect("there is a log");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("lines are JSON")).collect();
+    let shadows: Vec<_> = lines.iter().filter(|line| line["kind"] == "shadow").collect();
+    let of = |hook: &str| shadows.iter().filter(|line| line["hook"] == hook).count();
+    assert!(of("admission") == 2 && of("subscription") >= 1, "{shadows:?}");
+    for line in &shadows {
+        assert_eq!(line["differs"][0]["shadow"]["deny"]["code"], "x-closed", "{line}");
+        assert!(line["differs"][0]["came"]["allow"].is_object(), "{line}");
+    }
+    let questions = lines.iter().filter(|line| line["kind"] == "question");
+    assert!(questions.clone().all(|line| !line["plugins"].to_string().contains("faulty")), "it is not heard");
+    let (code, text) = said(&node.policy_command(&["verify-log", "decisions"]));
+    assert!(code == 0 && text.contains("the log is whole"), "{code}: {text}");
+    let explain = ["explain", "--log", "decisions", "--room", ROOM, "--who", "Bob", "--sees", "Alice", "--at"];
+    let then = shadows.iter().filter_map(|line| line["timeMs"].as_u64()).max().unwrap_or_default().to_string();
+    let (code, text) = said(&node.policy_command(&[&explain[..], &[&then]].concat()));
+    assert!(code == 0 && text.contains("may see"), "{code}: {text}");
+}

@@ -44,13 +44,14 @@ enum Known {
 }
 
 impl Chain {
+    /// `accepted` tells whom others have accepted before.
     pub(crate) fn authenticate(
         &self,
         question: &AuthQuestion,
+        mut accepted: Option<Identity>,
         moment: Moment,
         heard: &mut Heard,
     ) -> Result<Identity, Denial> {
-        let mut accepted: Option<Identity> = None;
         for plugin in self.asked(Hook::Auth) {
             let asking = heard.ask();
             let known = self.ask_auth(plugin, question, accepted.as_ref(), moment);
@@ -63,11 +64,7 @@ impl Chain {
                 Known::Abstain => {}
             }
         }
-        accepted.ok_or_else(|| {
-            let missing = question.token.is_empty();
-            let message = if missing { "a token is needed" } else { "no plugin accepts this token" };
-            Denial::new(ErrorCode::UNAUTHENTICATED, message)
-        })
+        accepted.ok_or_else(|| unknown(!question.token.is_empty()))
     }
 
     pub(crate) fn admit(&self, question: &AdmissionQuestion, moment: Moment, heard: &mut Heard) -> Decision {
@@ -374,6 +371,12 @@ fn said(verdict: &Verdict) -> Said {
     }
 }
 
+/// The denial of whom no plugin knows, with a token or without one.
+pub(crate) fn unknown(token: bool) -> Denial {
+    let message = if token { "no plugin accepts this token" } else { "a token is needed" };
+    Denial::new(ErrorCode::UNAUTHENTICATED, message)
+}
+
 /// The denial of a question that a plugin could not answer.
 pub(crate) fn unavailable() -> Denial {
     let denial = Denial::new(ErrorCode::POLICY_UNAVAILABLE, "the policy cannot answer at the moment");
@@ -426,9 +429,11 @@ pub(crate) fn user_id(subject: &str) -> UserId {
 fn stranger() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().fold("guest:".to_owned(), |subject, byte| format!("{subject}{byte:02x}")))
+    Ok(bytes.iter().fold(STRANGER.to_owned(), |subject, byte| format!("{subject}{byte:02x}")))
 }
 
+/// How the subject of somebody without one begins.
+pub(crate) const STRANGER: &str = "guest:";
 /// What somebody is told whose act no plugin knows.
 pub(crate) const ADMINS_ONLY: &str = "this is for those with the admin grant";
 /// When a question that could not be answered may be asked again.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::journal::VerdictLine;
 
 /// What a plugin made of one thing that it was asked about.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Said {
     /// An answer.
@@ -21,7 +21,7 @@ pub enum Said {
 }
 
 /// One thing in which they differ.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Which: `verdict` where one is of another kind, otherwise a member of the grant or the denial.
     pub field: String,
@@ -74,7 +74,9 @@ pub(crate) fn verdict_changes(then: &VerdictLine, now: &VerdictLine) -> Vec<Chan
 impl Change {
     /// What tells this change from others of its kind. Texts for people and times are other ones each time.
     pub(crate) fn key(&self) -> String {
-        if self.field.starts_with("attributes.") || OF_ITS_OWN.contains(&self.field.as_str()) {
+        if OF_ITS_OWN_BELOW.iter().any(|place| self.field.starts_with(place))
+            || OF_ITS_OWN.contains(&self.field.as_str())
+        {
             return self.field.clone();
         }
         format!("{}: {} -> {}", self.field, shown(self.then.as_ref()), shown(self.now.as_ref()))
@@ -130,6 +132,7 @@ fn members(value: &Value) -> BTreeMap<String, Value> {
     all
 }
 
+const OF_ITS_OWN_BELOW: [&str; 2] = ["attributes.", "identity."];
 const OF_ITS_OWN: [&str; 6] = ["message", "expiresAtMs", "retryAfterMs", "reaskAfterMs", "effects", "reply"];
 
 #[cfg(test)]

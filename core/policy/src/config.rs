@@ -93,6 +93,8 @@ pub struct PluginConfig {
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// Whether its instances are kept.
     pub isolation: Isolation,
+    /// Whether it is asked beside the others, and its answers count for nothing; none: they count.
+    pub shadow: Option<ShadowConfig>,
     /// What it may use up.
     pub limits: Limits,
     /// What its failures mean.
@@ -113,12 +115,20 @@ impl PluginConfig {
             grants: BTreeSet::new(),
             settings: serde_json::Map::new(),
             isolation: Isolation::Fresh,
+            shadow: None,
             limits: Limits::default(),
             on_failure: FailureModes::default(),
             breaker: BreakerConfig::default(),
             sha256: None,
         }
     }
+}
+
+/// How a plugin is asked that is only tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShadowConfig {
+    /// The plugin whose answers its own are held against; none: what comes of questions is, as if it stood last.
+    pub of: Option<String>,
 }
 
 /// What a plugin may use up.

@@ -11,6 +11,7 @@ use lockgate_model::policy::Hook;
 use crate::config::Limits;
 use crate::memory::Memory;
 use crate::metrics::Counters;
+use crate::shadow::ShadowCounts;
 
 /// One name's. Parts that count by themselves hold their counter as well.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(crate) struct Ledger {
     /// Instances that were made.
     pub(crate) made: AtomicU64,
     memory_peak: AtomicUsize,
+    /// What came of it in shadow.
+    pub(crate) shadow: ShadowCounts,
 }
 
 impl Ledger {

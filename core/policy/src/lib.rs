@@ -34,6 +34,7 @@ mod quota;
 pub mod replay;
 mod set;
 mod sets;
+mod shadow;
 mod signature;
 mod swap;
 mod tally;
@@ -41,12 +42,12 @@ mod tally;
 pub use compare::{Change, Said};
 pub use config::{
     BreakerConfig, CanaryConfig, Capability, FailureModes, Isolation, KeyMaterial, KeyRing, Limits, OnFailure,
-    PluginConfig, PolicyConfig,
+    PluginConfig, PolicyConfig, ShadowConfig,
 };
 pub use failure::Failure;
 pub use journal::{Journal, JournalConfig, JournalError};
 pub use load_error::{LoadError, LoadProblem};
-pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics};
+pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics, ShadowResult};
 pub use policy::Policy;
 pub use swap::{CanaryStatus, Candidate, PolicyStatus, Swap};
 

@@ -25,6 +25,7 @@ use crate::last_known::LastKnown;
 use crate::ledger::Ledger;
 use crate::load_error::{LoadError, LoadProblem};
 use crate::plugin::{Exports, Plugin, Under};
+use crate::shadow;
 use crate::signature::TrustedKeys;
 
 /// What plugins are made with.
@@ -90,7 +91,8 @@ impl Loader<'_> {
         let tried = if before.is_some() { Arc::new(ledger.copy()) } else { Arc::clone(&ledger) };
         self.introduce(config, &exports, pre.clone(), &tried).map_err(|problem| vec![problem])?;
         tracing::debug!(plugin = config.name, %sha256, ?hooks, "what a plugin is asked");
-        let kept = Kept::new(self.askers, config.limits.instance_questions);
+        let askers = if config.shadow.is_some() { shadow::THREADS } else { self.askers };
+        let kept = Kept::new(askers, config.limits.instance_questions);
         let lent = Arc::new(Lent::new(config, Arc::clone(self.keys), Arc::clone(&ledger)));
         Ok(Arc::new(Plugin {
             name: config.name.clone(),

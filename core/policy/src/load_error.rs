@@ -105,6 +105,9 @@ pub enum LoadProblem {
     /// Only subscriptions have a last answer that can stand in for the next one.
     #[error("its failures at the hook {0} cannot mean \"last-known\"")]
     LastKnown(&'static str),
+    /// What a plugin in shadow is held against must be asked itself.
+    #[error("there is no plugin {0:?} whose answers its own could be held against")]
+    ShadowOf(String),
     /// The plugin refuses its settings.
     #[error("settings: {0}")]
     Settings(String),
@@ -149,6 +152,7 @@ impl LoadProblem {
             Self::HookNotExported(name) => format!("remove \"{name}\" from its hooks"),
             Self::Limit(_) => "choose a value in that range".into(),
             Self::LastKnown(_) => "choose \"closed\" or \"open\" there: \"last-known\" is for subscriptions".into(),
+            Self::ShadowOf(_) => "name one that is not in shadow itself, or leave shadow_of out".into(),
             Self::Settings(_) => "correct the plugin's settings".into(),
             Self::Failed(_) => "ask its author, or raise its limits".into(),
             Self::Keys(_) => "check the key's file, its kind and the algorithms".into(),

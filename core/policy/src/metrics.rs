@@ -45,6 +45,36 @@ pub struct PluginMetrics {
     pub log_dropped: u64,
     /// The plugin's own counters.
     pub own: Vec<(String, u64)>,
+    /// What came of its hooks in shadow, in the order of [`ShadowResult::ALL`]; empty for a plugin whose answers count.
+    pub shadow: Vec<(Hook, [u64; ShadowResult::ALL.len()])>,
+}
+
+/// What came of a question to a plugin in shadow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShadowResult {
+    /// It says what the other one says.
+    Same,
+    /// It does not.
+    Different,
+    /// It gave no answer.
+    Failed,
+    /// It was not asked, as too many questions were waiting.
+    Dropped,
+}
+
+impl ShadowResult {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Same, Self::Different, Self::Failed, Self::Dropped];
+
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Different => "different",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 /// The counters of one hook of one plugin.

@@ -15,7 +15,7 @@ use crate::contract::{admission, auth, command, lifecycle, publishing, recording
 use crate::engine::Runtime;
 use crate::failure::Failure;
 use crate::guests::{Fault, Guest, Guests};
-use crate::journal::Hash;
+use crate::journal::{Hash, PluginFacts};
 use crate::keys::KeyRings;
 use crate::last_known::LastKnown;
 use crate::ledger::Ledger;
@@ -199,7 +199,13 @@ impl Plugin {
         }
     }
 
+    /// What the decision log says of it.
+    pub(crate) fn facts(&self) -> PluginFacts {
+        PluginFacts { name: self.name.clone(), sha256: self.sha256.to_string(), hooks: self.hooks.clone() }
+    }
+
     pub(crate) fn metrics(&self) -> PluginMetrics {
+        let in_shadow = self.hooks.iter().filter(|_| self.config.shadow.is_some());
         PluginMetrics {
             plugin: self.name.clone(),
             hooks: self.ledger.counters.hooks(&self.breakers),
@@ -210,6 +216,7 @@ impl Plugin {
             memory_peak: self.ledger.memory_peak(),
             log_dropped: self.ledger.lines_dropped.load(Relaxed),
             own: self.ledger.own(),
+            shadow: in_shadow.map(|hook| (*hook, self.ledger.shadow.of(*hook))).collect(),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::pool::Pool;
 use crate::question::{Answer, Question};
 use crate::set::{Ground, Set};
 use crate::sets::Sets;
+use crate::shadow::Lane;
 use crate::swap::Changes;
 use crate::tally::Outcome;
 
@@ -43,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) pool: Pool,
     /// Operators do not wait for everybody else.
     operators: Pool,
+    /// The way to plugins in shadow.
+    shadows: Arc<Lane>,
     turned_away: AtomicU64,
 }
 
@@ -62,10 +65,11 @@ impl Policy {
         let start = |name, threads, queue| Pool::new(name, threads, queue).map_err(|error| engine(error.to_string()));
         let pool = start("policy", config.threads, config.queue)?;
         let operators = start("policy-admin", load::OPERATORS, MAX_OPERATORS)?;
+        let shadows = Arc::new(Lane::new().map_err(|error| engine(error.to_string()))?);
         set.chain.warm_up(load::wall_clock_ms());
         let sets = RwLock::new(Arc::new(Sets::of(Arc::new(set))));
         let (changes, turned_away) = (Mutex::default(), AtomicU64::new(0));
-        let inner = Inner { sets, changes, ground, pool, operators, turned_away };
+        let inner = Inner { sets, changes, ground, pool, operators, shadows, turned_away };
         Ok(Self { inner: Arc::new(inner), journal: Journal::default() })
     }
 
@@ -150,8 +154,9 @@ impl Policy {
         let (budget, now_ms) = (put.set.budget, put.question.now_ms());
         let moment = Moment { now_ms, until: put.at + budget };
         let (journal, job, tended) = (self.journal.clone(), Arc::clone(&put), Arc::clone(&put));
+        let shadows = Arc::clone(&self.inner.shadows);
         let tend = move || tended.set.chain.warm_up(now_ms);
-        let why = match pool.submit(move || job.answer(moment, &journal), tend) {
+        let why = match pool.submit(move || job.answer(moment, &journal, &shadows), tend) {
             Err(_) => Unanswered::Full,
             // The thread keeps to the budget by itself; the rest is for a queue that does not move.
             Ok(mut answer) => match timeout(budget + SLACK, &mut answer).await {
@@ -173,7 +178,9 @@ impl Policy {
             self.inner.turned_away.fetch_add(1, Relaxed);
         }
         let answer = put.question.denied(why.denial());
-        put.log(&self.journal, Vec::new(), Some(why.reason()), &answer);
+        if self.journal.is_on() {
+            self.journal.answered(put.answered(Vec::new(), Some(why.reason()), &answer));
+        }
         answer
     }
 }
@@ -190,14 +197,21 @@ struct Put {
 
 impl Put {
     /// Asks the plugins. None: it was given up meanwhile.
-    fn answer(&self, moment: Moment, journal: &Journal) -> Option<Answer> {
-        let mut heard = Heard::new(journal.is_on());
+    fn answer(&self, moment: Moment, journal: &Journal, shadows: &Lane) -> Option<Answer> {
+        let has_shadow = self.set.shadows.iter().any(|shadow| shadow.is_asked(self.question.hook()));
+        let mut heard = Heard::new(journal.is_on() || has_shadow);
         let began = Instant::now();
         let answer = self.question.put_to(&self.set.chain, moment, &mut heard);
         let (decisions, denials) = answer.counted();
         self.set.tally.note(Outcome { failed: heard.failed(), decisions, denials, took: began.elapsed() });
         self.settle().then(|| {
-            self.log(journal, heard.into_words(), None, &answer);
+            if journal.is_on() || has_shadow {
+                let answered = self.answered(heard.into_words(), None, &answer);
+                journal.answered(Arc::clone(&answered));
+                if has_shadow {
+                    shadows.hand_over(answered, &self.set, journal);
+                }
+            }
             answer
         })
     }
@@ -207,11 +221,9 @@ impl Put {
         !self.settled.swap(true, Relaxed)
     }
 
-    fn log(&self, journal: &Journal, words: Vec<Words>, host: Option<HostReason>, answer: &Answer) {
-        if journal.is_on() {
-            let (question, took, epoch) = (Arc::clone(&self.question), self.at.elapsed(), self.set.policies.epoch);
-            journal.answered(Answered { question, words, host, answer: answer.clone(), epoch, took });
-        }
+    fn answered(&self, words: Vec<Words>, host: Option<HostReason>, answer: &Answer) -> Arc<Answered> {
+        let (question, took, epoch) = (Arc::clone(&self.question), self.at.elapsed(), self.set.policies.epoch);
+        Arc::new(Answered { question, words, host, answer: answer.clone(), epoch, took })
     }
 }
 

@@ -34,6 +34,11 @@ impl Pool {
         Ok(Self { queue: Some(sender), threads })
     }
 
+    /// Has a thread do something that nobody waits for.
+    pub(crate) fn leave(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Full> {
+        self.queue.as_ref().ok_or(Full)?.try_send(Box::new(work)).map_err(|_| Full)
+    }
+
     /// Has a thread do it, and then, when the answer is given, something else. The answer never comes if the work panics.
     pub(crate) fn submit<R: Send + 'static>(
         &self,

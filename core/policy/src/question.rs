@@ -2,8 +2,8 @@
 
 use lockgate_model::RoomName;
 use lockgate_model::policy::{
-    AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Door, Identity, PublishQuestion,
-    RecordQuestion, SubscribeQuestion,
+    AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Door, Hook, Identity,
+    PublishQuestion, RecordQuestion, SubscribeQuestion,
 };
 
 use crate::chain::{Chain, denied, unavailable};
@@ -32,8 +32,19 @@ pub(crate) enum Answer {
 impl Question {
     /// Has the plugins of a chain answer it.
     pub(crate) fn put_to(&self, chain: &Chain, moment: Moment, heard: &mut Heard) -> Answer {
+        self.put_after(chain, None, moment, heard)
+    }
+
+    /// Has the plugins of a chain answer it, others having accepted somebody before.
+    pub(crate) fn put_after(
+        &self,
+        chain: &Chain,
+        accepted: Option<Identity>,
+        moment: Moment,
+        heard: &mut Heard,
+    ) -> Answer {
         match self {
-            Self::Auth(question) => Answer::Identity(chain.authenticate(question, moment, heard)),
+            Self::Auth(question) => Answer::Identity(chain.authenticate(question, accepted, moment, heard)),
             Self::Admission(question) => Answer::Decisions(vec![chain.admit(question, moment, heard)]),
             Self::Publish(question) => Answer::Decisions(chain.publish(question, moment, heard)),
             Self::Subscribe(question) => Answer::Decisions(chain.subscribe(question, moment, heard)),
@@ -57,6 +68,18 @@ impl Question {
     /// Whether an operator waits for it, who does not wait for everybody else.
     pub(crate) fn is_operators(&self) -> bool {
         matches!(self, Self::Auth(AuthQuestion { door: Door::Admin, .. }))
+    }
+
+    /// Its kind.
+    pub(crate) fn hook(&self) -> Hook {
+        match self {
+            Self::Auth(_) => Hook::Auth,
+            Self::Admission(_) => Hook::Admission,
+            Self::Publish(_) => Hook::Publishing,
+            Self::Subscribe(_) => Hook::Subscription,
+            Self::Record(_) => Hook::Recording,
+            Self::Command(_) => Hook::Command,
+        }
     }
 
     /// When it was asked, in ms since 1970.

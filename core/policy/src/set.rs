@@ -11,16 +11,19 @@ use crate::chain::Chain;
 use crate::compiled::Compiled;
 use crate::config::{Isolation, KeyRing, PluginConfig, PolicyConfig};
 use crate::engine::Runtime;
-use crate::journal::{Hash, PluginFacts, Policies};
+use crate::journal::{Hash, Policies};
 use crate::keys::KeyRings;
 use crate::load::Loader;
 use crate::load_error::{LoadError, LoadProblem};
 use crate::plugin::Plugin;
+use crate::shadow::{self, Shadow};
 use crate::tally::Tally;
 
 /// Plugins that answer together.
 pub(crate) struct Set {
     pub(crate) chain: Chain,
+    /// Those whose answers count for nothing.
+    pub(crate) shadows: Vec<Shadow>,
     /// For one question, the wait for a thread counted in.
     pub(crate) budget: Duration,
     /// What the decision log says of it; its epoch is its number.
@@ -32,10 +35,15 @@ pub(crate) struct Set {
 }
 
 impl Set {
+    /// All that it has, those in shadow last.
+    pub(crate) fn plugins(&self) -> impl Iterator<Item = &Arc<Plugin>> {
+        self.chain.plugins.iter().chain(self.shadows.iter().flat_map(Shadow::plugins))
+    }
+
     /// Whether there is no question that it answers otherwise, or by other plugins.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let facts = |set: &Self| (set.chain.default_allow, set.budget, set.chain.plugins.len());
-        let plugins = || self.chain.plugins.iter().zip(&other.chain.plugins);
+        let facts = |set: &Self| (set.chain.default_allow, set.budget, set.plugins().count());
+        let plugins = || self.plugins().zip(other.plugins());
         facts(self) == facts(other)
             && Arc::ptr_eq(&self.keys, &other.keys)
             && plugins().all(|(one, other)| Arc::ptr_eq(one, other))
@@ -60,7 +68,7 @@ impl Ground {
     pub(crate) fn new(config: &PolicyConfig, askers: usize) -> Result<Self, String> {
         let keepers = keepers(config) + SPARE_KEEPERS;
         // For each thread: an instance that answers, one that is being made or thrown away, and those that are kept.
-        let runtime = Arc::new(Runtime::new(askers * (2 + keepers * SETS))?);
+        let runtime = Arc::new(Runtime::new((askers + shadow::THREADS) * (2 + keepers * SETS))?);
         Ok(Self { runtime, compiled: Compiled::default(), askers, keepers })
     }
 
@@ -79,7 +87,7 @@ impl Ground {
             problems.extend(bad.into_iter().map(bad_ring));
             Arc::default()
         });
-        let there: Vec<_> = there.iter().flat_map(|set| &set.chain.plugins).map(Arc::clone).collect();
+        let there: Vec<_> = there.iter().flat_map(|set| set.plugins()).map(Arc::clone).collect();
         let (runtime, compiled, askers) = (&self.runtime, &self.compiled, self.askers);
         let loader = Loader { host: config, runtime, compiled, keys: &keys, askers, there: &there };
         let plugins = loader.plugins().unwrap_or_else(|more| {
@@ -89,15 +97,23 @@ impl Ground {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let policies = facts(config, &plugins);
-        let chain = Chain { runtime: Arc::clone(runtime), plugins, default_allow: config.default_allow };
+        let (shadows, plugins): (Vec<_>, Vec<_>) =
+            plugins.into_iter().partition(|plugin| plugin.config.shadow.is_some());
+        let problems = strangers(&shadows, &plugins);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let chain = |plugins| Chain { runtime: Arc::clone(runtime), plugins, default_allow: config.default_allow };
+        let shadows: Vec<_> = shadows.into_iter().map(|one| Shadow::new(chain(vec![one]))).collect();
+        let chain = chain(plugins);
+        let policies = facts(config, &chain.plugins, &shadows);
         let (budget, rings) = (config.chain_budget, config.key_rings.clone());
-        Ok(Set { chain, budget, policies, tally: Tally::default(), rings, keys })
+        Ok(Set { chain, shadows, budget, policies, tally: Tally::default(), rings, keys })
     }
 
     /// Forgets compiled code that none of these sets has, but for a little.
     pub(crate) fn forget_beside(&self, sets: &[&Set]) {
-        let in_use: Vec<_> = sets.iter().flat_map(|set| &set.chain.plugins).map(|plugin| plugin.sha256).collect();
+        let in_use: Vec<_> = sets.iter().flat_map(|set| set.plugins()).map(|plugin| plugin.sha256).collect();
         self.compiled.forget_beside(&in_use);
     }
 }
@@ -106,14 +122,21 @@ fn keepers(config: &PolicyConfig) -> usize {
     config.plugins.iter().filter(|plugin| plugin.isolation == Isolation::Reuse).count()
 }
 
-/// What the log says of the plugins.
-fn facts(config: &PolicyConfig, plugins: &[Arc<Plugin>]) -> Policies {
-    let facts = |plugin: &Arc<Plugin>| PluginFacts {
-        name: plugin.name.clone(),
-        sha256: plugin.sha256.to_string(),
-        hooks: plugin.hooks.clone(),
+/// Those in shadow that are to be held against a plugin that is not asked.
+fn strangers(shadows: &[Arc<Plugin>], plugins: &[Arc<Plugin>]) -> Vec<LoadError> {
+    let of = |shadow: &Arc<Plugin>| {
+        let of = shadow.config.shadow.as_ref().and_then(|shadow| shadow.of.clone())?;
+        let place = format!("plugin {:?}", shadow.name);
+        let is_there = plugins.iter().any(|plugin| plugin.name == of);
+        (!is_there).then_some(LoadError { place, problem: LoadProblem::ShadowOf(of) })
     };
-    let plugins: Vec<_> = plugins.iter().map(facts).collect();
+    shadows.iter().filter_map(of).collect()
+}
+
+/// What the log says of the plugins.
+fn facts(config: &PolicyConfig, plugins: &[Arc<Plugin>], shadows: &[Shadow]) -> Policies {
+    let plugins: Vec<_> = plugins.iter().map(|plugin| plugin.facts()).collect();
+    let shadows: Vec<_> = shadows.iter().flat_map(Shadow::facts).collect();
     // Neither keys nor the values of settings, which may be passwords: nobody shall try them out on a hash.
     let configured = |plugin: &PluginConfig| {
         let settings: Vec<_> = plugin.settings.keys().collect();
@@ -121,9 +144,9 @@ fn facts(config: &PolicyConfig, plugins: &[Arc<Plugin>]) -> Policies {
     };
     let PolicyConfig { chain_budget, default_allow, .. } = config;
     let configured: Vec<_> = config.plugins.iter().map(configured).collect();
-    let all = format!("{configured:?} {chain_budget:?} {default_allow} {plugins:?}");
+    let all = format!("{configured:?} {chain_budget:?} {default_allow} {plugins:?} {shadows:?}");
     let config = Hash::of(all.as_bytes()).to_string();
-    Policies { epoch: FIRST, config, default_allow: Some(*default_allow), plugins }
+    Policies { epoch: FIRST, config, default_allow: Some(*default_allow), plugins, shadows }
 }
 
 fn bad_ring((name, problem): (String, String)) -> LoadError {

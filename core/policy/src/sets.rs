@@ -85,8 +85,8 @@ impl Sets {
 
     /// Each plugin of all of them once.
     pub(crate) fn plugins(&self) -> Vec<&Arc<Plugin>> {
-        let mut plugins: Vec<&Arc<Plugin>> = self.stable.chain.plugins.iter().collect();
-        for plugin in self.other.iter().flat_map(|other| &other.set.chain.plugins) {
+        let mut plugins: Vec<&Arc<Plugin>> = self.stable.plugins().collect();
+        for plugin in self.other.iter().flat_map(|other| other.set.plugins()) {
             if !plugins.iter().any(|known| Arc::ptr_eq(known, plugin)) {
                 plugins.push(plugin);
             }

@@ -198,7 +198,7 @@ impl Policy {
 
     fn put(&self, before: &Sets, after: Sets) {
         let after = Arc::new(after);
-        for plugin in &after.stable.chain.plugins {
+        for plugin in after.stable.plugins() {
             plugin.ledger.limit(&plugin.limits);
         }
         // Only whole sets are ever put there.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockgate_model::policy::Hook;
-use lockgate_policy::{BreakerConfig, CanaryConfig, FailureModes, Isolation, OnFailure};
+use lockgate_policy::{BreakerConfig, CanaryConfig, FailureModes, Isolation, OnFailure, ShadowConfig};
 
 use super::policy_log::PolicyLog;
 use super::section::{Bytes, FromValue, Section};
@@ -105,6 +105,8 @@ pub struct Plugin {
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// Whether its instances are kept.
     pub isolation: Isolation,
+    /// Whether it is only tried beside the others; none: its answers count.
+    pub shadow: Option<ShadowConfig>,
     /// What it may use up.
     pub limits: PluginLimits,
     /// What its failures mean.
@@ -214,6 +216,15 @@ fn failure_modes(section: &mut Section<'_>) -> FailureModes {
     FailureModes { usual: OnFailure::Closed, hooks }
 }
 
+/// `shadow` and `shadow_of`
+fn shadow(section: &mut Section<'_>) -> Option<ShadowConfig> {
+    let (shadow, of) = (section.get("shadow", false), section.find::<String>("shadow_of"));
+    if of.is_some() && !shadow {
+        section.contradict("shadow_of is for plugins in shadow", "set shadow = true, or leave it out");
+    }
+    shadow.then_some(ShadowConfig { of })
+}
+
 /// `[plugin.breaker]`
 fn breaker(mut section: Section<'_>) -> BreakerConfig {
     let usual = BreakerConfig::default();
@@ -268,6 +279,7 @@ impl Plugin {
             grants: section.get("grants", Vec::new()),
             settings: settings(&mut section),
             isolation: section.get("isolation", Isolation::Fresh),
+            shadow: shadow(&mut section),
             limits: PluginLimits::read(section.below("limits")),
             on_failure: failure_modes(&mut section),
             breaker: breaker(section.below("breaker")),

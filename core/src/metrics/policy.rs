@@ -1,6 +1,6 @@
 //! What plugins cost, how they answer and how they fail.
 
-use lockgate_policy::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics};
+use lockgate_policy::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics, ShadowResult};
 
 use super::Page;
 
@@ -18,6 +18,7 @@ pub(super) fn write(page: &mut Page, stats: &MetricsSnapshot) {
     breakers(page, stats);
     failures(page, stats);
     of_plugins(page, stats);
+    shadows(page, stats);
     page.head("lockgate_plugin_counter_total", "The plugins' own counters.", "counter");
     for plugin in &stats.plugins {
         for (name, count) in &plugin.own {
@@ -56,6 +57,19 @@ fn failures(page: &mut Page, stats: &MetricsSnapshot) {
     for plugin in &stats.plugins {
         for (failure, count) in &plugin.failures {
             page.sample(name, &format!("{},cause=\"{failure}\"", label(plugin)), count);
+        }
+    }
+}
+
+fn shadows(page: &mut Page, stats: &MetricsSnapshot) {
+    let name = "lockgate_policy_shadow_total";
+    page.head(name, "Questions to plugins in shadow, by whether they say what the others say.", "counter");
+    for plugin in &stats.plugins {
+        for (hook, counts) in &plugin.shadow {
+            for (result, count) in ShadowResult::ALL.iter().zip(counts) {
+                let (plugin, hook, result) = (label(plugin), hook.as_str(), result.as_str());
+                page.sample(name, &format!("{plugin},hook=\"{hook}\",result=\"{result}\""), count);
+            }
         }
     }
 }
@@ -146,6 +160,7 @@ mod tests {
             memory_peak: 6,
             log_dropped: 7,
             own: vec![("b".into(), 8)],
+            shadow: vec![(Hook::Admission, [11, 12, 13, 14])],
         };
         let mut page = Page::default();
         let swaps = vec![(SwapOutcome::RolledBack, 10)];
@@ -169,6 +184,8 @@ mod tests {
             "lockgate_policy_instances_kept{plugin=\"a\"} 3",
             "lockgate_policy_memory_peak_bytes{plugin=\"a\"} 6",
             "lockgate_policy_log_dropped_total{plugin=\"a\"} 7",
+            "lockgate_policy_shadow_total{plugin=\"a\",hook=\"admission\",result=\"different\"} 12",
+            "lockgate_policy_shadow_total{plugin=\"a\",hook=\"admission\",result=\"dropped\"} 14",
             "lockgate_plugin_counter_total{plugin=\"a\",counter=\"b\"} 8",
         ] {
             assert!(page.text.lines().any(|written| written == line), "{line} is not in\n{}", page.text);

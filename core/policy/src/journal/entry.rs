@@ -49,12 +49,12 @@ impl Answered {
     }
 
     /// The line about it.
-    pub(crate) fn line(self, omit: &[Omit]) -> Line {
+    pub(crate) fn line(&self, omit: &[Omit]) -> Line {
         Line::Question(Box::new(self.question_line(omit)))
     }
 
     /// What that line says.
-    pub(crate) fn question_line(self, omit: &[Omit]) -> QuestionLine {
+    pub(crate) fn question_line(&self, omit: &[Omit]) -> QuestionLine {
         let secret = match &*self.question {
             Question::Auth(question) => Some(&question.token),
             Question::Admission(question) => question.password.as_ref(),

@@ -8,6 +8,8 @@ use lockgate_model::policy::{Attribute, Door, Grant, Hook, RoomFacts, Why};
 use lockgate_model::{Bitrate, Codec, Layer, MediaKind, RevokedWhat, Source};
 use serde::{Deserialize, Serialize};
 
+use crate::compare::{Change, Said};
+
 /// One line, without its place in the chain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
@@ -118,6 +120,8 @@ pub enum Line {
     },
     /// Other plugins answer than before, or for some rooms.
     Swap(Box<SwapLine>),
+    /// A plugin in shadow would have answered otherwise than the one that did.
+    Shadow(Box<ShadowLine>),
     /// Lines are missing that should have been here.
     Gap {
         /// How many.
@@ -251,6 +255,60 @@ impl SwapOutcome {
     }
 }
 
+/// What a plugin in shadow would have said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowLine {
+    /// Its name.
+    pub plugin: String,
+    /// The SHA-256 of its file.
+    pub sha256: String,
+    /// The plugin whose answers its own are held against; none: what comes of questions is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of: Option<String>,
+    /// The kind of question.
+    pub hook: Hook,
+    /// When it was asked, in ms since 1970: the `askedMs` of the question, which stands before.
+    pub asked_ms: u64,
+    /// Where.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub room: Option<String>,
+    /// Who would do it, by subject.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub who: Option<String>,
+    /// Which configuration answered.
+    pub epoch: u64,
+    /// Where it differs; the first 64 tracks.
+    pub differs: Vec<ShadowWord>,
+    /// How many tracks more.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub more: usize,
+}
+
+/// One thing about which a plugin in shadow would have said something else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowWord {
+    /// Which track; none: it is not about tracks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub track: Option<String>,
+    /// Whose track, by their place in the room; none: theirs who asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub publisher: Option<u64>,
+    /// What the other plugin said; none: it was not asked, or there is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub live: Option<Said>,
+    /// What this one says.
+    pub shadow: Said,
+    /// In what they differ.
+    pub changes: Vec<Change>,
+    /// What came of it.
+    pub came: VerdictLine,
+    /// What would have come of it; none: nobody can say, as others were not asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub would_come: Option<VerdictLine>,
+}
+
 /// A configuration of plugins.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -264,6 +322,9 @@ pub struct Policies {
     pub default_allow: Option<bool>,
     /// The plugins, in the order in which they are asked.
     pub plugins: Vec<PluginFacts>,
+    /// Those that are asked beside them, and whose answers count for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub shadows: Vec<PluginFacts>,
 }
 
 /// A plugin that is asked.

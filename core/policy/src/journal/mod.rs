@@ -22,7 +22,8 @@ pub(crate) use entry::{Answered, WITHHELD};
 pub use folder::{FileProblem, files_of};
 pub use line::{
     Begun, CommandLine, DenialLine, EffectLine, Header, HostReason, Line, Lost, Omit, PluginFacts, PluginLine,
-    Policies, QuestionLine, Revocation, SwapLine, SwapOutcome, Torn, TrackLine, VerdictLine, Who,
+    Policies, QuestionLine, Revocation, ShadowLine, ShadowWord, SwapLine, SwapOutcome, Torn, TrackLine, VerdictLine,
+    Who,
 };
 pub use read::{ReadLine, Reader};
 pub use seal::{BadLine, Hash, Head, Sealed};
@@ -99,10 +100,15 @@ impl Journal {
     }
 
     /// Logs an answer. Never waits.
-    pub(crate) fn answered(&self, answered: Answered) {
+    pub(crate) fn answered(&self, answered: Arc<Answered>) {
         if let Some(shared) = &self.shared {
-            shared.hand_over(Entry::Answered(Box::new(answered)), now_ms());
+            shared.hand_over(Entry::Answered(answered), now_ms());
         }
+    }
+
+    /// What is left out of lines.
+    pub(crate) fn omit(&self) -> &[Omit] {
+        self.shared.as_ref().map_or(&[], |shared| &shared.omit)
     }
 
     /// How it does; none: there is no log.

@@ -8,13 +8,13 @@ use std::io::{self, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::entry::Answered;
 use super::folder::{Earlier, FileProblem, Folder};
-use super::line::{Begun, Header, Line, Lost, Policies, SwapLine, SwapOutcome, Torn};
+use super::line::{Begun, Header, Line, Lost, Omit, Policies, SwapLine, SwapOutcome, Torn};
 use super::seal::Head;
 use super::{JournalConfig, now_ms};
 
@@ -22,7 +22,7 @@ use super::{JournalConfig, now_ms};
 #[derive(Debug)]
 pub(crate) enum Entry {
     Line(Box<Line>),
-    Answered(Box<Answered>),
+    Answered(Arc<Answered>),
 }
 
 enum Message {
@@ -36,7 +36,8 @@ pub(crate) struct Shared {
     queue: SyncSender<Message>,
     /// Held open by the thread.
     done: Mutex<Receiver<()>>,
-    pub(crate) counts: std::sync::Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) omit: Vec<Omit>,
 }
 
 /// What both sides count.
@@ -56,12 +57,12 @@ impl Shared {
     pub(crate) fn start(mut writer: Writer) -> io::Result<Self> {
         let (queue, messages) = sync_channel(MAX_WAITING);
         let (open, done) = sync_channel(1);
-        let counts = std::sync::Arc::clone(&writer.counts);
+        let (counts, omit) = (Arc::clone(&writer.counts), writer.config.omit.clone());
         thread::Builder::new().name("decision-log".into()).spawn(move || {
             writer.run(&messages);
             drop(open);
         })?;
-        Ok(Self { queue, done: Mutex::new(done), counts })
+        Ok(Self { queue, done: Mutex::new(done), counts, omit })
     }
 
     /// Never waits: what does not fit is counted.
@@ -129,7 +130,7 @@ pub(crate) struct Writer {
     /// When the disk refused something last.
     failed: Option<Instant>,
     told: (Instant, u64),
-    counts: std::sync::Arc<Counts>,
+    counts: Arc<Counts>,
 }
 
 impl Writer {
@@ -147,7 +148,7 @@ impl Writer {
         let number = earlier.file.saturating_add(u64::from(!goes_on));
         let file = folder.append_to(number, !goes_on)?;
         let (length, since_ms) = if goes_on { (earlier.length, since_ms) } else { (0, now_ms) };
-        let counts = std::sync::Arc::new(Counts {
+        let counts = Arc::new(Counts {
             weight: AtomicUsize::new(0),
             missed: AtomicU64::new(0),
             lines: AtomicU64::new(0),

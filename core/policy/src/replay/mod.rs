@@ -4,6 +4,7 @@
 //! remembered wherever the node began anew, and keeps what it writes in the order of the log. Lines come one by one: a log may be
 //! larger than memory. Reading files is the caller's.
 
+mod held;
 mod outcome;
 mod question;
 mod report;
@@ -14,21 +15,19 @@ use std::time::{Duration, Instant};
 use lockgate_model::policy::Hook;
 
 use crate::chain::Chain;
-use crate::compare::{Change, Said, changes, verdict_changes};
 use crate::compiled::Compiled;
 use crate::config::{BreakerConfig, Limits, PluginConfig, PolicyConfig};
 use crate::engine::Runtime;
 use crate::heard::Heard;
-use crate::journal::{
-    Answered, Begun, Header, Line, Omit, PluginLine, Policies, QuestionLine, Sealed, Spot, VerdictLine,
-};
+use crate::journal::{Answered, Begun, Header, Line, Omit, Policies, QuestionLine, Sealed, Spot};
 use crate::keys::KeyRings;
 use crate::load::{self, Loader, interface};
 use crate::load_error::{LoadError, LoadProblem};
 use crate::plugin::{Moment, Plugin};
 use crate::question::Question;
 
-use outcome::{Chained, Place};
+pub(crate) use held::{Held, held};
+pub(crate) use outcome::{Chained, Place};
 use report::Groups;
 pub use report::{Counts, Example, Group, LeftOut, Outcome, Replayed};
 
@@ -86,7 +85,7 @@ impl Replay {
         let patient = Limits { deadline: PATIENCE, hook_deadlines: [].into(), ..limits };
         // Whether it fails is what is to be found out, at each question.
         let breaker = BreakerConfig { failures: 0, ..plugin.breaker };
-        let plugin = PluginConfig { limits: patient, breaker, sha256: None, ..plugin };
+        let plugin = PluginConfig { limits: patient, breaker, sha256: None, shadow: None, ..plugin };
         let config =
             PolicyConfig { plugins: vec![plugin], chain_budget: PATIENCE, threads: 1, ..PolicyConfig::default() };
         let (runtime, compiled, keys) = (Arc::new(runtime), Compiled::default(), Arc::<KeyRings>::default());
@@ -203,64 +202,34 @@ impl Replay {
         let deadline = u64::try_from(self.limits.deadline_of(now.hook).as_micros()).unwrap_or(u64::MAX);
         self.replayed.slow += u64::from(now.plugins.iter().any(|words| words.us > deadline));
         self.counts(missing).questions += 1;
-        let answers = now.plugins.iter().flat_map(|words| {
-            let places = words.from..words.from.saturating_add(words.said.len());
-            places.zip(&words.said).map(move |(place, verdict)| (place, verdict, said(words, verdict)))
-        });
-        for (track, verdict, now_said) in answers {
-            let then = chained.said(track).map(|(words, verdict)| said(words, verdict));
-            if then.is_none() && chained.place() == Place::Asked {
-                // Asked about other tracks only: those before it had denied this one, and all that came with it.
-                continue;
-            }
-            let acts = act_changes(chained, now);
-            self.decision(logged, track, (then, now_said, verdict), acts);
+        for found in held(chained, now) {
+            self.count(logged, found);
         }
     }
 
-    fn decision(
-        &mut self,
-        logged: &Logged<'_>,
-        track: usize,
-        (then, now, verdict): (Option<Said>, Said, &VerdictLine),
-        acts: Vec<Change>,
-    ) {
+    fn count(&mut self, logged: &Logged<'_>, found: Held) {
         let Logged { chained, missing, .. } = logged;
-        let Some(came) = chained.line.decisions.get(track) else { return };
-        let would_come = chained.decision(track, verdict);
-        let results = would_come.as_ref().map(|would_come| verdict_changes(came, would_come));
-        let mut found = match (&then, &results) {
-            (Some(then), _) => changes(then, &now),
-            (None, results) => results.clone().unwrap_or_default(),
-        };
-        let outcome = match &results {
-            None => Outcome::Unknown,
-            Some(results) if results.is_empty() && acts.is_empty() => Outcome::Same,
-            Some(_) => Outcome::Changed,
-        };
-        found.extend(acts);
-        let is_new = then.is_none() && outcome == Outcome::Unknown;
         let counts = self.counts(missing);
         counts.decisions += 1;
-        if found.is_empty() && !is_new {
+        if !found.differs() {
             counts.same += 1;
             return;
         }
         counts.different += 1;
-        counts.changed += u64::from(outcome == Outcome::Changed);
-        counts.unknown += u64::from(outcome == Outcome::Unknown);
-        let result = results.as_ref().and_then(|results| results.first());
-        let (hook, came) = (chained.line.hook, came.clone());
-        self.groups.add((hook, !missing.is_empty()), found, outcome, result, || Example {
+        counts.changed += u64::from(found.outcome == Outcome::Changed);
+        counts.unknown += u64::from(found.outcome == Outcome::Unknown);
+        let Held { track, then, now, changes, outcome, result, came, would_come } = found;
+        let line = chained.line;
+        self.groups.add((line.hook, !missing.is_empty()), changes, outcome, result.as_ref(), || Example {
             spot: logged.spot.clone(),
             time_ms: logged.time_ms,
-            room: chained.line.room.as_ref().map(|room| room.name.as_str().to_owned()),
-            who: chained.line.who.as_ref().map(ToString::to_string),
-            about: about(chained.line, track),
+            room: line.room.as_ref().map(|room| room.name.as_str().to_owned()),
+            who: line.who.as_ref().map(ToString::to_string),
+            about: about(line, track),
             then,
             now,
             came,
-            would_come: would_come.clone(),
+            would_come,
         });
     }
 
@@ -281,31 +250,6 @@ impl Selection {
     fn is_over(&self, time_ms: u64) -> bool {
         self.until_ms.is_some_and(|until| time_ms > until)
     }
-}
-
-fn said(words: &PluginLine, verdict: &VerdictLine) -> Said {
-    match &words.failed {
-        Some(failed) => Said::Failed { failed: failed.clone() },
-        None => Said::Verdict(verdict.clone()),
-    }
-}
-
-/// What an act that is done then and now does otherwise. The log has effects of all plugins together: they are compared if this one
-/// alone did anything.
-fn act_changes(chained: &Chained<'_>, now: &QuestionLine) -> Vec<Change> {
-    let then = chained.line;
-    let doing = |words: &&PluginLine| words.said.iter().any(|verdict| matches!(verdict, VerdictLine::Allow(_)));
-    let done = then.decisions.iter().all(|decision| matches!(decision, VerdictLine::Allow(_)));
-    let does = now.plugins.iter().any(|words| doing(&words));
-    let by: Vec<_> = then.plugins.iter().filter(doing).map(|words| words.plugin.as_str()).collect();
-    if then.hook != Hook::Command || !done || !does || by != [chained.plugin] {
-        return Vec::new();
-    }
-    let json = |value: &Vec<_>| Some(serde_json::json!(value)).filter(|_| !value.is_empty());
-    let reply = |line: &QuestionLine| line.command.as_ref().and_then(|act| act.reply.clone()).map(Into::into);
-    let of_act = [("effects", json(&then.effects), json(&now.effects)), ("reply", reply(then), reply(now))];
-    let differ = of_act.into_iter().filter(|(_, then, now)| then != now);
-    differ.map(|(field, then, now)| Change { field: field.to_owned(), then, now }).collect()
 }
 
 /// A track and whose it is, or an act and on whom.

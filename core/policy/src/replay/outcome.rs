@@ -3,20 +3,21 @@
 use lockgate_model::ErrorCode;
 use lockgate_model::policy::{Denial, Hook, Verdict, merge};
 
-use crate::chain::ADMINS_ONLY;
+use crate::chain::{ADMINS_ONLY, unknown};
 use crate::journal::{DenialLine, PluginLine, Policies, QuestionLine, VerdictLine};
 
 /// A line of the log, seen from the place of one plugin in the chain that it tells of.
-pub(super) struct Chained<'a> {
-    pub(super) line: &'a QuestionLine,
-    pub(super) plugin: &'a str,
+#[derive(Clone, Copy)]
+pub(crate) struct Chained<'a> {
+    pub(crate) line: &'a QuestionLine,
+    pub(crate) plugin: &'a str,
     /// The plugins that there were, in their order, if the log says so.
-    pub(super) policies: Option<&'a Policies>,
+    pub(crate) policies: Option<&'a Policies>,
 }
 
 /// Whether a plugin would be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// It was asked.
     Asked,
     /// It was not among those that are asked such questions.
@@ -27,7 +28,7 @@ pub(super) enum Place {
 
 impl Chained<'_> {
     /// Where it stands for this question.
-    pub(super) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         if self.line.plugins.iter().any(|one| one.plugin == self.plugin) {
             return Place::Asked;
         }
@@ -63,18 +64,20 @@ impl Chained<'_> {
     /// Verdicts of which none is a denial.
     fn merged<'v>(&self, verdicts: impl Iterator<Item = &'v VerdictLine>) -> Option<VerdictLine> {
         let verdicts: Vec<_> = verdicts.filter_map(allowing).collect();
-        let default_allow = match (self.line.hook, &self.line.who) {
+        let line = self.line;
+        let default_allow = match line.hook {
             _ if !verdicts.is_empty() => true,
-            (Hook::Command, who) => who.as_ref().is_some_and(|who| who.grant.is_admin()),
+            Hook::Auth => false,
+            Hook::Command => line.who.as_ref().is_some_and(|who| who.grant.is_admin()),
             _ => self.policies?.default_allow?,
         };
-        Some(match merge(verdicts, default_allow) {
-            Ok(grant) => VerdictLine::Allow(grant),
-            Err(_) if self.line.hook == Hook::Command => {
-                VerdictLine::Deny(DenialLine::of(&Denial::new(ErrorCode::FORBIDDEN, ADMINS_ONLY)))
-            }
-            Err(denial) => VerdictLine::Deny(DenialLine::of(&denial)),
-        })
+        let denial = match (merge(verdicts, default_allow), line.hook) {
+            (Ok(grant), _) => return Some(VerdictLine::Allow(grant)),
+            (Err(_), Hook::Auth) => unknown(line.token == Some(true)),
+            (Err(_), Hook::Command) => Denial::new(ErrorCode::FORBIDDEN, ADMINS_ONLY),
+            (Err(denial), _) => denial,
+        };
+        Some(VerdictLine::Deny(DenialLine::of(&denial)))
     }
 
     /// Before the first one that stood behind it in the chain; a new one is the last.

@@ -12,6 +12,7 @@ mod kit;
 mod loading;
 mod logging;
 mod replaying;
+mod shadowing;
 mod speed;
 mod support;
 mod swapping;
