@@ -70,6 +70,11 @@ impl ErrorCode {
         }
     }
 
+    /// Whether it is one of those that are listed here, and none of a plugin's own.
+    pub fn is_stable(&self) -> bool {
+        Self::STABLE.contains(self)
+    }
+
     /// The text on the wire.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -98,5 +103,6 @@ mod tests {
         assert_eq!(ErrorCode::from_plugin("After Hours").as_str(), "x-afterhours");
         assert_eq!(ErrorCode::from_plugin("x-lobby").as_str(), "x-lobby");
         assert_eq!(ErrorCode::from_plugin("<>"), ErrorCode::FORBIDDEN);
+        assert!(ErrorCode::ROOM_FULL.is_stable() && !ErrorCode::from_plugin("x-lobby").is_stable());
     }
 }

@@ -32,6 +32,7 @@ mod pool;
 mod question;
 mod quota;
 pub mod replay;
+mod secrecy;
 mod set;
 mod sets;
 mod shadow;

@@ -9,6 +9,7 @@ use lockgate_model::policy::{
 use crate::chain::{Chain, denied, unavailable};
 use crate::heard::Heard;
 use crate::plugin::Moment;
+use crate::secrecy::Shown;
 
 /// What plugins are asked.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(crate) enum Answer {
 }
 
 impl Question {
-    /// Has the plugins of a chain answer it.
+    /// Has the plugins of a chain answer it. What they repeat of a secret in it comes no further.
     pub(crate) fn put_to(&self, chain: &Chain, moment: Moment, heard: &mut Heard) -> Answer {
         self.put_after(chain, None, moment, heard)
     }
@@ -43,14 +44,15 @@ impl Question {
         moment: Moment,
         heard: &mut Heard,
     ) -> Answer {
-        match self {
+        let answer = match self {
             Self::Auth(question) => Answer::Identity(chain.authenticate(question, accepted, moment, heard)),
             Self::Admission(question) => Answer::Decisions(vec![chain.admit(question, moment, heard)]),
             Self::Publish(question) => Answer::Decisions(chain.publish(question, moment, heard)),
             Self::Subscribe(question) => Answer::Decisions(chain.subscribe(question, moment, heard)),
             Self::Record(question) => Answer::Decisions(chain.record(question, moment, heard)),
             Self::Command(question) => Answer::Act(chain.command(question, moment, heard)),
-        }
+        };
+        Shown::by(self).kept_from(answer)
     }
 
     /// No, to all that is asked.

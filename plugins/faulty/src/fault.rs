@@ -48,6 +48,7 @@ pub(crate) enum Fault {
     More,
     Long,
     Deny,
+    Repeat,
 }
 
 impl Default for Settings {
@@ -112,7 +113,7 @@ pub(crate) fn strike(settings: &Settings) {
             let _ = kv::put(&n.to_string(), &[0; 1024], None);
         }),
         Fault::Text => log::write(log::Level::Info, &"x".repeat(8 << 20), &[]),
-        Fault::None | Fault::Count | Fault::More | Fault::Long | Fault::Deny => {}
+        Fault::None | Fault::Count | Fault::More | Fault::Long | Fault::Deny | Fault::Repeat => {}
     }
 }
 

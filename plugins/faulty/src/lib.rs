@@ -8,7 +8,8 @@
 //! [plugin.settings]
 //! fault = "trap"     # "trap", "loop", "memory"; "stack" and "deep" (recursion, with and without locals in memory);
 //!                    # "log" and "kv" (floods of calls), "text" (a log line of 8 MiB); "count" and "more" (verdicts: one too
-//!                    # few, one too many), "long" (an answer beyond all bounds); "deny" (no fault: it says no); or "none"
+//!                    # few, one too many), "long" (an answer beyond all bounds); "repeat" (the token as a name, the password
+//!                    # as an attribute); "deny" (no fault: it says no); or "none"
 //! calls = 100        # of a flood, which then is over; absent: without end
 //! start = true       # strikes when an instance is made instead, after the first two, which check the settings
 //! only = "trouble"   # only for this subject, room or token, or this subject at a door (`7@admin`) or at a kind of question
@@ -54,7 +55,7 @@ impl auth::Guest for Faulty {
         let grant = grant(&answer);
         auth::Outcome::Accept(Identity {
             subject,
-            username: String::new(),
+            username: if answer.repeats { asked.token } else { String::new() },
             claims: Vec::new(),
             expires_at_ms: None,
             grant,
@@ -66,7 +67,14 @@ impl admission::Guest for Faulty {
     fn admit(asked: admission::Question) -> Verdict {
         let why = asked.extra.iter().find(|one| one.key == "why").map(|one| one.value.as_str()).unwrap_or_default();
         let (subject, of) = (&asked.who.identity.subject, [asked.room.name.as_str(), &asked.who.door]);
-        verdict(&answer(&Asked { hook: "admission", subject, of, why }, 1))
+        let answer = answer(&Asked { hook: "admission", subject, of, why }, 1);
+        match asked.password.filter(|_| answer.repeats) {
+            Some(password) => {
+                let attributes = vec![Attr { key: "password".into(), value: password }];
+                Verdict::Allow(Grant { attributes, ..grant(&answer) })
+            }
+            None => verdict(&answer),
+        }
     }
 }
 
@@ -127,6 +135,8 @@ struct Answer {
     verdicts: usize,
     long: bool,
     denies: bool,
+    /// What it was told in confidence.
+    repeats: bool,
     expires_at_ms: Option<u64>,
     reask_after_ms: Option<u32>,
 }
@@ -153,6 +163,7 @@ fn answer(asked: &Asked, verdicts: usize) -> Answer {
         fault::Fault::More => Answer { verdicts: verdicts + 1, ..plain },
         fault::Fault::Long => Answer { long: true, ..plain },
         fault::Fault::Deny => Answer { denies: true, ..plain },
+        fault::Fault::Repeat => Answer { repeats: true, ..plain },
         _ => {
             strike(&settings);
             plain

@@ -1,20 +1,22 @@
 //! From a question and its answer, as the host has them, to the line about it. Done by the writer: whoever asked waits for none of it.
 //!
-//! Tokens and passwords are not among what is written, and a text of a plugin that holds one is withheld.
+//! Tokens and passwords are not among what is written. A text of a plugin that holds one is withheld: what a question's own answer
+//! repeats does not even get here (`secrecy.rs`), but what each plugin said before that does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_model::Secret;
 use lockgate_model::policy::{
     self as model, Attribute, CommandEffect, Decision, Denial, Grant, Hook, Identity, Participant, TrackFacts, Verdict,
 };
 
 use super::line::{
-    CommandLine, DenialLine, EffectLine, HostReason, Line, Omit, PluginLine, QuestionLine, TrackLine, VerdictLine, Who,
+    CommandLine, DenialLine, EffectLine, HostReason, Line, Omit, PluginLine, QuestionLine, Revocation, TrackLine,
+    VerdictLine, Who,
 };
 use crate::heard::Words;
 use crate::question::{Answer, Question};
+use crate::secrecy::{Shown, WITHHELD, holds_token};
 
 /// A question that was answered.
 #[derive(Debug)]
@@ -55,12 +57,7 @@ impl Answered {
 
     /// What that line says.
     pub(crate) fn question_line(&self, omit: &[Omit]) -> QuestionLine {
-        let secret = match &*self.question {
-            Question::Auth(question) => Some(&question.token),
-            Question::Admission(question) => question.password.as_ref(),
-            _ => None,
-        };
-        let show = Show { omit, secret };
+        let show = Show { omit, shown: Shown::by(&self.question) };
         let mut line = show.question(&self.question);
         line.omitted = omit.iter().copied().filter(|omitted| shows(&self.question, *omitted)).collect();
         line.plugins = self.words.iter().map(|words| show.words(words)).collect();
@@ -88,10 +85,37 @@ impl Answered {
     }
 }
 
+/// A line about something else than a question, without what looks like a token in what others wrote.
+pub(crate) fn withheld(line: Line) -> Line {
+    let show = Show { omit: &[], shown: Shown::nothing() };
+    match line {
+        Line::Entered { room, participant, grant } => Line::Entered { room, participant, grant: show.grant(&grant) },
+        Line::Grants { room, participant, grant } => Line::Grants { room, participant, grant: show.grant(&grant) },
+        Line::Refused { room, participant, subject, of, denial } => {
+            let denial = DenialLine { message: show.text(&denial.message), ..denial };
+            Line::Refused { room, participant, subject: subject.map(|subject| show.text(&subject)), of, denial }
+        }
+        Line::Revoked { room, participant, what, publisher, track, reason } => {
+            let reason = reason.map(|reason| show.text(&reason));
+            Line::Revoked { room, participant, what, publisher, track, reason }
+        }
+        Line::Revocation(revocation) => Line::Revocation(Revocation {
+            operator: show.text(&revocation.operator),
+            reason: show.text(&revocation.reason),
+            ..revocation
+        }),
+        Line::Hold { operator, subject, until_ms } => {
+            Line::Hold { operator: show.text(&operator), subject: show.text(&subject), until_ms }
+        }
+        // Nobody but the node wrote what is in these.
+        line => line,
+    }
+}
+
 /// What of it may be seen.
 struct Show<'a> {
     omit: &'a [Omit],
-    secret: Option<&'a Secret>,
+    shown: Shown<'a>,
 }
 
 impl Show<'_> {
@@ -245,12 +269,7 @@ impl Show<'_> {
 
     /// A text that somebody else wrote: it may repeat what they were shown.
     fn text(&self, text: &str) -> String {
-        let repeats = |secret: &&Secret| secret.expose().len() >= LEAST_SECRET && text.contains(secret.expose());
-        if self.secret.as_ref().is_some_and(repeats) || holds_token(text) {
-            WITHHELD.to_owned()
-        } else {
-            text.to_owned()
-        }
+        if self.shown.is_in(text) || holds_token(text) { WITHHELD.to_owned() } else { text.to_owned() }
     }
 }
 
@@ -264,19 +283,6 @@ impl DenialLine {
             waiting: denial.waiting,
         }
     }
-}
-
-/// Whether there is a JSON Web Token in a text (RFC 7519): three parts in base64url, the first one a JSON object.
-fn holds_token(text: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let runs = text.split(|c: char| !u8::try_from(c).is_ok_and(is_part));
-    runs.into_iter().any(|run| {
-        run.find("eyJ").is_some_and(|start| {
-            let mut parts = run[start..].split('.');
-            let long = |part: Option<&str>, least| part.is_some_and(|part: &str| part.len() >= least);
-            long(parts.next(), 10) && long(parts.next(), 4) && parts.next().is_some()
-        })
-    })
 }
 
 fn blank(hook: Hook, asked_ms: u64) -> QuestionLine {
@@ -372,10 +378,6 @@ fn effect_weight(effect: &CommandEffect) -> usize {
     }
 }
 
-/// What stands for a text that may not be shown.
-pub(crate) const WITHHELD: &str = "[withheld: it holds a secret]";
-/// Shorter secrets are found in any text.
-const LEAST_SECRET: usize = 4;
 const TRACK: usize = 320;
 const PERSON: usize = 512;
 
@@ -384,7 +386,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use lockgate_model::policy::{AdmissionQuestion, AuthQuestion, Door, RoomFacts, Why};
-    use lockgate_model::{ErrorCode, RoomName, UserId};
+    use lockgate_model::{ErrorCode, RoomName, Secret, UserId};
 
     use super::*;
     use crate::journal::Hash;
@@ -448,7 +450,18 @@ mod tests {
         let shown = text(answered(Question::Admission(question), Verdict::Deny(said), answer), &[]);
         assert!(!shown.contains("eyJ") && !shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("\"password\":true") && shown.contains("\"metadata\":\"x\""), "{shown}");
-        assert!(!holds_token("version eyJ.1.2") && !holds_token("the eyJhbGciOiJIUzI1NiJ9 alone"));
+    }
+
+    #[test]
+    fn a_token_in_what_somebody_may_do_is_withheld_when_they_enter() {
+        let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl";
+        let attributes = vec![Attribute { key: "plugin.upstream".into(), value: jwt.into() }];
+        let grant = Grant { attributes, ..Grant::default() };
+        let entered = Line::Entered { room: "board".into(), participant: 1, grant: grant.clone() };
+        for line in [entered, Line::Grants { room: "board".into(), participant: 1, grant }] {
+            let shown = serde_json::to_string(&withheld(line)).unwrap();
+            assert!(!shown.contains("eyJ") && shown.contains(WITHHELD), "{shown}");
+        }
     }
 
     #[test]

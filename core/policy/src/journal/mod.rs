@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(crate) use entry::{Answered, WITHHELD};
+pub(crate) use entry::Answered;
 pub use folder::{FileProblem, files_of};
 pub use line::{
     Begun, CommandLine, DenialLine, EffectLine, Header, HostReason, Line, Lost, Omit, PluginFacts, PluginLine,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::entry::Answered;
+use super::entry::{Answered, withheld};
 use super::folder::{Earlier, FileProblem, Folder};
 use super::line::{Begun, Header, Line, Lost, Omit, Policies, SwapLine, SwapOutcome, Torn};
 use super::seal::Head;
@@ -224,7 +224,7 @@ impl Writer {
             };
             self.admit_gaps(time_ms);
             let line = match entry {
-                Entry::Line(line) => *line,
+                Entry::Line(line) => withheld(*line),
                 Entry::Answered(answered) => answered.line(&self.config.omit),
             };
             self.counts.weight.fetch_sub(weight, Relaxed);

@@ -10,8 +10,9 @@ use lockgate_model::policy::{
 };
 use lockgate_model::{PublisherId, TrackId, UserId};
 
-use crate::journal::{CommandLine, QuestionLine, TrackLine, WITHHELD, Who};
+use crate::journal::{CommandLine, QuestionLine, TrackLine, Who};
 use crate::question::Question;
+use crate::secrecy::WITHHELD;
 
 /// The question of a line; none: it asks for a token, or a member is missing that every such question has.
 pub(super) fn asked(line: &QuestionLine) -> Option<Question> {

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lockgate_model::policy::Grant;
+use lockgate_model::ErrorCode;
+use lockgate_model::policy::{Door, Grant, Participant};
 use lockgate_policy::JournalConfig;
-use lockgate_policy::journal::{Hash, Reader, Verifier};
+use lockgate_policy::journal::{Hash, Line, Reader, Verifier};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -100,6 +101,34 @@ async fn who_is_accepted_is_in_the_log_with_claims_and_without_the_token() {
         (&Value::Null, &json!("unauthenticated"))
     );
     assert_eq!((&password["password"], &password["decisions"][0]["deny"]["code"]), (&json!(true), &json!("forbidden")));
+}
+
+#[tokio::test]
+async fn what_a_plugin_repeats_of_a_secret_is_in_no_line_from_the_door_to_the_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = load(vec![plugin("faulty", json!({ "fault": "repeat" }))]).log_to(&log(folder.path())).unwrap();
+    let (token, password) = ("a token that nobody reads", "pass\"word\\");
+    let identity = policy.authenticate(auth(token)).await.unwrap();
+    assert!(identity.username.contains("withheld"), "{identity:?}");
+    let who = Participant { identity, publisher_id: None, door: Door::Ws, peer: "127.0.0.1".parse().unwrap() };
+    let refused = policy.admit(admission(who.clone(), room("board", 0), Some(password))).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::FORBIDDEN);
+    let grant = policy.admit(admission(who, room("board", 0), None)).await.unwrap();
+    policy.journal().note(Line::Entered { room: "board".into(), participant: 1, grant });
+    policy.journal().close();
+
+    let text = std::fs::read_to_string(folder.path().join("decisions-000001.jsonl")).unwrap();
+    for secret in [token, password, r#"pass\"word"#, r#"pass\\\"word"#] {
+        assert!(!text.contains(secret), "{secret} is in\n{text}");
+    }
+    let all = questions(folder.path());
+    let [door, knocked, entered] = &all[..] else { panic!("{all:?}") };
+    for known in [&door["identity"], &knocked["who"], &entered["who"]] {
+        assert_eq!(known["username"], "[withheld: it holds a secret]");
+    }
+    // What the plugin wanted is to be seen, without the words.
+    assert_eq!(knocked["plugins"][0]["said"][0]["allow"]["attributes"][0]["value"], "[withheld: it holds a secret]");
+    assert_eq!(knocked["decisions"][0]["deny"]["code"], "forbidden");
 }
 
 #[tokio::test]
