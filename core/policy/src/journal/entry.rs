@@ -14,6 +14,7 @@ use super::line::{
     CommandLine, DenialLine, EffectLine, HostReason, Line, Omit, PluginLine, QuestionLine, Revocation, TrackLine,
     VerdictLine, Who,
 };
+use super::weight;
 use crate::heard::Words;
 use crate::question::{Answer, Question};
 use crate::secrecy::{Shown, WITHHELD, holds_token};
@@ -30,24 +31,9 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
-    /// About how many bytes it holds: the queue is bounded by them.
+    /// About how many bytes it holds: queues are bounded by them.
     pub(crate) fn weight(&self) -> usize {
-        let things = match &*self.question {
-            Question::Auth(question) => question.token.expose().len(),
-            Question::Admission(question) => weight(&question.who) + question.metadata.as_ref().map_or(0, String::len),
-            Question::Publish(question) => weight(&question.who) + question.tracks.len() * TRACK,
-            Question::Subscribe(question) => weight(&question.who) + weights(&question.publications),
-            Question::Record(question) => question.who.as_ref().map_or(0, weight) + weights(&question.publications),
-            Question::Command(question) => weight(&question.who) + question.payload.len(),
-        };
-        let said: usize = self.words.iter().map(|words| TRACK * words.said.len()).sum();
-        let came = match &self.answer {
-            Answer::Identity(Ok(identity)) => attributes(&identity.claims),
-            Answer::Identity(Err(_)) => 0,
-            Answer::Decisions(decisions) => decisions.len() * TRACK,
-            Answer::Act(answer) => answer.reply.len() + answer.effects.iter().map(effect_weight).sum::<usize>(),
-        };
-        TRACK + things + said + came
+        weight::answered(self)
     }
 
     /// The line about it.
@@ -357,29 +343,6 @@ fn track(facts: &TrackFacts, publisher: Option<usize>) -> TrackLine {
 fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
-
-fn weights(publications: &[model::Publication]) -> usize {
-    publications.iter().map(|publication| TRACK + weight(&publication.publisher)).sum()
-}
-
-fn weight(who: &Participant) -> usize {
-    PERSON + attributes(&who.identity.claims) + attributes(&who.identity.grant.attributes)
-}
-
-fn attributes(attributes: &[Attribute]) -> usize {
-    attributes.iter().map(|one| one.key.len() + one.value.len() + 48).sum()
-}
-
-fn effect_weight(effect: &CommandEffect) -> usize {
-    match effect {
-        CommandEffect::ReAsk { .. } | CommandEffect::Admit { .. } => PERSON,
-        CommandEffect::Revoke { reason, .. } => PERSON + reason.len(),
-        CommandEffect::Notify { payload, .. } => PERSON + payload.len(),
-    }
-}
-
-const TRACK: usize = 320;
-const PERSON: usize = 512;
 
 #[cfg(test)]
 mod tests {

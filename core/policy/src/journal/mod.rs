@@ -11,6 +11,7 @@ mod line;
 mod read;
 mod seal;
 mod verify;
+mod weight;
 mod writer;
 
 use std::path::PathBuf;

@@ -16,13 +16,23 @@ use super::entry::{Answered, withheld};
 use super::folder::{Earlier, FileProblem, Folder};
 use super::line::{Begun, Header, Line, Lost, Omit, Policies, SwapLine, SwapOutcome, Torn};
 use super::seal::Head;
-use super::{JournalConfig, now_ms};
+use super::{JournalConfig, now_ms, weight};
 
 /// What goes into the log.
 #[derive(Debug)]
 pub(crate) enum Entry {
     Line(Box<Line>),
     Answered(Arc<Answered>),
+}
+
+impl Entry {
+    /// About how many bytes it holds.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Line(line) => weight::line(line),
+            Self::Answered(answered) => weight::answered(answered),
+        }
+    }
 }
 
 enum Message {
@@ -67,10 +77,7 @@ impl Shared {
 
     /// Never waits: what does not fit is counted.
     pub(crate) fn hand_over(&self, entry: Entry, time_ms: u64) {
-        let weight = match &entry {
-            Entry::Line(_) => LINE,
-            Entry::Answered(answered) => answered.weight(),
-        };
+        let weight = entry.weight();
         let waiting = self.counts.weight.fetch_add(weight, Relaxed);
         let message = Message::Entry { entry, time_ms, weight };
         if waiting + weight > MAX_BYTES || self.queue.try_send(message).is_err() {
@@ -446,5 +453,3 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often the operator's log is told where the chain is.
 const TELL_EVERY: Duration = Duration::from_secs(600);
-/// What a line without a question weighs.
-const LINE: usize = 1024;
