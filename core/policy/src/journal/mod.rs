@@ -8,6 +8,7 @@ mod entry;
 pub mod explain;
 mod folder;
 mod line;
+mod queue;
 mod read;
 mod seal;
 mod verify;
@@ -31,7 +32,8 @@ pub use seal::{BadLine, Hash, Head, Sealed};
 pub use verify::{Finding, Note, Report, Spot, Verifier};
 
 use folder::Folder;
-use writer::{Entry, Shared};
+use queue::{Entry, Shared};
+use writer::Writer;
 
 /// Where decisions are logged, and how much of them is kept.
 #[derive(Clone, Debug)]
@@ -73,9 +75,9 @@ pub struct Journal {
 pub struct JournalStats {
     /// Lines that were written since the start.
     pub lines: u64,
-    /// Lines that were lost since the start.
+    /// Lines that were lost since the start, those counted in that were written before the disk failed to keep them.
     pub lost: u64,
-    /// Whether the last attempt to write worked.
+    /// Whether the disk took what was written last, and the log goes on.
     pub works: bool,
     /// Where the chain ends.
     pub head: Head,
@@ -84,8 +86,9 @@ pub struct JournalStats {
 impl Journal {
     pub(crate) fn open(config: &JournalConfig, policies: Policies) -> Result<Self, JournalError> {
         let folder = Folder::open(&config.directory)?;
-        let writer = writer::Writer::open(folder, config, policies, now_ms())?;
-        Ok(Self { shared: Some(Arc::new(Shared::start(writer).map_err(JournalError::Thread)?)) })
+        let mut writer = Writer::open(folder, config, policies, now_ms())?;
+        let shared = Shared::start(writer.counts(), config.omit.clone(), move |messages| writer.run(messages));
+        Ok(Self { shared: Some(Arc::new(shared.map_err(JournalError::Thread)?)) })
     }
 
     /// Whether anything is logged.

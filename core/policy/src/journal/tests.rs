@@ -73,6 +73,11 @@ fn log() -> Vec<(String, Vec<u8>)> {
     files(place.path())
 }
 
+fn kinds(bytes: &[u8]) -> Vec<serde_json::Value> {
+    let kind = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).unwrap()["kind"].clone();
+    bytes.split_inclusive(|byte| *byte == b'\n').map(kind).collect()
+}
+
 fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
 }
@@ -280,15 +285,41 @@ fn a_disk_that_is_full_costs_lines_that_are_counted_and_not_the_chain() {
     writer.on_another(disk);
     writer.try_again();
     write(&mut writer, 5..6);
+    writer.sync();
     assert!(writer.counts().works.load(Relaxed));
     end(writer, 7000);
     let log = files(place.path());
     let report = check(&log);
     assert_eq!((report.lost, report.findings.len()), (3, 0), "{report:?}");
-    let text = String::from_utf8(log[0].1.clone()).unwrap();
-    let kinds: Vec<_> =
-        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].clone()).collect();
-    assert_eq!(kinds, ["header", "left", "gap", "left", "end"], "the gap is where the lines are missing");
+    assert_eq!(kinds(&log[0].1), ["header", "left", "gap", "left", "end"], "the gap is where the lines are missing");
+}
+
+#[test]
+fn what_the_disk_failed_to_keep_is_taken_back_and_told() {
+    let place = tempfile::tempdir().unwrap();
+    let mut writer = open(&config(place.path(), 9), 0);
+    write(&mut writer, 1..2);
+    writer.sync();
+    write(&mut writer, 2..4);
+    // It takes whatever is written, and cannot say that it keeps it.
+    let disk = writer.on_another(fs::OpenOptions::new().write(true).open("/dev/null").unwrap());
+    writer.sync();
+    assert!(!writer.counts().works.load(Relaxed));
+    assert_eq!((writer.counts().lost.load(Relaxed), writer.counts().head().seq), (2, 2));
+    // Nothing follows before the file is cut to what is kept of it.
+    writer.try_again();
+    write(&mut writer, 4..5);
+    assert_eq!((writer.counts().lost.load(Relaxed), writer.counts().works.load(Relaxed)), (3, false));
+    writer.on_another(disk);
+    writer.try_again();
+    write(&mut writer, 5..6);
+    writer.sync();
+    assert!(writer.counts().works.load(Relaxed));
+    end(writer, 7000);
+    let log = files(place.path());
+    let report = check(&log);
+    assert_eq!((report.lost, report.findings.len()), (3, 0), "{report:?}");
+    assert_eq!(kinds(&log[0].1), ["header", "left", "gap", "left", "end"]);
 }
 
 #[test]

@@ -5,107 +5,17 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::entry::{Answered, withheld};
 use super::folder::{Earlier, FileProblem, Folder};
-use super::line::{Begun, Header, Line, Lost, Omit, Policies, SwapLine, SwapOutcome, Torn};
+use super::line::{Begun, Header, Line, Lost, Policies, SwapLine, SwapOutcome, Torn};
+use super::queue::{Counts, Entry, Message};
 use super::seal::Head;
-use super::{JournalConfig, now_ms, weight};
-
-/// What goes into the log.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    Line(Box<Line>),
-    Answered(Arc<Answered>),
-}
-
-impl Entry {
-    /// About how many bytes it holds.
-    fn weight(&self) -> usize {
-        match self {
-            Self::Line(line) => weight::line(line),
-            Self::Answered(answered) => weight::answered(answered),
-        }
-    }
-}
-
-enum Message {
-    Entry { entry: Entry, time_ms: u64, weight: usize },
-    Close,
-}
-
-/// The way to the thread.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    queue: SyncSender<Message>,
-    /// Held open by the thread.
-    done: Mutex<Receiver<()>>,
-    pub(crate) counts: Arc<Counts>,
-    pub(crate) omit: Vec<Omit>,
-}
-
-/// What both sides count.
-#[derive(Debug)]
-pub(crate) struct Counts {
-    /// Bytes in the queue, about.
-    weight: AtomicUsize,
-    /// Lines that did not fit into it, and that the log does not tell of yet.
-    pub(super) missed: AtomicU64,
-    pub(crate) lines: AtomicU64,
-    pub(crate) lost: AtomicU64,
-    pub(crate) works: AtomicBool,
-    head: Mutex<Head>,
-}
-
-impl Shared {
-    pub(crate) fn start(mut writer: Writer) -> io::Result<Self> {
-        let (queue, messages) = sync_channel(MAX_WAITING);
-        let (open, done) = sync_channel(1);
-        let (counts, omit) = (Arc::clone(&writer.counts), writer.config.omit.clone());
-        thread::Builder::new().name("decision-log".into()).spawn(move || {
-            writer.run(&messages);
-            drop(open);
-        })?;
-        Ok(Self { queue, done: Mutex::new(done), counts, omit })
-    }
-
-    /// Never waits: what does not fit is counted.
-    pub(crate) fn hand_over(&self, entry: Entry, time_ms: u64) {
-        let weight = entry.weight();
-        let waiting = self.counts.weight.fetch_add(weight, Relaxed);
-        let message = Message::Entry { entry, time_ms, weight };
-        if waiting + weight > MAX_BYTES || self.queue.try_send(message).is_err() {
-            self.counts.weight.fetch_sub(weight, Relaxed);
-            self.counts.missed.fetch_add(1, Relaxed);
-            self.counts.lost.fetch_add(1, Relaxed);
-        }
-    }
-
-    pub(crate) fn close(&self, within: Duration) {
-        let until = Instant::now() + within;
-        while let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Close) {
-            if Instant::now() >= until {
-                return;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nothing is ever sent: the end of the thread is the message.
-        let _ = done.recv_timeout(until.saturating_duration_since(Instant::now()));
-    }
-}
-
-impl Counts {
-    pub(crate) fn head(&self) -> Head {
-        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use super::{JournalConfig, now_ms};
 
 /// The log as its thread sees it.
 #[derive(Debug)]
@@ -130,6 +40,12 @@ pub(crate) struct Writer {
     fresh: bool,
     /// The head that the file has.
     written: Head,
+    /// What surely is on the disk.
+    synced: Synced,
+    /// Lines that were written since, and how many lost ones the others tell of.
+    since_sync: (u64, u64),
+    /// Whether there may be more in the file than what surely is on the disk, and it has to go before anything follows.
+    doubtful: bool,
     /// Lines that the disk would not take, and that the log does not tell of yet.
     refused: u64,
     /// Since when something is written that the disk may not have.
@@ -138,6 +54,14 @@ pub(crate) struct Writer {
     failed: Option<Instant>,
     told: (Instant, u64),
     counts: Arc<Counts>,
+}
+
+/// The part of the last file that a power failure leaves.
+#[derive(Clone, Copy, Debug)]
+struct Synced {
+    head: Head,
+    length: u64,
+    fresh: bool,
 }
 
 impl Writer {
@@ -155,14 +79,7 @@ impl Writer {
         let number = earlier.file.saturating_add(u64::from(!goes_on));
         let file = folder.append_to(number, !goes_on)?;
         let (length, since_ms) = if goes_on { (earlier.length, since_ms) } else { (0, now_ms) };
-        let counts = Arc::new(Counts {
-            weight: AtomicUsize::new(0),
-            missed: AtomicU64::new(0),
-            lines: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            works: AtomicBool::new(true),
-            head: Mutex::new(head),
-        });
+        let counts = Arc::new(Counts::new(head));
         let mut writer = Self {
             folder,
             config: config.clone(),
@@ -178,6 +95,9 @@ impl Writer {
             batched_gaps: 0,
             fresh: !goes_on,
             written: head,
+            synced: Synced { head, length, fresh: !goes_on },
+            since_sync: (0, 0),
+            doubtful: false,
             refused: 0,
             unsynced: None,
             failed: None,
@@ -186,13 +106,16 @@ impl Writer {
         };
         let header = writer.header(Begun::Node, number, torn);
         writer.seal(&header, now_ms);
-        writer.write().map_err(|source| FileProblem { path: writer.folder.file(number), source })?;
+        let begun = writer.write().and_then(|()| writer.file.sync_data());
+        begun.map_err(|source| FileProblem { path: writer.folder.file(number), source })?;
+        writer.is_synced();
         writer.forget();
         writer.tell("the decision log goes on from here");
         Ok(writer)
     }
 
-    fn run(&mut self, messages: &Receiver<Message>) {
+    /// Takes messages until the last one.
+    pub(super) fn run(&mut self, messages: &Receiver<Message>) {
         loop {
             let first = match self.unsynced {
                 None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -209,7 +132,7 @@ impl Writer {
             if self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_EVERY) {
                 self.sync();
             }
-            if self.told.0.elapsed() >= TELL_EVERY && self.told.1 != self.written.seq {
+            if self.told.0.elapsed() >= TELL_EVERY && self.told.1 != self.synced.head.seq {
                 self.tell("the head of the decision log");
             }
         }
@@ -264,7 +187,7 @@ impl Writer {
     }
 
     pub(super) fn put(&mut self, line: &Line, time_ms: u64) {
-        if self.failed.is_some_and(|at| at.elapsed() < RETRY_AFTER) {
+        if self.failed.is_some_and(|at| at.elapsed() < RETRY_AFTER) || !self.cut_doubtful() {
             return self.lose(line);
         }
         self.begin(time_ms);
@@ -309,16 +232,20 @@ impl Writer {
         }
     }
 
-    /// Ends the file and begins the next one, if the disk has room for it.
+    /// Ends the file and begins the next one, if the disk has all of it, and room for more.
     fn rotate(&mut self, time_ms: u64) -> bool {
         self.flush();
         self.sync();
+        if self.doubtful {
+            return false;
+        }
         let number = self.number.saturating_add(1);
         match self.folder.append_to(number, true) {
             Ok(file) => {
                 self.tell("a file of the decision log is full");
                 (self.file, self.number, self.length, self.since_ms) = (file, number, 0, time_ms);
                 self.fresh = true;
+                self.synced = Synced { head: self.written, length: 0, fresh: true };
                 self.forget();
                 true
             }
@@ -354,27 +281,58 @@ impl Writer {
         }
         if let Err(error) = self.file.write_all(&self.batch) {
             // Half a line would be in the way of the next one.
-            self.file.set_len(self.length)?;
+            self.doubtful |= self.file.set_len(self.length).is_err();
             return Err(error);
         }
         self.length += self.batch.len() as u64;
         self.batch.clear();
-        (self.batched, self.batched_gaps) = (0, 0);
+        self.since_sync.0 += std::mem::take(&mut self.batched);
+        self.since_sync.1 += std::mem::take(&mut self.batched_gaps);
         self.counts.lines.fetch_add(self.head.seq - self.written.seq, Relaxed);
         self.written = self.head;
-        *self.counts.head.lock().unwrap_or_else(PoisonError::into_inner) = self.written;
+        self.counts.set_head(self.written);
         self.unsynced.get_or_insert_with(Instant::now);
-        self.failed = None;
-        self.counts.works.store(true, Relaxed);
         Ok(())
     }
 
-    fn sync(&mut self) {
-        if self.unsynced.take().is_some()
-            && let Err(source) = self.file.sync_data()
-        {
-            self.fail(&FileProblem { path: self.folder.file(self.number), source });
+    /// Has the disk take what is written. If it does not, nothing of it counts: the system tells of the failure once, and may have
+    /// thrown the bytes away.
+    pub(super) fn sync(&mut self) {
+        if self.unsynced.is_none() {
+            return;
         }
+        match self.file.sync_data() {
+            Ok(()) => self.is_synced(),
+            Err(source) => {
+                let (lines, gaps) = std::mem::take(&mut self.since_sync);
+                self.refused += lines + gaps;
+                self.counts.lost.fetch_add(lines, Relaxed);
+                let Synced { head, length, fresh } = self.synced;
+                (self.head, self.written, self.length, self.fresh) = (head, head, length, fresh);
+                self.counts.set_head(head);
+                (self.unsynced, self.doubtful) = (None, true);
+                self.fail(&FileProblem { path: self.folder.file(self.number), source });
+            }
+        }
+    }
+
+    fn is_synced(&mut self) {
+        self.synced = Synced { head: self.written, length: self.length, fresh: self.fresh };
+        (self.unsynced, self.since_sync, self.failed) = (None, (0, 0), None);
+        self.counts.works.store(true, Relaxed);
+    }
+
+    /// Takes what the disk may not have off the file, so that nobody reads lines there that the chain knows nothing of. False: it
+    /// cannot be done yet. The log goes on in the same file: a disk that fails now and then shall not use up the files that are kept.
+    fn cut_doubtful(&mut self) -> bool {
+        if !self.doubtful {
+            return true;
+        }
+        match self.file.set_len(self.length).and_then(|()| self.file.sync_all()) {
+            Ok(()) => self.doubtful = false,
+            Err(source) => self.fail(&FileProblem { path: self.folder.file(self.number), source }),
+        }
+        !self.doubtful
     }
 
     fn fail(&mut self, problem: &FileProblem) {
@@ -400,14 +358,15 @@ impl Writer {
     }
 
     fn tell(&mut self, what: &str) {
-        let Head { seq, hash } = self.written;
+        // Others keep it and hold the log against it: it must not be taken back.
+        let Head { seq, hash } = self.synced.head;
         tracing::info!(seq, %hash, file = %self.folder.file(self.number).display(), "{what}");
         self.told = (Instant::now(), seq);
     }
 
-    #[cfg(test)]
-    pub(super) fn counts(&self) -> &Counts {
-        &self.counts
+    /// What both sides of the queue count.
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
     }
 
     /// Goes on with another disk.
@@ -441,10 +400,6 @@ fn is_old(since_ms: u64, now_ms: u64, config: &JournalConfig) -> bool {
     u128::from(now_ms.saturating_sub(since_ms)) >= config.max_age.as_millis()
 }
 
-/// Lines that may wait for the disk.
-const MAX_WAITING: usize = 16_384;
-/// Bytes that may, about.
-const MAX_BYTES: usize = 32 << 20;
 /// Lines in one write.
 const MAX_BATCH: usize = 512;
 /// How long what is written may be in memory only.
