@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::JournalError;
 use super::line::Torn;
-use super::seal::{Hash, Head, Sealed};
+use super::seal::Head;
+use super::tail::{Tail, began_ms};
 
 /// The folder of a log that this process alone writes to.
 #[derive(Debug)]
@@ -82,22 +83,16 @@ impl Folder {
         let files = files_of(&self.path)?;
         let nothing = Earlier { file: 0, length: 0, since_ms: 0, head: Head::START, whole: false, torn: None };
         let Some((number, path)) = files.last() else { return Ok(nothing) };
-        let bytes = fs::read(path).map_err(problem(path))?;
-        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let tail = &bytes[end..];
-        let torn = (!tail.is_empty()).then(|| Torn { bytes: tail.len() as u64, sha256: Hash::of(tail) });
-        let mut earlier = Earlier { file: *number, length: bytes.len() as u64, torn, ..nothing };
-        earlier.since_ms = sealed(&bytes).next().map_or(0, |first| first.time_ms);
-        let mut last = last_of(&bytes[..end]);
-        earlier.whole = torn.is_none() && last.is_some_and(|(_, is_last)| is_last);
+        let Tail { length, mut last, torn } = Tail::of(path)?;
+        let whole = torn.is_none() && last.is_some_and(|(_, is_last)| is_last);
         for (_, older) in files.iter().rev().skip(1) {
             if last.is_some() {
                 break;
             }
-            last = last_of(&fs::read(older).map_err(problem(older))?);
+            last = Tail::of(older)?.last;
         }
-        earlier.head = last.map_or(Head::START, |(head, _)| head);
-        Ok(earlier)
+        let head = last.map_or(Head::START, |(head, _)| head);
+        Ok(Earlier { file: *number, length, since_ms: began_ms(path)?, head, whole, torn })
     }
 }
 
@@ -122,20 +117,6 @@ fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     let number = digits.parse().ok()?;
     (digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
-}
-
-/// The last line that is one, and whether it is the last of all.
-fn last_of(bytes: &[u8]) -> Option<(Head, bool)> {
-    let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let mut lines = lines.rsplit(|byte| *byte == b'\n').enumerate();
-    lines.find_map(|(from_end, line)| {
-        let sealed = Sealed::open(line).ok()?;
-        Some((Head { seq: sealed.seq, hash: sealed.hash }, from_end == 0))
-    })
-}
-
-fn sealed(bytes: &[u8]) -> impl Iterator<Item = Sealed> {
-    bytes.split(|byte| *byte == b'\n').filter_map(|line| Sealed::open(line).ok())
 }
 
 pub(super) fn problem(path: &Path) -> impl FnOnce(io::Error) -> FileProblem {

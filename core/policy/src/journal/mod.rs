@@ -11,6 +11,7 @@ mod line;
 mod queue;
 mod read;
 mod seal;
+mod tail;
 mod verify;
 mod weight;
 mod writer;

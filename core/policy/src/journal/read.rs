@@ -1,10 +1,11 @@
 //! Lines of files, one after the other, as bytes: for verification they are that, and nothing else.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::folder::{FileProblem, files_of, problem};
+use super::seal::MAX_LINE;
 
 /// Reads the files of a log, one by one.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum ReadLine {
     Whole(Vec<u8>),
     /// What is after the last line feed.
     Rest(Vec<u8>),
+    /// More than a line may be, which is none.
+    TooLong,
 }
 
 impl ReadLine {
@@ -46,9 +49,15 @@ impl Reader {
     /// When the file cannot be read further.
     pub fn next_line(&mut self) -> Result<Option<ReadLine>, FileProblem> {
         let mut line = Vec::new();
-        let read = self.file.read_until(b'\n', &mut line).map_err(problem(&self.path))?;
+        // A line, and its line feed.
+        let most = MAX_LINE as u64 + 1;
+        let read = (&mut self.file).take(most).read_until(b'\n', &mut line).map_err(problem(&self.path))?;
         if read == 0 {
             return Ok(None);
+        }
+        if read > MAX_LINE && !line.ends_with(b"\n") {
+            self.file.skip_until(b'\n').map_err(problem(&self.path))?;
+            return Ok(Some(ReadLine::TooLong));
         }
         Ok(Some(ReadLine::of(line)))
     }
@@ -67,5 +76,25 @@ impl Reader {
             }
         }
         Ok(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let longest = "x".repeat(MAX_LINE);
+        let read = |text: String| {
+            std::fs::write(file.path(), text).unwrap();
+            let mut reader = Reader::open(file.path()).unwrap();
+            std::iter::from_fn(|| reader.next_line().unwrap()).collect::<Vec<_>>()
+        };
+        let (whole, end) = (ReadLine::Whole(longest.clone().into()), ReadLine::Rest(b"end".to_vec()));
+        assert_eq!(read(format!("{longest}\nend")), [whole, end.clone()]);
+        assert_eq!(read(format!("{longest}yz\nend")), [ReadLine::TooLong, end]);
+        assert_eq!(read(format!("{longest}yz")), [ReadLine::TooLong]);
     }
 }

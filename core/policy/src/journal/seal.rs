@@ -5,6 +5,9 @@
 //! without a trace: neither a space nor the case of a digit.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
 
@@ -18,6 +21,18 @@ impl Hash {
 
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// Of a part of a file, however long that is.
+    pub(crate) fn of_part(file: &File, from: u64, to: u64) -> io::Result<Self> {
+        let (mut digest, mut block, mut at) = (Sha256::new(), vec![0; BLOCK], from);
+        while at < to {
+            let length = usize::try_from(to - at).map_or(BLOCK, |left| left.min(BLOCK));
+            file.read_exact_at(&mut block[..length], at)?;
+            digest.update(&block[..length]);
+            at += length as u64;
+        }
+        Ok(Self(digest.finalize().into()))
     }
 
     /// Reads 64 lower-case digits.
@@ -128,6 +143,11 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
 }
 
+/// Longest line, in bytes. What is longer is none: so whoever reads a log needs no more memory than this, whatever somebody has put
+/// into it. The longest question that the queue takes is half of it.
+pub(crate) const MAX_LINE: usize = if cfg!(test) { 1 << 17 } else { 64 << 20 };
+/// So much is read at a time.
+const BLOCK: usize = 64 << 10;
 const SEAL: &str = ",\"hash\":\"";
 const SEAL_LENGTH: usize = SEAL.len() + 64 + 2;
 

@@ -244,6 +244,18 @@ fn only_the_newest_files_are_kept_and_what_was_deleted_so_is_not_missed() {
 }
 
 #[test]
+fn a_line_that_nobody_would_read_is_not_written_and_told() {
+    let place = tempfile::tempdir().unwrap();
+    let mut writer = open(&config(place.path(), 9), 0);
+    let room = "x".repeat(seal::MAX_LINE);
+    writer.put(&Line::Left { room, participant: 1 }, 1000);
+    writer.admit_gaps(2000);
+    end(writer, 3000);
+    let log = files(place.path());
+    assert_eq!((kinds(&log[0].1), check(&log).lost), (vec!["header".into(), "gap".into(), "end".into()], 1));
+}
+
+#[test]
 fn a_file_is_full_when_it_is_old() {
     let place = tempfile::tempdir().unwrap();
     let config = JournalConfig { max_size: 1 << 20, ..config(place.path(), 9) };

@@ -106,6 +106,10 @@ impl Verifier {
                 self.rest = Some((spot, Torn { bytes: bytes.len() as u64, sha256: Hash::of(bytes) }));
                 return None;
             }
+            ReadLine::TooLong => {
+                self.on_bad_line(spot, BadLine::Form);
+                return None;
+            }
         };
         match Sealed::open(bytes) {
             Ok(sealed) => {

@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::entry::{Answered, withheld};
+use super::entry::withheld;
 use super::folder::{Earlier, FileProblem, Folder};
 use super::line::{Begun, Header, Line, Lost, Policies, SwapLine, SwapOutcome, Torn};
 use super::queue::{Counts, Entry, Message};
-use super::seal::Head;
+use super::seal::{Head, MAX_LINE};
 use super::{JournalConfig, now_ms};
 
 /// The log as its thread sees it.
@@ -193,6 +193,14 @@ impl Writer {
         self.begin(time_ms);
         let before = (self.head, self.batch.len());
         self.seal(line, time_ms);
+        if self.batch.len() - before.1 > MAX_LINE {
+            self.head = before.0;
+            self.batch.truncate(before.1);
+            // It should not have come through the queue.
+            self.counts.missed.fetch_add(1, Relaxed);
+            self.counts.lost.fetch_add(1, Relaxed);
+            return;
+        }
         let too_long = self.length + self.batch.len() as u64 > self.config.max_size;
         if self.fresh || !(too_long || is_old(self.since_ms, time_ms, &self.config)) {
             self.count(line);
