@@ -13,6 +13,7 @@ mod ice_server;
 mod ids;
 mod level;
 mod media;
+mod network;
 pub mod policy;
 mod secret;
 #[cfg(any(test, feature = "testing"))]
@@ -31,5 +32,6 @@ pub use ice_server::{Credential, IceServer};
 pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
 pub use level::{Frames, Heard, Loudness};
 pub use media::{Bitrate, Codec, InvalidBitrate, Layer, MediaKind, Source};
+pub use network::network;
 pub use secret::Secret;
 pub use text::{InvalidDuration, distance, parse_duration};

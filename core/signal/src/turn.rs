@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lockgate_model::network;
 use tokio::sync::watch;
 
 /// The open requests of each address.
@@ -26,7 +27,7 @@ pub(crate) struct Turn {
 impl Turns {
     /// A turn for a request from this address. None: as many are open as may be.
     pub(crate) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Turn> {
-        let of = network(peer.to_canonical());
+        let of = network(peer);
         let mut turns = self.lock();
         let open = turns.entry(of).or_default();
         if *open == MOST {
@@ -57,14 +58,6 @@ impl Drop for Turn {
             }
         }
         self.turns.all.send_modify(|all| *all -= 1);
-    }
-}
-
-/// Whoever has one address of IPv6 has 2⁶⁴ of them.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::rooms::Seat;
+use super::renewals::Renewals;
 use super::{Comeback, Link, RoomEvent, RoomNews};
 use crate::ice_servers;
 use crate::node::{Ending, Node, random_token, wall_clock_ms};
@@ -34,6 +35,7 @@ pub(crate) struct Session {
     /// For the register of resumable sessions.
     come_back: mpsc::Sender<Comeback>,
     opened: Instant,
+    renewals: Renewals,
 }
 
 /// Somebody whom policy has accepted.
@@ -55,7 +57,8 @@ impl Session {
         let (tell, news) = mpsc::channel(MAX_NEWS);
         let (come_back, comebacks) = mpsc::channel(1);
         let opened = Instant::now();
-        Self { node, link, lost: None, who: None, seats: HashMap::new(), news, tell, comebacks, come_back, opened }
+        let (seats, renewals) = (HashMap::new(), Renewals::new(opened));
+        Self { node, link, lost: None, who: None, seats, news, tell, comebacks, come_back, opened, renewals }
     }
 
     /// Lives until the client is gone for good or the node ends.
@@ -147,6 +150,14 @@ impl Session {
     }
 
     async fn on_auth(&mut self, id: Option<RequestId>, token: Secret, resume: Option<Secret>) -> Flow {
+        if self.who.is_some()
+            && let Err(wait) = self.renewals.take(Instant::now())
+        {
+            let denial = Denial::new(ErrorCode::RATE_LIMITED, "too many tokens on one socket; one every 10 seconds");
+            let retry_after_ms = u64::try_from(wait.as_millis()).ok();
+            self.deny(id, "auth", None, Denial { retry_after_ms, ..denial });
+            return Flow::On;
+        }
         let question = AuthQuestion { token, door: self.link.door, peer: self.link.peer.ip(), now_ms: wall_clock_ms() };
         match self.node.authenticate(question).await {
             Ok(identity) => self.on_accepted(id, identity, resume).await,
@@ -317,3 +328,32 @@ const FAR: Duration = Duration::from_secs(3600);
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 /// News that a session may have waiting.
 const MAX_NEWS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use lockgate_signal::Outgoing;
+
+    use super::*;
+    use crate::session::tests::{comeback, link};
+    use crate::testing;
+
+    #[tokio::test]
+    async fn whoever_shows_token_after_token_is_told_to_wait() {
+        let (node, _hub) = testing::node();
+        let (link, _says, mut hears) = link();
+        let mut session = Session::new(node, link);
+        session.admit(None, comeback("7").identity);
+        hears.recv().await.unwrap();
+        let mut told = Vec::new();
+        for id in 0..5 {
+            let message = serde_json::json!({"type": "auth", "token": "no", "id": id});
+            assert!(session.on_request(serde_json::from_value(message).unwrap()).await == Flow::On);
+            let Some(Outgoing::Reply(reply)) = hears.recv().await else { panic!("nothing was said") };
+            let reply = serde_json::to_value(&*reply).unwrap();
+            told.push((reply["code"].as_str().unwrap().to_owned(), reply["retryAfterMs"].is_u64()));
+        }
+        let tried = ("unauthenticated".to_owned(), false);
+        let waits = ("rate-limited".to_owned(), true);
+        assert_eq!(told, [tried.clone(), tried.clone(), tried, waits.clone(), waits]);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod life;
 mod link;
+mod renewals;
 mod resume;
 
 pub(crate) use life::Session;

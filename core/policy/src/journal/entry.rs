@@ -93,6 +93,10 @@ pub(crate) fn withheld(line: Line) -> Line {
         Line::Hold { operator, subject, until_ms } => {
             Line::Hold { operator: show.text(&operator), subject: show.text(&subject), until_ms }
         }
+        Line::Repeated { of, door, peer, subject, code, times, since_ms } => {
+            let subject = subject.map(|subject| show.text(&subject));
+            Line::Repeated { of, door, peer, subject, code, times, since_ms }
+        }
         // Nobody but the node wrote what is in these.
         line => line,
     }

@@ -72,6 +72,27 @@ pub enum Line {
         /// The refusal.
         denial: DenialLine,
     },
+    /// The same refusal came again and again: only the first one was told.
+    Repeated {
+        /// What was refused: the request, or `auth`.
+        of: String,
+        /// Where they knocked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        door: Option<Door>,
+        /// From which address, or network of IPv6.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        /// Who that is, where it is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+        /// The refusal, for programs. None: whoever there was no place for, whatever the refusal.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        /// How often, without the one that was told.
+        times: u64,
+        /// Since when, in ms since 1970.
+        since_ms: u64,
+    },
     /// A participant is in the room.
     Entered {
         /// Where.

@@ -7,6 +7,7 @@
 mod entry;
 pub mod explain;
 mod folder;
+mod folds;
 mod line;
 mod queue;
 mod read;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
+use lockgate_model::ErrorCode;
+use lockgate_model::policy::Denial;
 use lockgate_model::testing::cases;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -354,6 +356,24 @@ fn whoever_decides_never_waits_for_the_log() {
     assert_eq!(Some(stats.head.seq), report.last);
     journal.note(left(1));
     assert_eq!(check(&files(place.path())).last, report.last, "the end is the end");
+}
+
+#[test]
+fn somebody_who_knocks_without_end_does_not_turn_the_log_over() {
+    let place = tempfile::tempdir().unwrap();
+    let config = JournalConfig { max_size: 1 << 20, ..config(place.path(), 9) };
+    let journal = Journal::open(&config, Policies::default()).unwrap();
+    let denial = Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant");
+    for _ in 0..10_000 {
+        let (of, subject, denial) = ("admin".into(), Some("7".into()), DenialLine::of(&denial));
+        journal.note(Line::Refused { room: None, participant: None, subject, of, denial });
+    }
+    journal.note(left(1));
+    journal.close();
+    let log = files(place.path());
+    assert_eq!(kinds(&log[0].1), ["header", "refused", "left", "repeated", "end"]);
+    let text = String::from_utf8(log[0].1.clone()).unwrap();
+    assert!(text.contains("\"times\":9999") && journal.stats().unwrap().lost == 0, "{text}");
 }
 
 proptest! {

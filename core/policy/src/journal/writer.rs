@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::entry::withheld;
 use super::folder::{Earlier, FileProblem, Folder};
+use super::folds::Folds;
 use super::line::{Begun, Header, Line, Lost, Policies, SwapLine, SwapOutcome, Torn};
 use super::queue::{Counts, Entry, Message};
 use super::seal::{Head, MAX_LINE};
@@ -52,6 +53,8 @@ pub(crate) struct Writer {
     unsynced: Option<Instant>,
     /// When the disk refused something last.
     failed: Option<Instant>,
+    /// Refusals that are told as a number.
+    folds: Folds,
     told: (Instant, u64),
     counts: Arc<Counts>,
 }
@@ -101,6 +104,7 @@ impl Writer {
             refused: 0,
             unsynced: None,
             failed: None,
+            folds: Folds::default(),
             told: (Instant::now(), head.seq),
             counts,
         };
@@ -117,9 +121,9 @@ impl Writer {
     /// Takes messages until the last one.
     pub(super) fn run(&mut self, messages: &Receiver<Message>) {
         loop {
-            let first = match self.unsynced {
+            let first = match self.wait() {
                 None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(since) => messages.recv_timeout(SYNC_EVERY.saturating_sub(since.elapsed())),
+                Some(wait) => messages.recv_timeout(wait),
             };
             let more = match first {
                 Ok(first) => self.take(first, messages),
@@ -129,6 +133,8 @@ impl Writer {
             if !more {
                 break;
             }
+            let repeated = self.folds.over(now_ms(), &self.config.omit);
+            self.put_all(repeated);
             if self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_EVERY) {
                 self.sync();
             }
@@ -136,11 +142,27 @@ impl Writer {
                 self.tell("the head of the decision log");
             }
         }
+        let repeated = self.folds.all(&self.config.omit);
+        self.put_all(repeated);
         self.admit_gaps(now_ms());
         self.put(&Line::End {}, now_ms());
         self.flush();
         self.sync();
         self.tell("the decision log ends");
+    }
+
+    /// How long nothing happens unless something comes.
+    fn wait(&self) -> Option<Duration> {
+        let sync = self.unsynced.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+        let over = self.folds.next_ms().map(|next| Duration::from_millis(next.saturating_sub(now_ms())));
+        sync.into_iter().chain(over).min()
+    }
+
+    fn put_all(&mut self, lines: Vec<Line>) {
+        for line in lines {
+            self.put(&withheld(line), now_ms());
+        }
+        self.flush();
     }
 
     /// Takes what waits, as one batch. Returns whether more may come.
@@ -153,13 +175,15 @@ impl Writer {
                 return false;
             };
             self.admit_gaps(time_ms);
-            let line = match entry {
-                Entry::Line(line) => withheld(*line),
-                Entry::Answered(answered) => answered.line(&self.config.omit),
-            };
+            if self.folds.tells(&entry, time_ms) {
+                let line = match entry {
+                    Entry::Line(line) => withheld(*line),
+                    Entry::Answered(answered) => answered.line(&self.config.omit),
+                };
+                self.put(&line, time_ms);
+                self.learn(line);
+            }
             self.counts.weight.fetch_sub(weight, Relaxed);
-            self.put(&line, time_ms);
-            self.learn(line);
             taken += 1;
             next = if taken < MAX_BATCH { messages.try_recv().ok() } else { None };
         }

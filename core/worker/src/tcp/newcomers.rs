@@ -4,8 +4,10 @@
 //! nothing to say.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use lockgate_model::network;
 
 /// In the order in which they came.
 pub(crate) struct Newcomers {
@@ -67,14 +69,6 @@ impl Newcomers {
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.all.front().map(|one| one.since + SHOW_WITHIN)
-    }
-}
-
-/// What one holder has: of IPv6 addresses, 2^64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-        IpAddr::V4(_) => ip,
     }
 }
 
