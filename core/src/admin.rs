@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use lockgate_model::policy::{AuthQuestion, Denial, Door, Identity};
 use lockgate_model::{ErrorCode, PublisherId, RoomName};
-use lockgate_policy::journal::{DenialLine, Line, SwapOutcome};
+use lockgate_policy::journal::{Line, SwapOutcome};
 use lockgate_policy::{CanaryStatus, PolicyStatus};
 use lockgate_room::{Revocation, Whom};
 use lockgate_signal::{AdminAct, AdminRequest, Administer, RevocationRequest};
@@ -30,18 +30,17 @@ async fn act(node: &Arc<Node>, reloads: &Reloads, request: AdminRequest) -> Resu
     let AdminRequest { token, peer, act } = request;
     let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
     let operator = node.authenticate(question).await?;
-    if !operator.grant.is_admin() {
-        let denial = Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant");
-        node.policy.journal().note(Line::Refused {
-            room: None,
-            participant: None,
-            subject: Some(operator.subject),
-            of: "admin".into(),
-            denial: DenialLine::of(&denial),
-        });
-        return Err(denial);
+    let done = if operator.grant.is_admin() {
+        carry_out(node, reloads, &operator, act).await
+    } else {
+        Err(Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant"))
+    };
+    if let Err(denial) = done.as_ref()
+        && denial.code == ErrorCode::FORBIDDEN
+    {
+        node.note_refusal(&operator.subject, None, "admin", denial);
     }
-    carry_out(node, reloads, &operator, act).await
+    done
 }
 
 async fn carry_out(node: &Node, reloads: &Reloads, operator: &Identity, act: AdminAct) -> Result<Value, Denial> {

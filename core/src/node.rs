@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use lockgate_model::PublisherId;
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{AuthQuestion, Denial, Identity};
+use lockgate_model::{PublisherId, RoomName};
 use lockgate_policy::Policy;
 use lockgate_policy::journal::{DenialLine, Line};
 use lockgate_worker::Workers;
@@ -63,14 +63,19 @@ impl Node {
     pub(crate) async fn authenticate(&self, question: AuthQuestion) -> Result<Identity, Denial> {
         let identity = self.policy.authenticate(question).await?;
         let Some(denial) = self.held.refusal(&identity.subject, wall_clock_ms()) else { return Ok(identity) };
-        self.policy.journal().note(Line::Refused {
-            room: None,
-            participant: None,
-            subject: Some(identity.subject),
-            of: "auth".into(),
-            denial: DenialLine::of(&denial),
-        });
+        self.note_refusal(&identity.subject, None, "auth", &denial);
         Err(denial)
+    }
+
+    /// The node refuses by itself what somebody wants who is in no room, or not in this one: the log has it.
+    pub(crate) fn note_refusal(&self, subject: &str, room: Option<&RoomName>, of: &str, denial: &Denial) {
+        self.policy.journal().note(Line::Refused {
+            room: room.map(|room| room.as_str().to_owned()),
+            participant: None,
+            subject: Some(subject.to_owned()),
+            of: of.to_owned(),
+            denial: DenialLine::of(denial),
+        });
     }
 
     /// A place's number: never used again by this node.

@@ -30,14 +30,14 @@ impl Session {
             Command::JoinRoom { password, metadata, subscribe_connections, .. } if !seated => {
                 let entry = (password, metadata, subscribe_connections.unwrap_or_default());
                 if let Err(denial) = self.join(&room, id.clone(), entry).await {
-                    self.deny(id, "join-room", Some(room), denial);
+                    self.turn_away(id, "join-room", room, denial);
                 }
             }
             Command::PublishOffer { .. } | Command::SubscribeRequest { .. } if !seated => {
                 // The seed's clients never join: their first publish or subscribe does.
                 match self.join(&room, None, (None, None, SubscribeConnections::PerPublisher)).await {
                     Ok(()) => self.forward(&room, Request { id, command, size }).await,
-                    Err(denial) => self.deny(id, command.name(), Some(room), denial),
+                    Err(denial) => self.turn_away(id, command.name(), room, denial),
                 }
             }
             command if seated => self.forward(&room, Request { id, command, size }).await,
@@ -79,6 +79,14 @@ impl Session {
         }
         self.seats.insert(room.clone(), seat);
         Ok(())
+    }
+
+    /// Why they do not even get to the room's door: no plugin is asked.
+    fn turn_away(&self, id: Option<RequestId>, of: &str, room: RoomName, denial: Denial) {
+        if let Some(known) = &self.who {
+            self.node.note_refusal(&known.identity.subject, Some(&room), of, &denial);
+        }
+        self.deny(id, of, Some(room), denial);
     }
 
     async fn forward(&self, room: &RoomName, request: Request) {
@@ -233,7 +241,8 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_kept_out_of_a_room_hears_so_about_what_they_asked_for() {
-        let (node, _hub) = testing::node();
+        let log = tempfile::tempdir().unwrap();
+        let (node, _hub) = testing::node_with_log(log.path());
         let (link, _says, mut hears) = link();
         let mut session = Session::new(node.clone(), link);
         session.admit(None, comeback("7").identity);
@@ -248,5 +257,36 @@ mod tests {
             let reply = serde_json::to_value(&*reply).unwrap();
             assert_eq!((&reply["code"], &reply["of"], &reply["id"]), (&json!("forbidden"), &json!(kind), &json!(kind)));
         }
+        node.policy.journal().close();
+        let text = std::fs::read_to_string(log.path().join("decisions-000001.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let refused: Vec<_> = lines.filter(|line| line["kind"] == "refused").collect();
+        let of: Vec<_> = refused.iter().map(|line| (&line["of"], &line["room"], &line["subject"])).collect();
+        let line = |of| (of, json!("r"), json!("7"));
+        let expected = [line(json!("join-room")), line(json!("publish-offer"))];
+        assert_eq!(of, expected.iter().map(|(of, room, who)| (of, room, who)).collect::<Vec<_>>());
+        assert_eq!(refused[0]["denial"]["message"], "an operator put you out");
+    }
+
+    #[tokio::test]
+    async fn whoever_wants_into_too_many_rooms_is_in_the_log() {
+        let log = tempfile::tempdir().unwrap();
+        let (node, _hub) = testing::node_with_log(log.path());
+        let (link, _says, mut hears) = link();
+        let mut session = Session::new(node.clone(), link);
+        session.admit(None, comeback("7").identity);
+        hears.recv().await.unwrap();
+        for room in 0..=MAX_ROOMS {
+            let message = json!({"type": "join-room", "roomName": format!("r{room}"), "id": room});
+            session.on_room_command(serde_json::from_value(message).unwrap()).await;
+        }
+        let Ok(Outgoing::Reply(reply)) = hears.try_recv() else { panic!("there is a place in each") };
+        assert_eq!(serde_json::to_value(&*reply).unwrap()["code"], "overloaded");
+        node.policy.journal().close();
+        let text = std::fs::read_to_string(log.path().join("decisions-000001.jsonl")).unwrap();
+        assert!(
+            text.lines().any(|line| line.contains("\"kind\":\"refused\"") && line.contains("too many rooms")),
+            "{text}"
+        );
     }
 }

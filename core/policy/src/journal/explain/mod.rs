@@ -106,11 +106,9 @@ impl Explainer {
             | Line::Unpublished { room, .. }
             | Line::Recording { room, .. }
             | Line::RoomClosed { room } => self.room(room).on_line(line, &place),
-            Line::Refused { room, .. } => {
-                if let Some(room) = room {
-                    self.room(room).on_line(line, &place);
-                }
-            }
+            Line::Refused { room: Some(room), participant: Some(_), .. } => self.room(room).on_line(line, &place),
+            // Of somebody who did not get as far as a place in the room.
+            Line::Refused { .. } => {}
         }
     }
 
