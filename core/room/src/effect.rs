@@ -20,6 +20,8 @@ pub enum Effect {
         to: PublisherId,
         /// What.
         reply: Reply,
+        /// Who says why, where it is a refusal or an end.
+        words: Words,
     },
     /// Ask policy; the answer comes back as [`crate::Input::Answer`].
     Ask {
@@ -39,6 +41,15 @@ pub enum Effect {
         /// What they asked for that nobody here will answer, as it waited for what came before; in their order.
         missed: Vec<Request>,
     },
+}
+
+/// Whose decision a member is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// The room's own: it follows from its rules, from what was asked, or from the time.
+    Room,
+    /// Policy's: what is told is what it has answered just now.
+    Policy,
 }
 
 /// What policy is asked.

@@ -1,7 +1,9 @@
 //! What reaches a room from outside.
 
+use std::collections::HashSet;
+
 use lockgate_model::carrier::NodeTime;
-use lockgate_model::policy::{CommandAnswer, Decision, Denial, Identity, Participant};
+use lockgate_model::policy::{CommandAnswer, CommandEffect, Decision, Denial, Identity, Participant};
 use lockgate_model::{
     ChannelFacts, ChannelLoss, Codec, ErrorCode, Heard, Layer, LayerReason, OfferedMedia, PublisherId, Quality,
     RecordingId, Request, RequestId, RevokedWhat, Secret, SubscribeConnections, TrackId,
@@ -54,6 +56,13 @@ pub enum Input {
         /// Which question.
         ticket: Ticket,
         /// What it said.
+        answer: Answer,
+    },
+    /// Policy was not asked, or nobody knows what it answered. This counts instead, and is nobody's word but the node's.
+    Unanswered {
+        /// Which question.
+        ticket: Ticket,
+        /// No.
         answer: Answer,
     },
     /// The media side answered an offer.
@@ -229,6 +238,22 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Its words for people: of what it denies, and of what it ends besides.
+    pub(crate) fn words(&self) -> HashSet<String> {
+        let denied = |decision: &Decision| decision.as_ref().err().map(|denial| denial.message.clone());
+        match self {
+            Self::One(decision) => denied(decision).into_iter().collect(),
+            Self::Many(decisions) => decisions.iter().filter_map(denied).collect(),
+            Self::Act(answer) => {
+                let ended = answer.effects.iter().filter_map(|effect| match effect {
+                    CommandEffect::Revoke { reason, .. } => Some(reason.clone()),
+                    _ => None,
+                });
+                denied(&answer.decision).into_iter().chain(ended).collect()
+            }
+        }
+    }
+
     /// The first or only decision.
     pub(crate) fn into_one(self) -> Decision {
         match self {

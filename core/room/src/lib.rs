@@ -26,7 +26,7 @@ mod standing;
 mod subscribing;
 mod visibility;
 
-pub use effect::{Connection, Effect, MediaAction, Question, RecordAction};
+pub use effect::{Connection, Effect, MediaAction, Question, RecordAction, Words};
 pub use input::{
     AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, RecorderReport, Revocation,
     SubscribeOffer, Whom,

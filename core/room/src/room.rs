@@ -1,6 +1,6 @@
 //! The room itself: one input in, effects out.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{Denial, Identity, Publication, RoomFacts, TrackFacts};
@@ -8,7 +8,7 @@ use lockgate_model::{
     Command, ErrorCode, Event, OfferedMedia, PublisherId, Reply, Request, RequestId, RoomName, TrackId,
 };
 
-use crate::effect::{Effect, MediaAction, Question};
+use crate::effect::{Effect, MediaAction, Question, Words};
 use crate::input::{Answer, Input, MediaProblem};
 use crate::member::{Held, Member, Stage, Track};
 use crate::pending::{Pending, Ticket};
@@ -80,6 +80,8 @@ pub struct Room {
     pub(crate) alarm_ms: Option<u64>,
     pending: HashMap<Ticket, Pending>,
     next_ticket: u64,
+    /// What policy says in the answer that is dealt with.
+    answered: HashSet<String>,
     effects: VecDeque<Effect>,
 }
 
@@ -102,6 +104,7 @@ impl Room {
             alarm_ms: None,
             pending: HashMap::new(),
             next_ticket: 0,
+            answered: HashSet::new(),
             effects: VecDeque::new(),
         }
     }
@@ -118,7 +121,11 @@ impl Room {
             Input::Renewed { member, identity } => self.on_renewed(member, identity),
             Input::Resumed { member } => self.on_resumed(member),
             Input::Leave { member, reason } => self.on_leave(member, reason),
-            Input::Answer { ticket, answer } => self.on_answer(ticket, answer),
+            Input::Answer { ticket, answer } => {
+                self.answered = answer.words();
+                self.on_answer(ticket, answer);
+            }
+            Input::Unanswered { ticket, answer } => self.on_answer(ticket, answer),
             Input::Accepted { ticket, result } => self.on_accepted(ticket, result),
             Input::AnswerTaken { ticket, result } => self.on_answer_taken(ticket, result),
             Input::CandidateRefused { member, id, of, problem } => {
@@ -249,7 +256,7 @@ impl Room {
     }
 
     fn on_answer(&mut self, ticket: Ticket, answer: Answer) {
-        let Some(pending) = self.take(ticket) else { return };
+        let Some(pending) = self.take(ticket) else { return self.answered.clear() };
         let holder = pending.holds();
         match pending {
             Pending::Admission { member, id } => self.on_admission(member, id, ticket, answer.into_one()),
@@ -280,6 +287,8 @@ impl Room {
             // The media side's, not policy's.
             Pending::Accept { .. } | Pending::TakeAnswer { .. } => {}
         }
+        // What is obeyed from here on was not asked about.
+        self.answered.clear();
         self.release(holder);
     }
 
@@ -325,7 +334,13 @@ impl Room {
     }
 
     pub(crate) fn send(&mut self, to: PublisherId, reply: impl Into<Reply>) {
-        self.effects.push_back(Effect::Send { to, reply: reply.into() });
+        let reply = reply.into();
+        let is_policys = match &reply.event {
+            Event::Error { message: words, .. } | Event::Revoked { reason: words, .. } => self.answered.contains(words),
+            _ => false,
+        };
+        let words = if is_policys { Words::Policy } else { Words::Room };
+        self.effects.push_back(Effect::Send { to, reply, words });
     }
 
     pub(crate) fn reply(&mut self, to: PublisherId, id: Option<RequestId>, event: Event) {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use lockgate_model::policy::{CommandAnswer, Decision, Denial};
 use lockgate_model::{ErrorCode, RoomName};
 use lockgate_policy::Policy;
-use lockgate_room::{Answer, Question, Ticket};
+use lockgate_room::{Answer, Input, Question, Ticket};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{Id, JoinSet};
 
@@ -95,7 +95,7 @@ impl Questions {
     }
 
     /// The next answer; waits while nothing is asked. There is always one: a plugin that fails denies.
-    pub(super) async fn next(&mut self) -> Option<(Ticket, Answer)> {
+    pub(super) async fn next(&mut self) -> Option<Input> {
         let answered = self.asked.join_next_with_id().await?;
         let id = match &answered {
             Ok((id, _)) => *id,
@@ -106,11 +106,14 @@ impl Questions {
             self.asked_one_again();
         }
         self.put_next();
-        let answer = answered.map(|(_, answer)| answer).unwrap_or_else(|error| {
-            tracing::error!(%error, "a question to policy failed");
-            shape.denied(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer")
-        });
-        Some((ticket, answer))
+        Some(match answered {
+            Ok((_, answer)) => Input::Answer { ticket, answer },
+            Err(error) => {
+                tracing::error!(%error, "a question to policy failed");
+                let answer = shape.denied(ErrorCode::POLICY_UNAVAILABLE, "policy gave no answer");
+                Input::Unanswered { ticket, answer }
+            }
+        })
     }
 
     /// Hands policy what it has room for, first what somebody waits for. One place is for what is put again, whatever else there is:
@@ -188,7 +191,7 @@ mod tests {
     use lockgate_model::PublisherId;
     use lockgate_model::policy::Why;
     use lockgate_policy::{CanaryConfig, PolicyConfig};
-    use lockgate_room::{Effect, Input, Room, RoomConfig};
+    use lockgate_room::{Effect, Room, RoomConfig};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -297,8 +300,10 @@ mod tests {
         let mut questions = Questions::new(node.policy.clone(), board());
         let open = Open { ticket, shape: Shape::Many(2), repeated: false };
         questions.wait_for(open, async { panic!("a test wants it") });
-        let Some((answered, Answer::Many(decisions))) = questions.next().await else { panic!("no answer") };
-        assert_eq!((answered, decisions.len()), (ticket, 2));
+        let Some(Input::Unanswered { ticket: asked, answer: Answer::Many(decisions) }) = questions.next().await else {
+            panic!("no answer")
+        };
+        assert_eq!((asked, decisions.len()), (ticket, 2));
         assert!(decisions.iter().all(Result::is_err) && questions.open.is_empty());
     }
 }

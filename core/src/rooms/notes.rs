@@ -9,7 +9,7 @@ use lockgate_model::policy::Denial;
 use lockgate_model::{ErrorCode, Event, PublisherId, RoomName};
 use lockgate_policy::Journal;
 use lockgate_policy::journal::{self, DenialLine, Line};
-use lockgate_room::{Effect, Input, MediaAction, RecordAction, Revocation};
+use lockgate_room::{Effect, MediaAction, RecordAction, Revocation, Words};
 
 use crate::node::wall_clock_ms;
 
@@ -17,20 +17,13 @@ use crate::node::wall_clock_ms;
 pub(super) struct Notes {
     journal: Journal,
     room: String,
-    /// Whether policy's answer is what the room deals with now: the log has that already, and its words.
-    answered: bool,
     /// When each participant was refused something last, in seconds: one line a second is enough for who asks without end.
     refused: HashMap<PublisherId, u64>,
 }
 
 impl Notes {
     pub(super) fn new(journal: Journal, room: &RoomName) -> Self {
-        Self { journal, room: room.as_str().to_owned(), answered: false, refused: HashMap::new() }
-    }
-
-    /// The room deals with something else.
-    pub(super) fn begin(&mut self, input: &Input) {
-        self.answered = matches!(input, Input::Answer { .. });
+        Self { journal, room: room.as_str().to_owned(), refused: HashMap::new() }
     }
 
     /// The room wants something done.
@@ -39,7 +32,7 @@ impl Notes {
             return;
         }
         let line = match effect {
-            Effect::Send { to, reply } => self.told(*to, &reply.event),
+            Effect::Send { to, reply, words } => self.told(*to, &reply.event, *words),
             Effect::Media(action) => self.ended(action),
             Effect::Record(action) => self.recorded(action),
             Effect::Gone { member, .. } => {
@@ -68,7 +61,8 @@ impl Notes {
         self.journal.note(Line::RoomClosed { room: self.room.clone() });
     }
 
-    fn told(&mut self, to: PublisherId, event: &Event) -> Option<Line> {
+    /// What policy says is in the log with the question; what it comes to is the room's.
+    fn told(&mut self, to: PublisherId, event: &Event, words: Words) -> Option<Line> {
         let (room, participant) = (self.room.clone(), to.0);
         match event {
             Event::RoomJoined { grants, .. } => Some(Line::Entered { room, participant, grant: grants.clone() }),
@@ -79,9 +73,11 @@ impl Notes {
                 what: *what,
                 publisher: publisher_id.map(|id| id.0),
                 track: track_id.as_ref().map(ToString::to_string),
-                reason: (!self.answered).then(|| reason.clone()),
+                reason: (words == Words::Room).then(|| reason.clone()),
             }),
-            Event::Error { code, message, of, retry_after_ms, .. } if self.decides(to, code) => {
+            Event::Error { code, message, of, retry_after_ms, .. }
+                if words == Words::Room && self.decides(to, code) =>
+            {
                 let denial = Denial { retry_after_ms: *retry_after_ms, ..Denial::new(code.clone(), message.clone()) };
                 let (participant, denial) = (Some(participant), DenialLine::of(&denial));
                 Some(Line::Refused { room: Some(room), participant, subject: None, of: of.clone(), denial })
@@ -93,7 +89,7 @@ impl Notes {
     /// Whether a refusal is a decision of the node's own, and none of a client that asks again and again.
     fn decides(&mut self, whom: PublisherId, code: &ErrorCode) -> bool {
         let decisions = [ErrorCode::FORBIDDEN, ErrorCode::ROOM_FULL, ErrorCode::OVERLOADED];
-        if self.answered || !decisions.contains(code) {
+        if !decisions.contains(code) {
             return false;
         }
         let second = wall_clock_ms() / 1000;
@@ -130,21 +126,19 @@ impl Notes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use lockgate_model::policy::Grant;
-    use lockgate_model::{RequestId, RevokedWhat, TrackId};
+    use lockgate_model::policy::{Decision, Grant};
+    use lockgate_model::{RevokedWhat, TrackId};
     use lockgate_policy::journal::{ReadLine, Reader};
-    use lockgate_policy::{JournalConfig, Policy, PolicyConfig};
+    use lockgate_policy::{Policy, PolicyConfig};
+    use lockgate_room::{Answer, Input, Room, RoomConfig};
 
     use super::*;
+    use crate::testing;
 
     /// The lines that come of something, by their kinds, and all of them as text.
     fn lines(act: impl FnOnce(&mut Notes)) -> (Vec<String>, String) {
         let place = tempfile::tempdir().unwrap();
-        let (directory, max_age) = (place.path().to_owned(), Duration::from_secs(3600));
-        let config = JournalConfig { directory, max_size: 1 << 20, max_age, keep: 2, omit: Vec::new() };
-        let policy = Policy::load(PolicyConfig::default()).unwrap().log_to(&config).unwrap();
+        let policy = Policy::load(PolicyConfig::default()).unwrap().log_to(&testing::log(place.path())).unwrap();
         act(&mut Notes::new(policy.journal().clone(), &RoomName::new("board").unwrap()));
         policy.journal().close();
         let mut reader = Reader::open(&place.path().join("decisions-000001.jsonl")).unwrap();
@@ -156,7 +150,7 @@ mod tests {
         (kinds, all.iter().map(|line| format!("{line}\n")).collect())
     }
 
-    fn revoked(reason: &str) -> Effect {
+    fn revoked(reason: &str, words: Words) -> Effect {
         let event = Event::Revoked {
             room_name: RoomName::new("board").unwrap(),
             what: RevokedWhat::Subscription,
@@ -165,10 +159,10 @@ mod tests {
             track_id: Some(TrackId::new("camera").unwrap()),
             decision_id: None,
         };
-        Effect::Send { to: PublisherId(1), reply: event.into() }
+        Effect::Send { to: PublisherId(1), reply: event.into(), words }
     }
 
-    fn refused(code: ErrorCode) -> Effect {
+    fn refused(code: ErrorCode, words: Words) -> Effect {
         let event = Event::Error {
             code,
             message: "no".into(),
@@ -179,17 +173,16 @@ mod tests {
             retry_after_ms: None,
             decision_id: None,
         };
-        Effect::Send { to: PublisherId(1), reply: lockgate_model::Reply { id: None::<RequestId>, event } }
+        Effect::Send { to: PublisherId(1), reply: event.into(), words }
     }
 
     #[test]
     fn what_the_node_decides_by_itself_is_logged() {
         let (kinds, text) = lines(|notes| {
-            notes.begin(&Input::Time);
-            notes.take(&revoked("your grant has ended"));
+            notes.take(&revoked("your grant has ended", Words::Room));
             notes.take(&Effect::Media(MediaAction::ClosePublish { member: PublisherId(2) }));
-            notes.take(&refused(ErrorCode::FORBIDDEN));
-            notes.take(&refused(ErrorCode::NOT_FOUND));
+            notes.take(&refused(ErrorCode::FORBIDDEN, Words::Room));
+            notes.take(&refused(ErrorCode::NOT_FOUND, Words::Room));
             notes.take(&Effect::Gone { member: PublisherId(1), missed: Vec::new() });
             notes.closed();
         });
@@ -200,10 +193,8 @@ mod tests {
     #[test]
     fn words_of_plugins_are_logged_once_with_the_question() {
         let (kinds, text) = lines(|notes| {
-            let answer = lockgate_room::Answer::One(Ok(Grant::default()));
-            notes.answered = matches!(answer, lockgate_room::Answer::One(_));
-            notes.take(&revoked("hunter2 is the password"));
-            notes.take(&refused(ErrorCode::FORBIDDEN));
+            notes.take(&revoked("hunter2 is the password", Words::Policy));
+            notes.take(&refused(ErrorCode::FORBIDDEN, Words::Policy));
         });
         assert_eq!(kinds, ["header", "revoked", "end"]);
         assert!(!text.contains("hunter2"), "{text}");
@@ -211,8 +202,49 @@ mod tests {
 
     #[test]
     fn somebody_who_is_refused_again_and_again_does_not_fill_the_log() {
-        let (kinds, _) = lines(|notes| (0..1000).for_each(|_| notes.take(&refused(ErrorCode::FORBIDDEN))));
+        let (kinds, _) = lines(|notes| (0..1000).for_each(|_| notes.take(&refused(ErrorCode::FORBIDDEN, Words::Room))));
         let refusals = kinds.iter().filter(|kind| *kind == "refused").count();
         assert!((1..100).contains(&refusals), "{refusals}");
+    }
+
+    /// Somebody comes in, and policy answers this to the question at the door.
+    fn come(room: &mut Room, notes: &mut Notes, member: u64, decision: Decision) {
+        room.handle(0, Input::Join(testing::join(PublisherId(member))));
+        let mut decision = Some(decision);
+        while let Some(effect) = room.poll() {
+            notes.take(&effect);
+            if let Effect::Ask { ticket, .. } = effect {
+                let answer = Answer::One(decision.take().expect("one question"));
+                room.handle(0, Input::Answer { ticket, answer });
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_room_decides_when_policy_answers_somebody_else_has_its_reason() {
+        let (kinds, text) = lines(|notes| {
+            let config = RoomConfig { replace_duplicates: true, ..RoomConfig::default() };
+            let mut room = Room::new(RoomName::new("board").unwrap(), config);
+            come(&mut room, notes, 1, Ok(Grant::default()));
+            come(&mut room, notes, 2, Ok(Grant::default()));
+            come(&mut room, notes, 3, Err(Denial::new(ErrorCode::FORBIDDEN, "words of a plugin")));
+        });
+        assert_eq!(kinds, ["header", "entered", "unpublished", "revoked", "left", "entered", "left", "end"]);
+        assert!(text.contains("you joined this room from another place"), "{text}");
+        assert!(!text.contains("words of a plugin"), "{text}");
+    }
+
+    #[test]
+    fn what_counts_where_policy_was_not_asked_is_the_nodes_refusal() {
+        let (kinds, text) = lines(|notes| {
+            let mut room = Room::new(RoomName::new("board").unwrap(), RoomConfig::default());
+            room.handle(0, Input::Join(testing::join(PublisherId(1))));
+            let Some(Effect::Ask { ticket, .. }) = room.poll() else { panic!("nothing is asked") };
+            let answer = Answer::One(Err(Denial::new(ErrorCode::OVERLOADED, "too many questions wait for policy")));
+            room.handle(0, Input::Unanswered { ticket, answer });
+            std::iter::from_fn(|| room.poll()).for_each(|effect| notes.take(&effect));
+        });
+        assert_eq!(kinds, ["header", "refused", "left", "end"]);
+        assert!(text.contains("too many questions wait for policy"), "{text}");
     }
 }

@@ -148,7 +148,7 @@ impl RoomTask {
                     // Without media nobody should be in it: they are told that it failed, and may join the next one.
                     None => return,
                 },
-                Some((ticket, answer)) = self.questions.next() => self.handle(Input::Answer { ticket, answer }).await,
+                Some(input) = self.questions.next() => self.handle(input).await,
                 () = until(self.room.next_timeout()) => self.handle(Input::Time).await,
                 Some(departed) = self.departures.join_next() => self.on_departure(departed.ok()).await,
             }
@@ -213,7 +213,6 @@ impl RoomTask {
     }
 
     async fn handle(&mut self, input: Input) {
-        self.notes.begin(&input);
         self.room.handle(wall_clock_ms(), input);
         while let Some(effect) = self.room.poll() {
             self.carry_out(effect).await;
@@ -223,10 +222,10 @@ impl RoomTask {
     async fn carry_out(&mut self, effect: Effect) {
         self.notes.take(&effect);
         match effect {
-            Effect::Send { to, reply } => self.tell(to, RoomEvent::Tell(Box::new(reply))),
+            Effect::Send { to, reply, .. } => self.tell(to, RoomEvent::Tell(Box::new(reply))),
             Effect::Ask { ticket, question } => {
                 if let Some(answer) = self.questions.ask(ticket, question) {
-                    self.room.handle(wall_clock_ms(), Input::Answer { ticket, answer });
+                    self.room.handle(wall_clock_ms(), Input::Unanswered { ticket, answer });
                 }
             }
             Effect::Media(action) => {

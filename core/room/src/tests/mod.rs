@@ -225,7 +225,7 @@ impl Call {
 
     fn carry_out(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::Send { to, reply } => self.told.push((to, serde_json::to_value(&reply).unwrap())),
+            Effect::Send { to, reply, .. } => self.told.push((to, serde_json::to_value(&reply).unwrap())),
             Effect::Ask { ticket, question } if self.slow_policy => self.asked.push_back((ticket, question)),
             Effect::Ask { ticket, question } => {
                 let answer = self.rules.answer(&question);

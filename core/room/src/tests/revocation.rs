@@ -43,7 +43,7 @@ fn media_ends_before_anybody_is_told() {
         call.room.handle(call.now_ms, revoke(Whom::Member(bob), what, None));
         let effects: Vec<_> = std::iter::from_fn(|| call.room.poll()).collect();
         let told = effects.iter().position(
-            |effect| matches!(effect, Effect::Send { to, reply } if *to == bob && matches!(reply.event, lockgate_model::Event::Revoked { .. })),
+            |effect| matches!(effect, Effect::Send { to, reply, .. } if *to == bob && matches!(reply.event, lockgate_model::Event::Revoked { .. })),
         );
         let ends = |effect: &Effect| match effect {
             Effect::Media(MediaAction::SetLimits { .. }) => false,
