@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::config::CanaryConfig;
 use crate::plugin::Plugin;
 use crate::set::Set;
-use crate::tally::{Counts, Worse, fails_more, is_worse};
+use crate::tally::{Counts, Worse, fails_more, is_proven, is_worse};
 
 /// The sets that there are at a time.
 #[derive(Clone)]
@@ -100,9 +100,9 @@ impl Sets {
         let is_over = now.saturating_duration_since(*since) >= canary.hold;
         match role {
             Role::Canary => {
-                let old = self.stable.tally.counts().since(stable_then);
-                let worse = is_worse(canary, &set.tally.counts(), &old);
-                worse.map(Turn::Back).or_else(|| is_over.then_some(Turn::On))
+                let (new, old) = (set.tally.counts(), self.stable.tally.counts().since(stable_then));
+                let worse = is_worse(canary, &new, &old);
+                worse.map(Turn::Back).or_else(|| (is_over && is_proven(canary, &new, &old)).then_some(Turn::On))
             }
             Role::Previous => {
                 let new = self.stable.tally.counts().since(stable_then);

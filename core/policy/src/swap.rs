@@ -83,7 +83,11 @@ impl Policy {
     /// All problems there are, each with a remedy. That is counted as a refusal.
     pub fn prepare(&self, config: &PolicyConfig) -> Result<Candidate, Vec<LoadError>> {
         let sets = self.sets();
-        let set = self.inner.ground.set(config, &sets.all()).inspect_err(|_| self.refused())?;
+        let set = self.inner.ground.set(config, &sets.all());
+        // What was refused is compiled all the same.
+        let in_use: Vec<_> = sets.all().into_iter().chain(&set).collect();
+        self.inner.ground.forget_beside(&in_use);
+        let set = set.inspect_err(|_| self.refused())?;
         set.chain.warm_up(load::wall_clock_ms());
         Ok(Candidate { set, canary: config.canary.clone() })
     }
@@ -96,6 +100,8 @@ impl Policy {
     /// Has these plugins answer every question that is put from now on, or those about a share of the rooms, as their configuration says.
     /// Questions that were put before are answered by whom they were put to. Where nothing differs, nothing changes, but that a canary
     /// ends.
+    ///
+    /// Other keys count for everybody at once, and are not taken back: one that was taken away may be in the wrong hands.
     pub fn swap(&self, candidate: Candidate, why: &str, now: Instant) -> Swap {
         let Candidate { mut set, canary } = candidate;
         let mut changes = self.changes();
@@ -110,16 +116,21 @@ impl Policy {
             self.put(&before, Sets::of(Arc::clone(&before.stable)));
             return swap;
         }
-        if let Some(tried) = tried.filter(|_| before.canary().is_some_and(|other| set.is_like(&other.set))) {
+        let is_tried = |other: &Other| set.is_like(&other.set) && other.canary == canary;
+        if let Some(tried) = tried.filter(|_| before.canary().is_some_and(is_tried)) {
             return self.tell(&mut changes, SwapOutcome::Unchanged, [&tried, &tried], why);
         }
         changes.epoch += 1;
         set.policies.epoch = changes.epoch;
+        let is_final = canary.hold.is_zero() || !set.has_keys_of(&before.stable);
         let (set, stable) = (Arc::new(set), Arc::clone(&before.stable));
-        let (outcome, after) = match (canary.hold.is_zero(), canary.share > 0.0) {
+        let (outcome, after) = match (is_final, canary.share > 0.0) {
             (true, _) => (SwapOutcome::Swapped, Sets::of(Arc::clone(&set))),
             (false, false) => {
-                (SwapOutcome::Swapped, Sets::beside(Arc::clone(&set), stable, Role::Previous, canary, now))
+                // Those that are watched still are not what to go back to.
+                let watched = before.other.as_ref().filter(|other| other.role == Role::Previous);
+                let proven = watched.map_or(stable, |other| Arc::clone(&other.set));
+                (SwapOutcome::Swapped, Sets::beside(Arc::clone(&set), proven, Role::Previous, canary, now))
             }
             (false, true) => (SwapOutcome::Canary, Sets::beside(stable, Arc::clone(&set), Role::Canary, canary, now)),
         };

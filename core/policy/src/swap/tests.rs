@@ -183,6 +183,58 @@ fn a_canary_ends_when_the_old_configuration_comes_back_or_another_one_comes() {
 }
 
 #[test]
+fn a_canary_answers_for_all_only_when_enough_is_known_of_it() {
+    for failed in [false, true] {
+        let (policy, now) = (policy(), Instant::now());
+        swap(&policy, true, canary(0.5), now);
+        let over = now + Duration::from_secs(60);
+        assert_eq!(told(policy.tend(over)), None, "nobody has asked it");
+        answers(&policy.sets().canary().expect("a canary").set, 19, failed, failed);
+        assert_eq!(told(policy.tend(over)), None, "19 are not enough");
+        answers(&policy.sets().canary().expect("a canary").set, 1, failed, failed);
+        let outcome = if failed { (SwapOutcome::RolledBack, 2, 1) } else { (SwapOutcome::Promoted, 1, 2) };
+        assert_eq!(told(policy.tend(over)), Some(outcome));
+    }
+}
+
+#[test]
+fn other_keys_count_for_everybody_at_once_and_are_not_taken_back() {
+    let (policy, now) = (policy(), Instant::now());
+    answers(&policy.sets().stable, 100, false, false);
+    let ring = crate::config::KeyRing::hs256(b"another secret of a good length".to_vec());
+    let other_keys = PolicyConfig { key_rings: [("default".to_owned(), ring)].into(), ..config(false, canary(0.1)) };
+    let candidate = policy.prepare(&other_keys).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(told(Some(policy.swap(candidate, "a test", now))), Some((SwapOutcome::Swapped, 1, 2)));
+    answers(&policy.sets().stable, 100, true, true);
+    assert_eq!(told(policy.tend(now)), None);
+    let status = policy.status(now);
+    assert_eq!((status.live.epoch, status.canary.is_none(), status.fallback), (2, true, None));
+}
+
+#[test]
+fn a_canary_is_given_to_more_or_to_all_by_its_configuration() {
+    let (policy, now) = (policy(), Instant::now());
+    swap(&policy, true, canary(0.1), now);
+    assert_eq!(told(Some(swap(&policy, true, canary(1.0), now))), Some((SwapOutcome::Canary, 1, 3)));
+    assert!((0..20).all(|number| enters(&policy, number)));
+    assert_eq!(told(Some(swap(&policy, true, canary(0.0), now))), Some((SwapOutcome::Swapped, 1, 4)));
+    assert!(policy.status(now).canary.is_none());
+}
+
+#[test]
+fn what_is_gone_back_to_is_what_was_watched_to_the_end() {
+    let (policy, now) = (policy(), Instant::now());
+    answers(&policy.sets().stable, 100, false, false);
+    swap(&policy, true, canary(0.0), now);
+    answers(&policy.sets().stable, 100, true, true);
+    let quick = PolicyConfig { chain_budget: Duration::from_millis(100), ..config(true, canary(0.0)) };
+    let candidate = policy.prepare(&quick).unwrap_or_else(|problems| panic!("{problems:?}"));
+    policy.swap(candidate, "a test", now);
+    answers(&policy.sets().stable, 100, true, true);
+    assert_eq!(told(policy.tend(now)), Some((SwapOutcome::RolledBack, 3, 1)), "the second one failed, too");
+}
+
+#[test]
 fn what_is_wrong_changes_nothing_and_is_counted() {
     let policy = policy();
     let plugin = crate::config::PluginConfig::new("a", "no-such-file.wasm");
