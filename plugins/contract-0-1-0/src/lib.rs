@@ -29,13 +29,16 @@ impl auth::Guest for Contract {
         match asked.token.as_str() {
             "" => auth::Outcome::Abstain,
             "deny" => auth::Outcome::Deny(denial()),
-            _ => auth::Outcome::Accept(Identity {
-                subject: "subject".into(),
-                username: "username".into(),
-                claims: vec![attr("asked", &format!("{asked:?}"))],
-                expires_at_ms: Some(7),
-                grant: grant(""),
-            }),
+            _ => {
+                let asked = auth::Question { token: backwards(&asked.token), ..asked };
+                auth::Outcome::Accept(Identity {
+                    subject: "subject".into(),
+                    username: "username".into(),
+                    claims: vec![attr("asked", &format!("{asked:?}"))],
+                    expires_at_ms: Some(7),
+                    grant: grant(""),
+                })
+            }
         }
     }
 }
@@ -45,7 +48,10 @@ impl admission::Guest for Contract {
         match asked.password.as_deref() {
             Some("deny") => Verdict::Deny(denial()),
             Some("abstain") => Verdict::Abstain,
-            _ => Verdict::Allow(grant(&format!("{asked:?}"))),
+            _ => {
+                let asked = admission::Question { password: asked.password.as_deref().map(backwards), ..asked };
+                Verdict::Allow(grant(&format!("{asked:?}")))
+            }
         }
     }
 }
@@ -129,6 +135,11 @@ fn done(reply: String) -> command::Outcome {
         effect("notify", None, "what"),
     ];
     command::Outcome::Done(command::Response { reply, effects })
+}
+
+/// A secret as it is said back: a host refuses an answer that repeats one.
+fn backwards(secret: &str) -> String {
+    secret.chars().rev().collect()
 }
 
 /// Calls every import; what comes of it as text.

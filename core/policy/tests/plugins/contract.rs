@@ -72,7 +72,7 @@ fn ann() -> Participant {
 #[tokio::test]
 async fn a_guest_of_0_1_0_says_who_somebody_is() {
     let policy = load(vec![plugin("contract-0-1-0", json!({}))]);
-    let known = policy.authenticate(auth("token")).await.unwrap();
+    let known = policy.authenticate(auth("sesame")).await.unwrap();
     assert_eq!(
         (known.subject.as_str(), known.username.as_str(), known.expires_at_ms),
         ("subject", "username", Some(7))
@@ -81,7 +81,7 @@ async fn a_guest_of_0_1_0_says_who_somebody_is() {
     assert_eq!(
         known.claims[0].value,
         format!(
-            "Question {{ token: \"token\", accepted: None, door: \"ws\", peer: \"127.0.0.1\", now-ms: {NOW_MS}, extra: [] }}"
+            "Question {{ token: \"emases\", accepted: None, door: \"ws\", peer: \"127.0.0.1\", now-ms: {NOW_MS}, extra: [] }}"
         )
     );
     assert_eq!(policy.authenticate(auth("deny")).await.unwrap_err(), denied());
@@ -99,7 +99,7 @@ async fn a_guest_of_0_1_0_decides_about_people_and_tracks() {
         "priority: Some(9)",
         "name: \"board\"",
         "participants: 3",
-        "password: Some(\"open\")",
+        "password: Some(\"nepo\")",
         "key: \"why\", value: \"request\"",
     ] {
         assert!(asked.contains(part), "{part} is not in {asked}");
