@@ -58,6 +58,10 @@ impl Track {
         let Some(place) = self.place_of(transport) else { return };
         let allowed = self.allowed(place);
         let subscription = &mut self.subscriptions[place];
+        if subscription.limits.is_at_rest() {
+            // What was withdrawn does not come back by asking for it again.
+            return;
+        }
         let Some(mut way) = onward.transports.get_mut(transport).and_then(|one| one.way(onward.egress)) else { return };
         for sequence in missing.iter().take(MAX_RETRANSMISSIONS) {
             if !subscription.demands.may_repair(onward.now) {

@@ -76,8 +76,12 @@ fn limits_withdraw_what_they_end_and_nothing_else() {
     watched.limit(Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
     watched.assert_withdrawn();
     watched.play(3);
+    let got = watched.world.received(watched.viewer);
     watched.limit(Limits { paused: true, ..Limits::default() });
     watched.assert_withdrawn();
+    let (ssrc, sequence) = (got[0].0.ssrc, got[0].0.sequence);
+    watched.world.send_rtcp(watched.viewer, &written(|out| write::nack(out, 1, ssrc, &[sequence])));
+    assert!(watched.world.received(watched.viewer).is_empty(), "nor does it come back by asking for it again");
 }
 
 #[test]
