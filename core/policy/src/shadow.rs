@@ -147,9 +147,10 @@ impl Shadow {
             return;
         }
         let (hook, tracks) = (line.hook.as_str(), found.len());
-        let change = found.iter().flat_map(|held| &held.changes).next().map(ToString::to_string);
+        // What it is about only: the values, which are people's, are for the decision log.
+        let field = found.iter().flat_map(|held| &held.changes).next().map(|change| change.field.as_str());
         let plugin = plugin.name.as_str();
-        tracing::warn!(plugin, of, hook, tracks, change, "a plugin in shadow would have decided otherwise");
+        tracing::warn!(plugin, of, hook, tracks, field, "a plugin in shadow would have decided otherwise");
     }
 
     fn count(&self, hook: Hook, result: ShadowResult) {

@@ -240,7 +240,8 @@ impl Show<'_> {
     }
 
     fn grant(&self, grant: &Grant) -> Grant {
-        Grant { attributes: self.attributes(&grant.attributes), ..grant.clone() }
+        let rooms = grant.rooms.as_ref().map(|rooms| rooms.iter().map(|room| self.text(room)).collect());
+        Grant { attributes: self.attributes(&grant.attributes), rooms, ..grant.clone() }
     }
 
     fn denial(&self, denial: &Denial) -> DenialLine {
@@ -395,8 +396,9 @@ mod tests {
         let shown = text(answered(auth(token), Verdict::Deny(denial.clone()), Answer::Identity(Err(denial))), &[]);
         assert!(!shown.contains(token) && shown.matches(WITHHELD).count() == 2, "{shown}");
         let known = Answer::Identity(Ok(identity(token)));
-        let shown = text(answered(auth(token), Verdict::Allow(Grant::default()), known), &[]);
-        assert!(!shown.contains(token) && shown.contains(WITHHELD), "{shown}");
+        let rooms = Some([token.to_owned()].into());
+        let shown = text(answered(auth(token), Verdict::Allow(Grant { rooms, ..Grant::default() }), known), &[]);
+        assert!(!shown.contains(token) && shown.matches(WITHHELD).count() == 2, "{shown}");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) fn line(line: &Line) -> usize {
         Line::Revocation(revocation) => revocation.reason.len() + revocation.participants.len() * NUMBER,
         Line::Header(header) => header.policies.plugins.len() * WORDS,
         Line::Swap(swap) => swap.why.len() + (swap.from.plugins.len() + swap.to.plugins.len()) * WORDS,
+        // Told by a thread of its own, which has the time to write it twice.
+        Line::Shadow(shadow) => serde_json::to_vec(shadow).map_or(0, |text| text.len()),
         // Names, numbers, and the node's own words.
         _ => 0,
     }
@@ -112,12 +114,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use lockgate_model::policy::{AdmissionQuestion, Denial, Door, RoomFacts, Why};
+    use lockgate_model::policy::{AdmissionQuestion, Denial, Door, Hook, RoomFacts, Why};
     use lockgate_model::{ErrorCode, RoomName, UserId};
 
     use super::*;
+    use crate::compare::Said;
     use crate::heard::Words;
     use crate::journal::Hash;
+    use crate::journal::line::{ShadowLine, ShadowWord, VerdictLine};
 
     /// The largest grant that a plugin can give: see `contract.rs`.
     fn largest() -> Grant {
@@ -139,6 +143,28 @@ mod tests {
         is_about(line(&entered), &entered);
         let grants = Line::Grants { room: "board".into(), participant: 1, grant: largest() };
         is_about(line(&grants), &grants);
+        let word = ShadowWord {
+            track: None,
+            publisher: None,
+            live: None,
+            shadow: Said::Verdict(VerdictLine::Abstain),
+            changes: Vec::new(),
+            came: VerdictLine::Allow(largest()),
+            would_come: None,
+        };
+        let shadow = Line::Shadow(Box::new(ShadowLine {
+            plugin: "new".into(),
+            sha256: Hash::NONE.to_string(),
+            of: None,
+            hook: Hook::Admission,
+            asked_ms: 5,
+            room: None,
+            who: None,
+            epoch: 1,
+            differs: vec![word; 64],
+            more: 0,
+        }));
+        is_about(line(&shadow), &shadow);
     }
 
     #[test]
