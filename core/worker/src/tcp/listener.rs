@@ -80,7 +80,6 @@ impl Taken {
             // What happened to a connection before it was taken; Linux tells it here.
             libc::EINTR
             | libc::ECONNABORTED
-            | libc::EPERM
             | libc::EPROTO
             | libc::ENOPROTOOPT
             | libc::ENETDOWN
@@ -104,8 +103,8 @@ mod tests {
         for (errors, wanted) in [
             (&[libc::EAGAIN][..], "none"),
             (&[libc::EMFILE, libc::ENFILE, libc::ENOMEM], "no room"),
-            (&[libc::ECONNABORTED, libc::EINTR, libc::EPERM, libc::EHOSTUNREACH], "gone"),
-            (&[libc::EINVAL, libc::EBADF, libc::EOPNOTSUPP], "failed"),
+            (&[libc::ECONNABORTED, libc::EINTR, libc::EHOSTUNREACH], "gone"),
+            (&[libc::EPERM, libc::EINVAL, libc::EBADF, libc::EOPNOTSUPP], "failed"),
         ] {
             for error in errors {
                 let taken = match Taken::of(&io::Error::from_raw_os_error(*error)) {
