@@ -4,7 +4,10 @@
 //! What they would have changed is counted, told, and in the decision log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::time::Instant;
 
 use lockgate_model::policy::{Grant, Hook, Identity};
@@ -104,19 +107,18 @@ impl Shadow {
             }
             let (said, failed) = self.put(answered, &chained, set, journal);
             let found: Vec<_> = held(&chained, &said).into_iter().filter(Held::differs).collect();
-            self.count(
-                line.hook,
-                match (failed, found.is_empty()) {
-                    (Some(_), _) => ShadowResult::Failed,
-                    (None, true) => ShadowResult::Same,
-                    (None, false) => ShadowResult::Different,
-                },
-            );
+            let result = match (failed, found.is_empty()) {
+                (Some(_), _) => ShadowResult::Failed,
+                (None, true) => ShadowResult::Same,
+                (None, false) => ShadowResult::Different,
+            };
             // That it is paused was told, and tells nothing of this question.
             if !found.is_empty() && failed != Some(Failure::Paused) {
                 self.tell(plugin, of, &line, &found);
                 journal.note(Line::Shadow(Box::new(shadow_line(plugin, of, &line, found))));
             }
+            // Last, so that what is counted is in the log.
+            self.count(line.hook, result);
         }
         self.chain.warm_up(answered.question.now_ms());
     }
@@ -160,13 +162,13 @@ impl Shadow {
 
 impl ShadowCounts {
     fn count(&self, hook: Hook, result: ShadowResult) {
-        self.0[place(&Hook::ALL, hook)][place(&ShadowResult::ALL, result)].fetch_add(1, Relaxed);
+        self.0[place(&Hook::ALL, hook)][place(&ShadowResult::ALL, result)].fetch_add(1, Release);
     }
 
     /// Of one hook, in the order of [`ShadowResult::ALL`].
     pub(crate) fn of(&self, hook: Hook) -> [u64; ShadowResult::ALL.len()] {
         let counts = &self.0[place(&Hook::ALL, hook)];
-        std::array::from_fn(|result| counts[result].load(Relaxed))
+        std::array::from_fn(|result| counts[result].load(Acquire))
     }
 }
 
