@@ -1,5 +1,8 @@
 //! Two engines with a part of one room each, joined by a pipe.
 
+mod damaged;
+mod moving;
+
 use lockgate_model::testing::cases;
 use proptest::prelude::*;
 
@@ -320,154 +323,6 @@ fn sender_reports_and_mutes_go_over_the_pipe() {
 }
 
 #[test]
-fn a_track_that_ends_at_home_ends_for_viewers_everywhere() {
-    let mut pair = Pair::new();
-    let publisher = pair.publisher(&[]);
-    let viewer = pair.viewer(Limits::default());
-    pair.home.engine.close_transport(pair.home.now, pair.home.clients[publisher].transport);
-    pair.carry();
-    assert!(pair.away.take_offer(viewer).contains("a=inactive"));
-    assert_eq!(pair.away.engine.counters().subscriptions, 0);
-}
-
-#[test]
-fn the_end_of_a_pipe_ends_what_came_out_of_it_and_nothing_else() {
-    let mut pair = Pair::new();
-    let publisher = pair.publisher(&[]);
-    let (here, there) = (pair.home.viewer("camera", Limits::default()), pair.viewer(Limits::default()));
-    pair.away.engine.close_pipe(pair.away.now, pair.ends[1]);
-    pair.home.engine.close_pipe(pair.home.now, pair.ends[0]);
-    pair.carry();
-    assert!(pair.away.take_offer(there).contains("a=inactive"));
-    pair.send(publisher, &Picture::new(9, 1).key());
-    assert_eq!(pair.home.received(here).len(), 1);
-    assert_eq!((pair.home.engine.counters().pipes, pair.away.engine.counters().pipes), (0, 0));
-}
-
-#[test]
-fn a_viewer_may_be_subscribed_before_the_track_is_announced_and_only_until_it_is_told_otherwise() {
-    let mut pair = Pair::new();
-    let transport = pair.away.engine.create_subscribe_transport(pair.away.now, pair.away.router).unwrap();
-    let viewer = pair.away.add_client(transport);
-    pair.away.subscribe(viewer, "camera", Limits::default());
-    let publisher = pair.publisher(&[]);
-    let offer = pair.away.take_offer(viewer);
-    assert_eq!(pair.away.clients[viewer].tracks, ["camera"]);
-    pair.away.answer(viewer, &offer);
-    pair.away.connect(viewer, &offer);
-    pair.home.now = pair.away.now;
-    pair.carry();
-    pair.send(publisher, &Picture::new(9, 1).key());
-    assert_eq!(pair.away.received(viewer).len(), 1);
-
-    pair.away.subscribe(viewer, "screen", Limits::default());
-    pair.away.engine.unsubscribe(pair.away.now, transport, &track("screen"), 1);
-    pair.home.publisher("screen", &[]);
-    pair.away.now = pair.home.now;
-    pair.carry();
-    assert_eq!(pair.away.engine.counters().subscriptions, 1, "it was told not to wait");
-
-    pair.away.subscribe(viewer, "slides", Limits::default());
-    pair.advance(Duration::from_secs(6));
-    pair.home.publisher("slides", &[]);
-    pair.away.now = pair.home.now;
-    pair.carry();
-    assert_eq!(pair.away.engine.counters().subscriptions, 1, "that was too late");
-}
-
-#[test]
-fn a_track_in_another_shape_keeps_its_viewers_everywhere() {
-    let mut pair = Pair::new();
-    let publisher = pair.publisher(&[]);
-    let viewer = pair.viewer(Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
-    pair.home.engine.set_muted(pair.home.router, &track("camera"), true);
-    let offer = publish_offer(&pair.home.clients[publisher].peer.fingerprint(), &["camera"], &["low", "high"]);
-    let transport = pair.home.clients[publisher].transport;
-    pair.home.engine.accept_offer(pair.home.now, transport, &offer, &admitted(&["camera"])).unwrap();
-    pair.carry();
-    answer_all(&mut pair.away, viewer);
-    assert_eq!(pair.away.clients[viewer].tracks, ["camera"]);
-    pair.carry();
-    for muted in [true, false] {
-        pair.home.engine.set_muted(pair.home.router, &track("camera"), muted);
-        pair.carry();
-        for (ssrc, rid) in [(20, "low"), (30, "high")] {
-            pair.send(publisher, &Picture::new(ssrc, 2 - u16::from(muted)).rid(rid).key());
-        }
-        assert_eq!(pair.away.received(viewer).len(), usize::from(!muted));
-    }
-}
-
-#[test]
-fn a_publisher_that_goes_over_to_the_other_engine_takes_its_track_along() {
-    let mut pair = Pair::new();
-    let old = pair.publisher(&[]);
-    let viewer = pair.viewer(Limits::default());
-    let own = pair.home.viewer("camera", Limits::default());
-    // The new connection is there before the end of the old one has gone over the pipe.
-    let new = pair.away.publisher("camera", &[]);
-    pair.home.now = pair.away.now;
-    pair.carry();
-    pair.home.engine.close_transport(pair.home.now, pair.home.clients[old].transport);
-    pair.carry();
-    for (world, client) in [(&mut pair.away, viewer), (&mut pair.home, own)] {
-        world.subscribe(client, "camera", Limits::default());
-        answer_all(world, client);
-    }
-    pair.carry();
-    pair.away.send(new, &Picture::new(50, 1).key().bytes());
-    pair.carry();
-    assert_eq!(pair.away.received(viewer).len(), 1);
-    assert_eq!(pair.home.received(own).len(), 1);
-    assert_eq!((pair.home.engine.counters().tracks, pair.away.engine.counters().tracks), (0, 1));
-}
-
-#[test]
-fn frames_that_make_no_sense_are_dropped_and_counted() {
-    let mut pair = Pair::new();
-    let publisher = pair.publisher(&[]);
-    let viewer = pair.viewer(Limits::default());
-    let origin = crate::numbers::Origin { encoding: 0, life: 0 };
-    let number = PipedTrack(1);
-    let packet = Picture::new(9, 1).key().bytes();
-    let arrival = NodeTime(0);
-    let mut batch = vec![1, 77, 0, 0, 9, 1, 0, 0];
-    let senseless = [
-        PipeFrame::Gone { track: PipedTrack(99) },
-        PipeFrame::Wanted { track: number, encodings: Encodings(1) },
-        PipeFrame::Packet(Piped { track: PipedTrack(99), origin, number: 65_537, arrival, packet: &packet }),
-        PipeFrame::Packet(Piped { track: number, origin, number: 65_538, arrival, packet: &packet }),
-        PipeFrame::Packet(Piped { track: number, origin, number: 65_537, arrival, packet: &[7; 5] }),
-    ];
-    senseless.iter().for_each(|frame| assert!(frame.write(&mut batch)));
-    batch.push(1);
-    pair.give(1, &batch);
-    let dropped = [DropReason::PipeFrame, DropReason::PipeTrack, DropReason::Malformed];
-    assert_eq!(dropped.map(|reason| pair.away.dropped(reason)), [3, 2, 2]);
-    pair.send(publisher, &Picture::new(9, 1).key());
-    assert_eq!(pair.away.received(viewer).len(), 1);
-}
-
-#[test]
-fn nothing_is_taken_before_the_greeting_and_another_greeting_begins_anew() {
-    let mut world = World::new();
-    let pipe = world.engine.open_pipe(world.now, world.router).unwrap();
-    let mut other = Pair::new();
-    other.home.publisher("camera", &[]);
-    let announced = other.take(0);
-    world.engine.handle_pipe(world.now, pipe, &announced);
-    assert_eq!(world.dropped(DropReason::PipeFrame), Frames::new(&announced).count() as u64);
-    let mut hello = Vec::new();
-    PipeFrame::Hello { time: NodeTime(0) }.write(&mut hello);
-    world.engine.handle_pipe(world.now, pipe, &[&hello[..], &announced].concat());
-    let viewer = world.viewer("camera", Limits::default());
-    assert_eq!(world.engine.counters().subscriptions, 1);
-    world.engine.handle_pipe(world.now, pipe, &hello);
-    assert_eq!(world.engine.counters().subscriptions, 0);
-    assert!(world.take_offer(viewer).contains("a=inactive"));
-}
-
-#[test]
 fn the_recorder_is_fed_where_the_publisher_is() {
     let mut pair = Pair::new();
     let publisher = pair.publisher(&[]);
@@ -478,59 +333,6 @@ fn the_recorder_is_fed_where_the_publisher_is() {
     pair.send(publisher, &Picture::new(9, 1).key());
     assert_eq!(pair.away.received(viewer).len(), 1);
     assert!(!pair.home.engine.recorder_bytes().is_empty() && pair.away.engine.recorder_bytes().is_empty());
-}
-
-proptest! {
-    #![proptest_config(cases(48))]
-
-    /// Whatever comes out of a pipe: both ends stay whole, and a pipe that begins anew works again.
-    #[test]
-    fn no_bytes_from_a_pipe_break_an_engine(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..2), 1..40),
-        noise in prop::collection::vec(any::<u8>(), 0..200),
-    ) {
-        let mut pair = Pair::new();
-        let publisher = pair.publisher(&[]);
-        let viewer = pair.viewer(Limits::default());
-        let pipe = pair.home.engine.open_pipe(pair.home.now, pair.home.router).unwrap();
-        pair.send(publisher, &Picture::new(9, 1).key());
-        pair.home.engine.poll_pipe();
-        let mut batch = pair.home.engine.pipe_bytes(pipe).unwrap().clone();
-        let track = PipedTrack(1);
-        let origin = crate::numbers::Origin { encoding: 0, life: 0 };
-        let packet = Picture::new(9, 2).bytes();
-        let frames = [
-            PipeFrame::Packet(Piped { track, origin, number: 65_538, arrival: NodeTime(5), packet: &packet }),
-            PipeFrame::Rates { track, rates: [5, 0, 0, 0] },
-            PipeFrame::Wanted { track, encodings: Encodings(1) },
-            PipeFrame::KeyFrames { track, encodings: Encodings(1) },
-            PipeFrame::Missing { track, origin, first: 65_537, more: u64::MAX },
-            PipeFrame::Muted { track, muted: true },
-        ];
-        prop_assert!(frames.iter().all(|frame| frame.write(&mut batch)));
-        for (at, with, end) in changes {
-            let at = at.index(batch.len());
-            batch[at] = with;
-            pair.give(end, &batch);
-            pair.give(end, &noise);
-            pair.advance(Duration::from_millis(30));
-        }
-        for (world, end) in [(&mut pair.home, pair.ends[0]), (&mut pair.away, pair.ends[1])] {
-            world.engine.close_pipe(world.now, end);
-        }
-        let (home, away) = (&mut pair.home, &mut pair.away);
-        pair.ends = [
-            home.engine.open_pipe(home.now, home.router).unwrap(),
-            away.engine.open_pipe(away.now, away.router).unwrap(),
-        ];
-        pair.carry();
-        pair.away.subscribe(viewer, "camera", Limits::default());
-        answer_all(&mut pair.away, viewer);
-        pair.carry();
-        pair.away.received(viewer);
-        pair.send(publisher, &Picture::new(9, 20).key());
-        prop_assert_eq!(pair.away.received(viewer).len(), 1);
-    }
 }
 
 #[test]
