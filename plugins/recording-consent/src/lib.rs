@@ -8,8 +8,10 @@
 //! - `consent`: I may be recorded in this room. A recording of everything that runs already has my tracks from then on.
 //! - `withdraw`: I may not.
 //!
-//! The reply to both is how it stands: `{"recordable": true}`. A withdrawal is never lost: one that cannot be kept puts its author out of
-//! the room, which ends their recording, and says so. An agreement may be, if very much is remembered: then it is a no again.
+//! The reply to both is how it stands: `{"recordable": true}`. An agreement may be lost, if very much is remembered: then it is a no again.
+//! A withdrawal is kept apart from those. Where there is no room for one, it still takes back what its author agreed to. Whoever would be
+//! recorded all the same, since their token or `silence` says yes, is put out of the room, which ends their recording, and is told that the
+//! withdrawal was not kept: if they come back, they say it again.
 //!
 //! Grants: `config`, `kv`. Settings, all optional:
 //!
@@ -150,7 +152,7 @@ impl Settings {
             // What holds without their word takes no room.
             "consent" if said.answer(&who.subject).is_none() && self.agrees_silently(who) => true,
             "consent" => said.yes(&who.subject, holds_ms),
-            "withdraw" => said.no(&who.subject, holds_ms),
+            "withdraw" => said.no(&who.subject, holds_ms) || self.takes_back(&said, who),
             _ => return Outcome::Abstain,
         };
         match (asked.name.as_str(), kept) {
@@ -167,6 +169,12 @@ impl Settings {
                 common::done!(reply, vec![common::effect!("revoke", &who.subject, reason)])
             }
         }
+    }
+
+    /// Forgets their yes, for which there is always room. Returns whether that is enough for them not to be recorded.
+    fn takes_back(&self, said: &Said<'_, impl Memory>, who: &Identity) -> bool {
+        said.yeses().remove(said.room, &who.subject);
+        !self.agrees(said, who)
     }
 }
 

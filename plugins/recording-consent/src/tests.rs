@@ -166,13 +166,36 @@ fn what_is_recorded_is_asked_about_again_soon() {
     assert_eq!(grant.reask_after_ms, Some(2000));
 }
 
+/// As many keys of others as there is room for.
+fn fill(memory: &Map) {
+    let room = 1024 - memory.borrow().len();
+    memory.borrow_mut().extend((0..room).map(|n| (n.to_string(), Vec::new())));
+}
+
+#[test]
+fn a_withdrawal_that_finds_no_room_takes_back_the_yes() {
+    let memory = Map::default();
+    says(&memory, "ann", "consent");
+    says_in("hall", "{}", &memory, somebody("ann", None), "consent", 1);
+    fill(&memory);
+    let Outcome::Done(done) = says(&memory, "ann", "withdraw") else { panic!("refused") };
+    assert_eq!(done.reply, r#"{"recordable": false}"#);
+    assert_eq!((done.effects[0].name.as_str(), done.effects[0].subject.as_deref()), ("re-ask", Some("ann")));
+    assert!(!recorded("{}", &memory, vec![somebody("ann", None)])[0], "when they come back, too");
+    assert!(recorded_in("hall", "{}", &memory, vec![somebody("ann", None)])[0], "what they said elsewhere holds");
+}
+
 #[test]
 fn a_withdrawal_that_cannot_be_kept_ends_the_stay_and_an_agreement_is_not_promised() {
     let memory = Map::default();
-    memory.borrow_mut().extend((0..1024).map(|n| (n.to_string(), Vec::new())));
-    let Outcome::Done(done) = says(&memory, "ann", "withdraw") else { panic!("goes on") };
-    assert_eq!(done.reply, r#"{"recordable": false, "kept": false}"#);
-    assert_eq!((done.effects[0].name.as_str(), done.effects[0].subject.as_deref()), ("revoke", Some("ann")));
+    fill(&memory);
+    let yes = r#"{"silence": "yes"}"#;
+    for (settings, who) in [("{}", somebody("ann", Some(true))), (yes, somebody("ann", None))] {
+        let outcome = says_in("board", settings, &memory, who, "withdraw", 1);
+        let Outcome::Done(done) = outcome else { panic!("refused") };
+        assert_eq!(done.reply, r#"{"recordable": false, "kept": false}"#);
+        assert_eq!((done.effects[0].name.as_str(), done.effects[0].subject.as_deref()), ("revoke", Some("ann")));
+    }
     let Outcome::Deny(denial) = says(&memory, "ann", "consent") else { panic!("promised") };
     assert_eq!(denial.code, "memory-full");
 }
