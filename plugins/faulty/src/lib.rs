@@ -201,21 +201,9 @@ fn grant(answer: &Answer) -> Grant {
     let attributes =
         if answer.long { vec![Attr { key: "k".repeat(1 << 20), value: String::new() }] } else { Vec::new() };
     Grant {
-        max_spatial: None,
-        max_temporal: None,
-        max_bitrate: None,
-        kinds: None,
-        sources: None,
-        rooms: None,
-        can_publish: None,
-        can_subscribe: None,
-        can_record: None,
-        can_data: None,
-        admin: None,
-        priority: None,
-        hidden: false,
         expires_at_ms: answer.expires_at_ms,
         reask_after_ms: answer.reask_after_ms,
         attributes,
+        ..common::no_limits!()
     }
 }
