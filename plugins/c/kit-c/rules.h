@@ -21,7 +21,7 @@ uint8_t guest_layer(void);
 bool is_host(const identity_t *who);
 
 // The key under which somebody who was let in is remembered; to be freed with `plugin_string_free`. A room's name has no line
-// feed, so no two pairs share a key.
+// feed, so no two pairs share a key. A key has 256 bytes at most: who has a longer name in a room cannot be remembered there.
 plugin_string_t place(plugin_string_t room, plugin_string_t subject);
 
 // Yes, without limits.

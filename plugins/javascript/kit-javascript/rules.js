@@ -26,7 +26,10 @@ export function isHost(who, { hosts }) {
   return claim !== undefined && hosts.includes(JSON.parse(claim.value));
 }
 
-/** The key under which somebody who was let in is remembered. A room's name has no line feed, so no two pairs share a key. */
+/**
+ * The key under which somebody who was let in is remembered. A room's name has no line feed, so no two pairs share a key. A key has
+ * 256 bytes at most: who has a longer name in a room cannot be remembered there.
+ */
 export function place(room, subject) {
   return `${room}\n${subject}`;
 }

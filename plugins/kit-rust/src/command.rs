@@ -6,6 +6,8 @@ use crate::rules::{Settings, deny, place};
 
 /// How long somebody who was let in may come back: twelve hours.
 const REMEMBERED_MS: u32 = 12 * 60 * 60 * 1000;
+const TOO_LONG: &str = "this name is too long to be remembered here";
+const FULL: &str = "they cannot be remembered: raise limits.kv_keys and limits.kv_bytes";
 
 impl Guest for crate::Plugin {
     fn handle(asked: Question) -> Outcome {
@@ -19,8 +21,10 @@ impl Guest for crate::Plugin {
         if subject.is_empty() {
             return Outcome::Deny(deny("not-found", "the payload says whom to let in: their subject"));
         }
-        if kv::put(&place(&asked.room.name, &subject), b"1", Some(REMEMBERED_MS)).is_err() {
-            return Outcome::Deny(deny("memory-full", "they cannot be remembered: raise limits.kv_keys"));
+        match kv::put(&place(&asked.room.name, &subject), b"1", Some(REMEMBERED_MS)) {
+            Ok(()) => {}
+            Err(kv::Failure::TooLong) => return Outcome::Deny(deny("not-found", TOO_LONG)),
+            Err(kv::Failure::Full) => return Outcome::Deny(deny("memory-full", FULL)),
         }
         let admit = Effect { name: "admit".into(), subject: Some(subject), payload: String::new() };
         Outcome::Done(Response { reply: "they are let in".into(), effects: vec![admit] })

@@ -40,7 +40,8 @@ impl Settings {
     }
 }
 
-/// Under which somebody who was let in is remembered. A room's name has no line feed, so no two pairs share a key.
+/// Under which somebody who was let in is remembered. A room's name has no line feed, so no two pairs share a key. A key has 256 bytes at most:
+/// who has a longer name in a room cannot be remembered there.
 pub fn place(room: &str, subject: &str) -> String {
     format!("{room}\n{subject}")
 }

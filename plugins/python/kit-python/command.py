@@ -9,6 +9,8 @@ from rules import denial, place, settings
 
 # How long somebody who was let in may come back: twelve hours.
 REMEMBERED_MS = 12 * 60 * 60 * 1000
+TOO_LONG = "this name is too long to be remembered here"
+FULL = "they cannot be remembered: raise limits.kv_keys and limits.kv_bytes"
 
 
 class Command(exports.Command):
@@ -22,6 +24,7 @@ class Command(exports.Command):
             return Outcome_Deny(denial("not-found", "the payload says whom to let in: their subject"))
         try:
             kv.put(place(asked.room.name, subject), b"1", REMEMBERED_MS)
-        except Err:
-            return Outcome_Deny(denial("memory-full", "they cannot be remembered: raise limits.kv_keys"))
+        except Err as failure:
+            too_long = failure.value == kv.Failure.TOO_LONG
+            return Outcome_Deny(denial("not-found", TOO_LONG) if too_long else denial("memory-full", FULL))
         return Outcome_Done(Response("they are let in", [Effect("admit", subject, "")]))

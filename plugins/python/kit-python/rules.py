@@ -45,7 +45,10 @@ def settings() -> Settings:
 
 
 def place(room: str, subject: str) -> str:
-    """The key under which somebody who was let in is remembered. A room's name has no line feed, so no two pairs share a key."""
+    """The key under which somebody who was let in is remembered. A room's name has no line feed, so no two pairs share a key.
+
+    A key has 256 bytes at most: who has a longer name in a room cannot be remembered there.
+    """
     return f"{room}\n{subject}"
 
 
