@@ -95,12 +95,12 @@ impl Suite {
         Ok(failed)
     }
 
-    /// Runs the tests that others leave out and whose names have these words. Returns the names of programs that failed.
-    pub(super) fn run_ignored(&self, words: &str, counts: &mut Counts) -> Result<Vec<String>> {
+    /// Runs those of the tests that others leave out that have these names. Returns the names of programs that failed.
+    pub(super) fn run_ignored(&self, tests: &[&str], counts: &mut Counts) -> Result<Vec<String>> {
         let mut failed = Vec::new();
         for executable in &self.executables {
             let name = format!("{} {}", executable.package, executable.target);
-            failed.extend(watched(&name, executable.command().args(["--ignored", words]), counts)?);
+            failed.extend(watched(&name, executable.command().arg("--ignored").args(tests), counts)?);
         }
         Ok(failed)
     }
