@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::language::Language;
+
 /// Lockgate's own commands.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
@@ -179,15 +181,6 @@ pub(crate) struct NewPluginOptions {
     /// What it is to be asked, as in `--hooks admission,command`
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Hook::Admission, Hook::Subscription, Hook::Command])]
     pub(crate) hooks: Vec<Hook>,
-}
-
-/// The languages of the worked example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Language {
-    Rust,
-    C,
-    Javascript,
-    Python,
 }
 
 /// The hooks of the contract (wit/hooks.wit).

@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod cli;
 mod console;
+mod language;
 mod new_plugin;
 mod plugins;
 mod run;

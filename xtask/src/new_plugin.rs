@@ -12,7 +12,9 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::cargo::root;
-use crate::cli::{Hook, Language, NewPluginOptions};
+use crate::cli::{Hook, NewPluginOptions};
+use crate::language::{Language, WORLD};
+use crate::plugins::remove;
 
 /// Runs the command.
 pub(crate) fn new_plugin(options: &NewPluginOptions) -> Result<ExitCode> {
@@ -46,9 +48,7 @@ fn check(name: &str, plugins: &Path) -> Result<()> {
 /// Makes the folder, whole or not at all. Returns the imports that the plugin needs to be granted.
 fn create(plugins: &Path, name: &str, language: Language, hooks: &BTreeSet<&str>) -> Result<Vec<String>> {
     let (partial, place) = (plugins.join("target").join("new").join(name), plugins.join(language.place(name)));
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
+    remove(&partial)?;
     fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
     let grants = fill(&partial, plugins, name, language, hooks)?;
     fs::rename(&partial, &place).with_context(|| format!("cannot create {}", place.display()))?;
@@ -132,12 +132,7 @@ fn is_hook(word: &str) -> bool {
 /// What is to be done next.
 fn told(name: &str, language: Language, grants: &[String]) -> String {
     let place = language.place(name);
-    let main = match language {
-        Language::Rust => "src/lib.rs",
-        Language::C => "plugin.c",
-        Language::Javascript => "plugin.js",
-        Language::Python => "plugin.py",
-    };
+    let main = language.main();
     let kept = match language {
         Language::Rust | Language::C => "",
         // The engine starts with the first call of an instance: milliseconds, and more memory than a compiled plugin has.
@@ -153,22 +148,6 @@ fn told(name: &str, language: Language, grants: &[String]) -> String {
     )
 }
 
-impl Language {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Rust => "rust",
-            Self::C => "c",
-            Self::Javascript => "javascript",
-            Self::Python => "python",
-        }
-    }
-
-    /// The folder of a plugin in it, in `plugins/`.
-    fn place(self, plugin: &str) -> String {
-        if self == Self::Rust { plugin.to_owned() } else { format!("{}/{plugin}", self.name()) }
-    }
-}
-
 impl Hook {
     fn name(self) -> &'static str {
         HOOKS[self as usize]
@@ -176,7 +155,6 @@ impl Hook {
 }
 
 const HOOKS: [&str; 6] = ["auth", "admission", "publishing", "subscription", "recording", "command"];
-const WORLD: &str = "world.wit";
 /// As the host has it.
 const MAX_NAME: usize = 64;
 
@@ -211,8 +189,6 @@ mod tests {
         (files, all, grants)
     }
 
-    const LANGUAGES: [Language; 4] = [Language::Rust, Language::C, Language::Javascript, Language::Python];
-
     #[test]
     fn names_that_cannot_be_and_folders_that_are_there_are_refused() {
         for name in ["", "Night", "night_watch", "../night", "-night", "night-", "9nights", &"n".repeat(65)] {
@@ -232,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_plugin_has_the_hooks_that_are_wanted_and_no_trace_of_others() {
-        for language in LANGUAGES {
+        for &language in Language::value_variants() {
             let (files, text, grants) = made(language, &["admission"]);
             assert!(files.iter().any(|file| file.contains("admission.")), "{files:?}");
             assert!(files.contains("fixtures/guest-waits.toml") && files.contains("fixtures/misspelt-setting.toml"));
@@ -247,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_no_hook_uses_is_not_imported() {
-        for language in LANGUAGES {
+        for &language in Language::value_variants() {
             let (_, text, grants) = made(language, &["publishing", "recording"]);
             assert_eq!(grants, ["config"], "{language:?}");
             assert!(!text.contains("policy/kv@"), "{language:?}");

@@ -19,11 +19,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use self::cache::remove;
 use self::clang::Clang;
-use self::guest::{Guest, Language};
+use self::guest::Guest;
 use crate::cargo::{self, Artifact, root};
 use crate::cli::PluginsOptions;
 use crate::console::{brief, heading, note};
+use crate::language::Language;
 
 /// Which guests are built.
 #[derive(Clone, Copy, Debug)]
@@ -129,10 +131,12 @@ fn others(guests: &[Guest], target: &Path, dist: &Path, wanted: Wanted<'_>) -> R
     for guest in guests.iter().filter(|guest| wanted.includes(guest)) {
         let file = dist.join(format!("{}.wasm", guest.name));
         let bytes = match guest.language {
+            // Cargo's own: no guest here is in it.
+            Language::Rust => continue,
             Language::C => found(&mut clang, target).and_then(|clang| c::compile(guest, clang, target)),
             // The others take half a minute each.
             _ if guest.is_older_than(&file)? => fs::read(&file).map_err(Into::into),
-            Language::JavaScript => scripted::javascript(guest, target),
+            Language::Javascript => scripted::javascript(guest, target),
             Language::Python => scripted::python(guest, target),
         };
         let bytes = bytes.with_context(|| format!("plugins/{}", guest.name))?;

@@ -3,11 +3,11 @@
 //! Reading WIT is the duty of `plugins/wit-tool`, a program of the guests' workspace, which says why it is there.
 
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cargo::{cargo, root, run};
+use crate::cargo::{self, cargo, root};
 use crate::console::note;
 
 /// Runs the command.
@@ -33,12 +33,15 @@ pub(crate) fn tool(arguments: &[&Path]) -> Result<String> {
     // Where the guests' tests are built, too: what both need is compiled once.
     let target = plugins.join("target/host");
     let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "wit-tool"]).stdout(Stdio::null());
-    run(build.arg("--manifest-path").arg(plugins.join("Cargo.toml")).arg("--target-dir").arg(&target))?;
-    let output =
-        Command::new(target.join("debug/wit-tool")).args(arguments).output().context("cannot start wit-tool")?;
+    build.args(["build", "--quiet", "--package", TOOL]).arg("--manifest-path").arg(plugins.join("Cargo.toml"));
+    let artifacts = cargo::build(build.arg("--target-dir").arg(target))?;
+    let mut built = artifacts.into_iter().filter(|artifact| artifact.target.name == TOOL);
+    let program = built.find_map(|artifact| artifact.executable).context("cargo built no wit-tool")?;
+    let output = Command::new(program).args(arguments).output().context("cannot start wit-tool")?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim_end());
     }
     String::from_utf8(output.stdout).context("wit-tool did not write UTF-8")
 }
+
+const TOOL: &str = "wit-tool";

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::clang::Clang;
-use super::guest::{Guest, WORLD};
+use super::guest::Guest;
 use crate::cargo::{root, run};
+use crate::language::WORLD;
 use crate::wit::tool;
 
 /// Compiles a guest to a component, and returns it.

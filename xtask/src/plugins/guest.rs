@@ -5,17 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use super::cache::remove;
 use crate::cargo::root;
-
-/// What a guest is written in, other than Rust.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Language {
-    C,
-    JavaScript,
-    Python,
-}
+use crate::language::{Language, WORLD};
 
 /// One folder.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,19 +20,6 @@ pub(super) struct Guest {
     pub(super) language: Language,
 }
 
-impl Language {
-    const ALL: [Self; 3] = [Self::C, Self::JavaScript, Self::Python];
-
-    /// The folder of its guests, and the file that each of them has.
-    fn place(self) -> (&'static str, &'static str) {
-        match self {
-            Self::C => ("c", "plugin.c"),
-            Self::JavaScript => ("javascript", "plugin.js"),
-            Self::Python => ("python", "plugin.py"),
-        }
-    }
-}
-
 impl Guest {
     /// Those in `plugins`, by language and name.
     ///
@@ -46,8 +27,10 @@ impl Guest {
     /// If one lacks a file that it must have, or has another one's name.
     pub(super) fn all(plugins: &Path) -> Result<Vec<Self>> {
         let mut guests: Vec<Self> = Vec::new();
-        for language in Language::ALL {
-            let Ok(entries) = fs::read_dir(plugins.join(language.place().0)) else { continue };
+        for &language in Language::value_variants() {
+            let Some(Ok(entries)) = language.folder().map(|folder| fs::read_dir(plugins.join(folder))) else {
+                continue;
+            };
             let mut folders = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
             folders.sort();
             for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
@@ -62,11 +45,11 @@ impl Guest {
     }
 
     fn of(folder: PathBuf, language: Language) -> Result<Self> {
-        let (place, main) = language.place();
         let name = folder.file_name().and_then(|name| name.to_str()).context("a plugin's folder has a plain name")?;
-        for (file, what) in [(main, "it begins there"), (WORLD, "say there what it imports and exports")] {
+        for (file, what) in [(language.main(), "it begins there"), (WORLD, "say there what it imports and exports")] {
             if !folder.join(file).is_file() {
-                bail!("plugins/{place}/{name} has no {file}: {what}, as in plugins/{place}/kit-{place}");
+                let kit = language.place(&format!("kit-{}", language.name()));
+                bail!("plugins/{} has no {file}: {what}, as in plugins/{kit}", language.place(name));
             }
         }
         Ok(Self { name: name.to_owned(), folder, language })
@@ -110,9 +93,6 @@ fn newest(folder: &Path) -> Result<SystemTime> {
     }
     Ok(newest)
 }
-
-/// The file in which a guest says what it imports and exports.
-pub(super) const WORLD: &str = "world.wit";
 
 #[cfg(test)]
 mod tests {
