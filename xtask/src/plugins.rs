@@ -8,6 +8,7 @@ mod clang;
 mod component;
 mod debian;
 mod guest;
+mod made;
 mod scripted;
 mod sysroot;
 mod toolchain;
@@ -22,6 +23,8 @@ use anyhow::{Context, Result, bail};
 pub(crate) use self::cache::remove;
 use self::clang::Clang;
 use self::guest::Guest;
+use self::made::Made;
+use self::scripted::Tool;
 use crate::cargo::{self, Artifact, root};
 use crate::cli::PluginsOptions;
 use crate::console::{brief, heading, note};
@@ -120,7 +123,8 @@ fn publish(artifacts: &[Artifact], dist: &Path) -> Result<Vec<PathBuf>> {
             continue;
         };
         let name = artifact.folder()?.file_name().context("a guest lies in a folder of its own")?;
-        components.push(put(&fs::read(built)?, &name.to_string_lossy(), dist)?);
+        let name = name.to_string_lossy();
+        components.push(put(&fs::read(built)?, &name, dist).with_context(|| format!("plugins/{name}"))?);
     }
     Ok(components)
 }
@@ -129,24 +133,32 @@ fn publish(artifacts: &[Artifact], dist: &Path) -> Result<Vec<PathBuf>> {
 fn others(guests: &[Guest], target: &Path, dist: &Path, wanted: Wanted<'_>) -> Result<Vec<PathBuf>> {
     let (mut components, mut clang) = (Vec::new(), None);
     for guest in guests.iter().filter(|guest| wanted.includes(guest)) {
-        let file = dist.join(format!("{}.wasm", guest.name));
-        let bytes = match guest.language {
+        let component = match guest.language {
             // Cargo's own: no guest here is in it.
             Language::Rust => continue,
-            Language::C => found(&mut clang, target).and_then(|clang| c::compile(guest, clang, target)),
-            // The others take half a minute each.
-            _ if guest.is_older_than(&file)? => fs::read(&file).map_err(Into::into),
-            Language::Javascript => scripted::javascript(guest, target),
-            Language::Python => scripted::python(guest, target),
+            Language::C => found(&mut clang, target)
+                .and_then(|clang| c::compile(guest, clang, target))
+                .and_then(|bytes| put(&bytes, &guest.name, dist)),
+            Language::Javascript => kept_or_made(guest, &scripted::JAVASCRIPT, target, dist),
+            Language::Python => kept_or_made(guest, &scripted::PYTHON, target, dist),
         };
-        let bytes = bytes.with_context(|| format!("plugins/{}", guest.name))?;
-        components.push(put(&bytes, &guest.name, dist)?);
+        components.push(component.with_context(|| format!("plugins/{}", guest.name))?);
     }
     let left: Vec<_> = guests.iter().filter(|guest| !wanted.includes(guest)).map(|guest| guest.name.as_str()).collect();
     if matches!(wanted, Wanted::Compiled) && !left.is_empty() {
         note(format!("left out: {} (--all-languages builds those in JavaScript and Python, too)", left.join(", ")));
     }
     Ok(components)
+}
+
+/// Builds a guest in a language that takes half a minute, unless its component is there and would become the same.
+fn kept_or_made(guest: &Guest, tool: &Tool, target: &Path, dist: &Path) -> Result<PathBuf> {
+    let (made, component) = (Made::from(guest, tool.made_of, target)?, file(&guest.name, dist));
+    if made.is_noted() && component.is_file() {
+        return Ok(component);
+    }
+    let bytes = (tool.make)(guest, target)?;
+    made.noted(|| put(&bytes, &guest.name, dist))
 }
 
 impl Wanted<'_> {
@@ -170,10 +182,15 @@ fn found<'a>(clang: &'a mut Option<Clang>, target: &Path) -> Result<&'a Clang> {
     clang.as_ref().context("it was just found")
 }
 
+/// Where a component is put.
+fn file(name: &str, dist: &Path) -> PathBuf {
+    dist.join(format!("{name}.wasm"))
+}
+
 /// Puts a component in `dist`, after a check of its imports.
 fn put(bytes: &[u8], name: &str, dist: &Path) -> Result<PathBuf> {
-    component::check(bytes).with_context(|| format!("plugins/{name}"))?;
-    let file = dist.join(format!("{name}.wasm"));
+    component::check(bytes)?;
+    let file = file(name, dist);
     replace(&file, bytes)?;
     Ok(file)
 }
@@ -183,7 +200,7 @@ fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(file).is_ok_and(|present| present == bytes) {
         return Ok(());
     }
-    let fresh = file.with_extension("wasm.new");
+    let fresh = file.with_extension("new");
     fs::write(&fresh, bytes)?;
     fs::rename(&fresh, file).with_context(|| format!("cannot replace {}", file.display()))
 }

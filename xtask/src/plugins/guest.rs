@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -76,28 +75,10 @@ impl Guest {
         }
         Ok(())
     }
-
-    /// Whether nothing of what a component is made from is newer than it.
-    pub(super) fn is_older_than(&self, component: &Path) -> Result<bool> {
-        let Ok(made) = component.metadata().and_then(|data| data.modified()) else { return Ok(false) };
-        Ok(newest(&self.folder)?.max(newest(&root().join("wit"))?) < made)
-    }
-}
-
-/// When something in a folder was changed last.
-fn newest(folder: &Path) -> Result<SystemTime> {
-    let mut newest = SystemTime::UNIX_EPOCH;
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        newest = newest.max(if path.is_dir() { self::newest(&path)? } else { path.metadata()?.modified()? });
-    }
-    Ok(newest)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn written(files: &[&str]) -> tempfile::TempDir {
@@ -137,22 +118,5 @@ mod tests {
         let two = ["c/a/plugin.c", "c/a/world.wit", "python/a/plugin.py", "python/a/world.wit"];
         assert!(refused(&two).contains("two plugins are called a"));
         assert!(refused(&["c/a/plugin.c", "c/a/world.wit", "a/Cargo.toml"]).contains("two plugins are called a"));
-    }
-
-    #[test]
-    fn a_component_is_made_anew_when_a_file_in_a_folder_below_changes() {
-        let plugins =
-            written(&["javascript/a/plugin.js", "javascript/a/world.wit", "javascript/a/more/x.js", "a.wasm"]);
-        let guest = Guest::all(plugins.path()).unwrap().remove(0);
-        let component = plugins.path().join("a.wasm");
-        let later = |file: &Path| {
-            let file = fs::File::options().write(true).open(file).unwrap();
-            file.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
-        };
-        later(&component);
-        assert!(guest.is_older_than(&component).unwrap());
-        later(&guest.folder.join("more/x.js"));
-        assert!(!guest.is_older_than(&component).unwrap());
-        assert!(!guest.is_older_than(&plugins.path().join("none.wasm")).unwrap());
     }
 }

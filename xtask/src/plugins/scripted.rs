@@ -12,15 +12,28 @@ use anyhow::{Context, Result};
 use super::c::PLUGIN;
 use super::cache::Kind;
 use super::guest::Guest;
+use super::replace;
 use crate::cargo::{capture, run};
 use crate::console::heading;
 
-/// Makes a component of a guest in JavaScript, and returns it.
-///
-/// # Errors
-/// If Node or the tool is missing and cannot be had, or the script has errors.
-pub(super) fn javascript(guest: &Guest, target: &Path) -> Result<Vec<u8>> {
+/// What makes components of one language.
+pub(super) struct Tool {
+    /// Makes one of a guest, in the folder for what is built, and returns it. Errs if the tool is missing and cannot be had, or the script
+    /// has errors.
+    pub(super) make: fn(&Guest, &Path) -> Result<Vec<u8>>,
+    /// Its version, and how it is called: with another one of these texts it makes another component.
+    pub(super) made_of: &'static [&'static str],
+}
+
+pub(super) const JAVASCRIPT: Tool =
+    Tool { make: javascript, made_of: &[COMPONENTIZE_JS.stamp, include_str!("scripted.rs"), COMPONENTIZE_MJS] };
+
+pub(super) const PYTHON: Tool = Tool { make: python, made_of: &[COMPONENTIZE_PY.stamp, include_str!("scripted.rs")] };
+
+fn javascript(guest: &Guest, target: &Path) -> Result<Vec<u8>> {
     let tool = COMPONENTIZE_JS.kept_or_made(install_componentize_js).context(NO_JAVASCRIPT)?;
+    // What was installed may have an earlier one.
+    replace(&tool.with_file_name("componentize.mjs"), COMPONENTIZE_MJS.as_bytes())?;
     let (scratch, output) = prepare(guest, target)?;
     let mut command = Command::new(tool);
     command.arg(guest.folder.join("plugin.js")).arg(scratch.join("wit")).arg(PLUGIN).arg(&output);
@@ -28,11 +41,7 @@ pub(super) fn javascript(guest: &Guest, target: &Path) -> Result<Vec<u8>> {
     read(&output)
 }
 
-/// Makes a component of a guest in Python, and returns it.
-///
-/// # Errors
-/// If Python or the tool is missing and cannot be had, or the script has errors.
-pub(super) fn python(guest: &Guest, target: &Path) -> Result<Vec<u8>> {
+fn python(guest: &Guest, target: &Path) -> Result<Vec<u8>> {
     let tool = COMPONENTIZE_PY.kept_or_made(install_componentize_py).context(NO_PYTHON)?;
     let (scratch, output) = prepare(guest, target)?;
     // Beside the scripts that it runs it leaves compiled ones: those belong into the scratch folder.
@@ -70,7 +79,7 @@ fn install_componentize_js(folder: &Path) -> Result<(String, String)> {
         &package,
     ]);
     run(install.stdout(Stdio::null()))?;
-    fs::write(folder.join("componentize.mjs"), include_str!("scripted/componentize.mjs"))?;
+    fs::write(folder.join("componentize.mjs"), COMPONENTIZE_MJS)?;
     script(&folder.join(COMPONENTIZE_JS.program), r#"exec node "$here/componentize.mjs" "$@""#)?;
     Ok((format!("componentize-js-{JS_VERSION}"), node))
 }
@@ -115,6 +124,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 const JS_VERSION: &str = "0.23.0";
 /// As in scripted/requirements.txt.
 const PY_VERSION: &str = "0.25.1";
+
+/// Must lie where the tool is installed: it looks for that beside itself.
+const COMPONENTIZE_MJS: &str = include_str!("scripted/componentize.mjs");
 
 const COMPONENTIZE_JS: Kind = Kind {
     partial: "partial-js",
