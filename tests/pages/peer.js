@@ -82,10 +82,15 @@ class Peer {
   #senders = new Map();
   #steering = Promise.resolve();
 
-  /** Opens a socket, shows a token, enters a room. With `steered`, sends only what `publish-layers` asks for. */
-  static async enter(url, token, room, { password, subscribeConnections, iceTransportPolicy = "all", steered = false } = {}) {
+  /**
+   * Opens a socket, shows a token, enters a room. With `steered`, sends only what `publish-layers` asks for. `transform` is given each
+   * sender and "seal", each receiver and "open" (see `sealing.js`). `edit` changes offers on their way, in both directions.
+   */
+  static async enter(url, token, room, { password, subscribeConnections, iceTransportPolicy = "all", steered = false, transform, edit = (offer) => offer } = {}) {
     const peer = new Peer();
     peer.steered = steered;
+    peer.transform = transform;
+    peer.edit = edit;
     peer.room = room;
     peer.perPublisher = subscribeConnections === "per-publisher";
     peer.socket = new WebSocket(url);
@@ -165,6 +170,8 @@ class Peer {
     for (const { track, source, codec, encodings = [{}] } of media) {
       const init = { direction: "sendonly", streams: [new MediaStream([track])], sendEncodings: encodings };
       const transceiver = this.sending.addTransceiver(track, init);
+      // At once: a browser does without a transform that comes later.
+      this.transform?.(transceiver.sender, "seal");
       if (codec) transceiver.setCodecPreferences(only(track.kind, codec));
       if (track.kind === "video") await keepSize(transceiver.sender);
       this.#sources.set(transceiver, source);
@@ -211,7 +218,7 @@ class Peer {
   async offer(options) {
     await this.sending.setLocalDescription(await this.sending.createOffer(options));
     const tracks = [...this.#sources].map(([{ mid }, source]) => ({ mid, source }));
-    const answered = await this.ask({ type: "publish-offer", offer: this.sending.localDescription.sdp, tracks });
+    const answered = await this.ask({ type: "publish-offer", offer: this.edit(this.sending.localDescription.sdp), tracks });
     await this.sending.setRemoteDescription({ type: "answer", sdp: answered.answer });
     return answered;
   }
@@ -235,7 +242,9 @@ class Peer {
       this.receiving.set(key, this.#connection((candidate) => this.send({ type: "subscribe-ice-candidate", publisherId, candidate })));
     }
     const connection = this.receiving.get(key);
-    await connection.setRemoteDescription({ type: "offer", sdp: offer });
+    await connection.setRemoteDescription({ type: "offer", sdp: this.edit(offer) });
+    // A transform would be given two packets of sound as one frame.
+    if (this.transform) for (const transceiver of connection.getTransceivers()) if (transceiver.receiver.track.kind === "audio") transceiver.setCodecPreferences(only("audio", "opus"));
     await connection.setLocalDescription(await connection.createAnswer());
     this.send({ type: "subscribe-answer", publisherId, offerId, answer: connection.localDescription.sdp });
     for (const [trackId, track] of this.tracks) if (track.connection === connection) this.tracks.delete(trackId);
@@ -246,7 +255,8 @@ class Peer {
     const connection = new RTCPeerConnection(this.configuration);
     connection.onicecandidate = ({ candidate }) => onCandidate(candidate?.toJSON() ?? null);
     // A browser fetches sound only for somebody who listens.
-    connection.ontrack = ({ track }) => {
+    connection.ontrack = ({ track, receiver }) => {
+      this.transform?.(receiver, "open");
       if (track.kind !== "audio") return;
       const player = Object.assign(new Audio(), { autoplay: true, srcObject: new MediaStream([track]) });
       this.#players.push(player);
@@ -337,6 +347,12 @@ class Peer {
 function digest(buffer) {
   const sum = new Uint8Array(buffer).reduce((sum, byte, at) => (sum + byte * ((at % 251) + 1)) % 65521, 0);
   return { length: buffer.byteLength, sum };
+}
+
+/** Of clients that know nothing of transport-wide feedback. */
+function withoutTransportFeedback(sdp) {
+  const known = (line) => !/^a=(rtcp-fb:.* transport-cc|extmap:.*transport-wide-cc.*)$/.test(line);
+  return sdp.split("\r\n").filter(known).join("\r\n");
 }
 
 /** A browser that is short of processor time sends fewer frames then, not smaller ones. */

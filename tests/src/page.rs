@@ -66,16 +66,17 @@ impl Page {
         result["result"]["value"].clone()
     }
 
-    /// Makes `name` in the page a participant of a room (see `pages/peer.js`). `options` is JavaScript.
+    /// Makes `name` in the page a participant of a room (see `pages/peer.js` and `pages/sealing.js`). `options` is JavaScript.
     ///
     /// # Panics
     /// When it may not enter.
     pub async fn enter(&self, name: &str, node: &Node, token: &Token, room: &str, options: &str) {
         if self.run("return typeof Peer === 'undefined'").await == true {
             // `run` would make its class local.
-            let call = json!({ "expression": script("peer.js") });
-            let result = self.call("Runtime.evaluate", call).await;
-            assert!(result.get("exceptionDetails").is_none(), "peer.js: {result}");
+            for name in ["peer.js", "sealing.js"] {
+                let result = self.call("Runtime.evaluate", json!({ "expression": script(name) })).await;
+                assert!(result.get("exceptionDetails").is_none(), "{name}: {result}");
+            }
             self.run(&format!("globalThis.PATIENCE = {}", PATIENCE.as_millis())).await;
         }
         let (url, token) = (format!("ws://{}/ws", node.address()), token.text());

@@ -288,13 +288,18 @@ impl LayerReader {
             generation: self.descriptors.generation(),
             tells_targets: read.attached || read.mask.present,
         };
-        // The payload of the others may be encrypted end to end, or does not tell.
+        // What the encoder wrote may be encrypted end to end: of VP8 that is the bit that says so, too. The descriptor of VP9's payload
+        // comes from the packetiser, and tells of layers' key frames more than this one.
+        let by_descriptor = begins && read.begins;
         let (key_frame, picture) = match arrived.codec {
-            Codec::Vp8 => vp8::read(arrived.payload).map(|read| (read.key_frame, read.numbers)).unzip(),
-            Codec::Vp9 => vp9::read(arrived.payload).map(|read| (read.is_key(), read.numbers)).unzip(),
-            Codec::Opus | Codec::H264 | Codec::Av1 => (Some(begins && read.begins), None),
+            Codec::Vp8 => (by_descriptor, vp8::read(arrived.payload).map(|read| read.numbers)),
+            Codec::Vp9 => {
+                let (key_frame, numbers) = vp9::read(arrived.payload).map(|read| (read.is_key(), read.numbers)).unzip();
+                (key_frame.unwrap_or(false), numbers)
+            }
+            Codec::Opus | Codec::H264 | Codec::Av1 => (by_descriptor, None),
         };
-        PacketFacts { key_frame: key_frame.unwrap_or(false), layer, picture, descriptor: Some(descriptor) }
+        PacketFacts { key_frame, layer, picture, descriptor: Some(descriptor) }
     }
 
     fn sets(&mut self, read: &Descriptor) -> Sets {

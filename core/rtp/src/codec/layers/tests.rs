@@ -191,3 +191,20 @@ fn where_descriptors_are_read_the_payload_has_no_say_in_layers() {
     }
     assert_eq!((reader.top(), reader.take_lost()), ((2, 2), false));
 }
+
+/// As of frames that are encrypted from end to end.
+#[test]
+fn where_descriptors_are_read_nothing_that_an_encoder_wrote_tells_key_frames() {
+    let (mut reader, plan) = (LayerReader::default(), three_by_three(Some(false)));
+    let mut read = |picture: u32, attached: Option<&Plan>, first: u8| {
+        let bytes = descriptor(template_of(picture, 0), 3 * picture as u16, attached, None);
+        let payload = [0x90, 0x80, picture as u8 | 0x40, first];
+        reader.read(arrived(Codec::Vp8, &payload, Some(&bytes), false)).0
+    };
+    // The lowest bit of a frame is clear in a key frame (RFC 6386 §9.1), where it can be read.
+    for covered in 0..=3 {
+        let key = read(0, Some(&plan), covered);
+        assert_eq!((key.key_frame, key.picture.and_then(|numbers| numbers.id)), (true, Some(0x40)));
+        assert!(!read(1, None, covered).key_frame);
+    }
+}
