@@ -37,19 +37,24 @@ impl Demux {
     }
 
     /// A path passed an authentic check. A transport has no more than some: of one that goes on finding others, those go that were
-    /// not checked for the longest time, which are not those that it uses.
-    pub(crate) fn add_path(&mut self, path: Path, transport: Key) {
+    /// not checked for the longest time, which are not those that it uses. Paths that are not their transports' any more come back: such a
+    /// one, and this one if it was another's.
+    pub(crate) fn add_path(&mut self, path: Path, transport: Key) -> Vec<(Path, Key)> {
         self.checks += 1;
         let way = Way { transport, checked: self.checks };
-        if self.paths.insert(path, way).is_some_and(|before| before.transport == transport) {
-            return;
+        let before = self.paths.insert(path, way).map(|before| before.transport);
+        if before == Some(transport) {
+            return Vec::new();
         }
+        let mut lost: Vec<_> = before.map(|before| (path, before)).into_iter().collect();
         let own = || self.paths.iter().filter(|(_, way)| way.transport == transport);
         if own().count() > MAX_PATHS
             && let Some(oldest) = own().min_by_key(|(_, way)| way.checked).map(|(path, _)| *path)
         {
             self.paths.remove(&oldest);
+            lost.push((oldest, transport));
         }
+        lost
     }
 
     /// A path is no more; whose it was comes back.
@@ -103,13 +108,19 @@ mod tests {
         let (one, other) = (arena.insert_with(|_| ()), arena.insert_with(|_| ()));
         let path = |port: u16| Path { socket: 0, remote: ([127, 0, 0, 1], port).into() };
         let mut demux = Demux::default();
-        demux.add_path(path(1), one);
-        demux.add_path(path(2), other);
+        assert_eq!((demux.add_path(path(1), one), demux.add_path(path(2), other)), (vec![], vec![]));
+        let mut lost = Vec::new();
         for port in 100..300 {
-            demux.add_path(path(port), one);
-            demux.add_path(path(1), one);
+            lost.extend(demux.add_path(path(port), one));
+            assert_eq!(demux.add_path(path(1), one), []);
         }
+        assert_eq!(lost, (100..300 - MAX_PATHS as u16 + 1).map(|port| (path(port), one)).collect::<Vec<_>>());
         assert_eq!([1, 2, 100, 299].map(|port| demux.by_path(&path(port))), [Some(one), Some(other), None, Some(one)]);
         assert_eq!(demux.paths.len(), MAX_PATHS + 1);
+        assert_eq!(
+            demux.add_path(path(299), other),
+            [(path(299), one)],
+            "whoever showed the other's password has it now"
+        );
     }
 }

@@ -52,6 +52,39 @@ impl Backlog {
         })
     }
 
+    /// Takes out the datagrams that are such, to those receivers whom it concerns. How many these were comes back.
+    pub(crate) fn withdraw(
+        &mut self,
+        concerns: impl Fn(&SocketAddr) -> bool,
+        is_such: impl Fn(&SocketAddr, &[u8]) -> bool,
+    ) -> u64 {
+        let Self { messages, bytes, start } = self;
+        let (mut read, mut kept, mut gone) = (*start, *start, 0);
+        messages.retain_mut(|message| {
+            let (end, before, concerned) = (read + message.len, kept, concerns(&message.remote));
+            // Whole datagrams wait: a run is stopped between two of them.
+            let step = if concerned { message.segment.max(1) } else { message.len };
+            while read < end {
+                let at = read..end.min(read + step);
+                read = at.end;
+                if concerned && is_such(&message.remote, &bytes[at.clone()]) {
+                    gone += 1;
+                    continue;
+                }
+                let len = at.len();
+                if at.start != kept {
+                    bytes.copy_within(at, kept);
+                }
+                kept += len;
+            }
+            message.len = kept - before;
+            message.len > 0
+        });
+        bytes.truncate(kept);
+        self.tidy();
+        gone
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
@@ -101,6 +134,26 @@ mod tests {
         assert!(backlog.push(&message(b"ffff")));
         assert_eq!(waiting(&backlog), [&b"e"[..], b"ffff"]);
         backlog.take_off(2, 0);
+        assert_eq!((backlog.is_empty(), backlog.len()), (true, 0));
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_gone_and_the_rest_is_as_it_was() {
+        let mut backlog = Backlog::default();
+        let other = "[::1]:5001".parse().unwrap();
+        for bytes in [&b"xxxxaaaabbbbaac"[..], b"aaaa", b"bbaaa"] {
+            assert!(backlog.push(&message(bytes)));
+            assert!(backlog.push(&Message { remote: other, ..message(bytes) }));
+        }
+        backlog.take_off(0, 4);
+        let withdraw = |backlog: &mut Backlog| {
+            backlog.withdraw(|remote| remote.port() == 5000, |_, datagram| datagram.starts_with(b"a"))
+        };
+        assert_eq!(withdraw(&mut backlog), 4);
+        let left: [&[u8]; 5] = [b"bbbb", b"xxxxaaaabbbbaac", b"aaaa", b"bbaa", b"bbaaa"];
+        assert_eq!((waiting(&backlog), backlog.len()), (left.map(<[u8]>::to_vec).to_vec(), 32));
+        assert_eq!(withdraw(&mut backlog), 0);
+        assert_eq!(backlog.withdraw(|_| true, |_, _| true), 9);
         assert_eq!((backlog.is_empty(), backlog.len()), (true, 0));
     }
 

@@ -24,6 +24,7 @@ mod tests;
 mod thread;
 mod vitals;
 mod watch;
+mod withdrawal;
 mod workers;
 
 pub use events::RouterEvents;

@@ -124,6 +124,23 @@ impl Outlet {
         }
     }
 
+    /// Drops the datagrams that wait and are such, to those receivers whom it concerns.
+    pub(crate) fn withdraw(
+        &mut self,
+        counters: &mut NetworkCounters,
+        concerns: impl Fn(&SocketAddr) -> bool,
+        is_such: impl Fn(&SocketAddr, &[u8]) -> bool,
+    ) {
+        let before = self.backlog.len();
+        counters.fail(SendFailure::Withdrawn, self.backlog.withdraw(concerns, is_such));
+        counters.held_bytes -= (before - self.backlog.len()) as u64;
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
     /// When it is to be resumed without the system's word.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         match self.way.room {

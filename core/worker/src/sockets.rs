@@ -3,11 +3,12 @@
 //! Each address has a socket of its own, as an answer must leave from the address that was asked (RFC 8445 §7.3): a socket bound
 //! to all of them would let the routing table choose.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use lockgate_media::Run;
+use lockgate_media::{Run, Withdrawn};
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -15,6 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::batch::{Arena, Calls, Kernel, Message};
 use crate::outlet::{Outlet, Sending, Wire};
 use crate::stats::NetworkCounters;
+use crate::withdrawal::is_of;
 
 /// All sockets of a worker.
 pub(crate) struct Sockets<C = Kernel> {
@@ -108,6 +110,24 @@ impl<C: Calls> Sockets<C> {
             bound
                 .outlet
                 .send(wire, own.map(|run| Message { remote: run.path.remote, segment: run.segment, bytes: run.bytes }));
+        }
+    }
+
+    /// Drops what waits and is not to be sent any more. Costs nothing while nothing waits, else one look at all that does.
+    pub(crate) fn withdraw(&mut self, withdrawn: &[Withdrawn]) {
+        let Self { sockets, counters, .. } = self;
+        for (index, bound) in (0..).zip(sockets).filter(|(_, bound)| !bound.outlet.is_idle()) {
+            let mut sources: HashMap<SocketAddr, Vec<Option<u32>>> = HashMap::new();
+            for Withdrawn { path, source } in withdrawn.iter().filter(|one| one.path.socket == index) {
+                sources.entry(path.remote).or_default().push(*source);
+            }
+            if sources.is_empty() {
+                continue;
+            }
+            let is_such = |remote: &SocketAddr, datagram: &[u8]| {
+                sources.get(remote).is_some_and(|of| of.iter().any(|source| is_of(datagram, *source)))
+            };
+            bound.outlet.withdraw(counters, |remote| sources.contains_key(remote), is_such);
         }
     }
 

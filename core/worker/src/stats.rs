@@ -64,7 +64,7 @@ reasons! {
         Behind = "behind",
         /// The TCP connection that it was for is over, or ended while it waited there.
         StreamOver = "stream-over",
-        /// It waited for a slow client at the other end of a TCP connection, and its track was taken from that client meanwhile.
+        /// It waited for room, in a socket or at a slow client's TCP connection, and its track was taken from its receiver meanwhile.
         Withdrawn = "withdrawn",
     }
 }

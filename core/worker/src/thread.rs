@@ -294,9 +294,13 @@ impl Worker {
         self.send_control(now);
     }
 
-    /// What waits to be sent by TCP, and is not to be sent any more, goes.
+    /// What waits for room, and is not to be sent any more, goes.
     fn withdraw(&mut self) {
-        self.streams.withdraw(&self.engine.take_withdrawn());
+        let withdrawn = self.engine.take_withdrawn();
+        if !withdrawn.is_empty() {
+            self.sockets.withdraw(&withdrawn);
+            self.streams.withdraw(&withdrawn);
+        }
     }
 
     /// Sends what is not media: checks' answers, handshakes, farewells.

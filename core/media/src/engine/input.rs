@@ -44,14 +44,25 @@ impl Engine {
         }
     }
 
+    /// A path is not a transport's any more. Nothing of it goes by there from now on, and what waits there would leave whatever is withdrawn
+    /// later, as nobody remembers whose it is: it is withdrawn now.
+    fn give_up(&mut self, path: Path, whose: Key) {
+        if let Some(transport) = self.transports.get_mut(whose) {
+            transport.connection.forget_path(path);
+        }
+        self.withdraw_all([path]);
+    }
+
     fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
         let named = || local_ufrag(datagram).and_then(|ufrag| self.demux.by_ufrag(&ufrag));
         let key = named().ok_or(DropReason::Check)?;
         let transport = self.transports.get_mut(key).ok_or(DropReason::Check)?;
         let renewed = transport.connection.handle_stun(now, path, datagram).map_err(|_| DropReason::Check)?;
-        self.demux.add_path(path, key);
         if renewed {
             self.demux.name(key, transport.connection.ice().ufrags());
+        }
+        for (lost, whose) in self.demux.add_path(path, key) {
+            self.give_up(lost, whose);
         }
         self.touched.insert(key);
         self.take_connection_events(now, key);

@@ -1,7 +1,7 @@
 //! What viewers are not to be sent any more, for an owner whose ways hold packets.
 //!
-//! A datagram has left when its owner was given it. What goes by a stream may wait there, and would leave after the request that ended it:
-//! the owner is told what that is.
+//! A datagram has left when its owner was given it. What its way has no room for may wait there, and would leave after the request that
+//! ended it: the owner is told what that is.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use crate::arena::Key;
 pub struct Withdrawn {
     /// By which way it would leave.
     pub path: Path,
-    /// Of which RTP source (SSRC). None: the transport is closed, and only what tells its peer of that is to leave.
+    /// Of which RTP source (SSRC). None: the transport is closed, or the path is not its any more, and only what is neither media nor data
+    /// is to leave.
     pub source: Option<u32>,
 }
 
@@ -46,14 +47,12 @@ impl Engine {
 
     /// A viewer is not to be sent anything of these sources that waits.
     pub(super) fn withdraw(&mut self, transport: Key, sources: impl IntoIterator<Item = u32>) {
-        if self.config.tcp {
-            self.withdrawals.sources.entry(transport).or_default().extend(sources);
-        }
+        self.withdrawals.sources.entry(transport).or_default().extend(sources);
     }
 
     /// Nobody is to be sent anything of a track that waits.
     pub(super) fn withdraw_track(&mut self, track: Key) {
-        let Some(track) = self.tracks.get(track).filter(|_| self.config.tcp) else { return };
+        let Some(track) = self.tracks.get(track) else { return };
         for viewer in &track.subscriptions {
             self.withdrawals.sources.entry(viewer.transport).or_default().extend(viewer.sources());
         }
@@ -68,10 +67,8 @@ impl Engine {
         }
     }
 
-    /// A transport is closed: by these paths it is only told so.
+    /// By these paths neither media nor data is to leave that waits: their transport is closed, or has them no more.
     pub(super) fn withdraw_all(&mut self, paths: impl IntoIterator<Item = Path>) {
-        if self.config.tcp {
-            self.withdrawals.closed.extend(paths);
-        }
+        self.withdrawals.closed.extend(paths);
     }
 }

@@ -8,6 +8,7 @@ use mio::{Events, Poll};
 
 use super::*;
 use crate::batch::Abilities;
+use crate::stats::SendFailure;
 
 const V4: &str = "127.0.0.1";
 const V6: &str = "::1";
@@ -251,6 +252,49 @@ fn the_system_is_asked_to_say_when_there_is_room_only_while_something_waits() {
     sockets.settle(Instant::now(), poll.registry()).unwrap();
     assert_eq!(sockets.sockets[0].interest, Interest::READABLE);
     assert_eq!(sockets.counters().held_bytes, 0);
+}
+
+/// An RTP packet of 40 bytes.
+fn rtp(source: u32, number: u8) -> Vec<u8> {
+    let mut packet = vec![number; 40];
+    packet[..4].copy_from_slice(&[0x80, 96, 0, number]);
+    packet[8..12].copy_from_slice(&source.to_be_bytes());
+    packet
+}
+
+#[test]
+fn what_is_withdrawn_while_there_is_no_room_never_leaves() {
+    let mut sockets = sockets_over(&[V4, V4.replace(".1", ".2").as_str()], Sending::Gso, NoRoom { full: true });
+    let (viewer, other) = (peer(V4), peer(V4));
+    let both = [rtp(7, 1), rtp(8, 2), rtp(7, 3), rtp(8, 4)].concat();
+    let control: [&[u8]; 3] = [&[0, 1, 0, 0], &[0x80, 200, 0, 0], &[22, 9]];
+    let record = [23_u8; 30];
+    let mut runs = vec![(path(0, &viewer), 40, &both[..]), (path(0, &other), 40, &both), (path(1, &viewer), 40, &both)];
+    runs.extend(control.map(|bytes| (path(0, &other), bytes.len(), bytes)));
+    runs.push((path(0, &other), record.len(), &record));
+    let list = || runs.iter().map(|(path, segment, bytes)| Run { path: *path, segment: *segment, bytes });
+    sockets.send(Instant::now(), list);
+    let held = sockets.counters().held_bytes;
+
+    sockets.withdraw(&[
+        Withdrawn { path: path(0, &viewer), source: Some(7) },
+        Withdrawn { path: path(0, &viewer), source: Some(9) },
+        Withdrawn { path: path(0, &other), source: None },
+    ]);
+    let counters = sockets.counters();
+    assert_eq!(counters.failure_counts[SendFailure::Withdrawn as usize], 2 + 4 + 1);
+    assert_eq!(held - counters.held_bytes, 6 * 40 + 30);
+
+    sockets.calls.full = false;
+    for bound in 0..2 {
+        sockets.on_ready(Instant::now(), Token(bound), false, true);
+    }
+    assert_eq!(sockets.counters().held_bytes, 0);
+    // Of the viewer's other way nothing was withdrawn.
+    let mut came: Vec<_> = (0..6).map(|_| next(&viewer)[3]).collect();
+    came.sort_unstable();
+    assert_eq!(came, [1, 2, 2, 3, 4, 4]);
+    assert_eq!([next(&other), next(&other), next(&other)], control);
 }
 
 /// What a datagram of 1116 bytes costs the sending thread, to 100 receivers that another thread reads:

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use lockgate_media::Kind;
 
 use super::intake::{LONGEST, PREFIX, prefix};
+use crate::withdrawal::{is_data, is_of};
 
 /// One stream's way out.
 #[derive(Default)]
@@ -73,8 +74,8 @@ impl Outbox {
             self.media.push(now, datagram);
             return dropped;
         }
-        let (queue, most, most_of_all) = match (Kind::of(datagram), datagram[0]) {
-            (Some(Kind::Dtls), DATA | DTLS_1_3..) => (&mut self.data, MAX_DATA, MAX_OF_ALL),
+        let (queue, most, most_of_all) = match Kind::of(datagram) {
+            Some(Kind::Dtls) if is_data(datagram) => (&mut self.data, MAX_DATA, MAX_OF_ALL),
             _ => (&mut self.control, MAX_CONTROL, MAX_OF_ALL + SPARE),
         };
         if queue.bytes.len() + len > most || all + cost(len) > most_of_all {
@@ -120,8 +121,8 @@ impl Outbox {
     pub(crate) fn withdraw(&mut self, source: Option<u32>) -> u64 {
         let torn = self.torn;
         let from = |class| usize::from(torn == Some(class));
-        let media = self.media.withdraw(from(Class::Media), |datagram| source.is_none_or(|ssrc| is_of(datagram, ssrc)));
-        let data = if source.is_none() { self.data.withdraw(from(Class::Data), |_| true) } else { 0 };
+        let media = self.media.withdraw(from(Class::Media), |datagram| is_of(datagram, source));
+        let data = self.data.withdraw(from(Class::Data), |datagram| is_of(datagram, source));
         media + data
     }
 
@@ -260,11 +261,6 @@ impl Queue {
     }
 }
 
-/// Whether an RTP packet is of this source (RFC 3550 §5.1).
-fn is_of(datagram: &[u8], source: u32) -> bool {
-    datagram.get(8..12) == Some(&source.to_be_bytes())
-}
-
 /// What a frame of this length takes.
 fn cost(len: usize) -> usize {
     len + size_of::<Waiting>()
@@ -276,10 +272,6 @@ const MAX_MEDIA: usize = 512 << 10;
 const MAX_CONTROL: usize = 64 << 10;
 /// What data channels may have on their way: half a second of 1 Mbit/s.
 const MAX_DATA: usize = 64 << 10;
-/// The first byte of DTLS records with application data (RFC 6347 §4.1), which is what data channels send.
-const DATA: u8 = 23;
-/// Those of DTLS 1.3 do not show what is in them (RFC 9147 §4); after the handshake it is mostly data.
-const DTLS_1_3: u8 = 32;
 /// What all outboxes of a worker may hold: hundreds of clients that take nothing.
 pub(crate) const MAX_OF_ALL: usize = 64 << 20;
 /// Beyond that, of what media hangs on.

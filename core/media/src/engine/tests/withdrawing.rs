@@ -105,3 +105,25 @@ fn of_a_transport_that_is_closed_everything_is_withdrawn() {
     let withdrawn: BTreeSet<_> = watched.withdrawn().iter().map(|one| (one.path.socket, one.source)).collect();
     assert_eq!(withdrawn, watched.paths.map(|path| (path.socket, None)).into());
 }
+
+/// With a revoked track waiting on a way that is forgotten, nobody could say later that it is to be dropped.
+#[test]
+fn a_way_that_is_given_up_is_not_sent_to_and_everything_on_it_is_withdrawn() {
+    let mut watched = Watched::new();
+    let (ufrag, password) = watched.world.clients[watched.viewer].server.clone();
+    let checked_by = |watched: &mut Watched, socket: u32| {
+        let path = Path { socket, ..watched.paths[0] };
+        watched.world.engine.handle_datagram(watched.world.now, path, &mut check(&ufrag, &password, false));
+    };
+    // Two are there, the first of them nominated; of 33 the oldest goes.
+    (2..32).for_each(|socket| checked_by(&mut watched, socket));
+    assert_eq!(watched.withdrawn(), []);
+    checked_by(&mut watched, 32);
+    assert_eq!(watched.withdrawn(), [Withdrawn { path: watched.paths[0], source: None }]);
+    watched.play(3);
+    assert!(watched.world.received(watched.viewer).is_empty(), "nothing goes by it any more");
+    // Another transport's password is shown on a way.
+    let (ufrag, password) = watched.world.clients[watched.publisher].server.clone();
+    watched.world.engine.handle_datagram(watched.world.now, watched.paths[1], &mut check(&ufrag, &password, false));
+    assert_eq!(watched.withdrawn(), [Withdrawn { path: watched.paths[1], source: None }]);
+}

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Application data (RFC 6347 §4.1).
+const DATA: u8 = 23;
+
 /// Takes so many bytes in all, and at most so many in one call.
 struct Taker {
     bytes: Vec<u8>,
