@@ -52,9 +52,18 @@ impl PrivateNetwork {
 
     /// What goes to this UDP port has so many kbit/s from now on, and a queue of 300 ms.
     pub fn narrow(&self, port: u16, kilobits: u64) {
+        self.limit(port, kilobits, "300ms");
+    }
+
+    /// What goes to this UDP port has so many kbit/s from now on, and a queue of 5 s: nothing is lost for a while, and everything is late.
+    pub fn clog(&self, port: u16, kilobits: u64) {
+        self.limit(port, kilobits, "5s");
+    }
+
+    fn limit(&self, port: u16, kilobits: u64, queue: &str) {
         run(
             "tc",
-            format!("qdisc replace dev lo parent 1:3 handle 30: tbf rate {kilobits}kbit burst 4kb latency 300ms"),
+            format!("qdisc replace dev lo parent 1:3 handle 30: tbf rate {kilobits}kbit burst 4kb latency {queue}"),
         );
         run("nft", "flush chain inet test out");
         run("nft", format!("add rule inet test out udp dport {port} meta priority set 1:3"));
@@ -81,6 +90,30 @@ impl PrivateNetwork {
     pub fn block_udp_of(&self, port: u16) {
         run("nft", format!("add rule inet test in udp dport {port} counter drop"));
         run("nft", format!("add rule inet test in udp sport {port} counter drop"));
+    }
+
+    /// Nothing passes by TCP to or from this port from now on, and nobody is told: connections that are there die silently.
+    pub fn silence_tcp(&self, port: u16) {
+        run("nft", format!("add rule inet test in tcp dport {port} counter drop"));
+        run("nft", format!("add rule inet test in tcp sport {port} counter drop"));
+    }
+
+    /// No datagram passes between two addresses of loopback from now on: who is there needs an interface.
+    pub fn block_udp_within_loopback(&self) {
+        run("nft", "add rule inet test in meta l4proto udp ip saddr 127.0.0.0/8 ip daddr 127.0.0.0/8 counter drop");
+    }
+
+    /// One more interface, with this name and IPv4 address.
+    pub fn plug(&self, name: &str, address: &str) {
+        run("ip", format!("link add {name} type veth peer name {name}-end"));
+        run("ip", format!("addr add {address}/24 dev {name}"));
+        run("ip", format!("link set {name} up"));
+        run("ip", format!("link set {name}-end up"));
+    }
+
+    /// An interface is gone, and its address with it.
+    pub fn unplug(&self, name: &str) {
+        run("ip", format!("link del {name}"));
     }
 
     /// Everything passes again.

@@ -81,3 +81,37 @@ fn a_publisher_whose_network_changes_is_heard_from_its_new_address() {
         assert_ne!(call.left.run(port).await, old);
     });
 }
+
+/// From one interface to another, as from a cable to a radio: the browser notices, and its application restarts ICE.
+#[test]
+fn a_call_goes_on_when_its_interface_is_gone_and_there_is_another() {
+    let name = "a_call_goes_on_when_its_interface_is_gone_and_there_is_another";
+    PrivateNetwork::around(name, async |network| {
+        network.block_udp_within_loopback();
+        network.plug("cable", "10.9.1.2");
+        let call = Call::between_ann_and_bob(Setup { media: "tcp = false".into(), ..Setup::default() }).await;
+        // Browsers tell addresses to whom they let have a device.
+        call.right.run("await devices.microphone()").await;
+        camera(&call).await;
+        let ways = async || {
+            let bobs = "return (await bob.path(bob.tracks.get(seen).connection)).local.address";
+            [call.left.run("return (await ann.path(ann.sending)).local.address").await, call.right.run(bobs).await]
+        };
+        assert_eq!(ways().await, ["10.9.1.2"; 2]);
+
+        network.plug("radio", "10.9.2.2");
+        network.unplug("cable");
+        let lost = |connection: &str| {
+            format!(
+                "await until('it to be noticed', () => !['connected', 'completed'].includes({connection}.iceConnectionState))"
+            )
+        };
+        let (anns, bobs) = (lost("ann.sending"), lost("bob.tracks.get(seen).connection"));
+        tokio::join!(call.left.run(&anns), call.right.run(&bobs));
+        call.left.run("await ann.offer({ iceRestart: true })").await;
+        call.right.run("await bob.ask({ type: 'restart-ice' })").await;
+        call.right.run(MORE).await;
+        assert_eq!(ways().await, ["10.9.2.2"; 2]);
+        assert_eq!(call.node.metric("lockgate_transports").await, 2.0, "nobody came anew");
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use lockgate_tests::{Call, Node, PrivateNetwork, Setup, Token, assert_unbroken, until};
 
@@ -94,6 +95,27 @@ fn a_network_that_begins_and_ceases_to_let_udp_through_ends_no_call() {
         network.unblock();
         call.restart().await;
         call.goes_by("udp").await;
+    });
+}
+
+/// No reset, no end, no packet: nobody says that the network is gone.
+#[test]
+fn on_a_network_that_died_connections_end_and_nobody_stays_who_has_no_other() {
+    let name = "on_a_network_that_died_connections_end_and_nobody_stays_who_has_no_other";
+    PrivateNetwork::around(name, async |network| {
+        network.block_udp();
+        let call = Pair::begin().await;
+        call.goes_by("tcp").await;
+        assert_eq!(call.metric("lockgate_transports").await, 4.0);
+        let begun = Instant::now();
+        network.silence_tcp(call.port().await);
+        for (what, metric) in
+            [("be closed", "lockgate_transports"), ("have no connections", "lockgate_tcp_connections")]
+        {
+            until(&format!("both to {what}"), async || (call.metric(metric).await == 0.0).then_some(())).await;
+            eprintln!("the network is dead for {:.1} s: {metric} is 0", begun.elapsed().as_secs_f64());
+        }
+        assert_eq!(call.ended("peer").await, 0.0, "it was not dead");
     });
 }
 
