@@ -4,7 +4,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use lockgate_model::parse_duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -15,6 +17,12 @@ pub struct Config {
     pub directory: PathBuf,
     /// `recorder.socket`: where the node listens.
     pub socket: PathBuf,
+    /// `recorder.signing_key`: the key that archives are signed with; none: they are not.
+    pub signing_key: Option<PathBuf>,
+    /// `recording.part_length`: a file of this length ends and the next part begins, 1 minute to 24 hours; none: it goes on.
+    pub part_length: Option<Duration>,
+    /// `recording.part_size`: the same for its size in bytes, 1 MiB to 1 TiB.
+    pub part_size: Option<u64>,
 }
 
 /// Something that is wrong with the configuration: where it is, what it is, what to do.
@@ -50,27 +58,73 @@ impl Config {
             problems.push(Problem(format!("{place}: {}; write it as TOML", error.message())));
         }
         let table = table.into_inner();
-        let mut path = |section: &str, key: &str, default: &str| {
+        let mut value = |section: &str, key: &str, kind: &Kind| {
             let name = format!("LOCKGATE_{}_{}", section.to_uppercase(), key.to_uppercase());
             let value = match variable(&name) {
-                Some(value) => from_variable(&name, &value).map(Some),
-                None => from_file(&table, section, key, file, text),
+                Some(value) => from_variable(&name, &value, kind).map(Some),
+                None => from_file(&table, section, key, kind, file, text),
             };
-            let value = value.unwrap_or_else(|problem| {
-                problems.push(problem);
+            value.unwrap_or_else(|problem| {
+                // What is wrong with a section is found by each of its keys.
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
                 None
-            });
-            folder.join(value.as_deref().unwrap_or(default))
+            })
         };
+        let directory = value("recording", "directory", &PATH).unwrap_or_else(|| "recordings".into());
+        let socket = value("recorder", "socket", &PATH).unwrap_or_else(|| "run/recorder.sock".into());
+        let key = value("recorder", "signing_key", &KEY).unwrap_or_else(|| "archive-key.pem".into());
         let config = Self {
-            directory: path("recording", "directory", "recordings"),
-            socket: path("recorder", "socket", "run/recorder.sock"),
+            directory: folder.join(directory),
+            socket: folder.join(socket),
+            signing_key: Some(key).filter(|path| !path.is_empty()).map(|path| folder.join(path)),
+            part_length: value("recording", "part_length", &LENGTH).as_deref().and_then(length),
+            part_size: value("recording", "part_size", &SIZE).as_deref().and_then(size),
         };
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 }
 
-fn from_file(table: &DeTable<'_>, section: &str, key: &str, file: &str, text: &str) -> Result<Option<String>, Problem> {
+/// What a text has to be, and what to say when it is not.
+struct Kind {
+    is: fn(&str) -> bool,
+    complaint: &'static str,
+}
+
+const PATH: Kind = Kind { is: |text| !text.is_empty(), complaint: "is no path; write it in quotes" };
+const KEY: Kind = Kind { is: |_| true, complaint: "is no path; write it in quotes, or \"\" for no signatures" };
+const LENGTH: Kind =
+    Kind { is: |text| length(text).is_some(), complaint: "is no length of a file; write one from \"1m\" to \"24h\"" };
+const SIZE: Kind = Kind {
+    is: |text| size(text).is_some(),
+    complaint: "is no size of a file; write one from \"1 MiB\" to \"1048576 MiB\"",
+};
+
+fn length(text: &str) -> Option<Duration> {
+    let (least, most) = (Duration::from_secs(60), Duration::from_secs(86_400));
+    parse_duration(text).ok().filter(|length| (least..=most).contains(length))
+}
+
+fn size(text: &str) -> Option<u64> {
+    let (number, unit) = text.trim().split_once(' ')?;
+    let shift = match unit.trim() {
+        "KiB" => 10,
+        "MiB" => 20,
+        _ => return None,
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+    Some(bytes).filter(|bytes| (1 << 20..=1 << 40).contains(bytes))
+}
+
+fn from_file(
+    table: &DeTable<'_>,
+    section: &str,
+    key: &str,
+    kind: &Kind,
+    file: &str,
+    text: &str,
+) -> Result<Option<String>, Problem> {
     let Some(node) = table.get(section) else { return Ok(None) };
     let wrong = |node: &Spanned<DeValue<'_>>, what: &str, problem: &str| {
         Problem(format!("{}: {what}: {problem}", place(file, text, node.span().start)))
@@ -82,23 +136,26 @@ fn from_file(table: &DeTable<'_>, section: &str, key: &str, file: &str, text: &s
         None => Ok(None),
         Some(node) => {
             let what = format!("{section}.{key}");
-            string(node.get_ref()).map(Some).ok_or_else(|| wrong(node, &what, "is no path; write it in quotes"))
+            string(node.get_ref(), kind).map(Some).ok_or_else(|| wrong(node, &what, kind.complaint))
         }
     }
 }
 
 /// A value in TOML syntax; plain words count as text.
-fn from_variable(name: &str, text: &str) -> Result<String, Problem> {
+fn from_variable(name: &str, text: &str, kind: &Kind) -> Result<String, Problem> {
     let line = format!("value = {text}");
     let (table, errors) = DeTable::parse_recoverable(&line);
     let value = table.get_ref().get("value").filter(|_| errors.is_empty());
-    let value = value.map_or_else(|| Some(text.to_owned()), |value| string(value.get_ref()));
-    value.ok_or_else(|| Problem(format!("environment variable {name} = {text}: is no path; write it in quotes")))
+    let value = match value {
+        Some(value) => string(value.get_ref(), kind),
+        None => Some(text.to_owned()).filter(|text| (kind.is)(text)),
+    };
+    value.ok_or_else(|| Problem(format!("environment variable {name} = {text}: {}", kind.complaint)))
 }
 
-fn string(value: &DeValue<'_>) -> Option<String> {
+fn string(value: &DeValue<'_>, kind: &Kind) -> Option<String> {
     match value {
-        DeValue::String(text) if !text.is_empty() => Some(text.clone().into_owned()),
+        DeValue::String(text) if (kind.is)(text) => Some(text.clone().into_owned()),
         _ => None,
     }
 }
@@ -126,6 +183,23 @@ mod tests {
         let config = read(text, |_| None).unwrap();
         assert_eq!(config.directory, Path::new("/srv/a"));
         assert_eq!(config.socket, Path::new("/etc/lockgate/run/recorder.sock"));
+        assert_eq!(config.signing_key.as_deref(), Some(Path::new("/etc/lockgate/archive-key.pem")));
+    }
+
+    #[test]
+    fn where_files_end_is_read_with_its_units() {
+        let config = read("[recording]\npart_length = \"30m\"\npart_size = \"512 MiB\"\n", |_| None).unwrap();
+        assert_eq!((config.part_length, config.part_size), (Some(Duration::from_secs(1800)), Some(512 << 20)));
+        let problems = read("[recording]\npart_length = \"1s\"\npart_size = 5\n", |_| None).unwrap_err();
+        assert!(problems[0].starts_with("c.toml:2:15: recording.part_length: is no length"), "{problems:?}");
+        assert!(problems[1].starts_with("c.toml:3:13: recording.part_size: is no size"), "{problems:?}");
+    }
+
+    #[test]
+    fn only_the_key_may_be_empty() {
+        assert_eq!(read("[recorder]\nsigning_key = \"\"", |_| None).unwrap().signing_key, None);
+        let problems = read("[recorder]\nsocket = \"\"", |_| None).unwrap_err();
+        assert_eq!(problems, ["c.toml:2:10: recorder.socket: is no path; write it in quotes"]);
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! The recorder process.
 
-use std::io::{IsTerminal, Read, stderr};
+use std::io::{IsTerminal, Read, stderr, stdout};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Parser;
-use lockgate_recorder::{Config, Stop, run};
+use lockgate_recorder::{Config, Outcome, Problem, Stop, Tool, ToolError, run, use_tool};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
@@ -21,27 +21,36 @@ use tracing_subscriber::EnvFilter;
 /// start. A second signal ends it at once; what was written stays readable.
 ///
 /// It reads `recording.directory` and `recorder.socket` of the node's configuration, or instead of them
-/// LOCKGATE_RECORDING_DIRECTORY and LOCKGATE_RECORDER_SOCKET; RUST_LOG sets what is logged.
+/// LOCKGATE_RECORDING_DIRECTORY and LOCKGATE_RECORDER_SOCKET; RUST_LOG sets what is logged. `recorder.signing_key`
+/// (LOCKGATE_RECORDER_SIGNING_KEY) is the key that archives are signed with; it is made when it is not there.
 ///
-/// Exit codes: 0 ended as asked, 1 failed, 64 the configuration is wrong (all problems are listed).
+/// With a sub-command it works on archives instead; no node is needed, and other recorders may be running.
+///
+/// Exit codes: 0 ended as asked, 1 failed, 2 the command line is wrong, 64 the configuration is wrong (all problems are
+/// listed), 65 an archive is damaged.
 #[derive(Debug, Parser)]
 #[command(name = "lockgate-recorder", version, about, long_about)]
 struct Cli {
-    /// The node's configuration file; relative paths in it start in its folder.
-    #[arg(long, short, value_name = "FILE", default_value = "config.toml")]
-    config: PathBuf,
+    /// The node's configuration file, `config.toml` unless another is named; relative paths in it start in its folder.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// What to do instead of recording.
+    #[command(subcommand)]
+    tool: Option<Tool>,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = if cli.tool.is_some() { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
-    let config = match Config::load(&cli.config) {
+    if let Some(tool) = &cli.tool {
+        return with_tool(tool, cli.config.as_deref());
+    }
+    let config = match Config::load(cli.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))) {
         Ok(config) => config,
-        Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
+        Err(problems) => return refuse(&problems),
     };
     match record(&config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,6 +59,24 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Works on archives. The configuration is only needed for what the command line does not say.
+fn with_tool(tool: &Tool, config: Option<&Path>) -> ExitCode {
+    match use_tool(tool, || Config::load(config.unwrap_or(Path::new(DEFAULT_CONFIG))), &mut stdout().lock()) {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Damaged) => ExitCode::from(DAMAGED),
+        Err(ToolError::Config(problems)) => refuse(&problems),
+        Err(error) => {
+            eprintln!("lockgate-recorder: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(problems: &[Problem]) -> ExitCode {
+    problems.iter().for_each(|problem| eprintln!("{problem}"));
+    ExitCode::from(BAD_CONFIGURATION)
 }
 
 fn record(config: &Config) -> anyhow::Result<()> {
@@ -93,3 +120,6 @@ fn stop_on_signal(mut signals: UnixStream, stop: Stop) {
 
 /// `EX_USAGE`, as the node ends with it.
 const BAD_CONFIGURATION: u8 = 64;
+/// `EX_DATAERR`.
+const DAMAGED: u8 = 65;
+const DEFAULT_CONFIG: &str = "config.toml";

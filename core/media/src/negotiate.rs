@@ -66,6 +66,8 @@ pub struct AcceptedTrack {
     pub payload_type: u8,
     /// The codec's parameters, as in `a=fmtp`.
     pub fmtp: String,
+    /// The id of the header extension that tells its loudness, if it does.
+    pub level_id: Option<u8>,
 }
 
 /// What an offer holds, without changing anything: policy is asked about it first.

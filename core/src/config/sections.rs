@@ -240,6 +240,10 @@ pub struct RecordingSection {
     pub directory: PathBuf,
     /// Whether every room is recorded from its first track on.
     pub auto: bool,
+    /// A file of this length ends and the next part begins; none: it goes on. The recorder reads it.
+    pub part_length: Option<Duration>,
+    /// The same for its size in bytes.
+    pub part_size: Option<usize>,
 }
 
 impl RecordingSection {
@@ -247,6 +251,8 @@ impl RecordingSection {
         let recording = Self {
             directory: folder.join(section.get("directory", String::from("recordings"))),
             auto: section.get("auto", false),
+            part_length: section.find_within("part_length", Duration::from_secs(60), Duration::from_secs(86_400)),
+            part_size: section.find_within("part_size", Bytes(1 << 20), Bytes(1 << 40)).map(|bytes| bytes.0),
         };
         section.finish();
         recording
@@ -258,6 +264,8 @@ impl RecordingSection {
 pub struct RecorderSection {
     /// The Unix socket on which the recorder finds the node; its folder is made with mode 0700.
     pub socket: PathBuf,
+    /// The key that the recorder signs archives with; empty: none. The node itself does not read it.
+    pub signing_key: String,
     /// Whether the node starts the recorder itself, and again within a second when it dies.
     pub spawn: bool,
 }
@@ -266,6 +274,7 @@ impl RecorderSection {
     pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Self {
         let recorder = Self {
             socket: folder.join(section.get("socket", String::from("run/recorder.sock"))),
+            signing_key: section.get("signing_key", String::from("archive-key.pem")),
             spawn: section.get("spawn", false),
         };
         section.finish();

@@ -153,6 +153,7 @@ impl Hub {
             clock_rate: track.facts.codec.clock_rate(),
             payload_type: track.facts.payload_type,
             fmtp: track.facts.fmtp,
+            level_id: track.facts.level_id,
         };
         session.tracks.insert(track.track, add.clone());
         self.say(ToRecorder::AddTrack(add));

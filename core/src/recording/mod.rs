@@ -27,6 +27,8 @@ pub(crate) struct Recordable {
     pub(crate) codec: Codec,
     pub(crate) payload_type: u8,
     pub(crate) fmtp: String,
+    /// The id of the header extension that tells its loudness, if it does.
+    pub(crate) level_id: Option<u8>,
 }
 
 /// The way to the recorder.

@@ -122,7 +122,7 @@ fn session() -> RecordingId {
 
 fn track(name: &str) -> NewTrack {
     let (kind, source, codec) = (MediaKind::Video, Source::Camera, Codec::Vp8);
-    let facts = Recordable { worker: 0, kind, source, codec, payload_type: 96, fmtp: String::new() };
+    let facts = Recordable { worker: 0, kind, source, codec, payload_type: 96, fmtp: String::new(), level_id: None };
     NewTrack { publisher: PublisherId(1), identity: None, track: TrackId::new(name).unwrap(), facts }
 }
 

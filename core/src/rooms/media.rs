@@ -121,6 +121,7 @@ impl RoomMedia {
             codec: accepted.codec,
             payload_type: accepted.payload_type,
             fmtp: accepted.fmtp.clone(),
+            level_id: accepted.level_id,
         })
     }
 

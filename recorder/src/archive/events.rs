@@ -4,8 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use lockgate_model::PublisherId;
 use lockgate_model::carrier::{AddTrack, TrackNumber};
 use serde::Serialize;
+
+use super::date::rfc3339;
 
 /// What happened.
 #[derive(Clone, Debug, Serialize)]
@@ -51,14 +54,47 @@ pub(crate) enum Event<'a> {
         /// Its name.
         file: &'a str,
     },
-    /// Packets are missing.
+    /// Something is missing.
     Gap {
         /// Of which track.
         track: TrackNumber,
-        /// How many.
+        /// How many packets.
         packets: u64,
-        /// `loss`, `overload`, `policy`, `paused`.
+        /// `loss`, `overload`, `policy`, `paused`, `quiet`.
         reason: &'a str,
+        /// The last frame before it, in milliseconds of the session; absent: there was none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from_ms: Option<u64>,
+        /// The first frame behind it; absent: there is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to_ms: Option<u64>,
+    },
+    /// Somebody spoke.
+    Speech {
+        /// Into which microphone.
+        track: TrackNumber,
+        /// Who.
+        publisher_id: PublisherId,
+        /// In milliseconds of the session.
+        from_ms: u64,
+        /// In milliseconds of the session.
+        to_ms: u64,
+    },
+    /// How a track's sender counts time.
+    Clock {
+        /// Which track.
+        track: TrackNumber,
+        /// Against nominal, in parts per million.
+        ppm: f64,
+        /// How far its sender reports are from a line, in microseconds.
+        residual_us: f64,
+    },
+    /// What the wall clock shows. Its steps show here and nowhere else: the session's timeline does not know them.
+    Wall {
+        /// RFC 3339.
+        at: String,
+        /// The same in microseconds since 1970 (UTC).
+        at_us: u64,
     },
     /// A track goes on with another encoding.
     Layer {
@@ -89,6 +125,13 @@ pub(crate) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     },
+}
+
+impl Event<'_> {
+    /// The wall clock shows this moment, in microseconds since 1970 (UTC).
+    pub(crate) fn wall(at_us: u64) -> Self {
+        Self::Wall { at: rfc3339(at_us), at_us }
+    }
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use super::durable::Durable;
 use super::events::{Event, EventLog};
 use super::manifest::{FileEntry, Group, Manifest, SessionEnd};
 use super::sweep::{Swept, sweep_session};
-use crate::webm::Finished;
+use crate::webm::{Finished, inspect};
 
 /// A session's folder.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Archive {
     /// The manifest has changed since it was written.
     unsaved: bool,
     durable: Durable,
+    /// Keeps the folder from being sealed while it is written.
+    lock: Option<File>,
 }
 
 /// A file that was made and is empty.
@@ -41,6 +43,7 @@ impl Archive {
     pub(crate) fn open(root: &Path, start: &StartSession, durable: Durable) -> io::Result<(Self, Vec<Swept>)> {
         let folder = root.join(folder_name(&start.room)).join(start.session.as_str());
         std::fs::create_dir_all(&folder)?;
+        let lock = lock_folder(&folder, FlockOperation::LockShared)?;
         let swept = sweep_session(&folder)?;
         let path = folder.join(MANIFEST);
         let known = Manifest::load(&path).filter(|manifest| manifest.session == start.session);
@@ -50,9 +53,10 @@ impl Archive {
         let mut manifest = known.unwrap_or_else(|| Manifest::new(start));
         manifest.files.iter_mut().for_each(|entry| reconcile(&folder, entry));
         (manifest.end, manifest.reason) = (None, None);
+        manifest.unseal(&path)?;
         manifest.save_for_good(&path)?;
         let events = EventLog::open(&folder.join(EVENTS))?;
-        Ok((Self { folder, manifest, events, unsaved: false, durable }, swept))
+        Ok((Self { folder, manifest, events, unsaved: false, durable, lock }, swept))
     }
 
     /// Notes what happened, at a time in microseconds on the session's timeline.
@@ -123,6 +127,12 @@ impl Archive {
         Ok(())
     }
 
+    /// Frames and key frames of the tracks of a file that is whole but not closed yet, by reading it.
+    pub(crate) fn count_frames(&self, name: &str) -> io::Result<Vec<(u64, u64)>> {
+        let found = inspect(&File::open(self.folder.join(open_name(name)))?)?;
+        Ok(found.tracks.values().map(|track| (track.frames, track.keyframes)).collect())
+    }
+
     /// Says how large an open file is by now.
     pub(crate) fn grown(&mut self, name: &str, bytes: u64, duration_ms: u64) {
         let open = open_name(name);
@@ -131,15 +141,18 @@ impl Archive {
         }
     }
 
-    /// Ends the session. What is said of it then outlives a power failure.
+    /// Ends the session. What is said of it then outlives a power failure, and is sealed soon.
     pub(crate) fn end(&mut self, end: SessionEnd, reason: Option<&str>, at_us: i64) -> io::Result<()> {
         self.note(at_us, Event::End { state: end.as_str(), reason });
         (self.manifest.end, self.manifest.reason) = (Some(end), reason.map(str::to_owned));
-        self.events.flush()?;
         let path = self.folder.join(MANIFEST);
-        self.manifest.save_for_good(&path)?;
+        let written = self.events.flush().and_then(|()| self.manifest.save_for_good(&path));
+        // Whatever came of it, this one writes no more.
+        self.lock = None;
+        written?;
         self.durable.soon(path);
         self.unsaved = false;
+        self.durable.seal(self.folder.clone());
         Ok(())
     }
 
@@ -188,12 +201,36 @@ fn set_aside(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A recorder that was killed may have completed a file and not entered that any more.
-fn reconcile(folder: &Path, entry: &mut FileEntry) {
+/// Locks a session's folder. None: somebody else has locked it in a way that this one has no place beside. Where locks are not
+/// supported, only a second recorder on the same session could do harm.
+pub(super) fn lock_folder(folder: &Path, how: FlockOperation) -> io::Result<Option<File>> {
+    let open = File::open(folder)?;
+    match flock(&open, how) {
+        Err(rustix::io::Errno::AGAIN) => Ok(None),
+        _ => Ok(Some(open)),
+    }
+}
+
+/// A recorder that was killed, or whose disk was full, may have completed a file and not entered that any more.
+pub(super) fn reconcile(folder: &Path, entry: &mut FileEntry) {
     let Some(name) = entry.path.strip_suffix(OPEN).map(str::to_owned) else { return };
     let gone = folder.join(&entry.path).symlink_metadata().is_err();
     if let (true, Ok(file)) = (gone, folder.join(&name).symlink_metadata()) {
         (entry.path, entry.state, entry.bytes) = (name, FileState::Closed, file.len());
+        count(folder, entry);
+    }
+}
+
+/// Reads a complete file to know how long it is and what is in it.
+pub(super) fn count(folder: &Path, entry: &mut FileEntry) {
+    match File::open(folder.join(&entry.path)).and_then(|file| inspect(&file)) {
+        Ok(found) => {
+            entry.duration_ms = found.duration_ms;
+            for (track, content) in entry.tracks.iter_mut().zip(found.tracks.values()) {
+                (track.frames, track.keyframes) = (content.frames, content.keyframes);
+            }
+        }
+        Err(error) => tracing::warn!(?folder, file = entry.path, %error, "a file cannot be read"),
     }
 }
 
@@ -208,7 +245,7 @@ pub(super) fn close_entry(entry: &mut FileEntry, finished: Finished) {
 }
 
 /// Renames, but never over another file.
-pub(super) fn rename_free(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_free(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system that cannot promise it; names are given out once, so looking is as good.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if to.symlink_metadata().is_err() => {
@@ -233,10 +270,10 @@ fn folder_name(room: &RoomName) -> String {
     segment
 }
 
-pub(super) const MANIFEST: &str = "session.json";
-pub(super) const EVENTS: &str = "events.jsonl";
+pub(crate) const MANIFEST: &str = "session.json";
+pub(crate) const EVENTS: &str = "events.jsonl";
 /// Behind the name of a file that grows.
-pub(super) const OPEN: &str = ".part";
+pub(crate) const OPEN: &str = ".part";
 /// File systems take 255 bytes.
 const LONGEST_NAME: usize = 240;
 /// How many names may be taken by files that the manifest does not know, or by manifests that cannot be read.

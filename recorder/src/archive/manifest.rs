@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lockgate_model::carrier::{FileState, RecordedFile, StartSession, TrackNumber};
 use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId, UserId};
@@ -34,6 +34,34 @@ pub(crate) struct Manifest {
     pub(crate) software: String,
     /// Its files in the order in which they were begun.
     pub(crate) files: Vec<FileEntry>,
+    /// What makes later changes show; only in sessions that have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seal: Option<Seal>,
+}
+
+/// Says what an archive was when its session had ended. The files' hashes stand in their entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Seal {
+    /// When it was set, RFC 3339.
+    pub(crate) at: String,
+    /// The files that are not media, as they were then.
+    pub(crate) logs: Vec<LogEntry>,
+    /// The public key (Ed25519, hex) whose signature over this manifest is in `session.json.sig`; absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+}
+
+/// A file that is not media.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogEntry {
+    /// Its name in the folder.
+    pub(crate) path: String,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// SHA-256 in hex.
+    pub(crate) sha256: String,
 }
 
 /// How a session ended.
@@ -114,9 +142,22 @@ pub(crate) struct FileEntry {
     pub(crate) bytes: u64,
     /// Its tracks, in the order of their numbers in the file, from 1.
     pub(crate) tracks: Vec<TrackEntry>,
+    /// SHA-256 in hex, known some time after it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
     /// Whether it was left open by a recorder that was killed, and mended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) mended: bool,
+}
+
+impl FileEntry {
+    /// Whose it is, for people.
+    pub(crate) fn who(&self) -> String {
+        match self.username.trim() {
+            "" => format!("participant {}", self.publisher_id),
+            name => name.to_owned(),
+        }
+    }
 }
 
 /// A track of a file.
@@ -161,6 +202,7 @@ impl Manifest {
             reason: None,
             software: concat!("lockgate-recorder ", env!("CARGO_PKG_VERSION")).into(),
             files: Vec::new(),
+            seal: None,
         }
     }
 
@@ -168,6 +210,16 @@ impl Manifest {
     pub(crate) fn load(path: &Path) -> Option<Self> {
         let manifest: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         (manifest.schema == Self::SCHEMA).then_some(manifest)
+    }
+
+    /// Takes the seal off: something is about to change. The signature goes first, so that none is ever beside a manifest that it
+    /// does not fit.
+    pub(super) fn unseal(&mut self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_file(signature_of(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => self.seal = None,
+        }
+        Ok(())
     }
 
     /// Writes it: readers see the old one or this one, never half of it.
@@ -181,13 +233,19 @@ impl Manifest {
     }
 
     fn replace(&self, path: &Path, bring: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
+        write_whole(path, &self.to_bytes()?, bring)
+    }
+
+    /// What stands in the file.
+    pub(super) fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
-        let aside = path.with_extension("json.new");
-        let mut file = File::create(&aside)?;
-        file.write_all(&json)?;
-        bring(&file)?;
-        std::fs::rename(&aside, path)
+        Ok(json)
+    }
+
+    /// Up to the end of its last file.
+    pub(crate) fn duration_ms(&self) -> u64 {
+        self.files.iter().map(|file| (file.start_us / 1000).saturating_add(file.duration_ms)).max().unwrap_or(0)
     }
 
     /// Its files as the node is told of them.
@@ -201,4 +259,19 @@ impl Manifest {
         });
         files.collect()
     }
+}
+
+/// Replaces a file: readers see the old one or the new one. `bring` may bring it to the disk before it has its name.
+pub(super) fn write_whole(path: &Path, bytes: &[u8], bring: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let mut file = File::create(&aside)?;
+    file.write_all(bytes)?;
+    bring(&file)?;
+    std::fs::rename(&aside, path)
+}
+
+/// Where a manifest's signature is.
+pub(crate) fn signature_of(manifest: &Path) -> PathBuf {
+    manifest.with_extension("json.sig")
 }

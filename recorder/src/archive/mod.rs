@@ -1,20 +1,30 @@
-//! The folder of a session: its files, `session.json` that says what they are, `events.jsonl` that says what happened.
+//! The folder of a session: its files, `session.json` that says what they are, `events.jsonl` that says what happened,
+//! `speakers.vtt` that says who spoke, and a seal over all of them (`docs/archive.md`).
 //!
 //! A file has `.part` behind its name until it is complete, and no file is ever written over. What is in the files is not
 //! this module's business.
 
 mod date;
+mod digest;
 mod durable;
 mod events;
 mod folder;
+mod key;
 mod manifest;
+mod seal;
+mod speakers;
 mod sweep;
 
+pub(crate) use date::now_micros;
+pub(crate) use digest::{Budget, Digest, digest};
 pub(crate) use durable::Durable;
 pub(crate) use events::Event;
-pub(crate) use folder::{Archive, NewFile};
-pub(crate) use manifest::{FileEntry, Group, SessionEnd, TrackEntry};
-pub(crate) use sweep::{Swept, sweep};
+pub(crate) use folder::{Archive, EVENTS, MANIFEST, NewFile, OPEN, rename_free};
+pub(crate) use key::{KeyProblem, PublicKey, SigningKey};
+pub(crate) use manifest::{FileEntry, Group, Manifest, Seal, SessionEnd, TrackEntry, signature_of};
+pub(crate) use seal::{SPEAKERS, Sealing, seal};
+pub(crate) use speakers::speeches;
+pub(crate) use sweep::{Swept, sessions, sweep, sweep_session};
 
 #[cfg(test)]
 mod tests;

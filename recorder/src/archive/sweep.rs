@@ -1,6 +1,6 @@
 //! Completes what recorders that were killed have left open.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::date::now_micros;
 use super::events::{Event, EventLog};
-use super::folder::{EVENTS, MANIFEST, OPEN, close_entry, rename_free};
+use super::folder::{EVENTS, MANIFEST, OPEN, close_entry, count, lock_folder, reconcile, rename_free};
 use super::manifest::{Manifest, SessionEnd};
 use crate::webm::{Finished, Repair, repair};
 
@@ -21,14 +21,36 @@ pub(crate) struct Swept {
     pub(crate) outcome: io::Result<Repair>,
 }
 
-/// Goes through all sessions under `root`. Files that another recorder is writing are left alone.
+/// Mends what is open in all sessions under `root`. Files that another recorder is writing are left alone.
 pub(crate) fn sweep(root: &Path) -> Vec<Swept> {
-    let sessions = folders(root).into_iter().flat_map(|room| folders(&room));
-    sessions.flat_map(|session| sweep_session(&session).unwrap_or_default()).collect()
+    let swept = sessions(root).map(|folder| {
+        let swept = mend_open(&folder)?;
+        if !swept.is_empty() {
+            enter(&folder, &swept, None)?;
+        }
+        Ok::<_, io::Error>(swept)
+    });
+    swept.flat_map(Result::unwrap_or_default).collect()
 }
 
-/// Goes through one session's folder.
-pub(super) fn sweep_session(folder: &Path) -> io::Result<Vec<Swept>> {
+/// The folders of all sessions under `root`.
+pub(crate) fn sessions(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    folders(root).into_iter().flat_map(|room| folders(&room))
+}
+
+/// Mends what is open in one session, and ends it if it was left without an end.
+pub(crate) fn sweep_session(folder: &Path) -> io::Result<Vec<Swept>> {
+    let swept = mend_open(folder)?;
+    // Whoever writes a session holds a lock on its folder.
+    let alone = lock_folder(folder, FlockOperation::NonBlockingLockExclusive)?;
+    let abandoned = alone.is_some() && Manifest::load(&folder.join(MANIFEST)).is_some_and(|found| found.end.is_none());
+    if !swept.is_empty() || abandoned {
+        enter(folder, &swept, alone)?;
+    }
+    Ok(swept)
+}
+
+fn mend_open(folder: &Path) -> io::Result<Vec<Swept>> {
     let mut swept = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -36,9 +58,6 @@ pub(super) fn sweep_session(folder: &Path) -> io::Result<Vec<Swept>> {
         if is_open && let Some(file) = mend(path) {
             swept.push(file);
         }
-    }
-    if !swept.is_empty() {
-        enter(folder, &swept)?;
     }
     Ok(swept)
 }
@@ -84,33 +103,37 @@ fn free_name(path: &Path) -> PathBuf {
 }
 
 /// Brings manifest and events up to date.
-fn enter(folder: &Path, swept: &[Swept]) -> io::Result<()> {
+fn enter(folder: &Path, swept: &[Swept], lock: Option<File>) -> io::Result<()> {
     let path = folder.join(MANIFEST);
+    let _lock = lock.map_or_else(|| lock_folder(folder, FlockOperation::LockShared), |lock| Ok(Some(lock)))?;
     let Some(mut manifest) = Manifest::load(&path) else { return Ok(()) };
+    manifest.unseal(&path)?;
     let mut events = EventLog::open(&folder.join(EVENTS))?;
     let at_ms = now_micros().saturating_sub(manifest.started_at_us) / 1000;
     for Swept { path, outcome } in swept {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         match outcome {
             Ok(Repair::Mended(finished)) => {
-                mended(&mut manifest, name, *finished);
+                mended(&mut manifest, folder, name, *finished);
                 events.note(i64::try_from(at_ms).unwrap_or(i64::MAX), Event::Mended { file: name });
             }
             Ok(Repair::Empty) => manifest.files.retain(|entry| entry.path != name),
             _ => {}
         }
     }
+    manifest.files.iter_mut().for_each(|entry| reconcile(folder, entry));
     manifest.end.get_or_insert(SessionEnd::Interrupted);
     events.flush()?;
     manifest.save_for_good(&path)
 }
 
-fn mended(manifest: &mut Manifest, name: &str, finished: Finished) {
+fn mended(manifest: &mut Manifest, folder: &Path, name: &str, finished: Finished) {
     let open = |path: &str| path.strip_suffix(OPEN).is_some_and(|complete| complete == name);
     if let Some(entry) = manifest.files.iter_mut().find(|entry| open(&entry.path)) {
         entry.path = name.to_owned();
         entry.mended = true;
         close_entry(entry, finished);
+        count(folder, entry);
     }
 }
 

@@ -25,7 +25,7 @@ fn open(root: &Path) -> Archive {
 }
 
 fn durable() -> Durable {
-    Durable::start().unwrap().0
+    Durable::start(None, None).unwrap().0
 }
 
 fn head() -> Head {
@@ -58,6 +58,7 @@ fn begin(archive: &mut Archive) -> (Writer, String) {
             frames: 0,
             keyframes: 0,
         }],
+        sha256: None,
         mended: false,
     };
     archive.opened(entry, 0);

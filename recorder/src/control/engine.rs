@@ -13,11 +13,13 @@ use lockgate_model::carrier::{
 
 use super::{Input, Outlet};
 use crate::archive::Durable;
-use crate::session::{Outbox, Session};
+use crate::config::Config;
+use crate::session::{Outbox, PartLimits, Session};
 
 /// Sessions, and the way back to the node.
 pub(super) struct Engine {
     root: PathBuf,
+    limits: PartLimits,
     durable: Durable,
     sessions: HashMap<RecordingId, Session>,
     routes: HashMap<TrackNumber, RecordingId>,
@@ -34,10 +36,11 @@ struct Node {
 }
 
 impl Engine {
-    pub(super) fn new(root: PathBuf, durable: Durable) -> Self {
+    pub(super) fn new(config: &Config, durable: Durable) -> Self {
         let now = Instant::now();
         Self {
-            root,
+            root: config.directory.clone(),
+            limits: PartLimits { length: config.part_length, bytes: config.part_size },
             durable,
             sessions: HashMap::new(),
             routes: HashMap::new(),
@@ -103,7 +106,7 @@ impl Engine {
         if self.sessions.len() >= MAX_SESSIONS {
             return self.refuse(id, "the recorder has as many sessions as it takes");
         }
-        match Session::open(&self.root, start, self.durable.clone(), now, &mut self.out) {
+        match Session::open(&self.root, start, self.durable.clone(), self.limits, now, &mut self.out) {
             Ok(session) => {
                 tracing::info!(session = %id, "recording");
                 self.sessions.insert(id, session);

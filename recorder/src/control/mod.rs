@@ -14,7 +14,7 @@ use std::thread;
 use bytes::Bytes;
 use lockgate_model::carrier::ToRecorder;
 
-use crate::archive::{Durable, sweep};
+use crate::archive::{Durable, SigningKey, sweep};
 use crate::config::Config;
 use crate::session::report_swept;
 use engine::Engine;
@@ -57,11 +57,17 @@ pub fn run(config: &Config, ready: impl FnOnce(Stop)) -> std::io::Result<()> {
     let (inputs, engine_inputs) = sync_channel(MAX_WAITING);
     ready(Stop(inputs.clone()));
     report_swept(&sweep(&config.directory));
+    let (durable, background) = Durable::start(Some(config.directory.clone()), key_of(config))?;
     let link = Link::new(config.socket.clone(), inputs);
     thread::Builder::new().name("link".into()).spawn(move || link.run())?;
-    let (durable, written) = Durable::start()?;
-    Engine::new(config.directory.clone(), durable).run(&engine_inputs);
-    written.join().map_err(|_| std::io::Error::other("files may not have reached the disk"))
+    Engine::new(config, durable).run(&engine_inputs);
+    background.finish()
+}
+
+/// The key that archives are signed with. What cannot be signed is recorded all the same.
+fn key_of(config: &Config) -> Option<SigningKey> {
+    let loaded = SigningKey::load_or_make(config.signing_key.as_deref()?);
+    loaded.inspect_err(|error| tracing::error!("archives will not be signed: {error}")).ok()
 }
 
 /// Batches of at most 64 KiB (or one frame) that may wait for the engine.

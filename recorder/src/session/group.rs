@@ -16,10 +16,20 @@ use crate::archive::{self, Archive, FileEntry, NewFile};
 use crate::assemble::Shape;
 use crate::webm::{Head, TrackHead, Writer};
 
+/// When a file ends although nothing else asks for that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PartLimits {
+    /// Of what it holds.
+    pub(crate) length: Option<Duration>,
+    /// Its size.
+    pub(crate) bytes: Option<u64>,
+}
+
 /// A group of tracks.
 pub(super) struct Group {
     publisher: PublisherId,
     kind: archive::Group,
+    limits: PartLimits,
     members: Vec<Member>,
     part: Option<Part>,
     /// Frames for the next file.
@@ -27,6 +37,8 @@ pub(super) struct Group {
     held_bytes: usize,
     /// Since when the next file is waited for.
     waiting: Option<Instant>,
+    /// The next file is waited for only because the open one is long enough.
+    rotating: bool,
     done: Vec<Done>,
 }
 
@@ -51,15 +63,17 @@ impl Member {
 }
 
 impl Group {
-    pub(super) fn new(add: &AddTrack) -> Self {
+    pub(super) fn new(add: &AddTrack, limits: PartLimits) -> Self {
         Self {
             publisher: add.publisher_id,
             kind: archive::Group::of(add.source),
+            limits,
             members: Vec::new(),
             part: None,
             held: VecDeque::new(),
             held_bytes: 0,
             waiting: None,
+            rotating: false,
             done: Vec::new(),
         }
     }
@@ -97,6 +111,10 @@ impl Group {
                 }
             }
         }
+        if self.rotating && self.part.as_ref().is_none_or(|part| !part.takes(&timed)) {
+            // Now there is a reason that does not wait so long.
+            (self.rotating, self.waiting) = (false, None);
+        }
         self.held_bytes += timed.frame.data.len();
         self.held.push_back(timed);
         self.waiting.get_or_insert(now);
@@ -105,6 +123,9 @@ impl Group {
 
     /// Does what is due.
     pub(super) fn tick(&mut self, archive: &mut Archive, now: Instant) -> io::Result<()> {
+        if self.waiting.is_none() && self.part.as_ref().is_some_and(|part| part.is_full(self.limits)) {
+            (self.waiting, self.rotating) = (Some(now), true);
+        }
         self.begin_if_ready(archive, now)?;
         self.part.as_mut().map_or(Ok(()), |part| part.drain(now))
     }
@@ -185,20 +206,22 @@ impl Group {
         let waited = now.saturating_duration_since(since);
         let live = |picture: bool| self.members.iter().any(|member| !member.over && member.is_picture() == picture);
         let patience = match () {
+            // A picture without its key frame would be left out of the next file, and the open one takes it still.
+            () if self.lacking().next().is_some() && self.rotating => ROTATION_WAIT,
             () if self.lacking().next().is_some() => KEYFRAME_WAIT,
             // Sound and picture are published one shortly after the other.
             () if self.part.is_none() && !(live(true) && live(false)) => SETTLE,
             () => Duration::ZERO,
         };
         // Whoever changes parameters all the time must not make a file each time.
-        let too_soon = self.part.as_ref().is_some_and(|part| part.age(now) < SHORTEST);
+        let too_soon = !self.rotating && self.part.as_ref().is_some_and(|part| part.age(now) < SHORTEST);
         if waited >= patience && !too_soon || self.held_bytes > MAX_HELD { self.begin(archive, now) } else { Ok(()) }
     }
 
     /// Ends the open file and begins the next one with what is held.
     fn begin(&mut self, archive: &mut Archive, now: Instant) -> io::Result<()> {
         self.end_part(archive)?;
-        self.waiting = None;
+        (self.waiting, self.rotating) = (None, false);
         self.held_bytes = 0;
         self.held.make_contiguous().sort_by_key(|timed| timed.at_us);
         if let Some(start_us) = self.held.front().map(|first| first.at_us) {
@@ -266,6 +289,7 @@ impl Group {
             duration_ms: 0,
             bytes: writer.bytes(),
             tracks: adds.iter().zip(&shapes).map(|(add, shape)| track_entry(add, shape)).collect(),
+            sha256: None,
             mended: false,
         };
         archive.opened(entry, i64::try_from(start_us).unwrap_or(i64::MAX));
@@ -319,6 +343,8 @@ fn track_entry(add: &AddTrack, shape: &Shape) -> archive::TrackEntry {
 
 /// How long a file waits for the key frames of its pictures.
 const KEYFRAME_WAIT: Duration = Duration::from_secs(3);
+/// How long a file that is long enough waits for them.
+const ROTATION_WAIT: Duration = Duration::from_secs(60);
 /// How long a group's first file waits for a track of the other kind.
 const SETTLE: Duration = Duration::from_millis(500);
 /// A file is ended in favour of the next at the earliest after this.

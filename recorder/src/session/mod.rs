@@ -3,11 +3,14 @@
 //! The engine feeds it messages and media and asks it, ten times a second, for what is due. It writes files and nothing else;
 //! what it has to say goes into an [`Outbox`].
 
+mod gaps;
 mod group;
+mod notes;
 mod outbox;
 mod part;
 mod timed;
 mod track;
+mod voice;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -23,6 +26,8 @@ use lockgate_model::carrier::{
 use crate::archive::{self, Archive, Durable, Event, SessionEnd, Swept};
 use crate::clock::PublisherClock;
 use group::Group;
+pub(crate) use group::PartLimits;
+use notes::Notes;
 pub(crate) use outbox::Outbox;
 use timed::Timed;
 use track::Track;
@@ -36,6 +41,8 @@ pub(crate) struct Session {
     groups: BTreeMap<(PublisherId, archive::Group), Group>,
     state: State,
     due_each_second: Instant,
+    limits: PartLimits,
+    notes: Notes,
     /// The latest moment of the node's timeline that is known: what events are dated with.
     clock: NodeTime,
 }
@@ -46,6 +53,8 @@ enum State {
     Recording,
     /// Asked to stop; waits for what is still on its way.
     Stopping,
+    /// It ended as it was asked to.
+    Stopped,
     Failed(String),
 }
 
@@ -55,6 +64,7 @@ impl Session {
         root: &Path,
         start: StartSession,
         durable: Durable,
+        limits: PartLimits,
         now: Instant,
         out: &mut Outbox,
     ) -> io::Result<Self> {
@@ -71,6 +81,8 @@ impl Session {
             groups: BTreeMap::new(),
             state: State::Starting,
             due_each_second: now,
+            limits,
+            notes: Notes::new(now),
             clock,
         };
         session.tell(SessionState::Starting, None, out);
@@ -79,11 +91,11 @@ impl Session {
 
     /// A track joins.
     pub(crate) fn add_track(&mut self, add: AddTrack, now: Instant) {
-        if matches!(self.state, State::Stopping | State::Failed(_)) {
+        if matches!(self.state, State::Stopping | State::Stopped | State::Failed(_)) {
             return;
         }
         let key = (add.publisher_id, archive::Group::of(add.source));
-        let group = self.groups.entry(key).or_insert_with(|| Group::new(&add));
+        let group = self.groups.entry(key).or_insert_with(|| Group::new(&add, self.limits));
         if group.knows(add.number) {
             return tracing::warn!(track = %add.number, "a track is not taken: its number was used before");
         }
@@ -101,7 +113,7 @@ impl Session {
 
     /// The session is to end; what is on its way is waited for.
     pub(crate) fn stop(&mut self, now: Instant) {
-        if matches!(self.state, State::Failed(_)) {
+        if matches!(self.state, State::Stopped | State::Failed(_)) {
             return;
         }
         self.state = State::Stopping;
@@ -115,8 +127,9 @@ impl Session {
         let mut frames = Vec::new();
         match frame {
             Frame::Rtp { seq, arrival, packet, .. } => {
-                self.clock = self.clock.max(arrival);
                 track.on_rtp(seq, arrival, batch.slice_ref(packet), now, clock, &mut frames);
+                self.clock = self.clock.max(arrival);
+                self.note_wall(now);
             }
             Frame::SenderReport { ssrc, report, .. } => track.on_report(ssrc, report, clock),
             Frame::Layer { .. } => {
@@ -136,7 +149,7 @@ impl Session {
 
     /// Does what is due: waits that are over, bytes that are to be written, words that are to be said.
     pub(crate) fn tick(&mut self, now: Instant, out: &mut Outbox) {
-        if matches!(self.state, State::Failed(_)) {
+        if matches!(self.state, State::Stopped | State::Failed(_)) {
             return;
         }
         let mut frames = Vec::new();
@@ -160,7 +173,7 @@ impl Session {
 
     /// Closes everything at once: node or recorder goes away. The session may go on later.
     pub(crate) fn interrupt(&mut self, now: Instant, out: &mut Outbox) {
-        if matches!(self.state, State::Failed(_)) {
+        if matches!(self.state, State::Stopped | State::Failed(_)) {
             return;
         }
         let ends = if matches!(self.state, State::Stopping) { SessionEnd::Stopped } else { SessionEnd::Interrupted };
@@ -173,6 +186,7 @@ impl Session {
         if self.has_failed() {
             return;
         }
+        self.note_tracks(now);
         if let Err(error) = self.close_all(now).and_then(|()| self.archive.end(ends, None, self.at_us())) {
             tracing::error!(session = %self.start.session, %error, "a session could not be closed");
         }
@@ -183,6 +197,7 @@ impl Session {
         match &self.state {
             State::Starting => self.tell(SessionState::Starting, None, out),
             State::Recording | State::Stopping => self.tell(SessionState::Recording, None, out),
+            State::Stopped => self.tell(SessionState::Stopped, None, out),
             State::Failed(reason) => {
                 let reason = reason.clone();
                 self.tell(SessionState::Failed, Some(reason), out);
@@ -197,7 +212,7 @@ impl Session {
 
     /// Whether it ended as it was asked to.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state, State::Stopping) && self.tracks.is_empty()
+        matches!(self.state, State::Stopped)
     }
 
     /// Whether it failed.
@@ -243,7 +258,7 @@ impl Session {
         if now >= self.due_each_second {
             self.due_each_second = now + Duration::from_secs(1);
             self.check_disk()?;
-            self.note_gaps();
+            self.note_tracks(now);
         }
         self.archive.flush()
     }
@@ -253,11 +268,12 @@ impl Session {
         let over: Vec<_> =
             self.tracks.iter().filter(|(_, track)| track.is_over(now)).map(|(number, _)| *number).collect();
         for number in over {
-            self.note_gaps();
-            let Some(mut track) = self.tracks.remove(&number) else { continue };
+            let Some(track) = self.tracks.get_mut(&number) else { continue };
             let clock = self.clocks.entry(track.add.publisher_id).or_default();
             let mut frames = Vec::new();
             track.on_end(now, clock, &mut frames);
+            self.note_tracks(now);
+            let Some(track) = self.tracks.remove(&number) else { continue };
             self.archive.note(self.clock.micros_since(self.start.started), track.end_event());
             let key = (track.add.publisher_id, archive::Group::of(track.add.source));
             let Some(group) = self.groups.get_mut(&key) else { continue };
@@ -286,16 +302,6 @@ impl Session {
         }
     }
 
-    fn note_gaps(&mut self) {
-        let at = self.at_us();
-        for track in self.tracks.values_mut() {
-            let number = track.add.number;
-            for (reason, packets) in track.take_gaps() {
-                self.archive.note(at, Event::Gap { track: number, packets, reason: reason.as_str() });
-            }
-        }
-    }
-
     fn ask_for_keyframes(&mut self, now: Instant, out: &mut Outbox) {
         let at = self.at_us();
         for (number, track) in &mut self.tracks {
@@ -321,6 +327,7 @@ impl Session {
         let closed = self.archive.end(SessionEnd::Stopped, None, self.at_us());
         match closed {
             Ok(()) => {
+                self.state = State::Stopped;
                 tracing::info!(session = %self.start.session, folder = %self.archive.folder().display(), "recorded");
                 self.tell(SessionState::Stopped, None, out);
             }

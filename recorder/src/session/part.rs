@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lockgate_model::Codec;
 use lockgate_model::carrier::TrackNumber;
 
+use super::PartLimits;
 use super::timed::{Done, Timed};
 use crate::archive::Archive;
 use crate::assemble::Shape;
@@ -24,6 +25,8 @@ pub(super) struct Part {
     began: Instant,
     /// Given to the writer since it was last flushed.
     unflushed: Vec<Done>,
+    /// Something could not be written: what was given to the writer is not all in the file.
+    broken: bool,
 }
 
 struct PartTrack {
@@ -63,12 +66,18 @@ impl Part {
             keyframes: 0,
         });
         let tracks = tracks.collect();
-        Self { writer, name, start_us, tracks, queued_bytes: 0, began: now, unflushed: Vec::new() }
+        Self { writer, name, start_us, tracks, queued_bytes: 0, began: now, unflushed: Vec::new(), broken: false }
     }
 
     /// How long it has been open.
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began)
+    }
+
+    /// Whether it is long or large enough.
+    pub(super) fn is_full(&self, limits: PartLimits) -> bool {
+        let length = Duration::from_millis(self.writer.duration_ms());
+        limits.length.is_some_and(|most| length >= most) || limits.bytes.is_some_and(|most| self.writer.bytes() >= most)
     }
 
     /// Whether the file has this track.
@@ -115,7 +124,7 @@ impl Part {
 
     /// Hands everything written to the operating system; adds the frames that are done with.
     pub(super) fn flush(&mut self, done: &mut Vec<Done>) -> io::Result<()> {
-        self.writer.flush()?;
+        self.writer.flush().inspect_err(|_| self.broken = true)?;
         done.append(&mut self.unflushed);
         Ok(())
     }
@@ -135,8 +144,13 @@ impl Part {
         let written = written.and(self.writer.flush());
         let end_us = self.start_us + self.writer.duration_ms() * 1000;
         let finished = self.writer.finish()?;
-        done.append(&mut self.unflushed);
-        let counts = self.tracks.iter().map(|track| (track.frames, track.keyframes));
+        let counts = match self.broken || written.is_err() {
+            true => archive.count_frames(&self.name)?,
+            false => {
+                done.append(&mut self.unflushed);
+                self.tracks.iter().map(|track| (track.frames, track.keyframes)).collect()
+            }
+        };
         archive.closed(&self.name, finished, i64::try_from(end_us).unwrap_or(i64::MAX), |entry| {
             for (track, count) in entry.tracks.iter_mut().zip(counts) {
                 (track.frames, track.keyframes) = count;
@@ -154,7 +168,8 @@ impl Part {
         let track = &mut self.tracks[index];
         let Some(Queued { ms, timed, .. }) = track.queue.pop_front() else { return Ok(()) };
         self.queued_bytes -= timed.frame.data.len();
-        self.writer.write(index, ms, timed.frame.keyframe, &timed.frame.data)?;
+        let written = self.writer.write(index, ms, timed.frame.keyframe, &timed.frame.data);
+        written.inspect_err(|_| self.broken = true)?;
         track.frames += 1;
         track.keyframes += u64::from(timed.frame.keyframe);
         self.unflushed.push(timed.done(true));

@@ -70,6 +70,7 @@ fn add(track: u32, source: Source, codec: Codec) -> AddTrack {
         clock_rate: codec.clock_rate(),
         payload_type: 96,
         fmtp: String::new(),
+        level_id: None,
     }
 }
 
@@ -142,8 +143,8 @@ impl Run {
 /// A session below `root`, one camera in it.
 fn run(root: &Path) -> Run {
     let (now, mut out) = (Instant::now(), Outbox::default());
-    let (durable, _) = Durable::start().unwrap();
-    let session = Session::open(root, start(), durable, now, &mut out).unwrap();
+    let (durable, _) = Durable::start(None, None).unwrap();
+    let session = Session::open(root, start(), durable, PartLimits::default(), now, &mut out).unwrap();
     let mut run = Run { session, now, out };
     run.step(&Step::Add { track: 1, source: Source::Camera, codec: Codec::Vp8 });
     run
@@ -198,8 +199,8 @@ proptest! {
     ) {
         let root = tempfile::tempdir().unwrap();
         let (now, mut out) = (Instant::now(), Outbox::default());
-        let (durable, _) = Durable::start().unwrap();
-        let session = Session::open(root.path(), start(), durable, now, &mut out).unwrap();
+        let (durable, _) = Durable::start(None, None).unwrap();
+        let session = Session::open(root.path(), start(), durable, PartLimits::default(), now, &mut out).unwrap();
         let folder = session.archive.folder().to_owned();
         let mut run = Run { session, now, out };
         for step in [Step::Add { track: 1, source: Source::Camera, codec: Codec::Vp8 }].iter().chain(&steps) {

@@ -1,13 +1,15 @@
 //! One track: its packets become frames with a place in time.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lockgate_model::MediaKind;
 use lockgate_model::carrier::{AddTrack, Frame, GapReason, NodeTime, SenderReport, TrackStats};
+use lockgate_model::{Loudness, MediaKind};
+use lockgate_rtp::{Header, audio_level};
 
+use super::gaps::{Gap, Gaps};
 use super::timed::{Done, Timed};
+use super::voice::{Span, Voice};
 use crate::archive::Event;
 use crate::assemble::{self, Assembler};
 use crate::clock::{PublisherClock, StreamClock};
@@ -21,7 +23,10 @@ pub(super) struct Track {
     /// The last report about an encoding of which no packet has come.
     early_report: Option<(u32, SenderReport)>,
     stats: TrackStats,
-    gaps: BTreeMap<u8, (GapReason, u64)>,
+    gaps: Gaps,
+    voice: Voice,
+    /// What was said and not yet asked for.
+    speech: Vec<Span>,
     request: Request,
     life: Life,
     last_heard: Instant,
@@ -69,7 +74,9 @@ impl Track {
             stream: None,
             early_report: None,
             stats,
-            gaps: BTreeMap::new(),
+            gaps: Gaps::default(),
+            voice: Voice::new(),
+            speech: Vec::new(),
             request: Request { next: None, wait: FIRST_WAIT, packets: 0 },
             life: Life::Running,
             last_heard: now,
@@ -104,6 +111,10 @@ impl Track {
             stream.clock.arrived(packet.timestamp, arrival, publisher);
             if let Some((_, report)) = self.early_report.take_if(|(ssrc, _)| *ssrc == packet.ssrc) {
                 stream.clock.reported(report, publisher);
+            }
+            if let Some(level) = loudness(&bytes, self.add.level_id) {
+                let at = stream.clock.map(packet.timestamp, publisher).filter(|at| is_plausible(*at, arrival));
+                self.speech.extend(self.voice.heard(at.unwrap_or(arrival), level));
             }
         }
         stream.jitter.push(packet, now);
@@ -157,6 +168,8 @@ impl Track {
             stream.jitter.flush();
         }
         self.release(now, publisher, out);
+        self.gaps.end();
+        self.speech.extend(self.voice.end());
     }
 
     /// A frame is in a file, or was given up by it.
@@ -183,17 +196,17 @@ impl Track {
                 Released::Packet(_) => {}
                 Released::Lost { count, reason } => {
                     self.stats.lost = self.stats.lost.saturating_add(count);
-                    let gap = self.gaps.entry(reason as u8).or_insert((reason, 0));
-                    gap.1 = gap.1.saturating_add(count);
                     stream.assembler.lost();
+                    self.gaps.missed(reason, count);
                 }
             }
-        }
-        for frame in frames {
-            let at = stream.clock.map(frame.timestamp, publisher).filter(|at| is_plausible(*at, frame.arrival));
-            let at = at.unwrap_or(frame.arrival);
-            self.unwritten += 1;
-            out.push(Timed { track: self.add.number, ssrc: stream.ssrc, at, at_us: 0, frame });
+            for frame in frames.drain(..) {
+                let at = stream.clock.map(frame.timestamp, publisher).filter(|at| is_plausible(*at, frame.arrival));
+                let at = at.unwrap_or(frame.arrival);
+                self.gaps.frame(at);
+                self.unwritten += 1;
+                out.push(Timed { track: self.add.number, ssrc: stream.ssrc, at, at_us: 0, frame });
+            }
         }
     }
 
@@ -245,9 +258,20 @@ impl Track {
         size
     }
 
-    /// Packets that were missed since this was last asked.
-    pub(super) fn take_gaps(&mut self) -> impl Iterator<Item = (GapReason, u64)> + use<> {
-        std::mem::take(&mut self.gaps).into_values()
+    /// What was missed since this was last asked.
+    pub(super) fn take_gaps(&mut self) -> impl Iterator<Item = Gap> + use<> {
+        self.gaps.take()
+    }
+
+    /// What was said since this was last asked, up to this moment.
+    pub(super) fn take_speech(&mut self, now: NodeTime) -> Vec<Span> {
+        self.speech.extend(self.voice.pause(now));
+        std::mem::take(&mut self.speech)
+    }
+
+    /// Its sender's clock against nominal in parts per million, and the spread of its reports in µs; none before there are any.
+    pub(super) fn clock(&self) -> Option<(f64, f64)> {
+        self.stream.as_ref().and_then(|stream| stream.clock.fitness())
     }
 
     /// Whether nothing more is to be expected.
@@ -270,7 +294,7 @@ impl Track {
     /// What is said of it when it is over.
     pub(super) fn end_event(&self) -> Event<'static> {
         let TrackStats { track, packets, lost, dropped_frames, .. } = self.stats();
-        let clock_ppm = self.stream.as_ref().and_then(|stream| stream.clock.fitness()).map(|(ppm, _)| ppm);
+        let clock_ppm = self.clock().map(|(ppm, _)| ppm);
         Event::TrackEnd { track, packets, lost, dropped_frames, clock_ppm }
     }
 
@@ -299,6 +323,13 @@ impl Stream {
     fn needs_keyframe(&self, now: Instant) -> bool {
         self.assembler.needs_keyframe() && now.saturating_duration_since(self.began) >= BEGINNING
     }
+}
+
+/// What a packet says of how loud it is, in the extension with this id.
+fn loudness(packet: &[u8], id: Option<u8>) -> Option<Loudness> {
+    let header = Header::parse(packet).ok().filter(|_| id.is_some())?;
+    let mut elements = header.extensions(packet);
+    elements.find(|element| Some(element.id) == id).and_then(|element| audio_level(element.value))
 }
 
 /// Whether a sender's clock is believed: nothing travels back in time, or takes so long.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 /// The ends of a file's tracks, in milliseconds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ends(BTreeMap<u64, End>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct End {
     last: u64,
     step: u64,

@@ -7,12 +7,14 @@ mod ends;
 mod finish;
 mod fragment;
 mod head;
+mod inspect;
 mod repair;
 mod scan;
 mod writer;
 
 pub(crate) use finish::Finished;
 pub(crate) use head::{Head, TrackHead};
+pub(crate) use inspect::inspect;
 pub(crate) use repair::{Repair, repair};
 pub(crate) use writer::Writer;
 

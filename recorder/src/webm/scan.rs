@@ -294,9 +294,9 @@ fn is_top(id: u32) -> bool {
 const EBML: u32 = 0x1A45_DFA3;
 const SEGMENT: u32 = 0x1853_8067;
 const SEEK_HEAD: u32 = 0x114D_9B74;
-const INFO: u32 = 0x1549_A966;
-const TRACKS: u32 = 0x1654_AE6B;
-const TAGS: u32 = 0x1254_C367;
+pub(super) const INFO: u32 = 0x1549_A966;
+pub(super) const TRACKS: u32 = 0x1654_AE6B;
+pub(super) const TAGS: u32 = 0x1254_C367;
 const CLUSTER: u32 = 0x1F43_B675;
 const TIMESTAMP: u32 = 0xE7;
 const SIMPLE_BLOCK: u32 = 0xA3;

@@ -142,6 +142,43 @@ fn a_batch_that_cannot_be_written_leaves_a_whole_file() {
     assert_eq!(found.blocks, blocks);
     assert_eq!(finished.bytes, bytes(&file).len() as u64);
     assert!(found.cues.iter().all(|cue| cue.0 < 10_000));
+    assert_eq!(inspect(&file).unwrap().problems, Vec::<String>::new(), "what was not written does not count");
+}
+
+#[test]
+fn a_finished_file_is_found_good_and_one_that_grows_is_not() {
+    let (file, mut writer) = written();
+    writer.flush().unwrap();
+    let problems = inspect(&file).unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.contains("never completed")), "{problems:?}");
+    writer.finish().unwrap();
+    let found = inspect(&file).unwrap();
+    assert_eq!((found.problems, found.duration_ms), (Vec::<String>::new(), 10_000));
+    let tracks: Vec<_> = found.tracks.values().map(|track| (&*track.codec, track.frames, track.keyframes)).collect();
+    assert_eq!(tracks, [("A_OPUS", 500, 500), ("V_VP8", 250, 3)]);
+}
+
+#[test]
+fn what_a_finished_file_says_wrong_of_itself_is_found() {
+    let (file, writer) = written();
+    writer.finish().unwrap();
+    let whole = bytes(&file);
+    let find = |needle: &[u8]| whole.windows(needle.len()).position(|window| window == needle).unwrap();
+    for (at, value, expected) in [
+        (find(&[0x44, 0x89, 0x88]) + 4, 0xFF, "lasts"),
+        (find(&[0x53, 0xAC, 0x81]) + 3, 0x7F, "seek head points"),
+        (whole.len() - 1, 0x00, "index points"),
+    ] {
+        let mut changed = tempfile::tempfile().unwrap();
+        let mut bytes = whole.clone();
+        bytes[at] = value;
+        changed.write_all(&bytes).unwrap();
+        let problems = inspect(&changed).unwrap().problems;
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:?}");
+    }
+    let mut cut = tempfile::tempfile().unwrap();
+    cut.write_all(&whole[..whole.len() - 1]).unwrap();
+    assert!(!inspect(&cut).unwrap().problems.is_empty());
 }
 
 proptest! {
@@ -166,6 +203,7 @@ proptest! {
         file.set_len(0).unwrap();
         file.rewind().unwrap();
         file.write_all(&bytes).unwrap();
+        drop(inspect(&file));
         drop(repair(&file));
     }
 }

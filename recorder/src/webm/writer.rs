@@ -24,6 +24,8 @@ pub(crate) struct Writer {
     cluster: Option<Cluster>,
     cues: Cues,
     ends: Ends,
+    /// The same of what is written.
+    written_ends: Ends,
     pictures: Vec<bool>,
 }
 
@@ -41,8 +43,17 @@ impl Writer {
         let layout = layout.ok_or_else(|| io::Error::other("the head cannot be read back"))?.layout;
         let pictures: Vec<_> = head.tracks.iter().map(|track| track.codec != lockgate_model::Codec::Opus).collect();
         let cues = Cues::new(pictures.contains(&true));
-        let mut writer =
-            Self { file, elements, written: 0, layout, cluster: None, cues, ends: Ends::default(), pictures };
+        let mut writer = Self {
+            file,
+            elements,
+            written: 0,
+            layout,
+            cluster: None,
+            cues,
+            ends: Ends::default(),
+            written_ends: Ends::default(),
+            pictures,
+        };
         writer.flush()?;
         Ok(writer)
     }
@@ -71,6 +82,7 @@ impl Writer {
         if let Err(error) = self.file.write_all_at(bytes, self.written) {
             bytes.clear();
             self.cues.cut(self.written);
+            self.ends = self.written_ends.clone();
             self.cluster.take_if(|cluster| cluster.offset >= self.written);
             // Whatever reached the disk of this batch may end within a block.
             self.file.set_len(self.written)?;
@@ -78,6 +90,7 @@ impl Writer {
         }
         self.written += bytes.len() as u64;
         bytes.clear();
+        self.written_ends.clone_from(&self.ends);
         Ok(())
     }
 
@@ -124,8 +137,12 @@ impl Writer {
     fn end_cluster(&mut self) -> io::Result<()> {
         let Some(Cluster { offset, .. }) = self.cluster.take() else { return Ok(()) };
         self.elements.write(&MatroskaSpec::Cluster(Master::End)).map_err(io::Error::other)?;
-        self.flush()?;
-        self.file.write_all_at(&size8(self.written - offset - CLUSTER_HEAD), offset + 4)
+        let flushed = self.flush();
+        // Also when the rest of it had no room: what is there must not be left without a size in a file that will have one.
+        if let Some(size) = self.written.checked_sub(offset + CLUSTER_HEAD) {
+            self.file.write_all_at(&size8(size), offset + 4)?;
+        }
+        flushed
     }
 }
 

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic says what is wrong")]
 
+mod archive;
 mod breaks;
 mod codecs;
+mod compose;
+mod disks;
 mod losses;
 mod parts;
 mod recording;

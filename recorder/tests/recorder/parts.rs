@@ -3,7 +3,7 @@
 use lockgate_model::carrier::{Frame, TrackNumber};
 use lockgate_model::{Codec, Source};
 
-use crate::support::{Clip, Node, Probe, Sender, decodes, session, track};
+use crate::support::{Clip, Node, Probe, Sender, decodes, is_well_formed, session, track};
 
 const SECOND: u64 = 1_000_000;
 
@@ -119,4 +119,30 @@ fn switch(node: &mut Node, old: &Sender, clip: &Clip, at_us: u64) -> Sender {
     };
     node.frame(&layer);
     new
+}
+
+#[test]
+fn a_file_that_is_long_enough_ends_at_a_key_frame_and_nothing_is_lost_between_the_parts() {
+    let (mut node, _recorder) = Node::with_recorder_that("part_length = \"1m\"");
+    let start = session("s1");
+    let clips = [Clip::sound(64), Clip::picture(Codec::Vp8, "160x120", 64)];
+    let tracks = [track(&start, 1, Source::Microphone, Codec::Opus), track(&start, 2, Source::Camera, Codec::Vp8)];
+    node.begin(&start, &tracks);
+    let (mut a, mut v) = (Sender::new(1, &clips[0]), Sender::new(2, &clips[1]));
+    node.play(&mut [&mut a, &mut v], 60_500_000);
+    // What is in the file is told with the files' tick, and with it they are looked at.
+    node.expect_ack(v.track, v.ssrc, v.seq);
+    node.expect_pli(v.track);
+    node.play(&mut [&mut a, &mut v], u64::MAX);
+    let files = node.stop(&start);
+    let names: Vec<_> = files.iter().map(|file| &*file.path).collect();
+    assert_eq!(names, ["9-camera-1.webm", "9-camera-2.webm"]);
+    let parts = names.iter().map(|name| Probe::read(&node.archive(&start).join(name))).collect::<Vec<_>>();
+    for (codec, clip) in [("opus", &clips[0]), ("vp8", &clips[1])] {
+        let hashes: Vec<_> = parts.iter().flat_map(|part| part.stream(codec).hashes.clone()).collect();
+        assert!(hashes == clip.hashes(), "{codec}: {} of {} frames", hashes.len(), clip.frames.len());
+    }
+    assert!(parts[1].stream("vp8").keys[0] && parts[1].stream("vp8").times[0] < 0.1);
+    assert!((60_000..62_500).contains(&files[0].duration_ms), "{files:?}");
+    names.iter().for_each(|name| is_well_formed(&node.archive(&start).join(name)));
 }

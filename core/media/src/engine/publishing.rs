@@ -303,6 +303,7 @@ impl Plan<'_> {
             encodings: self.section.encodings(),
             payload_type: codec.payload_type,
             fmtp: codec.fmtp.clone(),
+            level_id: self.extensions().id(Extension::AudioLevel),
         })
     }
 }

@@ -149,6 +149,9 @@ pub struct AddTrack {
     /// The format parameters of the publisher's SDP (`a=fmtp`) without the payload type; empty when it has none.
     #[serde(default)]
     pub fmtp: String,
+    /// The id of the header extension in which its packets say how loud they are (RFC 6464), if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level_id: Option<u8>,
 }
 
 /// From the recorder, on the control connection.
@@ -334,6 +337,7 @@ mod tests {
             clock_rate: 90_000,
             payload_type: 96,
             fmtp: String::new(),
+            level_id: Some(1),
         }));
         assert!(json.starts_with(r#"{"type":"add-track","number":1,"session":"s-1","worker":0,"publisherId":9"#));
         there_and_back(&ToRecorder::RemoveTrack { session: session.clone(), track: TrackNumber(1) });

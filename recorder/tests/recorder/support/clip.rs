@@ -49,6 +49,13 @@ impl Clip {
         Self { codec, frames, step_us: 33_333 }
     }
 
+    /// A picture of one colour in VP8, 30 frames a second.
+    pub(crate) fn color(color: &str, size: &str, seconds: u32) -> Self {
+        let source = format!("color={color}:size={size}:rate=30:duration={seconds}");
+        let bytes = ffmpeg(&["-f", "lavfi", "-i", &source, "-g", "30", "-c:v", "libvpx", "-auto-alt-ref", "0"], "ivf");
+        Self { codec: Codec::Vp8, frames: ivf(&bytes), step_us: 33_333 }
+    }
+
     /// A tone in packets of 20 ms.
     pub(crate) fn sound(seconds: u32) -> Self {
         let source = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");

@@ -6,7 +6,7 @@ mod probe;
 mod sender;
 
 pub(crate) use clip::Clip;
-pub(crate) use node::{Node, Recorder, exit_code};
+pub(crate) use node::{Node, Recorder, exit_code, tool, until_sealed};
 pub(crate) use probe::{Probe, decodes, is_well_formed};
 pub(crate) use sender::Sender;
 
@@ -15,6 +15,9 @@ use lockgate_model::{Codec, PublisherId, RecordingId, RoomName, Source, TrackId,
 
 /// Where the node's timeline is when sessions begin, in microseconds.
 pub(crate) const BEGAN: u64 = 77_000_000;
+
+/// The header extension in which packets of sound say how loud they are.
+pub(crate) const LEVEL_ID: u8 = 1;
 
 pub(crate) fn session(name: &str) -> StartSession {
     StartSession {
@@ -41,5 +44,6 @@ pub(crate) fn track(start: &StartSession, number: u32, source: Source, codec: Co
         clock_rate: codec.clock_rate(),
         payload_type: if codec == Codec::Opus { 111 } else { 96 },
         fmtp: String::new(),
+        level_id: (codec == Codec::Opus).then_some(LEVEL_ID),
     }
 }

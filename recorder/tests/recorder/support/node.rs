@@ -19,8 +19,7 @@ impl Recorder {
     pub(crate) fn start(folder: &Path) -> Self {
         let config = folder.join("config.toml");
         if !config.exists() {
-            let text = "[recording]\ndirectory = \"rec\"\n[recorder]\nsocket = \"run/r.sock\"\n[http]\nport = 1\n";
-            std::fs::write(&config, text).unwrap();
+            std::fs::write(&config, configuration("")).unwrap();
         }
         let child = Command::new(env!("CARGO_BIN_EXE_lockgate-recorder"))
             .arg("--config")
@@ -29,6 +28,26 @@ impl Recorder {
             .spawn()
             .unwrap();
         Self(child)
+    }
+
+    /// Starts it with a disk of its own for the archives, of so many bytes.
+    pub(crate) fn on_a_small_disk(folder: &Path, bytes: u64) -> Self {
+        std::fs::create_dir(folder.join("rec")).unwrap();
+        let script =
+            format!("mount -t tmpfs -o size={bytes} none \"$0/rec\" && exec \"$1\" --config \"$0/config.toml\"");
+        let child = Command::new("unshare")
+            .args(["--map-root-user", "--mount", "sh", "-c", &script])
+            .arg(folder)
+            .arg(env!("CARGO_BIN_EXE_lockgate-recorder"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// What a path is to its process, from outside.
+    pub(crate) fn sees(&self, path: &Path) -> PathBuf {
+        Path::new("/proc").join(self.0.id().to_string()).join("root").join(path.strip_prefix("/").unwrap())
     }
 
     pub(crate) fn kill(&mut self) {
@@ -57,6 +76,11 @@ impl Drop for Recorder {
     }
 }
 
+/// A configuration as a node would have it, with these lines in `[recording]`.
+fn configuration(lines: &str) -> String {
+    format!("[recorder]\nsocket = \"run/r.sock\"\n[http]\nport = 1\n[recording]\ndirectory = \"rec\"\n{lines}\n")
+}
+
 /// How a recorder ends that is given this configuration, and what it says.
 pub(crate) fn exit_code(configuration: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -64,6 +88,23 @@ pub(crate) fn exit_code(configuration: &str) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate-recorder"));
     let output = command.arg("--config").arg(folder.path().join("config.toml")).output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// What a tool of the recorder's says and ends with, next to this configuration.
+pub(crate) fn tool(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate-recorder"));
+    let output = command.arg("--config").arg(folder.join("config.toml")).args(arguments).output().unwrap();
+    let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), format!("{said}{complaint}"))
+}
+
+/// Waits until the archive in a folder is sealed and signed: that is done aside.
+pub(crate) fn until_sealed(folder: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    while !folder.join("session.json.sig").exists() {
+        assert!(Instant::now() < deadline, "{} is not sealed", folder.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A node with one worker, and what it heard of its recorder.
@@ -84,10 +125,25 @@ struct Connection {
 impl Node {
     /// With a recorder that is attached.
     pub(crate) fn with_recorder() -> (Self, Recorder) {
+        Self::with_recorder_that("")
+    }
+
+    /// With a recorder whose archives are on a disk of so many bytes.
+    pub(crate) fn with_recorder_on(bytes: u64) -> (Self, Recorder) {
+        Self::attached("", |folder| Recorder::on_a_small_disk(folder, bytes))
+    }
+
+    /// With a recorder whose section `[recording]` has these lines, too.
+    pub(crate) fn with_recorder_that(lines: &str) -> (Self, Recorder) {
+        Self::attached(lines, Recorder::start)
+    }
+
+    fn attached(lines: &str, start: impl FnOnce(&Path) -> Recorder) -> (Self, Recorder) {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), configuration(lines)).unwrap();
         std::fs::create_dir(folder.path().join("run")).unwrap();
         let listener = UnixListener::bind(folder.path().join("run/r.sock")).unwrap();
-        let recorder = Recorder::start(folder.path());
+        let recorder = start(folder.path());
         let (control, data) = attach(&listener);
         (Self { listener, folder, control, data, plis: Vec::new(), open: Vec::new() }, recorder)
     }

@@ -83,5 +83,11 @@ pub(crate) fn decodes(file: &Path) {
 pub(crate) fn is_well_formed(file: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new("mkvmerge").arg("-o").arg(folder.path().join("copy.mkv")).arg(file).output().unwrap();
+    // 1 is what it ends with when it has warned of something.
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let output = Command::new("mkvinfo").args(["-v", "-v"]).arg(file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).to_lowercase();
+    let complaint =
+        said.lines().find(|line| ["warning", "error", "unknown element"].iter().any(|word| line.contains(word)));
+    assert!(output.status.success() && complaint.is_none(), "mkvinfo about {}: {complaint:?}", file.display());
 }

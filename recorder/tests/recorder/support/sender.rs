@@ -4,7 +4,7 @@ use bytes::Bytes;
 use lockgate_model::carrier::{Frame, NodeTime, SenderReport, TrackNumber};
 use rtc_rtp::packetizer::Payloader;
 
-use super::{BEGAN, Clip, Node};
+use super::{BEGAN, Clip, LEVEL_ID, Node};
 
 /// Sends a clip. Times are microseconds since the session's start.
 pub(crate) struct Sender {
@@ -16,6 +16,8 @@ pub(crate) struct Sender {
     pub(crate) delay_us: u64,
     /// When the clip's first frame is captured.
     pub(crate) from_us: u64,
+    /// What its packets say of how loud they are, in dB below the loudest; none: nothing.
+    pub(crate) level: Option<u8>,
     clip: Clip,
     payloader: Box<dyn Payloader>,
     next: usize,
@@ -36,7 +38,18 @@ impl Sender {
         // Close to where both numbers wrap.
         let (seq, rtp0) = (65_530 + u64::from(track), u32::MAX - 40_000);
         let (track, ssrc) = (TrackNumber(track), 1000 + track);
-        Self { track, ssrc, seq, delay_us: 30_000, from_us: 0, clip: clip.clone(), payloader, next: 0, rtp0 }
+        Self {
+            track,
+            ssrc,
+            seq,
+            delay_us: 30_000,
+            from_us: 0,
+            level: None,
+            clip: clip.clone(),
+            payloader,
+            next: 0,
+            rtp0,
+        }
     }
 
     /// When the next frame is captured; none at the end.
@@ -59,10 +72,14 @@ impl Sender {
         let packets = payloads.into_iter().enumerate().map(|(index, payload)| {
             let marker = index + 1 == count && self.clip.codec != lockgate_model::Codec::Opus;
             let payload_type = if self.clip.codec == lockgate_model::Codec::Opus { 111 } else { 96 };
-            let mut bytes = vec![0x80, u8::from(marker) << 7 | payload_type];
+            let first = if self.level.is_some() { 0x90 } else { 0x80 };
+            let mut bytes = vec![first, u8::from(marker) << 7 | payload_type];
             bytes.extend_from_slice(&(self.seq as u16).to_be_bytes());
             bytes.extend_from_slice(&self.rtp(at).to_be_bytes());
             bytes.extend_from_slice(&self.ssrc.to_be_bytes());
+            if let Some(level) = self.level {
+                bytes.extend_from_slice(&[0xBE, 0xDE, 0, 1, LEVEL_ID << 4, level, 0, 0]);
+            }
             bytes.extend_from_slice(&payload);
             self.seq += 1;
             Sent { seq: self.seq - 1, arrival: NodeTime(BEGAN + at + self.delay_us), bytes }

@@ -1,0 +1,77 @@
+//! SHA-256 of files, as far as there is time for it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// A file's size and the hash over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    /// How many bytes were hashed.
+    pub(crate) bytes: u64,
+    /// In lower-case hex.
+    pub(crate) sha256: String,
+}
+
+/// How many bytes may still be hashed: a process that ends leaves the rest to the next one.
+#[derive(Debug)]
+pub(crate) struct Budget(AtomicU64);
+
+impl Budget {
+    /// Without a limit.
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+
+    /// From now on, so many and no more.
+    pub(super) fn limit(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+}
+
+/// Hashes a file. None: the budget is used up.
+pub(crate) fn digest(path: &Path, budget: &Budget) -> io::Result<Option<Digest>> {
+    let mut file = File::open(path)?;
+    let (mut context, mut buffer, mut bytes) = (Context::new(&SHA256), vec![0; CHUNK], 0);
+    loop {
+        let count = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if !budget.take(count as u64) {
+            return Ok(None);
+        }
+        context.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+    let sha256 = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(Digest { bytes, sha256 }))
+}
+
+/// Read at once, in bytes.
+const CHUNK: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_hashed_if_the_budget_allows_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "abc").unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into();
+        let budget = Budget::new();
+        assert_eq!(digest(file.path(), &budget).unwrap(), Some(Digest { bytes: 3, sha256 }));
+        budget.limit(2);
+        assert_eq!(digest(file.path(), &budget).unwrap(), None);
+    }
+}

@@ -1,0 +1,70 @@
+use std::path::Path;
+
+use lockgate_model::carrier::{NodeTime, StartSession};
+use lockgate_model::{RecordingId, RoomName};
+
+use super::verify::{Verdict, verify_one};
+use super::*;
+use crate::archive::{Archive, Budget, Durable, SessionEnd, seal};
+
+/// A session that has ended and has no files.
+fn ended(root: &Path) -> PathBuf {
+    let start = StartSession {
+        session: RecordingId::new("s-1").unwrap(),
+        room: RoomName::new("r").unwrap(),
+        started_at_us: 1_769_860_800_000_000,
+        started: NodeTime(0),
+        epoch: 0,
+    };
+    // No thread seals what is to be looked at before.
+    let durable = Durable::idle();
+    let (mut archive, _) = Archive::open(root, &start, durable).unwrap();
+    archive.end(SessionEnd::Stopped, None, 0).unwrap();
+    archive.folder().to_owned()
+}
+
+#[test]
+fn what_is_not_sealed_yet_is_no_damage() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = ended(root.path());
+    let found = verify_one(&folder, None);
+    assert_eq!((found.verdict, found.problems.len()), (Verdict::Unsealed, 0), "{found:?}");
+    seal(&folder, None, &Budget::new()).unwrap();
+    assert_eq!(verify_one(&folder, None).verdict, Verdict::Good);
+}
+
+#[test]
+fn who_expects_a_signature_does_not_take_an_archive_without_one() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = ended(root.path());
+    let key = SigningKey::load_or_make(&root.path().join("key.pem")).unwrap();
+    seal(&folder, None, &Budget::new()).unwrap();
+    let found = verify_one(&folder, Some(key.public()));
+    assert_eq!((found.verdict, found.problems[0].code), (Verdict::Damaged, "signature"), "{found:?}");
+}
+
+#[test]
+fn a_seal_whose_signature_was_not_written_any_more_is_made_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = ended(root.path());
+    let key = SigningKey::load_or_make(&root.path().join("key.pem")).unwrap();
+    let seal = || seal(&folder, Some(&key), &Budget::new()).unwrap();
+    assert_eq!((seal(), seal()), (crate::archive::Sealing::Sealed, crate::archive::Sealing::Already));
+    std::fs::remove_file(folder.join("session.json.sig")).unwrap();
+    assert_eq!(verify_one(&folder, Some(key.public())).problems[0].code, "signature");
+    assert_eq!(seal(), crate::archive::Sealing::Sealed);
+    assert_eq!(verify_one(&folder, Some(key.public())).verdict, Verdict::Good);
+}
+
+#[test]
+fn sessions_are_found_from_above_and_by_themselves() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = ended(root.path());
+    for path in [root.path(), folder.parent().unwrap(), &folder] {
+        assert_eq!(find::sessions_at(&[path.to_owned()]).unwrap(), [folder.clone()], "{}", path.display());
+    }
+    assert!(find::sessions_at(&[root.path().join("nowhere")]).is_err());
+    let empty = root.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(find::sessions_at(&[empty]).unwrap().is_empty(), "no archives are no mistake");
+}
