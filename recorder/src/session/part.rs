@@ -137,7 +137,8 @@ impl Part {
     /// Writes what is queued and completes the file.
     pub(super) fn finish(mut self, archive: &mut Archive, done: &mut Vec<Done>) -> io::Result<()> {
         let mut written = Ok(());
-        while let Some(index) = self.earliest().filter(|_| written.is_ok()) {
+        // Behind something that could not be written nothing more is: there would be a hole that nobody is told of.
+        while let Some(index) = self.earliest().filter(|_| written.is_ok() && !self.broken) {
             written = self.write_first(index);
         }
         // What could not be written is cut off; the rest becomes a complete file.

@@ -22,6 +22,8 @@ pub(crate) struct Writer {
     written: u64,
     layout: Layout,
     cluster: Option<Cluster>,
+    /// Offset and size of a cluster that has ended and whose size is not in the file.
+    unsized_cluster: Option<(u64, u64)>,
     cues: Cues,
     ends: Ends,
     /// The same of what is written.
@@ -49,6 +51,7 @@ impl Writer {
             written: 0,
             layout,
             cluster: None,
+            unsized_cluster: None,
             cues,
             ends: Ends::default(),
             written_ends: Ends::default(),
@@ -98,6 +101,7 @@ impl Writer {
     pub(crate) fn finish(mut self) -> io::Result<Finished> {
         self.flush()?;
         self.end_cluster()?;
+        self.patch_cluster()?;
         finish(&self.file, &self.layout, &self.cues, self.ends.duration_ms(), self.written)
     }
 
@@ -139,10 +143,16 @@ impl Writer {
         self.elements.write(&MatroskaSpec::Cluster(Master::End)).map_err(io::Error::other)?;
         let flushed = self.flush();
         // Also when the rest of it had no room: what is there must not be left without a size in a file that will have one.
-        if let Some(size) = self.written.checked_sub(offset + CLUSTER_HEAD) {
+        self.unsized_cluster = self.written.checked_sub(offset + CLUSTER_HEAD).map(|size| (offset, size));
+        flushed.and(self.patch_cluster())
+    }
+
+    fn patch_cluster(&mut self) -> io::Result<()> {
+        if let Some((offset, size)) = self.unsized_cluster {
             self.file.write_all_at(&size8(size), offset + 4)?;
+            self.unsized_cluster = None;
         }
-        flushed
+        Ok(())
     }
 }
 
