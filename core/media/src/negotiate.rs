@@ -18,6 +18,12 @@ pub enum NegotiateError {
     /// The answer's lines are not those of the offer.
     #[error("the answer's m-lines are not those of the offer")]
     OtherLines,
+    /// The client offered to receive before, and now other lines; or it is offered to.
+    #[error("the offer's m-lines are not those of the first one; open a new connection instead")]
+    OtherOffer,
+    /// There is no line on which anything could be sent.
+    #[error("the offer has no m-line for audio or video that receives and has a codec that is forwarded here")]
+    NothingReceived,
     /// A connection keeps its certificate for life.
     #[error("the certificate fingerprint changed; open a new connection instead")]
     OtherCertificate,
@@ -35,6 +41,7 @@ impl NegotiateError {
         match self {
             Self::NoTransport => ErrorCode::NOT_FOUND,
             Self::TrackTaken(_) | Self::Candidate(_) => ErrorCode::INVALID_MESSAGE,
+            Self::NothingReceived => ErrorCode::UNSUPPORTED_CODEC,
             _ => ErrorCode::INVALID_SDP,
         }
     }
@@ -47,6 +54,15 @@ pub struct Answer {
     pub sdp: String,
     /// The tracks that are received now.
     pub tracks: Vec<AcceptedTrack>,
+}
+
+/// The answer to an offer to receive.
+#[derive(Clone, Debug)]
+pub struct ReceiveAnswer {
+    /// The session description.
+    pub sdp: String,
+    /// What is sent on its m-lines: mid and track.
+    pub tracks: Vec<(String, TrackId)>,
 }
 
 /// A track that is received.

@@ -62,6 +62,11 @@ impl Numbers {
         Self { segments: VecDeque::new(), since: 0, highest_in: 0, highest_out: FIRST + u64::from(first) - 1 }
     }
 
+    /// A numbering that goes on behind this number.
+    pub(crate) fn after(highest: u64) -> Self {
+        Self { segments: VecDeque::new(), since: 0, highest_in: 0, highest_out: highest }
+    }
+
     /// What is in force now.
     pub(crate) fn current(&self) -> Option<&Segment> {
         self.segments.back()

@@ -20,7 +20,8 @@ use crate::data::Leaving;
 use crate::demands::Demands;
 use crate::link::Link;
 use crate::negotiate::NegotiateError;
-use crate::subscription::Format;
+use crate::slots::{Placed, Slots};
+use crate::subscription::{Format, Past};
 use crate::template::Template;
 use crate::transport::OfferToMake;
 
@@ -40,6 +41,8 @@ pub(crate) struct Subscribe {
     left: BTreeMap<Key, Demands>,
     pub(crate) data: Data,
     pub(crate) link: Link,
+    /// The viewer's own lines, if it was the one that offered: then it is offered nothing.
+    pub(crate) slots: Option<Box<Slots>>,
 }
 
 /// Data channels to a viewer.
@@ -105,6 +108,14 @@ pub(crate) struct NewLine {
     pub(crate) rtx_ssrc: u32,
 }
 
+/// The line that a track took.
+pub(crate) enum Taken {
+    /// One that is offered with the next offer.
+    Offered,
+    /// One of the viewer's own: how it is sent is settled.
+    Own(Placed),
+}
+
 /// What an answer settled about a track: how it is sent, or that the viewer does not want it.
 pub(crate) struct Settled {
     pub(crate) track: Key,
@@ -125,6 +136,7 @@ impl Subscribe {
             left: BTreeMap::new(),
             data: Data::default(),
             link: Link::new(now),
+            slots: None,
         }
     }
 
@@ -145,20 +157,40 @@ impl Subscribe {
 
     /// The tracks that are sent.
     pub(crate) fn tracks(&self) -> impl Iterator<Item = Key> + '_ {
-        self.lines.iter().filter_map(Line::used).map(|used| used.track)
+        let own = self.slots.iter().flat_map(|slots| slots.tracks());
+        self.lines.iter().filter_map(Line::used).map(|used| used.track).chain(own)
     }
 
     /// Who caused that a track is sent.
     pub(crate) fn cause_of(&self, track: Key) -> Option<u64> {
-        self.lines.iter().filter_map(Line::used).find(|used| used.track == track).map(|used| used.cause)
+        let line = self.lines.iter().filter_map(Line::used).find(|used| used.track == track).map(|used| used.cause);
+        line.or_else(|| self.slots.as_ref()?.cause_of(track))
     }
 
     pub(crate) fn has(&self, track: Key) -> bool {
         self.tracks().any(|own| own == track)
     }
 
-    /// Takes a line for a track. None when payload types or lines are used up.
-    pub(crate) fn add(&mut self, new: NewLine) -> Option<()> {
+    /// Takes a line for a track: one that is offered with the next offer, or one of the viewer's own. None when payload types or
+    /// lines are used up, or none fits.
+    pub(crate) fn add(&mut self, new: NewLine) -> Option<Taken> {
+        if self.slots.is_some() {
+            self.take_slot(&new).map(Taken::Own)
+        } else {
+            self.add_line(new).map(|()| Taken::Offered)
+        }
+    }
+
+    fn take_slot(&mut self, new: &NewLine) -> Option<Placed> {
+        // Whoever asked for it hears what is sent, also if this is not.
+        self.change(new.cause);
+        let placed = self.slots.as_mut()?.take(new)?;
+        self.sources.insert(placed.ssrc, Reported { track: new.track, highest: None });
+        self.link.watches_anew();
+        Some(placed)
+    }
+
+    fn add_line(&mut self, new: NewLine) -> Option<()> {
         // A stopped line may be taken for another kind of media, too (RFC 8829 §5.2.2).
         let stopped = self.lines.iter().position(|line| matches!(line.use_, Use::Stopped));
         let stopped = stopped.filter(|_| !matches!(self.state, Negotiation::Offered { .. }));
@@ -183,6 +215,10 @@ impl Subscribe {
 
     /// Takes the line for data channels for one more. False: lines are used up.
     pub(crate) fn add_channel(&mut self, channel: Key, cause: u64) -> bool {
+        if self.slots.is_some() {
+            self.change(cause);
+            return false;
+        }
         if self.data.line.is_none() {
             if self.lines.len() + 1 >= MAX_SECTIONS {
                 return false;
@@ -195,8 +231,19 @@ impl Subscribe {
         true
     }
 
+    /// Where the numbers of a track stand that is about to end.
+    pub(crate) fn note_past(&mut self, track: Key, past: Past) {
+        self.slots.iter_mut().for_each(|slots| slots.note_past(track, past));
+    }
+
     /// Takes a track's line back.
     pub(crate) fn remove(&mut self, track: Key, cause: Option<u64>) {
+        if let Some(before) = self.slots.as_mut().and_then(|slots| slots.free(track)) {
+            self.sources.retain(|_, own| own.track != track);
+            self.link.forget(track);
+            self.link.watches_anew();
+            return self.change(cause.unwrap_or(before));
+        }
         let Some(line) = self.lines.iter_mut().find(|line| line.used().is_some_and(|used| used.track == track)) else {
             return;
         };
@@ -224,6 +271,13 @@ impl Subscribe {
         self.changed = Some(cause);
     }
 
+    /// What is sent on the viewer's own lines, when that has changed, and who caused it.
+    pub(crate) fn take_placed(&mut self) -> Option<(u64, Vec<(String, TrackId)>)> {
+        let slots = self.slots.as_ref()?;
+        let cause = self.changed.take()?;
+        Some((cause, slots.placed()))
+    }
+
     /// The next offer, when one is wanted and none is open.
     pub(crate) fn offer(
         &mut self,
@@ -231,7 +285,7 @@ impl Subscribe {
         local: &Local<'_>,
         channels: impl Iterator<Item = TrackId>,
     ) -> Option<OfferToMake> {
-        if matches!(self.state, Negotiation::Offered { .. }) {
+        if self.slots.is_some() || matches!(self.state, Negotiation::Offered { .. }) {
             return None;
         }
         let cause = self.changed.take()?;
@@ -304,7 +358,13 @@ impl Subscribe {
         answer.into_iter().chain(self.link.estimator.next_timeout()).min()
     }
 
-    fn take_peer(
+    /// Whether nothing was offered yet, so that the viewer may be the one that offers.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.lines.is_empty() && self.data.line.is_none() && self.changed.is_none()
+    }
+
+    /// Takes the viewer's certificate, from its answer or its offer.
+    pub(crate) fn take_peer(
         &mut self,
         now: Instant,
         connection: &mut Connection,

@@ -75,6 +75,18 @@ struct Sent {
     at: Instant,
 }
 
+/// Where a viewer's numbers stand: another track goes on there under the same source.
+#[derive(Clone, Copy)]
+pub(crate) struct Past {
+    highest: u64,
+    repeated: u64,
+    last: Option<Sent>,
+    picture: Option<Renumbered>,
+    frame: Option<u16>,
+    packets: u32,
+    octets: u32,
+}
+
 /// What is chosen for a viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Aim {
@@ -143,6 +155,27 @@ impl Subscription {
             is_stirred: false,
             demands: Demands::new(now),
         }
+    }
+
+    /// Where its numbers stand.
+    pub(crate) fn past(&self) -> Past {
+        Past {
+            highest: self.numbers.highest(),
+            repeated: self.repeated,
+            last: self.last,
+            picture: self.picture,
+            frame: self.frame,
+            packets: self.packets,
+            octets: self.octets,
+        }
+    }
+
+    /// Goes on under the source of another track before: a receiver sees one stream, as when the encoding changes.
+    pub(crate) fn go_on(&mut self, past: Past) {
+        self.numbers = Numbers::after(past.highest);
+        (self.repeated, self.last) = (past.repeated, past.last);
+        (self.picture, self.frame) = (past.picture, past.frame);
+        (self.packets, self.octets) = (past.packets, past.octets);
     }
 
     /// The viewer agreed, or (with none) refused.

@@ -233,6 +233,15 @@ pub enum Command {
     },
     /// Asks for a `pong`.
     Ping {},
+    /// Offers to receive, so that the server answers (WHEP): what is subscribed to takes the offered m-lines. Again with other ICE
+    /// credentials: a restart. It is no message of the dialect, in which the server offers.
+    #[serde(skip_deserializing)]
+    ReceiveOffer {
+        /// The room.
+        room_name: RoomName,
+        /// The session description.
+        offer: String,
+    },
 }
 
 /// A message that the server hands on as it is: peers talk past the SFU.
@@ -337,6 +346,7 @@ impl Command {
             Self::IceCandidate(_) => "ice-candidate",
             Self::Chat { .. } => "chat",
             Self::Ping {} => "ping",
+            Self::ReceiveOffer { .. } => "receive-offer",
         }
     }
 
@@ -362,7 +372,8 @@ impl Command {
             | Self::StartRecording { room_name, .. }
             | Self::StopRecording { room_name, .. }
             | Self::PolicyCommand { room_name, .. }
-            | Self::Chat { room_name, .. } => Some(room_name),
+            | Self::Chat { room_name, .. }
+            | Self::ReceiveOffer { room_name, .. } => Some(room_name),
         }
     }
 

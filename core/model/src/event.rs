@@ -69,7 +69,15 @@ pub enum Event {
     /// A track was taken back.
     Unpublished { room_name: RoomName, track_id: TrackId },
     /// Somebody publishes, or publishes other tracks than before.
-    NewPublisher { room_name: RoomName, publisher_id: PublisherId, username: String, tracks: Vec<TrackInfo> },
+    NewPublisher {
+        room_name: RoomName,
+        publisher_id: PublisherId,
+        username: String,
+        tracks: Vec<TrackInfo>,
+        /// Who that is, for doors that find people by it. No client is told.
+        #[serde(skip)]
+        subject: String,
+    },
     /// Somebody publishes no more.
     PublisherLeft { room_name: RoomName, publisher_id: PublisherId },
     /// The server offers what was asked for.
@@ -82,6 +90,10 @@ pub enum Event {
     },
     /// The subscription stands; an offer follows when there are tracks.
     Subscribed { room_name: RoomName, publisher_id: PublisherId, tracks: Vec<OfferedTrack> },
+    /// The answer to an offer to receive, and what is sent on its m-lines.
+    ReceiveAnswer { room_name: RoomName, answer: String, tracks: Vec<OfferedTrack> },
+    /// The client's connection has come up. Told to those that come over HTTP.
+    MediaConnected { room_name: RoomName },
     /// What is received of a track changed.
     LayerChanged {
         room_name: RoomName,
@@ -242,6 +254,9 @@ pub struct PublisherInfo {
     pub username: String,
     /// What they publish.
     pub tracks: Vec<TrackInfo>,
+    /// Who, as their token says. No client is told.
+    #[serde(skip)]
+    pub subject: String,
 }
 
 /// A published track, as others see it.
@@ -259,6 +274,9 @@ pub struct TrackInfo {
     pub codec: Option<Codec>,
     /// Whether it has several encodings.
     pub simulcast: bool,
+    /// How many it has. The dialect tells only whether there are several.
+    #[serde(skip)]
+    pub encodings: u8,
     /// Whether it is silent.
     pub muted: bool,
     /// A name for people.

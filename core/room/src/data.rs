@@ -177,6 +177,7 @@ impl Opening {
             source,
             codec: None,
             simulcast: false,
+            encodings: 1,
             muted: false,
             name: None,
             channel: Some(self.channel.clone()),

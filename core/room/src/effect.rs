@@ -208,6 +208,15 @@ pub enum MediaAction {
         /// The session description.
         answer: String,
     },
+    /// Answer a client's offer to receive, with what is sent by this connection, made when there is none.
+    AnswerReceiver {
+        /// For the reply.
+        ticket: Ticket,
+        /// Which.
+        connection: Connection,
+        /// The session description.
+        offer: String,
+    },
     /// Take a candidate of a subscribe connection.
     SubscribeCandidate {
         /// The mark of the message.

@@ -92,6 +92,27 @@ pub enum Input {
     },
     /// The media side wants a client to receive other tracks.
     Offer(SubscribeOffer),
+    /// The media side answered an offer to receive.
+    ReceiverAnswered {
+        /// Which action.
+        ticket: Ticket,
+        /// The answer, or why there is none.
+        result: Result<ReceiverAnswer, MediaProblem>,
+    },
+    /// What is sent on the m-lines that a client offered has changed. Nothing is offered.
+    Placed {
+        /// On which connection.
+        connection: Connection,
+        /// Whose tracks caused it.
+        cause: PublisherId,
+        /// What is sent: mid and track.
+        tracks: Vec<(String, TrackId)>,
+    },
+    /// A connection has come up.
+    Connected {
+        /// Whose.
+        member: PublisherId,
+    },
     /// A subscribe connection ended by itself.
     ConnectionLost {
         /// Which.
@@ -331,6 +352,15 @@ pub struct SubscribeOffer {
     /// The session description.
     pub sdp: String,
     /// Its active m-lines.
+    pub tracks: Vec<(String, TrackId)>,
+}
+
+/// The answer to an offer to receive.
+#[derive(Clone, Debug)]
+pub struct ReceiverAnswer {
+    /// The session description.
+    pub sdp: String,
+    /// What is sent on its m-lines: mid and track.
     pub tracks: Vec<(String, TrackId)>,
 }
 

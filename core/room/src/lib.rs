@@ -14,6 +14,7 @@ mod places;
 mod publishing;
 mod quality;
 mod reasking;
+mod receiving;
 mod recorded;
 mod recording;
 mod revocation;
@@ -28,8 +29,8 @@ mod visibility;
 
 pub use effect::{Connection, Effect, MediaAction, Question, RecordAction, Words};
 pub use input::{
-    AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, RecorderReport, Revocation,
-    SubscribeOffer, Whom,
+    AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, ReceiverAnswer, RecorderReport,
+    Revocation, SubscribeOffer, Whom,
 };
 pub use pending::Ticket;
 pub use room::{Room, RoomConfig};

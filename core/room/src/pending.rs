@@ -36,6 +36,8 @@ pub(crate) enum Pending {
     Subscribe { viewer: PublisherId, id: Option<RequestId>, publisher: PublisherId, asked: Vec<TrackId> },
     /// The media side reads a client's answer.
     TakeAnswer { member: PublisherId, id: Option<RequestId>, publisher: PublisherId },
+    /// The media side answers an offer to receive.
+    ReceiveOffer { member: PublisherId, id: Option<RequestId> },
     /// Which of these tracks may be recorded?
     Record(RecordPending),
     /// Which of these tracks may still be recorded?
@@ -53,6 +55,7 @@ impl Pending {
             | Self::Publish { member, .. }
             | Self::Accept { member, .. }
             | Self::TakeAnswer { member, .. }
+            | Self::ReceiveOffer { member, .. }
             | Self::Act { member, .. } => Some(*member),
             Self::Subscribe { viewer, .. } => Some(*viewer),
             Self::Record(record) => record.asker.filter(|_| record.why == Why::Request),

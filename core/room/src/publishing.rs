@@ -365,6 +365,7 @@ impl Offered {
                 source: self.facts.source,
                 codec: Some(accepted.codec),
                 simulcast: accepted.encodings > 1,
+                encodings: accepted.encodings,
                 muted: false,
                 name: self.name.clone(),
                 channel: None,
@@ -395,6 +396,7 @@ impl Track {
         if (self.encodings, self.info.codec) != (accepted.encodings, Some(accepted.codec)) {
             (self.encodings, self.steered) = (accepted.encodings, None);
             (self.info.simulcast, self.info.codec) = (accepted.encodings > 1, Some(accepted.codec));
+            self.info.encodings = accepted.encodings;
         }
     }
 }

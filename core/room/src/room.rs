@@ -132,6 +132,9 @@ impl Room {
                 self.refuse(member, id, of, problem.code, &problem.message);
             }
             Input::Offer(offer) => self.on_offer(offer),
+            Input::ReceiverAnswered { ticket, result } => self.on_receiver_answered(ticket, result),
+            Input::Placed { connection, cause, tracks } => self.on_placed(connection, cause, tracks),
+            Input::Connected { member } => self.on_connected(member),
             Input::ConnectionLost { connection, unanswered, reason } => {
                 self.on_connection_lost(connection, unanswered, &reason);
             }
@@ -220,6 +223,7 @@ impl Room {
             Command::Offer(_) | Command::Answer(_) | Command::IceCandidate(_) => {
                 self.on_peer_relay(member, id, command);
             }
+            Command::ReceiveOffer { offer, .. } => self.on_receive_offer(member, id, offer),
             Command::Chat { text, .. } => self.on_chat(member, id, text),
             Command::JoinRoom { .. } => self.on_join_again(member, id, command),
             Command::LeaveRoom { .. } => self.on_leave_room(member, id),
@@ -285,7 +289,7 @@ impl Room {
                 self.on_act_verdict((member, id), ticket, command, answer.into_act());
             }
             // The media side's, not policy's.
-            Pending::Accept { .. } | Pending::TakeAnswer { .. } => {}
+            Pending::Accept { .. } | Pending::TakeAnswer { .. } | Pending::ReceiveOffer { .. } => {}
         }
         // What is obeyed from here on was not asked about.
         self.answered.clear();

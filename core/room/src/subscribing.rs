@@ -270,7 +270,7 @@ impl Room {
         }
     }
 
-    fn offered_track(&self, mid: String, track: TrackId) -> Option<OfferedTrack> {
+    pub(crate) fn offered_track(&self, mid: String, track: TrackId) -> Option<OfferedTrack> {
         let (publisher, Track { info, .. }) = self.track(&track)?;
         Some(OfferedTrack { mid, publisher_id: publisher.id, kind: info.kind, source: info.source, track_id: track })
     }

@@ -23,6 +23,7 @@ impl Member {
             user_id: self.participant.identity.user_id,
             username: self.participant.identity.username.clone(),
             tracks,
+            subject: self.participant.identity.subject.clone(),
         })
     }
 }
@@ -279,6 +280,7 @@ impl Room {
             publisher_id: info.publisher_id,
             username: info.username.clone(),
             tracks: info.tracks.clone(),
+            subject: info.subject.clone(),
         }
     }
 }

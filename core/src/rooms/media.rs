@@ -8,10 +8,12 @@ use lockgate_model::carrier::TrackNumber;
 use lockgate_model::{
     AdmittedMedia, Bitrate, ErrorCode, Limits, OfferedMedia, PublisherId, RequestId, Source, TrackId,
 };
-use lockgate_room::{AcceptedTrack, Answered, Connection, Input, MediaAction, MediaProblem, SubscribeOffer, Ticket};
+use lockgate_room::{
+    AcceptedTrack, Answered, Connection, Input, MediaAction, MediaProblem, ReceiverAnswer, SubscribeOffer, Ticket,
+};
 use lockgate_worker::{
-    CloseReason, NegotiateError, NewRouter, PublishTransport, RequestError, Router, RouterEvent, RouterEvents,
-    SubscribeTransport, Subscription, TransportId, WorkerGone, check_candidate,
+    CloseReason, NegotiateError, NewRouter, PublishTransport, ReceiveAnswer, RequestError, Router, RouterEvent,
+    RouterEvents, SubscribeTransport, Subscription, TransportId, WorkerGone, check_candidate,
 };
 
 use crate::recording::Recordable;
@@ -90,6 +92,9 @@ impl RoomMedia {
             MediaAction::SetLimits { connection, track, limits } => self.limit(connection, &track, limits),
             MediaAction::TakeAnswer { ticket, connection, offer_id, answer } => {
                 Some(self.take_answer(ticket, connection, offer_id, answer).await)
+            }
+            MediaAction::AnswerReceiver { ticket, connection, offer } => {
+                Some(self.answer_receiver(ticket, connection, offer).await)
             }
             MediaAction::SubscribeCandidate { id, connection, line } => {
                 look_at_candidate(id, connection.member, "subscribe-ice-candidate", &line)
@@ -232,22 +237,35 @@ impl RoomMedia {
         track: TrackId,
         limits: Limits,
     ) -> Option<Input> {
-        if !self.subscribe.contains_key(&connection) {
-            match self.router.create_subscribe_transport().await {
-                Ok(transport) => {
-                    self.owners.insert(transport.id(), Owner::Subscribe(connection));
-                    self.subscribe.insert(connection, transport);
-                }
-                Err(error) => {
-                    let reason = error.to_string();
-                    return Some(Input::ConnectionLost { connection, unanswered: false, reason });
-                }
-            }
+        if let Err(error) = self.open_subscribe(connection).await {
+            let reason = error.to_string();
+            return Some(Input::ConnectionLost { connection, unanswered: false, reason });
         }
         let (stream, cause) = (publisher.to_string(), publisher.0);
         let subscription = Subscription { track, stream, cause, limits };
         self.subscribe.get(&connection)?.subscribe(subscription);
         None
+    }
+
+    async fn open_subscribe(&mut self, connection: Connection) -> Result<(), WorkerGone> {
+        if !self.subscribe.contains_key(&connection) {
+            let transport = self.router.create_subscribe_transport().await?;
+            self.owners.insert(transport.id(), Owner::Subscribe(connection));
+            self.subscribe.insert(connection, transport);
+        }
+        Ok(())
+    }
+
+    async fn answer_receiver(&mut self, ticket: Ticket, connection: Connection, offer: String) -> Input {
+        let result = match self.open_subscribe(connection).await {
+            Ok(()) => match self.subscribe.get(&connection) {
+                Some(transport) => transport.accept_offer(offer).await,
+                None => Err(RequestError::Gone(WorkerGone)),
+            },
+            Err(gone) => Err(RequestError::Gone(gone)),
+        };
+        let result = result.map(|ReceiveAnswer { sdp, tracks }| ReceiverAnswer { sdp, tracks });
+        Input::ReceiverAnswered { ticket, result: result.map_err(request_problem) }
     }
 
     fn unsend(&self, connection: Connection, publisher: PublisherId, track: &TrackId) -> Option<Input> {
@@ -307,7 +325,9 @@ impl RoomMedia {
 
     fn on_event(&mut self, event: RouterEvent) {
         let input = match event {
-            RouterEvent::Connected { .. } => None,
+            RouterEvent::Connected { transport } => self.owners.get(&transport).map(|owner| match *owner {
+                Owner::Publish(member) | Owner::Subscribe(Connection { member, .. }) => Input::Connected { member },
+            }),
             RouterEvent::Closed { transport, reason } => {
                 let unanswered = matches!(reason, CloseReason::NoAnswer);
                 self.on_closed(transport, unanswered, reason.to_string())
@@ -327,6 +347,9 @@ impl RoomMedia {
                     Input::Offer(SubscribeOffer { connection, offer_id, cause, sdp, tracks })
                 })
             }
+            RouterEvent::Placed { transport, cause, tracks } => self
+                .connection(transport)
+                .map(|connection| Input::Placed { connection, cause: PublisherId(cause), tracks }),
             RouterEvent::Levels { at, heard } => Some(Input::Levels { at, heard }),
             RouterEvent::Quality { transport, quality } => self.owners.get(&transport).map(|owner| match *owner {
                 Owner::Publish(member) => Input::Sent { member, quality },

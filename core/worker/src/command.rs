@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lockgate_media::{AdmittedMedia, Answer, Limits, NegotiateError, RouterId, Subscription, TransportId};
+use lockgate_media::{
+    AdmittedMedia, Answer, Limits, NegotiateError, ReceiveAnswer, RouterId, Subscription, TransportId,
+};
 use lockgate_model::carrier::TrackNumber;
 use lockgate_model::{Bitrate, TrackId};
 use mio::Waker;
@@ -41,6 +43,7 @@ pub(crate) enum Command {
     DiscardLast(TransportId, Option<u64>, Option<BTreeSet<TrackId>>),
     SetLimits(TransportId, TrackId, Limits),
     AcceptAnswer(TransportId, Option<u64>, String, Reply<Result<(), NegotiateError>>),
+    AnswerReceiver(TransportId, String, Reply<Result<ReceiveAnswer, NegotiateError>>),
     RestartIce(TransportId, u64),
     SetMuted(RouterId, TrackId, bool),
     Record(RouterId, TrackId, TrackNumber),

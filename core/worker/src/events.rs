@@ -99,6 +99,7 @@ fn named(worker: u32, mut event: RouterEvent) -> RouterEvent {
         | RouterEvent::ChannelClosed { transport, .. }
         | RouterEvent::ChannelLost { transport, .. }
         | RouterEvent::Offer { transport, .. }
+        | RouterEvent::Placed { transport, .. }
         | RouterEvent::Quality { transport, .. }
         | RouterEvent::Steered { transport, .. }
         | RouterEvent::LayerChanged { transport, .. } => *transport = transport_id(worker, *transport),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lockgate_media::{AdmittedMedia, Answer, Limits, NegotiateError, Subscription, TransportId, check_candidate};
+use lockgate_media::{
+    AdmittedMedia, Answer, Limits, NegotiateError, ReceiveAnswer, Subscription, TransportId, check_candidate,
+};
 use lockgate_model::{Bitrate, TrackId};
 
 use crate::command::{Command, Commands};
@@ -163,6 +165,16 @@ impl SubscribeTransport {
     pub async fn set_answer(&self, offer_id: Option<u64>, sdp: String) -> Result<(), RequestError> {
         let commands = &self.link.commands;
         Ok(commands.ask(|reply| Command::AcceptAnswer(self.link.id, offer_id, sdp, reply)).await??)
+    }
+
+    /// Answers the client's own offer to receive: what is subscribed to is sent on its lines, and the transport makes no offers from then
+    /// on. Again with other ICE credentials: a restart.
+    ///
+    /// # Errors
+    /// When the offer cannot be used; then nothing has changed.
+    pub async fn accept_offer(&self, offer: String) -> Result<ReceiveAnswer, RequestError> {
+        let commands = &self.link.commands;
+        Ok(commands.ask(|reply| Command::AnswerReceiver(self.link.id, offer, reply)).await??)
     }
 
     /// Offers new ICE credentials.

@@ -31,7 +31,7 @@ pub use events::RouterEvents;
 pub use handle::{PublishTransport, RequestError, SubscribeTransport, WorkerGone};
 pub use lockgate_media::{
     AcceptedTrack, AdmittedMedia, Answer, CloseReason, Counters, DataLimits, DropReason, Limits, NegotiateError,
-    OfferedMedia, RouterEvent, Subscription, TransportId, check_candidate, inspect_offer,
+    OfferedMedia, ReceiveAnswer, RouterEvent, Subscription, TransportId, check_candidate, inspect_offer,
 };
 pub use outlet::Sending;
 pub use router::{NewRouter, Router};

@@ -166,6 +166,9 @@ impl Worker {
             Command::AcceptAnswer(transport, offer, answer, reply) => {
                 drop(reply.send(engine.accept_answer(now, transport, offer, &answer)));
             }
+            Command::AnswerReceiver(transport, offer, reply) => {
+                drop(reply.send(engine.answer_receiver(now, transport, &offer)));
+            }
             Command::RestartIce(transport, cause) => engine.restart_ice(transport, cause),
             Command::SetMuted(router, track, muted) => engine.set_muted(router, &track, muted),
             Command::Record(router, track, number) => engine.record(now, router, &track, number),

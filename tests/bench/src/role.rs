@@ -232,7 +232,8 @@ impl Hosted {
             | RouterEvent::Quality { .. }
             | RouterEvent::ChannelOpened { .. }
             | RouterEvent::ChannelClosed { .. }
-            | RouterEvent::ChannelLost { .. } => {}
+            | RouterEvent::ChannelLost { .. }
+            | RouterEvent::Placed { .. } => {}
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod piped_data;
 mod pipes;
 mod publishing;
 mod quality;
+mod receiving;
 mod steering;
 mod subscribing;
 #[cfg(test)]
@@ -131,6 +132,15 @@ pub enum RouterEvent {
         /// The session description.
         sdp: String,
         /// Its active m-lines: mid and track.
+        tracks: Vec<(String, TrackId)>,
+    },
+    /// What a viewer gets on its own m-lines has changed. It is offered nothing.
+    Placed {
+        /// By which transport.
+        transport: TransportId,
+        /// As the last subscription or its end said.
+        cause: u64,
+        /// What is sent: mid and track.
         tracks: Vec<(String, TrackId)>,
     },
     /// How well media flows, about every two seconds: to a viewer, or from a publisher.

@@ -256,6 +256,7 @@ impl Engine {
             if let Some((subscribe, _)) =
                 self.transports.get_mut(subscription.transport).and_then(Transport::subscribe_mut)
             {
+                subscribe.note_past(track, subscription.past());
                 subscribe.remove(track, None);
                 self.touched.insert(subscription.transport);
             }

@@ -10,7 +10,7 @@ use crate::arena::Key;
 use crate::ids::TransportId;
 use crate::negotiate::NegotiateError;
 use crate::stats::DropReason;
-use crate::subscribe::{NewLine, local};
+use crate::subscribe::{NewLine, Taken, local};
 use crate::subscription::Subscription as Viewer;
 use crate::transport::{OfferToMake, Transport};
 
@@ -42,9 +42,11 @@ impl Engine {
                 None => router.await_track(now, key, wanted),
             };
         };
-        let (Some((subscribe, _)), Some(track)) = (transport.subscribe_mut(), self.tracks.get_mut(track_key)) else {
+        let (Some((subscribe, connection)), Some(track)) = (transport.subscribe_mut(), self.tracks.get_mut(track_key))
+        else {
             return;
         };
+        let connected = connection.is_connected();
         self.touched.insert(key);
         if subscribe.has(track_key) {
             subscribe.change(wanted.cause);
@@ -56,17 +58,29 @@ impl Engine {
         let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
         let described = track.is_described();
         let new = NewLine { track: track_key, id: wanted.track, stream, cause, codec, described, ssrc, rtx_ssrc };
-        if subscribe.add(new).is_none() {
-            return self.counters.drop(DropReason::NoLine);
-        }
+        let Some(taken) = subscribe.add(new) else { return self.counters.drop(DropReason::NoLine) };
         let codec = track.codec.codec;
+        let (ssrc, own) = match taken {
+            Taken::Offered => (ssrc, None),
+            Taken::Own(placed) => (placed.ssrc, Some(placed)),
+        };
+        let is_own = own.is_some();
         let mut viewer = Viewer::new(now, key, wanted.stream, ssrc, random, codec, wanted.limits);
+        if let Some(placed) = own {
+            placed.past.into_iter().for_each(|past| viewer.go_on(past));
+            viewer.set_format(Some(placed.format));
+        }
         if let Some(before) = subscribe.take_left(track_key) {
             viewer.demands = before;
         }
         track.subscriptions.push(viewer);
         // What will be wanted is asked for while the viewer's connection comes about.
         track.prepare_for(now, key);
+        if is_own && connected {
+            track.start_for(now, key);
+        }
+        self.wishes.insert(track_key);
+        self.stirred.insert(track_key);
         self.hurry(track_key);
     }
 
@@ -84,6 +98,7 @@ impl Engine {
         let sources: Vec<_> = viewer.iter().flat_map(Viewer::sources).collect();
         self.wishes.insert(track_key);
         if let Some((subscribe, _)) = transport.subscribe_mut() {
+            viewer.iter().for_each(|viewer| subscribe.note_past(track_key, viewer.past()));
             subscribe.remove(track_key, Some(cause));
             viewer.into_iter().for_each(|viewer| subscribe.note_left(now, track_key, viewer.demands));
         }
@@ -170,6 +185,10 @@ impl Engine {
         let Some(transport) = self.transports.get_mut(key) else { return };
         let (session, version) = (transport.session, transport.version + 1);
         let crate::transport::Role::Subscribe(subscribe) = &mut transport.role else { return };
+        if let Some((cause, tracks)) = subscribe.take_placed() {
+            let router = transport.router;
+            return self.tell(router, RouterEvent::Placed { transport: transport_id(key), cause, tracks });
+        }
         let local = local(&transport.connection, self.config.reached_at(), session, version, Setup::ActPass);
         let channels = subscribe.data.channels.clone();
         let channels = channels.iter().filter_map(|channel| Some(self.channels.get(*channel)?.id.clone()));

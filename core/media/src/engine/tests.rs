@@ -11,6 +11,7 @@ mod paths;
 mod piped_data;
 mod pipes;
 mod publishers;
+mod receiving;
 mod redundancy;
 mod showing;
 mod steering;

@@ -54,6 +54,12 @@ fn a_peer_relay_keeps_what_it_does_not_know() {
 }
 
 #[test]
+fn what_is_no_message_of_the_dialect_is_not_read_as_one() {
+    let text = r#"{"type":"receive-offer","roomName":"r","offer":"v=0"}"#;
+    assert!(serde_json::from_str::<Request>(text).is_err());
+}
+
+#[test]
 fn every_name_is_a_type_that_is_read() {
     for name in Command::NAMES {
         let error = serde_json::from_str::<Request>(&format!(r#"{{"type":"{name}"}}"#)).err().map(|e| e.to_string());

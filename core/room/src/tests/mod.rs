@@ -8,6 +8,7 @@ mod places;
 mod publishing;
 mod quality;
 mod reasking;
+mod receiving;
 mod recording;
 mod revocation;
 mod speaking;

@@ -17,7 +17,9 @@ use crate::ice::Credentials;
 pub use codec::{CodecLine, Feedback};
 pub use extension::{Extension, ExtensionMap};
 pub use read::{CandidateError, SdpError, check_candidate, read_answer, read_offer};
-pub use write::{AnswerLine, DataLine, Local, OfferLine, Sends, write_answer, write_offer};
+pub use write::{
+    AnswerLine, DataLine, Local, OfferLine, ReceiverLine, Sends, write_answer, write_offer, write_receiver_answer,
+};
 
 /// A peer's description.
 #[derive(Clone, Debug)]

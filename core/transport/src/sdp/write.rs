@@ -67,6 +67,24 @@ pub struct DataLine<'a> {
     pub mid: &'a str,
 }
 
+/// An m-line of a viewer's offer, on which we send.
+pub struct ReceiverLine<'a> {
+    /// As it was offered.
+    pub section: &'a Section,
+    /// What may be sent on it, the first of them now; none: the line is rejected.
+    pub codecs: Vec<&'a CodecLine>,
+    /// The header extensions that are sent.
+    pub extensions: ExtensionMap,
+    /// First part of `a=msid`, if a track is sent.
+    pub stream: Option<&'a str>,
+    /// Second part of `a=msid`, if a track is sent.
+    pub track: Option<&'a str>,
+    /// The line's source.
+    pub ssrc: u32,
+    /// The source of its retransmissions.
+    pub rtx: u32,
+}
+
 /// What is sent on an offered m-line.
 pub enum Sends<'a> {
     /// A track.
@@ -109,6 +127,40 @@ pub fn write_answer(local: &Local<'_>, lines: &[AnswerLine<'_>]) -> String {
         }
     }
     out
+}
+
+/// The answer to a viewer's offer. Lines without a track are sent on later, as nothing can be negotiated then (RFC 3264 §6.1 leaves
+/// room for all codecs that both know).
+pub fn write_receiver_answer(local: &Local<'_>, lines: &[ReceiverLine<'_>]) -> String {
+    let mut out = String::with_capacity(1024 + 1024 * lines.len());
+    let bundled = lines.iter().filter(|line| !line.codecs.is_empty());
+    let mixes = lines.iter().all(|line| line.section.mixes);
+    session(&mut out, local, bundled.map(|line| line.section.mid.as_str()), mixes);
+    for line in lines {
+        if line.codecs.is_empty() { rejected(&mut out, line.section) } else { received(&mut out, local, line) }
+    }
+    out
+}
+
+fn received(out: &mut String, local: &Local<'_>, line: &ReceiverLine<'_>) {
+    let section = line.section;
+    let types: Vec<_> = line.codecs.iter().map(|codec| payload_types(codec)).collect();
+    line!(out, "m={} 9 {} {}", section.media, section.protocol, types.join(" "));
+    connection(out, local, &section.mid);
+    rtcp(out);
+    line!(out, "a=sendonly");
+    for codec in &line.codecs {
+        let feedback = codec.feedback.both(Feedback::wanted(codec.codec));
+        formats(out, codec, Feedback { remb: feedback.goes_by_remb(), ..feedback });
+    }
+    extensions(out, line.extensions);
+    let (stream, track) = (line.stream.unwrap_or("-"), line.track.unwrap_or(&section.mid));
+    line!(out, "a=msid:{stream} {track}");
+    let rtx = line.codecs.iter().any(|codec| codec.rtx.is_some()).then_some(line.rtx);
+    if let Some(rtx) = rtx {
+        line!(out, "a=ssrc-group:FID {} {rtx}", line.ssrc);
+    }
+    [Some(line.ssrc), rtx].into_iter().flatten().for_each(|ssrc| line!(out, "a=ssrc:{ssrc} cname:{stream}"));
 }
 
 /// An offer to a viewer; a line for data channels stands among the others.
