@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use lockgate_model::policy::Denial;
@@ -18,7 +18,8 @@ use lockgate_model::{ErrorCode, PublisherId, RevokedWhat, RoomName, Secret, Trac
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::pages::{bearer, problem};
+use crate::pages::bearer;
+use crate::problem::{problem, refuse};
 use crate::server::Doors;
 use crate::turn::{Turn, Turns};
 
@@ -95,7 +96,7 @@ pub(crate) async fn revoke_participant(
     request: Request,
 ) -> Response {
     let named = RoomName::new(room).ok().zip(publisher.parse().ok().map(PublisherId));
-    let Some((room, publisher)) = named else { return refuse(not_found("the room has no such participant")) };
+    let Some((room, publisher)) = named else { return refuse(&not_found("the room has no such participant")) };
     let read = revoking(|revocation| {
         if revocation.hold_ms > 0 {
             return Err(Denial::new(ErrorCode::INVALID_MESSAGE, "`holdMs` is for subjects"));
@@ -113,7 +114,7 @@ pub(crate) async fn revoke_subject(
     request: Request,
 ) -> Response {
     if subject.len() > MAX_SUBJECT {
-        return refuse(not_found("nobody has such a subject"));
+        return refuse(&not_found("nobody has such a subject"));
     }
     act(doors, whence, request, revoking(|revocation| Ok(AdminAct::RevokeSubject { subject, revocation }))).await
 }
@@ -150,25 +151,25 @@ async fn act(
     };
     // Only whoever shows a token is read from.
     let Some(token) = bearer(request.headers()) else {
-        return refuse(Denial::new(ErrorCode::UNAUTHENTICATED, "send a bearer token"));
+        return refuse(&Denial::new(ErrorCode::UNAUTHENTICATED, "send a bearer token"));
     };
     let body = match timeout(BODY_WITHIN, to_bytes(request.into_body(), MAX_BODY)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return refuse(Denial::new(ErrorCode::INVALID_MESSAGE, "the body cannot be read")),
+        Ok(Err(_)) => return refuse(&Denial::new(ErrorCode::INVALID_MESSAGE, "the body cannot be read")),
         Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "invalid-message", "the request did not come in time"),
     };
     let act = match read(&body) {
         Ok(act) => act,
-        Err(denial) => return refuse(denial),
+        Err(denial) => return refuse(&denial),
     };
-    let Some(turn) = turns.take(peer.ip()) else { return refuse(too_many()) };
+    let Some(turn) = turns.take(peer.ip()) else { return refuse(&too_many()) };
     let request = AdminRequest { token, peer: peer.ip().to_canonical(), act };
     match see_through(administer(request), turn).await {
         Ok(done) => {
             let status = if done.get("problems").is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
             (status, [(header::CACHE_CONTROL, "no-store")], Json(done)).into_response()
         }
-        Err(denial) => refuse(denial),
+        Err(denial) => refuse(&denial),
     }
 }
 
@@ -221,27 +222,6 @@ fn too_many() -> Denial {
 
 fn not_found(message: &str) -> Denial {
     Denial::new(ErrorCode::NOT_FOUND, message)
-}
-
-/// A denial as a problem document.
-fn refuse(denial: Denial) -> Response {
-    let status = match denial.code.as_str() {
-        "unauthenticated" | "token-expired" => StatusCode::UNAUTHORIZED,
-        "not-found" => StatusCode::NOT_FOUND,
-        "invalid-message" => StatusCode::BAD_REQUEST,
-        "rate-limited" => StatusCode::TOO_MANY_REQUESTS,
-        "overloaded" | "policy-unavailable" => StatusCode::SERVICE_UNAVAILABLE,
-        "internal" => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::FORBIDDEN,
-    };
-    let mut response = problem(status, denial.code.as_str(), &denial.message);
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    if let Some(after) = denial.retry_after_ms {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1000)));
-    }
-    response
 }
 
 /// How long the body of a request may take.

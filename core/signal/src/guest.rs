@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::pages::{asks_this_machine, problem};
+use crate::pages::asks_this_machine;
+use crate::problem::problem;
 use crate::server::Doors;
 
 /// Makes a token for a guest of this name.

@@ -1,20 +1,23 @@
-//! The doors: HTTP pages and WebSocket dialects.
+//! The doors: HTTP pages, WebSocket dialects, WHIP and WHEP.
 //!
 //! Turns what arrives into the shared model's requests and the model's replies into what the client understands.
-//! Decides nothing: who may do what is the shell's to ask. Every socket is one [`Arrival`] with a bounded channel
-//! each way; a client that does not read is closed, one that writes too fast waits.
+//! Decides nothing: who may do what is the shell's to ask. Every socket and every session over HTTP is one [`Arrival`]
+//! with a bounded channel each way; a client that does not read is closed, one that writes too fast waits.
 
 mod admin;
 mod dialect;
 mod guest;
 mod listen;
 mod pages;
+mod problem;
 mod rate;
 mod server;
 mod socket;
 mod turn;
+mod whip;
 
 pub use admin::{AdminAct, AdminRequest, Administer, RevocationRequest};
 pub use guest::{GuestRequest, MintGuest};
 pub use server::{Asset, Doors, Pages, Readiness, serve};
 pub use socket::{Arrival, CloseCode, Incoming, Outgoing};
+pub use whip::Origins;

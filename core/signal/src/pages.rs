@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lockgate_model::Secret;
 
+use crate::problem::problem;
 use crate::server::{Asset, Doors};
 
 /// `GET /health`: the process lives and answers.
@@ -62,20 +63,6 @@ pub(crate) fn serve_asset(doors: &Doors, path: &str) -> Response {
         (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
     ];
     (headers, bytes).into_response()
-}
-
-/// An RFC 9457 problem document.
-pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
-    let body = serde_json::json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or("error"),
-        "status": status.as_u16(),
-        "code": code,
-        "detail": detail,
-    });
-    let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
 }
 
 /// Whether a request names this machine by its loopback: one from elsewhere that a proxy here passes on names another host.

@@ -9,7 +9,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use lockgate_model::Secret;
 use tokio::net::TcpListener;
@@ -19,8 +19,10 @@ use crate::admin::{self, Administer};
 use crate::guest::{self, MintGuest};
 use crate::listen::{self, Place};
 use crate::pages;
+use crate::problem::problem;
 use crate::socket::{self, Arrival, MAX_FRAME};
 use crate::turn::Turns;
+use crate::whip::{self, Origins, Sessions};
 
 /// What the node still lacks, in words; empty when it is ready.
 pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -59,6 +61,8 @@ pub struct Doors {
     pub pages: Pages,
     /// Where sockets are announced; when it is full, new ones are turned away.
     pub arrivals: mpsc::Sender<Arrival>,
+    /// The other sites whose pages may publish and view over HTTP.
+    pub origins: Origins,
     /// Most connections that are open at a time, sockets included; more wait until they are accepted.
     pub max_open: usize,
 }
@@ -66,13 +70,13 @@ pub struct Doors {
 /// Serves until `ending` becomes true, then lets open requests finish, and what operators have begun, though they may have hung up. Whoever calls
 /// it bounds how long that takes.
 pub async fn serve(listener: TcpListener, doors: Doors, ending: watch::Receiver<bool>) {
-    let (max_open, turns) = (doors.max_open, Arc::new(Turns::default()));
+    let (max_open, turns) = (doors.max_open, Arc::new(Turns::new(MAX_OPERATING)));
     listen::serve(listener, routes(Arc::new(doors), Arc::clone(&turns)), max_open, ending).await;
     turns.over().await;
 }
 
 fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
-    let turns = Extension(turns);
+    let (turns, sessions) = (Extension(turns), Extension(Arc::new(Sessions::default())));
     Router::new()
         .route("/", get(front_door))
         .route("/ws", get(socket_door))
@@ -87,8 +91,10 @@ fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
         .route("/admin/v1/subjects/{subject}/revoke", post(admin::revoke_subject).layer(turns.clone()))
         .route("/admin/v1/policy", get(admin::show_policy).layer(turns.clone()))
         .route("/admin/v1/policy/reload", post(admin::reload_policy).layer(turns))
+        .route("/whip/{*rest}", any(whip::whip).layer(sessions.clone()))
+        .route("/whep/{*rest}", any(whip::whep).layer(sessions))
         .route("/app/{*path}", get(pages::asset))
-        .fallback(async || pages::problem(StatusCode::NOT_FOUND, "not-found", "there is no such page"))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "not-found", "there is no such page"))
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(doors)
 }
@@ -117,7 +123,7 @@ async fn socket_door(
         Err(rejection) => {
             let mut response = rejection.into_response();
             if response.status() == StatusCode::BAD_REQUEST {
-                response = pages::problem(StatusCode::UPGRADE_REQUIRED, "invalid-message", "open a WebSocket here");
+                response = problem(StatusCode::UPGRADE_REQUIRED, "invalid-message", "open a WebSocket here");
             }
             response
         }
@@ -133,6 +139,8 @@ fn open_socket(upgrade: WebSocketUpgrade, peer: SocketAddr, place: Place, doors:
     })
 }
 
+/// Operators' requests of one network that may be open: a fourth of those that may wait for policy.
+const MAX_OPERATING: usize = 4;
 /// What a socket holds for reading, and clears before each attempt to read: most messages are smaller, larger ones make it grow. The
 /// library's 128 KiB would be the most that a member of a room costs, in memory and, as every announcement wakes a socket, in time.
 const READ_BUFFER: usize = 4 << 10;

@@ -1,5 +1,5 @@
-//! How many operators' requests of one address may be open. For each, policy is asked who somebody is, in a short queue that operators
-//! have for themselves: nobody is to fill that alone. Knows no request.
+//! How many requests of one network may be open: of operators, for each of whom policy is asked in a short queue that they have for
+//! themselves, and of those who come over HTTP with a session. Nobody is to take all places alone. Knows no request.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lockgate_model::network;
 use tokio::sync::watch;
 
-/// The open requests of each address.
-#[derive(Debug, Default)]
+/// The open requests of each network.
+#[derive(Debug)]
 pub(crate) struct Turns {
+    /// How many one may have open.
+    most: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
     /// Of all addresses together.
     all: watch::Sender<usize>,
@@ -25,12 +27,17 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
+    /// So many for each network.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, open: Mutex::default(), all: watch::Sender::default() }
+    }
+
     /// A turn for a request from this address. None: as many are open as may be.
     pub(crate) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Turn> {
         let of = network(peer);
         let mut turns = self.lock();
         let open = turns.entry(of).or_default();
-        if *open == MOST {
+        if *open == self.most {
             return None;
         }
         *open += 1;
@@ -61,16 +68,15 @@ impl Drop for Turn {
     }
 }
 
-/// Requests of one address that may be open: a fourth of those that may wait for policy.
-const MOST: usize = 4;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MOST: usize = 4;
+
     #[test]
     fn a_network_has_so_many_turns_at_a_time_and_gets_them_back() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(Turns::new(MOST));
         let take = |peer: &str| turns.take(peer.parse().unwrap());
         let mut open: Vec<_> = (1..=MOST).map(|host| take(&format!("2001:db8::{host}")).unwrap()).collect();
         assert!(take("2001:db8::ffff").is_none() && take("2001:db8:0:1::1").is_some());
@@ -82,7 +88,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_ends_the_doors_waits_for_open_turns() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(Turns::new(MOST));
         let open = turns.take(IpAddr::from([192, 0, 2, 1])).unwrap();
         let mut over = std::pin::pin!(turns.over());
         tokio::select! {
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn an_address_of_ipv4_is_the_same_however_it_is_written() {
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(Turns::new(MOST));
         let take = |peer: &str| turns.take(peer.parse().unwrap());
         let _open: Vec<_> = (0..MOST).map(|_| take("192.0.2.1").unwrap()).collect();
         assert!(take("::ffff:192.0.2.1").is_none() && take("192.0.2.2").is_some());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lockgate_model::Secret;
 use lockgate_model::policy::Hook;
-use lockgate_signal::{Arrival, CloseCode, Doors, GuestRequest, MintGuest, Outgoing, Pages};
+use lockgate_signal::{Arrival, CloseCode, Doors, GuestRequest, MintGuest, Origins, Outgoing, Pages};
 use lockgate_worker::WorkerState;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -39,7 +39,8 @@ pub(super) fn doors(
         guest: guests(node, dev_secret),
     };
     let max_open = node.config.http.max_connections.saturating_add(MAX_PAGES);
-    Doors { pages, arrivals, max_open }
+    let origins = Origins::new(node.config.http.cors_origins.clone());
+    Doors { pages, arrivals, origins, max_open }
 }
 
 /// Once the doors are open, everything is there: the plugins were loaded and the workers bound before. What may fail later is said.

@@ -18,8 +18,10 @@ pub struct Http {
     pub host: IpAddr,
     /// The port that is listened on; 0 takes a free one.
     pub port: u16,
-    /// Most WebSockets at a time.
+    /// Most WebSockets and sessions over HTTP at a time.
     pub max_connections: usize,
+    /// The other sites whose pages may publish and view over HTTP.
+    pub cors_origins: Vec<String>,
 }
 
 impl Http {
@@ -28,9 +30,29 @@ impl Http {
             host: section.get("host", Ipv4Addr::LOCALHOST.into()),
             port: section.get("port", 9000),
             max_connections: section.within("max_connections", 10_000, 1, 1_000_000),
+            cors_origins: section
+                .get("cors_origins", Vec::<Origin>::new())
+                .into_iter()
+                .map(|origin| origin.0)
+                .collect(),
         };
         section.finish();
         http
+    }
+}
+
+/// The origin of a page, or `*` for all.
+struct Origin(String);
+
+impl FromValue for Origin {
+    const REMEDY: &'static str =
+        "write scheme and host as browsers do, as in \"https://tv.example.org\", or \"*\" for all";
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let Value::Text(text) = value else { return Err("is not a text".into()) };
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '*', ' ', '@', '?', '#']);
+        let fits = text == "*" || host.is_some_and(is_host);
+        if fits { Ok(Self(text.clone())) } else { Err("is not the origin of a page".into()) }
     }
 }
 

@@ -75,6 +75,20 @@ fn broken_toml_is_told_with_its_place() {
 }
 
 #[test]
+fn pages_that_may_call_are_named_by_their_origins() {
+    let origins = |list: &str| {
+        let text = format!("[http]\ncors_origins = {list}\n[dev]\nenabled = true\n");
+        read(&text, &[]).map(|config| config.http.cors_origins)
+    };
+    assert_eq!(origins("[]").unwrap(), [""; 0]);
+    assert_eq!(origins(r#"["https://tv.example:8443", "*"]"#).unwrap(), ["https://tv.example:8443", "*"]);
+    for bad in [r#"["tv.example"]"#, r#"["https://tv.example/app"]"#, r#"["https://*.example"]"#, r#"["null"]"#, "[7]"]
+    {
+        assert!(origins(bad).unwrap_err()[0].contains("scheme and host"), "{bad}");
+    }
+}
+
+#[test]
 fn the_environment_overrides_the_file() {
     let dev = "[dev]\nenabled = true\n[http]\nport = 9001\n";
     assert_eq!(read(dev, &[]).unwrap().http.port, 9001);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lockgate_model::Secret;
 use lockgate_model::policy::Denial;
-use lockgate_signal::{Arrival, Asset, Doors, GuestRequest, Incoming, MintGuest, Outgoing, Pages, serve};
+use lockgate_signal::{Arrival, Asset, Doors, GuestRequest, Incoming, MintGuest, Origins, Outgoing, Pages, serve};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -91,7 +91,8 @@ impl Door {
             admin: Some(Arc::new(move |_| Box::pin(administer(operator.clone())))),
             guest,
         };
-        let serving = tokio::spawn(serve(listener, Doors { pages, arrivals: sender, max_open }, ended));
+        let origins = Origins::new(vec!["https://tv.example".to_owned()]);
+        let serving = tokio::spawn(serve(listener, Doors { pages, arrivals: sender, origins, max_open }, ended));
         Self { address, arrivals, operators, missing, ending, serving }
     }
 
@@ -127,7 +128,7 @@ impl Door {
     }
 
     /// As it stands on the wire: no client library tidies the path or the headers.
-    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
         if !headers.iter().any(|(name, _)| *name == "host") {
             text.push_str(&format!("host: {}\r\n", self.address));

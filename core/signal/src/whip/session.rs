@@ -1,0 +1,347 @@
+//! One session: it enters the room as a client would, offers or asks for tracks, and lives until either side ends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockgate_model::policy::{Denial, Door};
+use lockgate_model::{
+    Command, ErrorCode, Event, IceServer, OfferedTrack, PublishedTrack, PublisherId, Reply, Request, RequestId, Secret,
+    SubscribeConnections,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::refusal::{RETRY_MS, Refusal};
+use super::sessions::{Ask, HalfOpen, Handle, Sessions};
+use super::target::{Endpoint, Watched};
+use super::view::View;
+use crate::rate::Rate;
+use crate::socket::{Arrival, CloseCode, Incoming, Outgoing};
+
+/// What a client came with.
+pub(crate) struct Opening {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) token: Secret,
+    pub(crate) offer: String,
+    pub(crate) place: HalfOpen,
+}
+
+/// What a client is answered.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The session's own path.
+    pub(crate) path: String,
+    pub(crate) tag: String,
+    pub(crate) answer: String,
+    pub(crate) ice_servers: Vec<IceServer>,
+}
+
+/// A session.
+pub(crate) struct Session {
+    pub(super) view: View,
+    /// The token that was accepted last.
+    pub(super) token: Secret,
+    /// With the ICE credentials of now.
+    pub(super) offer: String,
+    /// Names the ICE session of now (RFC 9725 §4.3.1).
+    pub(super) tag: String,
+    /// Its own path.
+    pub(super) path: String,
+    pub(super) rate: Rate,
+    requests: mpsc::Sender<Incoming>,
+    replies: mpsc::Receiver<Outgoing>,
+    asked: i64,
+}
+
+impl Session {
+    /// A session, and how it arrives.
+    pub(crate) fn new(opening: Opening, peer: SocketAddr) -> (Self, Arrival) {
+        let Opening { endpoint, token, offer, place } = opening;
+        let (requests, incoming) = mpsc::channel(MAX_AHEAD);
+        let (outgoing, replies) = mpsc::channel(MAX_BEHIND);
+        let arrival = Arrival { door: endpoint.door, peer, incoming, outgoing };
+        let (view, rate) = (View::new(endpoint, &offer, place), Rate::new(Instant::now()));
+        (
+            Self { view, token, offer, tag: String::new(), path: String::new(), rate, requests, replies, asked: 0 },
+            arrival,
+        )
+    }
+
+    /// Lives. The client learns how it began, under the numbers `id` and `tag`; if it is gone by then, the session ends.
+    pub(crate) async fn live(
+        mut self,
+        (id, tag): (String, String),
+        sessions: Arc<Sessions>,
+        began: oneshot::Sender<Result<Opened, Refusal>>,
+    ) {
+        let late = || Err(Refusal::busy("the node did not get to it in time"));
+        let opened = timeout(OPEN_WITHIN, self.open()).await.unwrap_or_else(|_| late());
+        let (answer, ice_servers) = match opened {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                // Ended first: whoever comes again at once is not kept out by this one.
+                self.end().await;
+                // A client that is gone needs no answer.
+                let _ = began.send(Err(refusal));
+                return;
+            }
+        };
+        let (asks, mut asked) = mpsc::channel(MAX_ASKS);
+        let path = format!("{}/{id}", self.view.endpoint.path());
+        sessions.insert(id.clone(), Handle { path: path.clone(), asks, streams: self.view.streams.clone() });
+        (self.tag, self.path, self.view.is_open) = (tag.clone(), path.clone(), true);
+        if began.send(Ok(Opened { path, tag, answer, ice_servers })).is_ok() {
+            self.run(&mut asked).await;
+        }
+        sessions.remove(&id);
+        self.view.streams.end_all();
+        self.end().await;
+    }
+
+    async fn run(&mut self, asked: &mut mpsc::Receiver<Ask>) {
+        while !self.view.is_over {
+            if let Some(command) = self.view.todo.pop_front() {
+                self.say(command);
+                continue;
+            }
+            tokio::select! {
+                Some(ask) = asked.recv() => self.answer(ask).await,
+                reply = self.replies.recv() => match reply {
+                    Some(Outgoing::Reply(reply)) => self.view.hear(reply.event),
+                    Some(Outgoing::Close(..)) | None => self.view.leave(),
+                },
+            }
+        }
+    }
+
+    /// Leaves the room, and waits until the shell has let go.
+    async fn end(&mut self) {
+        // It may be over on the other side already.
+        let _ = self.requests.send(Incoming::Closed { clean: true }).await;
+        let _ = timeout(END_WITHIN, async { while self.replies.recv().await.is_some() {} }).await;
+    }
+
+    // The beginning.
+
+    async fn open(&mut self) -> Result<(String, Vec<IceServer>), Refusal> {
+        let token = self.token.clone();
+        let known = self.ask(Command::Auth { token, resume: None }).await.map_err(Refusal::Unknown)?;
+        let ice_servers = match known {
+            Event::Authenticated { ice_servers, .. } => ice_servers,
+            _ => Vec::new(),
+        };
+        self.enter().await?;
+        let answer = match self.view.endpoint.door {
+            Door::Whep => self.watch().await?,
+            _ => self.publish().await?,
+        };
+        Ok((answer, ice_servers))
+    }
+
+    async fn enter(&mut self) -> Result<(), Refusal> {
+        let room_name = self.view.endpoint.room.clone();
+        let subscribe_connections = Some(SubscribeConnections::Shared);
+        let join = Command::JoinRoom { room_name, password: None, metadata: None, subscribe_connections };
+        let Event::RoomWaiting { message, .. } = self.ask(join).await? else {
+            self.view.is_inside = true;
+            return Ok(());
+        };
+        let let_in = timeout(LOBBY_WITHIN, self.hear_until(|view| view.is_inside));
+        match let_in.await {
+            Ok(let_in) => Ok(let_in?),
+            Err(_) => {
+                let denial = Denial::new(ErrorCode::WAITING, format!("you are in the lobby, come again: {message}"));
+                Err(Refusal::Denied(Denial { retry_after_ms: Some(RETRY_MS), ..denial }))
+            }
+        }
+    }
+
+    /// All or nothing: RFC 9725 §4.4.3 knows no session that succeeds in part.
+    async fn publish(&mut self) -> Result<String, Refusal> {
+        let (answer, tracks) = self.offer_to_send(self.offer.clone()).await?;
+        if tracks.is_empty() {
+            return Err(Denial::new(
+                ErrorCode::INVALID_SDP,
+                "the offer sends nothing: no m-line is sendonly or sendrecv",
+            )
+            .into());
+        }
+        if let Some(refused) = tracks.iter().find(|track| !track.accepted) {
+            let code = refused.code.clone().unwrap_or(ErrorCode::FORBIDDEN);
+            let reason = refused.reason.as_deref().unwrap_or("it is not accepted");
+            return Err(Denial::new(code, format!("the m-line with mid {}: {reason}", refused.mid)).into());
+        }
+        self.view.published = tracks.into_iter().map(|track| track.track_id).collect();
+        Ok(answer)
+    }
+
+    pub(super) async fn offer_to_send(&mut self, offer: String) -> Result<(String, Vec<PublishedTrack>), Denial> {
+        let room_name = self.view.endpoint.room.clone();
+        match self.ask(Command::PublishOffer { room_name, offer, tracks: Vec::new() }).await? {
+            Event::PublishAnswer { answer, tracks, .. } => Ok((answer, tracks)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Asks for whom it came for, as far as there are lines; what comes later takes lines that are free.
+    async fn watch(&mut self) -> Result<String, Refusal> {
+        self.hear_until(|view| view.is_listed).await?;
+        let mut wanted: Vec<_> = self.view.publishers.keys().copied().collect();
+        if let Watched::Publisher(publisher) = self.view.endpoint.of {
+            // Policy says why somebody who is there is not to be seen.
+            wanted = vec![publisher];
+        }
+        if wanted.is_empty() {
+            return Err(Refusal::NothingToSee);
+        }
+        self.offer_to_receive(self.offer.clone()).await?;
+        let denied = self.subscribe(wanted).await?;
+        if denied.is_none() && self.view.publishers.is_empty() {
+            return Err(Refusal::NothingToSee);
+        }
+        let (mut answer, mut tracks) = self.offer_to_receive(self.offer.clone()).await?;
+        let mut left = LOOKS;
+        // On another thread of the node a track may be heard of a moment later.
+        while tracks.is_empty() && denied.is_none() && left > 0 {
+            sleep(LOOK_AGAIN).await;
+            (answer, tracks) = self.offer_to_receive(self.offer.clone()).await?;
+            left -= 1;
+        }
+        if tracks.is_empty() {
+            return Err(denied.unwrap_or_else(nothing_fits).into());
+        }
+        self.view.place(tracks);
+        Ok(answer)
+    }
+
+    /// The denial, if all were denied.
+    async fn subscribe(&mut self, wanted: Vec<PublisherId>) -> Result<Option<Denial>, Refusal> {
+        let (mut denied, mut allowed) = (None, false);
+        for publisher in wanted {
+            if !self.view.has_room() {
+                break;
+            }
+            self.view.asked.insert(publisher);
+            match self.ask(self.view.request(publisher)).await {
+                Ok(event) => {
+                    allowed = true;
+                    self.view.hear(event);
+                }
+                Err(denial) if self.view.is_over => return Err(denial.into()),
+                Err(denial) => denied = Some(denial),
+            }
+        }
+        Ok(denied.filter(|_| !allowed))
+    }
+
+    pub(super) async fn offer_to_receive(&mut self, offer: String) -> Result<(String, Vec<OfferedTrack>), Denial> {
+        let room_name = self.view.endpoint.room.clone();
+        match self.ask(Command::ReceiveOffer { room_name, offer }).await? {
+            Event::ReceiveAnswer { answer, tracks, .. } => Ok((answer, tracks)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    // Saying and hearing.
+
+    /// Says something and waits for the reply.
+    pub(super) async fn ask(&mut self, command: Command) -> Result<Event, Denial> {
+        let id = self.next_id();
+        let request = Request { id: Some(id.clone()), command, size: 0 };
+        if self.requests.send(Incoming::Request(Box::new(request))).await.is_err() {
+            self.view.is_over = true;
+            return Err(ended());
+        }
+        loop {
+            match self.replies.recv().await {
+                Some(Outgoing::Reply(reply)) if reply.id.as_ref() == Some(&id) => return outcome(*reply),
+                Some(Outgoing::Reply(reply)) => self.view.hear(reply.event),
+                Some(Outgoing::Close(code, reason)) => {
+                    self.view.leave();
+                    return Err(closed(code, reason));
+                }
+                None => {
+                    self.view.leave();
+                    return Err(ended());
+                }
+            }
+        }
+    }
+
+    /// Says something whose reply is heard with the rest.
+    pub(super) fn say(&mut self, command: Command) {
+        let id = Some(self.next_id());
+        let request = Incoming::Request(Box::new(Request { id, command, size: 0 }));
+        // A shell that is so far behind does not answer a client either.
+        if self.requests.try_send(request).is_err() {
+            self.view.leave();
+        }
+    }
+
+    async fn hear_until(&mut self, is_so: impl Fn(&View) -> bool) -> Result<(), Denial> {
+        while !is_so(&self.view) {
+            match self.replies.recv().await {
+                Some(Outgoing::Reply(reply)) => match reply.event {
+                    Event::Revoked { reason, .. } => return Err(Denial::new(ErrorCode::FORBIDDEN, reason)),
+                    event => self.view.hear(event),
+                },
+                Some(Outgoing::Close(code, reason)) => return Err(closed(code, reason)),
+                None => return Err(ended()),
+            }
+        }
+        Ok(())
+    }
+
+    fn next_id(&mut self) -> RequestId {
+        self.asked += 1;
+        RequestId::Number(self.asked)
+    }
+}
+
+/// What a reply comes to.
+fn outcome(reply: Reply) -> Result<Event, Denial> {
+    match reply.event {
+        Event::Error { code, message, retry_after_ms, .. } => {
+            Err(Denial { retry_after_ms, ..Denial::new(code, message) })
+        }
+        event => Ok(event),
+    }
+}
+
+fn closed(code: CloseCode, reason: &str) -> Denial {
+    match code {
+        CloseCode::Unauthenticated => Denial::new(ErrorCode::UNAUTHENTICATED, reason),
+        _ => Denial { retry_after_ms: Some(RETRY_MS), ..Denial::new(ErrorCode::OVERLOADED, reason) },
+    }
+}
+
+fn ended() -> Denial {
+    Denial {
+        retry_after_ms: Some(RETRY_MS),
+        ..Denial::new(ErrorCode::OVERLOADED, "the session has ended; begin another one")
+    }
+}
+
+fn unexpected() -> Denial {
+    Denial::new(ErrorCode::INTERNAL, "the node answered with something else")
+}
+
+fn nothing_fits() -> Denial {
+    let text = "no m-line of the offer fits what is published: offer to receive its kinds of media in its codecs";
+    Denial::new(ErrorCode::UNSUPPORTED_CODEC, text)
+}
+
+/// Requests that may wait for the shell, and replies that may wait here: as many as a WebSocket's.
+const MAX_AHEAD: usize = 64;
+const MAX_BEHIND: usize = 512;
+/// HTTP requests that may wait for one session.
+const MAX_ASKS: usize = 16;
+/// How long a client waits for its answer. Some wait no longer than 8 s (OBS Studio).
+const OPEN_WITHIN: Duration = Duration::from_secs(7);
+/// How long it stays in the lobby meanwhile.
+const LOBBY_WITHIN: Duration = Duration::from_secs(5);
+/// How long the shell may take to let go of a session.
+const END_WITHIN: Duration = Duration::from_secs(5);
+const LOOKS: u32 = 20;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
