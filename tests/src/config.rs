@@ -22,6 +22,8 @@ pub struct Setup {
     pub shadows: Vec<(&'static str, &'static str, &'static str)>,
     /// Below `[policy]`.
     pub policy: String,
+    /// Below `[http]`.
+    pub http: String,
     /// Below `[media]`.
     pub media: String,
     /// Below `[rooms]`.
@@ -30,6 +32,8 @@ pub struct Setup {
     pub recording: String,
     /// How many connections of a room each of two media workers carries first; absent: there is one worker.
     pub room_spread: Option<usize>,
+    /// Another address of this network at which media is received, too.
+    pub also: Option<IpAddr>,
     /// Whether media is received at ::1 only, and not at 127.0.0.1.
     pub ipv6: bool,
     /// Whether pages get guest tokens.
@@ -51,15 +55,17 @@ impl Setup {
         };
         let spread = |most| format!("workers = 2\nroom_spread = {most}");
         let workers = self.room_spread.map_or("workers = 1".to_owned(), spread);
+        let also = |quoted: String| self.also.map(|also| format!("{quoted}, \"{also}\"")).unwrap_or(quoted);
+        let (bind, announced) = (also(format!("\"{bind}\"")), also(format!("\"{announced}\"")));
         let mut text = format!(
-            "[http]\nport = 0\n\
-             [media]\n{workers}\nport = {port}\nbind = [\"{bind}\"]\nannounce = [\"{announced}\"]\n{}\n\
+            "[http]\nport = 0\n{}\n\
+             [media]\n{workers}\nport = {port}\nbind = [{bind}]\nannounce = [{announced}]\n{}\n\
              [auth]\nsecret = {{ file = \"{SECRET_FILE}\" }}\n\
              [rooms]\n{}\n\
              [policy]\nchain_deadline = \"2s\"\n{}\n\
              [recording]\n{}\n\
              [dev]\nenabled = {}\nguest_tokens = {}\n",
-            self.media, self.rooms, self.policy, self.recording, self.guests, self.guests,
+            self.http, self.media, self.rooms, self.policy, self.recording, self.guests, self.guests,
         );
         let mut add = |name: &str, hooks: &str, grants: &str, settings: &str| {
             let file = plugin(name);

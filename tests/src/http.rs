@@ -45,6 +45,18 @@ pub(crate) async fn post(address: &str, path: &str, token: Option<&str>, body: &
     parse(&text).unwrap_or_else(|| panic!("POST {path} was answered with no HTTP: {text}"))
 }
 
+/// Sends something with these headers.
+pub(crate) async fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let text = within(&format!("the answer to {method} {path}"), exchange(address, &request)).await;
+    let text = text.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+    parse(&text).unwrap_or_else(|| panic!("{method} {path} was answered with no HTTP: {text}"))
+}
+
 async fn exchange(address: &str, request: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request.as_bytes()).await?;

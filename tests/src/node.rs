@@ -79,6 +79,14 @@ impl Node {
         http::post(&self.address, path, token.map(Token::text).as_deref(), &body.to_string()).await
     }
 
+    /// Sends something with these headers, as it stands.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        http::request(&self.address, method, path, headers, body).await
+    }
+
     /// Takes something from a participant of [`crate::ROOM`], as an operator does.
     ///
     /// # Panics

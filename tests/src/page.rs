@@ -71,16 +71,30 @@ impl Page {
     /// # Panics
     /// When it may not enter.
     pub async fn enter(&self, name: &str, node: &Node, token: &Token, room: &str, options: &str) {
-        if self.run("return typeof Peer === 'undefined'").await == true {
-            // `run` would make its class local.
-            for name in ["peer.js", "sealing.js"] {
-                let result = self.call("Runtime.evaluate", json!({ "expression": script(name) })).await;
-                assert!(result.get("exceptionDetails").is_none(), "{name}: {result}");
+        self.learn(&["peer.js", "sealing.js"], "Peer").await;
+        let (url, token) = (format!("ws://{}/ws", node.address()), token.text());
+        self.run(&format!("globalThis.{name} = await Peer.enter({url:?}, {token:?}, {room:?}, {options})")).await;
+    }
+
+    /// Has the page know the words of `pages/whip.js`, and those that it uses.
+    ///
+    /// # Panics
+    /// When they are no JavaScript.
+    pub async fn learn_http(&self) {
+        self.learn(&["peer.js", "sealing.js"], "Peer").await;
+        self.learn(&["whip.js"], "Stream").await;
+    }
+
+    /// Has the page know scripts that define this, once.
+    async fn learn(&self, files: &[&str], class: &str) {
+        if self.run(&format!("return typeof {class} === 'undefined'")).await == true {
+            // `run` would make their classes local.
+            for file in files {
+                let result = self.call("Runtime.evaluate", json!({ "expression": script(file) })).await;
+                assert!(result.get("exceptionDetails").is_none(), "{file}: {result}");
             }
             self.run(&format!("globalThis.PATIENCE = {}", PATIENCE.as_millis())).await;
         }
-        let (url, token) = (format!("ws://{}/ws", node.address()), token.text());
-        self.run(&format!("globalThis.{name} = await Peer.enter({url:?}, {token:?}, {room:?}, {options})")).await;
     }
 
     /// Plays a file from its beginning to its end, and returns how many frames were shown.

@@ -33,6 +33,7 @@ fn offer(media: &str) -> Value {
 }
 
 const CAMERA: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000";
+const VIEWER: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000";
 const DATA: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000";
 
 /// The code with which a message is refused, wherever it is told.
@@ -74,7 +75,7 @@ async fn whoever_is_denied_is_refused_at_every_door_with_a_stable_code() {
         ("publish", denied("no-publishing"), offer(CAMERA), "x-closed"),
         ("publish, by the token", nothing.clone(), offer(CAMERA), "forbidden"),
         ("subscribe", denied("no-subscription"), about_track("subscribe-request"), "x-closed"),
-        ("subscribe, by the token", nothing, about_track("subscribe-request"), "forbidden"),
+        ("subscribe, by the token", nothing.clone(), about_track("subscribe-request"), "forbidden"),
         ("a track that is not shown", denied("no-subscription"), about_track("mute"), "not-found"),
         ("layers of a track that is not shown", denied("no-subscription"), about_track("set-layer"), "not-found"),
         ("data channels", no_data.clone(), offer(DATA), "forbidden"),
@@ -93,6 +94,29 @@ async fn whoever_is_denied_is_refused_at_every_door_with_a_stable_code() {
         }
         assert_eq!(refusal(&mut client, &message).await, code, "{door}");
         assert_eq!(client.ask(json!({ "type": "ping" })).await["type"], "pong", "{door}: the client stays usable");
+    }
+
+    let (whip, whep) = (format!("/whip/{ROOM}"), format!("/whep/{ROOM}"));
+    let of_host = format!("{whep}/{host_id}");
+    for (path, token, status, code) in [
+        (&whip, denied("no-auth"), 401, "x-closed"),
+        (&whip, denied("no-admission"), 403, "x-closed"),
+        (&whip, denied("no-publishing"), 403, "x-closed"),
+        (&whip, nothing.clone(), 403, "forbidden"),
+        (&whip, Token::of(9, "Eve").claim("rooms", json!(["lab"])), 403, "forbidden"),
+        (&whep, denied("no-auth"), 401, "x-closed"),
+        (&whep, denied("no-admission"), 403, "x-closed"),
+        (&of_host, denied("no-subscription"), 403, "x-closed"),
+        (&of_host, nothing, 403, "forbidden"),
+        // What is not shown is not there.
+        (&whep, denied("no-subscription"), 409, "not-found"),
+    ] {
+        let sdp = offer(if *path == whip { CAMERA } else { VIEWER })["offer"].clone();
+        let bearer = format!("Bearer {}", token.text());
+        let headers = [("content-type", "application/sdp"), ("authorization", bearer.as_str())];
+        let answer = node.request("POST", path, &headers, sdp.as_str().expect("it is a text")).await;
+        let problem: Value = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
+        assert_eq!((answer.status, &problem["code"]), (status, &json!(code)), "{path}: {problem}");
     }
 
     let path = format!("/admin/v1/rooms/{ROOM}/participants/{host_id}/revoke");

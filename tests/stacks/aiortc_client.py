@@ -1,0 +1,77 @@
+"""WHIP and WHEP with aiortc, a stack that shares no code with browsers or with this project.
+
+    aiortc_client.py publish URL TOKEN SECONDS    sends a picture and a sound
+    aiortc_client.py view URL TOKEN FRAMES        decodes so many frames of each, and ends
+
+Prints one JSON object when it is done.
+"""
+
+import asyncio
+import json
+import sys
+import urllib.parse
+import urllib.request
+
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
+
+
+def request(method, url, token, body=None, content_type=None):
+    headers = {"authorization": f"Bearer {token}"}
+    if content_type:
+        headers["content-type"] = content_type
+    message = urllib.request.Request(url, body, headers, method=method)
+    with urllib.request.urlopen(message) as answer:
+        return answer.status, dict(answer.headers.items()), answer.read().decode()
+
+
+async def begin(connection, url, token):
+    """Offers, and takes the answer. The session's own address comes back."""
+    await connection.setLocalDescription(await connection.createOffer())
+    offer = connection.localDescription.sdp.encode()
+    status, headers, answer = await asyncio.to_thread(request, "POST", url, token, offer, "application/sdp")
+    assert status == 201, status
+    await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    return urllib.parse.urljoin(url, {name.lower(): value for name, value in headers.items()}["location"])
+
+
+async def publish(url, token, seconds):
+    connection = RTCPeerConnection()
+    connection.addTransceiver(VideoStreamTrack(), direction="sendonly")
+    connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
+    session = await begin(connection, url, token)
+    print(json.dumps({"session": session}), flush=True)
+    await asyncio.sleep(float(seconds))
+    await asyncio.to_thread(request, "DELETE", session, token)
+    await connection.close()
+
+
+async def view(url, token, frames):
+    connection = RTCPeerConnection()
+    counts = {"video": 0, "audio": 0}
+    enough = asyncio.Event()
+
+    async def count(track):
+        try:
+            while not enough.is_set():
+                await track.recv()
+                counts[track.kind] += 1
+                if min(counts.values()) >= int(frames):
+                    enough.set()
+        except MediaStreamError:
+            pass
+
+    tasks = []
+    connection.on("track", lambda track: tasks.append(asyncio.ensure_future(count(track))))
+    connection.addTransceiver("video", direction="recvonly")
+    connection.addTransceiver("audio", direction="recvonly")
+    session = await begin(connection, url, token)
+    await enough.wait()
+    status, _, _ = await asyncio.to_thread(request, "DELETE", session, token)
+    print(json.dumps({"frames": counts, "ended": status}), flush=True)
+    await connection.close()
+
+
+if __name__ == "__main__":
+    act, url, token, much = sys.argv[1:]
+    asyncio.run({"publish": publish, "view": view}[act](url, token, much))
