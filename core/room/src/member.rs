@@ -56,9 +56,9 @@ pub(crate) struct Member {
     pub(crate) speaker: Option<PublisherId>,
     /// When the member became the speaker last.
     pub(crate) spoke: Option<NodeTime>,
-    /// The question that holds this member's further commands.
     /// Policy was to think again of it then: older answers whether it may have something recorded are asked for anew.
     pub(crate) asked_again: Ticket,
+    /// The question that holds this member's further commands.
     pub(crate) busy: Option<Ticket>,
     pub(crate) held: VecDeque<Held>,
     pub(crate) held_bytes: usize,

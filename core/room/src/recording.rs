@@ -256,8 +256,9 @@ impl Room {
             let subject = who.as_ref().map(|who| who.identity.subject.clone());
             recording.want(asker, who, wanted);
             let older = subject.map(|subject| recording.askers_of(&subject)).unwrap_or_default();
-            for (older, asker) in older.into_iter().filter(|older| !self.members.contains_key(older)).zip(asker) {
-                recording.move_asker(older, asker);
+            if let Some(asker) = asker {
+                let gone = older.into_iter().filter(|older| !self.members.contains_key(older));
+                gone.for_each(|older| recording.move_asker(older, asker));
             }
         }
         self.add_to_recording(asker, allowed);

@@ -450,3 +450,20 @@ fn those_who_wanted_something_and_left_keep_nobody_else_out() {
         call.say(somebody, json!({"type": "leave-room"}));
     }
 }
+
+#[test]
+fn whoever_comes_back_answers_for_all_that_they_wanted_before_from_each_place() {
+    let mut call = call(Rules::default());
+    for (place, track) in [(10, "a1"), (11, "v1")] {
+        call.join_as(place, 7, all(), Shared);
+        call.say(PublisherId(place), json!({"type": "start-recording", "tracks": [track]}));
+    }
+    for place in [10, 11] {
+        call.say(PublisherId(place), json!({"type": "leave-room"}));
+    }
+    let back = call.join_as(12, 7, all(), Shared);
+    call.say(back, json!({"type": "start-recording", "tracks": ["a1"]}));
+    call.recorder.clear();
+    call.input(Input::Renewed { member: back, identity: super::identity(7, Grant::default()) });
+    assert!(has_stopped(&call), "nobody wants any of it any more: {:?}", call.recorder);
+}
