@@ -24,7 +24,7 @@ use crate::interfaces::announced;
 use crate::node::Node;
 use crate::policies;
 use crate::recording::{DoorProblem, Hub, RecorderDoor, Recorders, Supervisor};
-use crate::reload::{Reloader, sweep};
+use crate::reload::{Files, Reloader, sweep};
 use crate::token::draw_dev_secret;
 
 /// Why a node does not run, or runs no longer.
@@ -94,6 +94,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
         Some(_) => None,
         None => Some(draw_dev_secret(&config).map_err(RunError::DevSecret)?),
     };
+    let files = Files::of(&config);
     let policy = policies::load(&config, dev_secret.as_ref()).map_err(RunError::Configuration)?;
     let policy = policies::log_to(policy, config.policy.log.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -103,7 +104,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
         .build()
         .map_err(RunError::Runtime)?;
     let result = runtime.block_on(async {
-        let app = App::start(config, policy, dev_secret).await?;
+        let app = App::start(config, policy, dev_secret, files).await?;
         app.run().await
     });
     // A thread that stands still must not keep the process.
@@ -120,7 +121,7 @@ struct App {
 
 impl App {
     /// Opens all doors, the public one last.
-    async fn start(config: Config, policy: Policy, dev_secret: Option<Secret>) -> Result<Self, RunError> {
+    async fn start(config: Config, policy: Policy, dev_secret: Option<Secret>, files: Files) -> Result<Self, RunError> {
         let started = Instant::now();
         descriptors::raise_limit(&config);
         let address = SocketAddr::new(config.http.host, config.http.port);
@@ -155,7 +156,7 @@ impl App {
         let (arrivals, arrived) = mpsc::channel(MAX_ARRIVING);
         let changed = Arc::new(Notify::new());
         let (reloader, reloads) =
-            Reloader::new(node.clone(), dev_secret.clone(), changed.clone()).map_err(RunError::Signals)?;
+            Reloader::new(node.clone(), dev_secret.clone(), changed.clone(), files).map_err(RunError::Signals)?;
         shutdown.watching.spawn("the watch over the plugins", reloader.run());
         shutdown.watching.spawn("asking about rooms again", sweep(node.clone(), changed));
         let doors = doors(&node, dev_secret, reloads, arrivals, shutdown.watch());

@@ -50,6 +50,7 @@ pub use journal::{Journal, JournalConfig, JournalError};
 pub use load_error::{LoadError, LoadProblem};
 pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics, ShadowResult};
 pub use policy::Policy;
+pub use signature::signature_file;
 pub use swap::{CanaryStatus, Candidate, PolicyStatus, Swap};
 
 /// The contract that this host speaks.

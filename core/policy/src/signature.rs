@@ -39,7 +39,7 @@ impl TrustedKeys {
         if self.0.is_empty() {
             return Ok(());
         }
-        let beside = beside(file);
+        let beside = signature_file(file);
         let signature = match fs::read(&beside) {
             Ok(signature) => signature,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -64,8 +64,8 @@ fn key(text: &[u8]) -> Result<ParsedPublicKey, &'static str> {
     }
 }
 
-/// `a.wasm.sig` for `a.wasm`.
-fn beside(file: &Path) -> PathBuf {
+/// Where a plugin's signature lies: `a.wasm.sig` for `a.wasm`.
+pub fn signature_file(file: &Path) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(".sig");
     name.into()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockgate_model::Secret;
 use lockgate_model::policy::Hook;
@@ -14,7 +14,6 @@ use tokio::time::timeout;
 
 use crate::admin::administer;
 use crate::assets::ASSETS;
-use crate::config::{Config, Plugin};
 use crate::metrics;
 use crate::node::{Ending, Node, random_token};
 use crate::reload::Reloads;
@@ -45,22 +44,18 @@ pub(super) fn doors(
 
 /// Once the doors are open, everything is there: the plugins were loaded and the workers bound before. What may fail later is said.
 fn what_is_missing(node: &Node, is_ending: bool) -> Vec<String> {
-    let mut missing = misconfigured(&node.config, is_ending);
+    // Those that answer now, whatever was configured when the node began.
+    let live = node.policy.status(Instant::now()).live;
+    let lets_in = live.plugins.iter().any(|plugin| plugin.hooks.contains(&Hook::Auth));
+    let problems = [(is_ending, "the node is ending"), (!lets_in, "no plugin is asked for auth: nobody can come in")];
+    let mut missing: Vec<_> =
+        problems.into_iter().filter(|(is_so, _)| *is_so).map(|(_, words)| words.to_owned()).collect();
     missing.extend(node.workers.health().into_iter().filter_map(|health| match health.state {
         WorkerState::Turns | WorkerState::Stopped => None,
         WorkerState::Stalled => Some(format!("media worker {} stands still", health.worker)),
         WorkerState::Gone => Some(format!("media worker {} is gone: restart the node", health.worker)),
     }));
     missing
-}
-
-fn misconfigured(config: &Config, is_ending: bool) -> Vec<String> {
-    let is_asked = |plugin: &Plugin| plugin.hooks.as_ref().is_none_or(|hooks| hooks.contains(&Hook::Auth));
-    let problems = [
-        (is_ending, "the node is ending"),
-        (!config.plugins.iter().any(is_asked), "no plugin is asked for auth: nobody can come in"),
-    ];
-    problems.into_iter().filter(|(is_so, _)| *is_so).map(|(_, words)| words.to_owned()).collect()
 }
 
 fn guests(node: &Arc<Node>, dev_secret: Option<Secret>) -> Option<MintGuest> {

@@ -8,11 +8,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use lockgate_policy::signature_file;
+
 use crate::config::{Config, KeySource};
 
 /// Files that are looked after.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(crate) struct Files {
     /// As they were when they were read.
     read: BTreeMap<PathBuf, Stamp>,
     /// As they were at the last look.
@@ -24,7 +26,7 @@ type Stamp = Option<[i64; 7]>;
 
 impl Files {
     /// Those of a configuration, as they are now.
-    pub(super) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         let read: BTreeMap<_, _> = named(config).into_iter().map(|file| (file.clone(), stamp(&file))).collect();
         Self { seen: read.clone(), read }
     }
@@ -60,9 +62,7 @@ fn named(config: &Config) -> Vec<PathBuf> {
     for plugin in &config.plugins {
         files.push(plugin.file.clone());
         if !config.policy.trusted_keys.is_empty() {
-            let mut signature = plugin.file.clone().into_os_string();
-            signature.push(".sig");
-            files.push(signature.into());
+            files.push(signature_file(&plugin.file));
         }
     }
     files.extend(config.policy.trusted_keys.iter().cloned());

@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::files::Files;
+pub(crate) use self::files::Files;
 pub(crate) use self::sweep::sweep;
 use crate::config::Config;
 use crate::node::Node;
@@ -60,7 +60,7 @@ impl Reloads {
 }
 
 impl Reloader {
-    /// From now on SIGHUP does not end the process.
+    /// From now on SIGHUP does not end the process. The files are as they were before plugins were read from them.
     ///
     /// # Errors
     /// When the system does not tell of signals.
@@ -68,10 +68,11 @@ impl Reloader {
         node: Arc<Node>,
         dev_secret: Option<Secret>,
         changed: Arc<Notify>,
+        files: Files,
     ) -> io::Result<(Self, Reloads)> {
         let (reloads, wanted) = mpsc::channel(MAX_WAITING);
         let hangup = signal(SignalKind::hangup())?;
-        let files = node.config.policy.watch.then(|| Files::of(&node.config));
+        let files = node.config.policy.watch.then_some(files);
         let fixed = Vec::new();
         Ok((Self { node, dev_secret, wanted, hangup, files, changed, fixed }, Reloads(reloads)))
     }
