@@ -418,11 +418,15 @@ pub(crate) fn user_id(subject: &str) -> UserId {
     match subject.parse::<u64>() {
         Ok(number) if (1..FIRST_TOO_BIG).contains(&number) && !subject.starts_with(['+', '0']) => UserId(number),
         _ => {
-            let digest = Sha256::digest(subject.as_bytes());
-            let number = digest.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+            let number = first_u64(&Sha256::digest(subject.as_bytes()));
             UserId(ALLOTTED | (number % ALLOTTED))
         }
     }
+}
+
+/// The first eight bytes of a digest as a number.
+pub(crate) fn first_u64(digest: &[u8]) -> u64 {
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A subject that nobody else has.

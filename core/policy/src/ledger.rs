@@ -41,13 +41,24 @@ impl Ledger {
     }
 
     /// The plugin that is asked now may remember so much.
-    pub(crate) fn limit(&self, limits: &Limits) {
-        self.memory().limit(limits.kv_keys, limits.kv_bytes);
+    fn limit(&self, limits: &Limits) {
+        self.limit_to([limits]);
     }
 
-    /// One that begins with what this one remembers, for a plugin that is only tried: what it does is forgotten with it.
-    pub(crate) fn copy(&self) -> Self {
-        Self { memory: Mutex::new(self.memory().clone()), ..Self::default() }
+    /// The versions that are asked now may remember so much: each of them what it is allowed.
+    pub(crate) fn limit_to<'a>(&self, versions: impl IntoIterator<Item = &'a Limits>) {
+        let most =
+            |(keys, bytes): (usize, usize), limits: &Limits| (keys.max(limits.kv_keys), bytes.max(limits.kv_bytes));
+        let (keys, bytes) = versions.into_iter().fold((0, 0), most);
+        self.memory().limit(keys, bytes);
+    }
+
+    /// One that begins with what this one remembers, for a plugin that is only tried, with limits of its own: what it does is forgotten
+    /// with it.
+    pub(crate) fn copy(&self, limits: &Limits) -> Self {
+        let copy = Self { memory: Mutex::new(self.memory().clone()), ..Self::default() };
+        copy.limit(limits);
+        copy
     }
 
     /// What the plugin remembers.
@@ -85,3 +96,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const MAX_COUNTERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_tried_may_remember_what_it_is_to_be_allowed() {
+        let limits = |kv_keys| Limits { kv_keys, ..Limits::default() };
+        let ledger = Ledger::new(&limits(1));
+        let put = |ledger: &Ledger, key: &str| ledger.memory().put(key.into(), Vec::new(), None, 0);
+        assert!(put(&ledger, "a").is_ok() && put(&ledger, "b").is_err());
+        let tried = ledger.copy(&limits(2));
+        assert!(put(&tried, "b").is_ok() && put(&tried, "c").is_err());
+        ledger.limit_to([&limits(1), &limits(3)]);
+        assert!(put(&ledger, "b").is_ok(), "another version may, and what was only tried is forgotten");
+    }
+}

@@ -88,7 +88,7 @@ impl Loader<'_> {
         let hooks = hooks(&exports, config)?;
         let before = self.there.iter().find(|plugin| plugin.name == config.name);
         let ledger = before.map_or_else(|| Ledger::new(&config.limits), |before| Arc::clone(&before.ledger));
-        let tried = if before.is_some() { Arc::new(ledger.copy()) } else { Arc::clone(&ledger) };
+        let tried = if before.is_some() { Arc::new(ledger.copy(&config.limits)) } else { Arc::clone(&ledger) };
         self.introduce(config, &exports, pre.clone(), &tried).map_err(|problem| vec![problem])?;
         tracing::debug!(plugin = config.name, %sha256, ?hooks, "what a plugin is asked");
         let askers = if config.shadow.is_some() { shadow::THREADS } else { self.askers };

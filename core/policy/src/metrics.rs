@@ -49,6 +49,19 @@ pub struct PluginMetrics {
     pub shadow: Vec<(Hook, [u64; ShadowResult::ALL.len()])>,
 }
 
+impl PluginMetrics {
+    /// Adds what another version of the same name has of its own; what was counted belongs to the name, and is in both.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.kept += other.kept;
+        for (hook, paused) in other.hooks.iter().map(|hook| (hook.hook, hook.paused)) {
+            self.hooks.iter_mut().filter(|known| known.hook == hook).for_each(|known| known.paused |= paused);
+        }
+        if self.shadow.is_empty() {
+            self.shadow = other.shadow;
+        }
+    }
+}
+
 /// What came of a question to a plugin in shadow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShadowResult {

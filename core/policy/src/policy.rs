@@ -126,8 +126,7 @@ impl Policy {
         let mut plugins: Vec<PluginMetrics> = Vec::new();
         for plugin in sets.plugins() {
             match plugins.iter_mut().find(|known| known.plugin == plugin.name) {
-                // Its counters are the same, whichever version of it counts.
-                Some(known) => known.kept += plugin.metrics().kept,
+                Some(known) => known.join(plugin.metrics()),
                 None => plugins.push(plugin.metrics()),
             }
         }
@@ -203,7 +202,10 @@ impl Put {
         let began = Instant::now();
         let answer = self.question.put_to(&self.set.chain, moment, &mut heard);
         let (decisions, denials) = answer.counted();
-        self.set.tally.note(Outcome { failed: heard.failed(), decisions, denials, took: began.elapsed() });
+        // What waited for its turn until little time was left says nothing of the plugins.
+        if moment.until.saturating_duration_since(began) >= self.set.budget / 2 {
+            self.set.tally.note(Outcome { failed: heard.failed(), decisions, denials, took: began.elapsed() });
+        }
         self.settle().then(|| {
             if journal.is_on() || has_shadow {
                 let answered = self.answered(heard.into_words(), None, &answer);
@@ -315,5 +317,22 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join("decisions-000001.jsonl")).unwrap();
         let hosts: Vec<_> = text.lines().map(|line| line.contains("\"host\":\"overloaded\"")).collect();
         assert_eq!(hosts, [false, true, false, false], "a header, both questions and an end: {text}");
+    }
+
+    #[test]
+    fn what_waited_for_its_turn_does_not_speak_against_those_who_answer() {
+        let budget = Duration::from_secs(60);
+        let policy = Policy::load(PolicyConfig { chain_budget: budget, ..PolicyConfig::default() }).unwrap();
+        let set = Arc::clone(&policy.sets().stable);
+        let peer = std::net::Ipv4Addr::LOCALHOST.into();
+        let answers = |left: Duration| {
+            let question = AuthQuestion { token: Secret::new("t"), door: Door::Ws, peer, now_ms: 0 };
+            let (question, set) = (Arc::new(Question::Auth(question)), Arc::clone(&set));
+            let put = Put { question, at: Instant::now(), settled: AtomicBool::new(false), set };
+            let moment = Moment { now_ms: 0, until: put.at + left };
+            assert!(put.answer(moment, policy.journal(), &policy.inner.shadows).is_some());
+            put.set.tally.counts().answers
+        };
+        assert_eq!([answers(budget), answers(budget / 3), answers(Duration::ZERO)], [1, 1, 1]);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
+use crate::chain::first_u64;
 use crate::config::CanaryConfig;
 use crate::plugin::Plugin;
 use crate::set::Set;
@@ -77,6 +78,11 @@ impl Sets {
         self.other.as_ref().filter(|other| other.role == Role::Canary)
     }
 
+    /// The plugins of those that answer: a set that is only kept to go back to does not.
+    pub(crate) fn asked(&self) -> Vec<&Arc<Plugin>> {
+        self.stable.plugins().chain(self.canary().into_iter().flat_map(|other| other.set.plugins())).collect()
+    }
+
     /// All of them, the stable one first.
     pub(crate) fn all(&self) -> Vec<&Set> {
         let other = self.other.as_ref().map(|other| &*other.set);
@@ -121,7 +127,7 @@ fn is_chosen(subject: &[Vec<u8>; 2], canary: &Other) -> bool {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    let number = hash.finalize().iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+    let number = first_u64(&hash.finalize());
     // 2^64 has no u64: the largest one is as near as a share can be told.
     (number as f64) < canary.canary.share * u64::MAX as f64 || canary.canary.share >= 1.0
 }

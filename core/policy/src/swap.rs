@@ -209,8 +209,10 @@ impl Policy {
 
     fn put(&self, before: &Sets, after: Sets) {
         let after = Arc::new(after);
-        for plugin in after.stable.plugins() {
-            plugin.ledger.limit(&plugin.limits);
+        let asked = after.asked();
+        for plugin in &asked {
+            let versions = asked.iter().filter(|other| Arc::ptr_eq(&other.ledger, &plugin.ledger));
+            plugin.ledger.limit_to(versions.map(|version| &version.limits));
         }
         // Only whole sets are ever put there.
         *self.inner.sets.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&after);

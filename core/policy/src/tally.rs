@@ -128,7 +128,7 @@ pub(crate) fn fails_more(bounds: &CanaryConfig, new: &Counts, old: &Counts) -> O
     too_many.then(|| Worse::Failures { new: failures.value(), old: before.value() })
 }
 
-/// Whether enough is known of a set to let it answer for all, and nothing speaks against it, be it with doubt.
+/// Whether enough is known of a set to let it answer for all, and its failures do not speak against it, be it with doubt.
 pub(crate) fn is_proven(bounds: &CanaryConfig, new: &Counts, old: &Counts) -> bool {
     new.answers >= bounds.min_answers && new.failures().value() <= old.failures().value() + bounds.max_failure_rise
 }

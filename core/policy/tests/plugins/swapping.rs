@@ -52,6 +52,23 @@ async fn memory_and_counters_are_those_of_a_name_and_go_on() {
 }
 
 #[tokio::test]
+async fn a_canary_may_remember_as_much_as_it_is_configured_to() {
+    // It counts in its memory, and fails when it cannot.
+    let counting = |kv_keys| {
+        let mut plugin = plugin("faulty", json!({ "fault": "none", "every": 2, "calls": kv_keys }));
+        plugin.limits.kv_keys = kv_keys;
+        plugin
+    };
+    let policy = load(vec![counting(0)]);
+    assert_eq!(enters(&policy, "a").await, Err(ErrorCode::POLICY_UNAVAILABLE));
+    let canary = CanaryConfig { share: 1.0, ..CanaryConfig::default() };
+    let candidate = PolicyConfig { canary, ..config(vec![counting(1)]) };
+    let candidate = policy.prepare(&candidate).unwrap_or_else(|problems| panic!("{}", told(&problems)));
+    assert_eq!(policy.swap(candidate, "a test", Instant::now()).outcome, SwapOutcome::Canary);
+    assert_eq!(enters(&policy, "a").await, Ok(()));
+}
+
+#[tokio::test]
 async fn what_did_not_change_is_not_touched() {
     let kept = |name: &str, settings| PluginConfig {
         name: name.into(),
