@@ -1,5 +1,8 @@
 //! Any question and any answer: what goes through the threads, and into the decision log, as one thing.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use lockgate_model::RoomName;
 use lockgate_model::policy::{
     AdmissionQuestion, AuthQuestion, CommandAnswer, CommandQuestion, Decision, Denial, Door, Hook, Identity,
@@ -8,6 +11,7 @@ use lockgate_model::policy::{
 
 use crate::chain::{Chain, denied, unavailable};
 use crate::heard::Heard;
+use crate::journal::Answered;
 use crate::plugin::Moment;
 use crate::secrecy::Shown;
 
@@ -53,6 +57,16 @@ impl Question {
             Self::Command(question) => Answer::Act(chain.command(question, moment, heard)),
         };
         Shown::by(self).kept_from(answer)
+    }
+
+    /// Has a chain answer it that nobody waits for: all that it says is kept.
+    pub(crate) fn ask_beside(self: Arc<Self>, chain: &Chain, accepted: Option<Identity>, within: Duration) -> Answered {
+        let started = Instant::now();
+        let moment = Moment { now_ms: self.now_ms(), until: started + within };
+        let mut heard = Heard::new(true);
+        let answer = self.put_after(chain, accepted, moment, &mut heard);
+        let (words, took) = (heard.into_words(), started.elapsed());
+        Answered { question: self, words, host: None, answer, epoch: 0, took }
     }
 
     /// No, to all that is asked.

@@ -14,14 +14,13 @@ use lockgate_model::policy::{Grant, Hook, Identity};
 
 use crate::chain::Chain;
 use crate::failure::Failure;
-use crate::heard::Heard;
 use crate::journal::{
     Answered, Journal, Line, PluginFacts, QuestionLine, ShadowLine, ShadowWord, TrackLine, VerdictLine,
 };
 use crate::metrics::{ShadowResult, place};
-use crate::plugin::{Moment, Plugin};
+use crate::plugin::Plugin;
 use crate::pool::Pool;
-use crate::question::{Answer, Question};
+use crate::question::Answer;
 use crate::quota::Quota;
 use crate::replay::{Chained, Held, Place, held};
 use crate::set::Set;
@@ -131,16 +130,10 @@ impl Shadow {
         set: &Set,
         journal: &Journal,
     ) -> (QuestionLine, Option<Failure>) {
-        let started = Instant::now();
-        let question: &Question = &answered.question;
-        let moment = Moment { now_ms: question.now_ms(), until: started + set.budget };
-        let mut heard = Heard::new(true);
-        let answer = question.put_after(&self.chain, accepted(answered, chained), moment, &mut heard);
-        let words = heard.into_words();
-        let failed = words.iter().find_map(|words| words.failed);
-        let Answered { question, epoch, .. } = answered;
-        let (question, took) = (Arc::clone(question), started.elapsed());
-        let said = Answered { question, words, host: None, answer, epoch: *epoch, took };
+        let question = Arc::clone(&answered.question);
+        let asked = question.ask_beside(&self.chain, accepted(answered, chained), set.budget);
+        let said = Answered { epoch: answered.epoch, ..asked };
+        let failed = said.words.iter().find_map(|words| words.failed);
         (renamed(said.question_line(journal.omit()), chained.plugin), failed)
     }
 

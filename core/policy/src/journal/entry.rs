@@ -11,8 +11,8 @@ use lockgate_model::policy::{
 };
 
 use super::line::{
-    CommandLine, DenialLine, EffectLine, HostReason, Line, Omit, PluginLine, QuestionLine, Revocation, TrackLine,
-    VerdictLine, Who,
+    CommandLine, DenialLine, EffectLine, HostReason, Line, Omit, PluginLine, QuestionLine, Revocation, SwapLine,
+    TrackLine, VerdictLine, Who,
 };
 use super::weight;
 use crate::heard::Words;
@@ -97,7 +97,8 @@ pub(crate) fn withheld(line: Line) -> Line {
             let subject = subject.map(|subject| show.text(&subject));
             Line::Repeated { of, door, peer, subject, code, times, since_ms }
         }
-        // Nobody but the node wrote what is in these.
+        Line::Swap(swap) => Line::Swap(Box::new(SwapLine { why: show.text(&swap.why), ..*swap })),
+        // Nobody but the node wrote what is in these, or it was withheld when it was compared (`shadow.rs`).
         line => line,
     }
 }

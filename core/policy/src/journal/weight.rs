@@ -5,7 +5,7 @@
 use lockgate_model::policy::{Attribute, CommandEffect, Decision, Grant, Identity, Participant, Publication, Verdict};
 
 use super::entry::Answered;
-use super::line::Line;
+use super::line::{Line, Policies};
 use crate::question::{Answer, Question};
 
 /// A question and its answer.
@@ -41,13 +41,16 @@ pub(crate) fn line(line: &Line) -> usize {
         Line::Entered { grant: of, .. } | Line::Grants { grant: of, .. } => grant(of),
         Line::Revoked { reason, .. } => reason.as_ref().map_or(0, String::len),
         Line::Revocation(revocation) => revocation.reason.len() + revocation.participants.len() * NUMBER,
-        Line::Header(header) => header.policies.plugins.len() * WORDS,
-        Line::Swap(swap) => swap.why.len() + (swap.from.plugins.len() + swap.to.plugins.len()) * WORDS,
+        Line::Swap(swap) => swap.why.len() + policies(&swap.from) + policies(&swap.to),
         // Told by a thread of its own, which has the time to write it twice.
         Line::Shadow(shadow) => serde_json::to_vec(shadow).map_or(0, |text| text.len()),
         // Names, numbers, and the node's own words.
         _ => 0,
     }
+}
+
+fn policies(policies: &Policies) -> usize {
+    (policies.plugins.len() + policies.shadows.len()) * WORDS
 }
 
 /// What a grant holds. All that has no bound of a few bytes is in two lists.
@@ -123,7 +126,7 @@ mod tests {
     use crate::journal::Hash;
     use crate::journal::line::{ShadowLine, ShadowWord, VerdictLine};
 
-    /// The largest grant that a plugin can give: see `contract.rs`.
+    /// The largest grant that a plugin can give: see `contract/v0_1.rs`.
     fn largest() -> Grant {
         let attribute = |n: usize| Attribute { key: format!("plugin.{n:064}"), value: "v".repeat(4096) };
         let rooms = (0..256).map(|n| format!("{n:0128}")).collect();

@@ -10,7 +10,7 @@ mod question;
 mod report;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockgate_model::policy::Hook;
 
@@ -18,12 +18,11 @@ use crate::chain::Chain;
 use crate::compiled::Compiled;
 use crate::config::{BreakerConfig, Limits, PluginConfig, PolicyConfig};
 use crate::engine::Runtime;
-use crate::heard::Heard;
-use crate::journal::{Answered, Begun, Header, Line, Omit, Policies, QuestionLine, Sealed, Spot};
+use crate::journal::{Begun, Header, Line, Omit, Policies, QuestionLine, Sealed, Spot};
 use crate::keys::KeyRings;
 use crate::load::{self, Loader, interface};
 use crate::load_error::{LoadError, LoadProblem};
-use crate::plugin::{Moment, Plugin};
+use crate::plugin::Plugin;
 use crate::question::Question;
 
 pub(crate) use held::{Held, held};
@@ -185,13 +184,7 @@ impl Replay {
 
     /// Asks the plugin, and tells what it says as the log would.
     fn put(&self, question: Question) -> QuestionLine {
-        let started = Instant::now();
-        let moment = Moment { now_ms: question.now_ms(), until: started + PATIENCE };
-        let mut heard = Heard::new(true);
-        let answer = question.put_to(&self.chain, moment, &mut heard);
-        let (question, words) = (Arc::new(question), heard.into_words());
-        let answered = Answered { question, words, host: None, answer, epoch: 0, took: started.elapsed() };
-        answered.question_line(&self.omit)
+        Arc::new(question).ask_beside(&self.chain, None, PATIENCE).question_line(&self.omit)
     }
 
     fn compare(&mut self, logged: &Logged<'_>, now: &QuestionLine) {

@@ -6,7 +6,7 @@ use lockgate_model::policy::{AdmissionQuestion, AuthQuestion, Door, RoomFacts, W
 use lockgate_model::{ErrorCode, RoomName, Secret, UserId};
 
 use super::*;
-use crate::journal::Hash;
+use crate::journal::{Hash, Policies, SwapOutcome};
 
 fn identity(claim: &str) -> Identity {
     Identity {
@@ -80,6 +80,14 @@ fn a_token_in_what_somebody_may_do_is_withheld_when_they_enter() {
         let shown = serde_json::to_string(&withheld(line)).unwrap();
         assert!(!shown.contains("eyJ") && shown.contains(WITHHELD), "{shown}");
     }
+}
+
+#[test]
+fn an_operator_whose_name_is_a_token_is_not_named_where_other_plugins_are_told_of() {
+    let why = "the operator eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl".to_owned();
+    let swap = SwapLine { outcome: SwapOutcome::Refused, why, from: Policies::default(), to: Policies::default() };
+    let shown = serde_json::to_string(&withheld(Line::Swap(Box::new(swap)))).unwrap();
+    assert!(!shown.contains("eyJ") && shown.contains(WITHHELD), "{shown}");
 }
 
 #[test]
