@@ -16,33 +16,20 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Asks for a page.
-pub(crate) async fn get(address: &str, path: &str) -> Answer {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    let text = within(&format!("the answer to GET {path}"), exchange(address, &request)).await;
-    let text = text.unwrap_or_else(|error| panic!("GET {path}: {error}"));
-    parse(&text).unwrap_or_else(|| panic!("GET {path} was answered with no HTTP: {text}"))
-}
-
-/// Asks for a page with a bearer token.
-pub(crate) async fn get_as(address: &str, path: &str, token: &str) -> Answer {
-    let bearer = format!("authorization: Bearer {token}\r\n");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{bearer}connection: close\r\n\r\n");
-    let text = within(&format!("the answer to GET {path}"), exchange(address, &request)).await;
-    let text = text.unwrap_or_else(|error| panic!("GET {path}: {error}"));
-    parse(&text).unwrap_or_else(|| panic!("GET {path} was answered with no HTTP: {text}"))
+/// Asks for a page, with a bearer token or without.
+pub(crate) async fn get(address: &str, path: &str, token: Option<&str>) -> Answer {
+    ask("GET", address, path, token, "").await
 }
 
 /// Sends something to a page, with a bearer token or without.
 pub(crate) async fn post(address: &str, path: &str, token: Option<&str>, body: &str) -> Answer {
-    let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\n{bearer}content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    let text = within(&format!("the answer to POST {path}"), exchange(address, &request)).await;
-    let text = text.unwrap_or_else(|error| panic!("POST {path}: {error}"));
-    parse(&text).unwrap_or_else(|| panic!("POST {path} was answered with no HTTP: {text}"))
+    ask("POST", address, path, token, body).await
+}
+
+async fn ask(method: &str, address: &str, path: &str, token: Option<&str>, body: &str) -> Answer {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+    request(address, method, path, &headers, body).await
 }
 
 /// Sends something with these headers.

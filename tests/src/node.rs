@@ -68,7 +68,7 @@ impl Node {
     /// # Panics
     /// When there is no answer.
     pub async fn get(&self, path: &str) -> Answer {
-        http::get(&self.address, path).await
+        http::get(&self.address, path, None).await
     }
 
     /// Sends something to a page, with a bearer token or without.
@@ -113,7 +113,7 @@ impl Node {
     /// # Panics
     /// When that is refused.
     pub async fn plugins(&self) -> serde_json::Value {
-        let answer = http::get_as(&self.address, "/admin/v1/policy", &operator().text()).await;
+        let answer = http::get(&self.address, "/admin/v1/policy", Some(&operator().text())).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
     }

@@ -12,6 +12,15 @@ use tokio::sync::watch;
 
 use crate::{until, within};
 
+/// With what a program ended that was waited for, and all that it wrote.
+///
+/// # Panics
+/// When a signal ended it, or it wrote something else than text.
+pub fn said(output: &std::process::Output) -> (i32, String) {
+    let text = [&output.stdout[..], &output.stderr].concat();
+    (output.status.code().expect("it ends by itself"), String::from_utf8(text).expect("it writes text"))
+}
+
 /// A running program. Dropping it kills it with all that it has started, and shows its output if the test fails.
 #[derive(Debug)]
 pub struct Process {

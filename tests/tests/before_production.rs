@@ -1,33 +1,16 @@
 //! A new plugin, held against the one that decides: over the log of a real node, and beside it.
 
 use std::path::PathBuf;
-use std::process::Output;
 
-use lockgate_tests::{Node, ROOM, Setup, Token, plugin, until};
+use lockgate_tests::{Node, ROOM, Setup, Token, camera_offer, plugin, said, until};
 use serde_json::{Value, json};
-
-fn offer() -> Value {
-    let fingerprint = vec!["0A"; 32].join(":");
-    let sdp = [
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0",
-        "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000",
-        "c=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901",
-        &format!("a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n"),
-    ];
-    json!({ "type": "publish-offer", "roomName": ROOM, "offer": sdp.join("\r\n") })
-}
-
-fn said(output: &Output) -> (i32, String) {
-    let text = [&output.stdout[..], &output.stderr].concat();
-    (output.status.code().expect("it ends by itself"), String::from_utf8(text).expect("it writes text"))
-}
 
 /// Alice publishes, and Bob, a guest, sees her in the lowest resolution.
 async fn a_call(setup: Setup) -> Node {
     let subscription = "[plugin.settings.roles.guest]\nmax_spatial = 0\n".to_owned();
     let node = Node::start(Setup { subscription, policy: LOG.to_owned(), ..setup }).await;
     let (mut alice, _) = node.enter(&Token::of(42, "Alice"), ROOM).await;
-    assert_eq!(alice.ask(offer()).await["tracks"][0]["accepted"], true);
+    assert_eq!(alice.ask(camera_offer()).await["tracks"][0]["accepted"], true);
     let (mut bob, _) = node.enter(&Token::of(7, "Bob").claim("role", json!("guest")), ROOM).await;
     bob.hear_type("new-publisher").await;
     node

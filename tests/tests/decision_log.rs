@@ -1,29 +1,12 @@
 //! The decision log of a real node, and the commands that read it.
 
 use std::path::PathBuf;
-use std::process::Output;
 
-use lockgate_tests::{Node, ROOM, Setup, Token};
+use lockgate_tests::{Node, ROOM, Setup, Token, camera_offer, said};
 use serde_json::{Value, json};
 
 /// Somebody whom the policy lets see nobody.
 const BLIND: &str = "fault = \"deny\"\nonly = [\"no-subscription@subscription\"]";
-
-fn offer() -> Value {
-    let fingerprint = vec!["0A"; 32].join(":");
-    let sdp = [
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0",
-        "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000",
-        "c=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901",
-        &format!("a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n"),
-    ];
-    json!({ "type": "publish-offer", "roomName": ROOM, "offer": sdp.join("\r\n") })
-}
-
-fn said(output: &Output) -> (i32, String) {
-    let text = [&output.stdout[..], &output.stderr].concat();
-    (output.status.code().expect("it ends by itself"), String::from_utf8(text).expect("it writes text"))
-}
 
 /// Alice publishes; Bob sees her, Eve does not; then Bob is put out, and the node stops.
 async fn a_call() -> (Node, Vec<String>) {
@@ -33,7 +16,7 @@ async fn a_call() -> (Node, Vec<String>) {
     let tokens =
         [Token::of(42, "Alice"), Token::of(7, "Bob"), Token::of(0, "Eve").claim("sub", json!("no-subscription"))];
     let (mut alice, joined) = node.enter(&tokens[0], ROOM).await;
-    assert_eq!(alice.ask(offer()).await["tracks"][0]["accepted"], true);
+    assert_eq!(alice.ask(camera_offer()).await["tracks"][0]["accepted"], true);
     let (mut bob, bobs) = node.enter(&tokens[1], ROOM).await;
     bob.hear_type("new-publisher").await;
     let (mut eve, _) = node.enter(&tokens[2], ROOM).await;

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use lockgate_tests::{
-    Call, Client, LossyNetwork, Node, ROOM, Recorder, RecorderWire, Setup, Token, assert_unbroken, number, until,
+    Call, Client, LossyNetwork, Node, ROOM, Recorder, RecorderWire, Setup, Token, assert_unbroken, camera_offer,
+    data_offer, number, until,
 };
 use serde_json::{Value, json};
 
@@ -19,22 +20,6 @@ const EVERY_HOOK: &[&str] = &["auth", "admission", "publishing", "subscription",
 fn denied(what: &str) -> Token {
     Token::of(0, what).claim("sub", json!(what)).can_record().claim("admin", json!(true))
 }
-
-/// An offer of one camera, or of data channels; nobody connects.
-fn offer(media: &str) -> Value {
-    let fingerprint = vec!["0A"; 32].join(":");
-    let sdp = [
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0",
-        media,
-        "c=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901",
-        &format!("a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n"),
-    ];
-    json!({ "type": "publish-offer", "roomName": ROOM, "offer": sdp.join("\r\n") })
-}
-
-const CAMERA: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000";
-const VIEWER: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000";
-const DATA: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000";
 
 /// The code with which a message is refused, wherever it is told.
 async fn refusal(client: &mut Client, message: &Value) -> Value {
@@ -51,7 +36,7 @@ async fn whoever_is_denied_is_refused_at_every_door_with_a_stable_code() {
     let setup = Setup { faulty: Some(DENIED.into()), faulty_hooks: EVERY_HOOK, ..Setup::default() };
     let node = Node::start(setup).await;
     let (mut host, joined) = node.enter(&Token::of(1, "Host"), ROOM).await;
-    let published = host.ask(offer(CAMERA)).await;
+    let published = host.ask(camera_offer()).await;
     let camera = &published["tracks"][0];
     assert_eq!(camera["accepted"], true, "{published}");
     let (host_id, track) = (&joined["publisherId"], &camera["trackId"]);
@@ -72,13 +57,13 @@ async fn whoever_is_denied_is_refused_at_every_door_with_a_stable_code() {
     assert_eq!(refusal(&mut client, &say("join-room")).await, "x-closed", "admit");
 
     let doors = [
-        ("publish", denied("no-publishing"), offer(CAMERA), "x-closed"),
-        ("publish, by the token", nothing.clone(), offer(CAMERA), "forbidden"),
+        ("publish", denied("no-publishing"), camera_offer(), "x-closed"),
+        ("publish, by the token", nothing.clone(), camera_offer(), "forbidden"),
         ("subscribe", denied("no-subscription"), about_track("subscribe-request"), "x-closed"),
         ("subscribe, by the token", nothing.clone(), about_track("subscribe-request"), "forbidden"),
         ("a track that is not shown", denied("no-subscription"), about_track("mute"), "not-found"),
         ("layers of a track that is not shown", denied("no-subscription"), about_track("set-layer"), "not-found"),
-        ("data channels", no_data.clone(), offer(DATA), "forbidden"),
+        ("data channels", no_data.clone(), data_offer(), "forbidden"),
         ("chat", no_data.clone(), chat, "forbidden"),
         ("relay", no_data, relay, "forbidden"),
         ("record", denied("no-recording"), say("start-recording"), "x-closed"),
@@ -111,7 +96,7 @@ async fn whoever_is_denied_is_refused_at_every_door_with_a_stable_code() {
         // What is not shown is not there.
         (&whep, denied("no-subscription"), 409, "not-found"),
     ] {
-        let sdp = offer(if *path == whip { CAMERA } else { VIEWER })["offer"].clone();
+        let sdp = if *path == whip { camera_offer() } else { viewer_offer() }["offer"].clone();
         let bearer = format!("Bearer {}", token.text());
         let headers = [("content-type", "application/sdp"), ("authorization", bearer.as_str())];
         let answer = node.request("POST", path, &headers, sdp.as_str().expect("it is a text")).await;

@@ -2,22 +2,11 @@
 
 use std::path::Path;
 
-use lockgate_tests::{Client, Load, Node, ROOM, Setup, Token, until};
+use lockgate_tests::{Client, Load, Node, ROOM, Setup, Token, camera_offer, until};
 use serde_json::{Value, json};
 
 const NOTHING: &str = "fault = \"none\"";
 const DENIES: &str = "fault = \"deny\"";
-
-fn offer() -> Value {
-    let fingerprint = vec!["0A"; 32].join(":");
-    let sdp = [
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0",
-        "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000",
-        "c=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901",
-        &format!("a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n"),
-    ];
-    json!({ "type": "publish-offer", "roomName": ROOM, "offer": sdp.join("\r\n") })
-}
 
 /// A node with a plugin that allows everything about subscriptions, until it is configured otherwise.
 async fn node(watch: bool) -> Node {
@@ -29,7 +18,7 @@ async fn node(watch: bool) -> Node {
 /// Alice publishes, and Bob is told of her.
 async fn alice_and_bob(node: &Node) -> (Client, Client) {
     let (mut alice, _) = node.enter(&Token::of(42, "Alice"), ROOM).await;
-    assert_eq!(alice.ask(offer()).await["tracks"][0]["accepted"], true);
+    assert_eq!(alice.ask(camera_offer()).await["tracks"][0]["accepted"], true);
     let (mut bob, _) = node.enter(&Token::of(7, "Bob"), ROOM).await;
     bob.hear_type("new-publisher").await;
     (alice, bob)
@@ -82,6 +71,24 @@ async fn an_operator_has_plugins_replaced_and_those_who_are_in_are_asked_about_a
     let why = Some("the operator 99");
     assert_eq!(told, [(Some(1), Some(2), why), (Some(2), Some(3), why)]);
     assert!(lines.iter().any(|line| line["kind"] == "question" && line["epoch"] == 2 && line["why"] == "recheck"));
+}
+
+#[tokio::test]
+async fn a_node_is_ready_while_a_plugin_that_answers_lets_people_in() {
+    let node = node(true).await;
+    let answers = async |status| {
+        until(&format!("/ready with {status}"), async || {
+            let answer = node.get("/ready").await;
+            (answer.status == status).then_some(answer.body)
+        })
+        .await
+    };
+    answers(200).await;
+    let (asked, tried) = ("hooks = [\"auth\"]", "hooks = [\"auth\"]\nshadow = true");
+    node.reconfigure(asked, tried);
+    assert!(answers(503).await.contains("no plugin is asked for auth: nobody can come in"));
+    node.reconfigure(tried, asked);
+    answers(200).await;
 }
 
 #[tokio::test]

@@ -154,24 +154,32 @@ const MAX_METADATA: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use lockgate_signal::Outgoing;
+    use lockgate_signal::{Incoming, Outgoing};
     use serde_json::json;
     use tokio::sync::mpsc;
     use tokio::time::timeout;
 
     use super::*;
+    use crate::node::Node;
     use crate::session::tests::{comeback, link};
     use crate::testing;
+
+    /// Somebody who has said who they are, and heard that it is so.
+    async fn admitted(node: &Arc<Node>) -> (Session, mpsc::Sender<Incoming>, mpsc::Receiver<Outgoing>) {
+        let (link, says, mut hears) = link();
+        let mut session = Session::new(node.clone(), link);
+        session.admit(None, comeback("7").identity);
+        hears.recv().await.unwrap();
+        (session, says, hears)
+    }
 
     #[tokio::test]
     async fn who_is_in_a_room_sends_no_longer_metadata_than_who_comes() {
         let (node, _hub) = testing::node();
-        let (link, _says, mut hears) = link();
-        let mut session = Session::new(node, link);
-        session.admit(None, comeback("7").identity);
-        hears.recv().await.unwrap();
+        let (mut session, _says, mut hears) = admitted(&node).await;
         for asked in 0..2 {
             let metadata = "x".repeat(5000 * asked);
             let message = json!({"type": "join-room", "roomName": "r", "metadata": metadata, "id": asked});
@@ -186,10 +194,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_put_out_while_their_room_is_made_is_told_and_has_no_seat() {
         let (node, _hub) = testing::node();
-        let (link, _says, mut hears) = link();
-        let mut session = Session::new(node.clone(), link);
-        session.admit(None, comeback("7").identity);
-        hears.recv().await.unwrap();
+        let (mut session, _says, mut hears) = admitted(&node).await;
         let (name, member) = (RoomName::new("r").unwrap(), node.allot_publisher());
         let (tell, mut news) = mpsc::channel(16);
         let room = node.rooms.join(&node, &name, testing::join(member), tell).await.unwrap();
@@ -209,10 +214,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_leaves_and_asks_for_more_at_once_is_answered() {
         let (node, _hub) = testing::node();
-        let (link, _says, mut hears) = link();
-        let mut session = Session::new(node, link);
-        session.admit(None, comeback("7").identity);
-        hears.recv().await.unwrap();
+        let (mut session, _says, mut hears) = admitted(&node).await;
         let kinds = ["join-room", "leave-room", "start-recording", "join-room", "set-layer", "leave-room"];
         for (id, kind) in kinds.into_iter().enumerate() {
             let message = json!({"type": kind, "roomName": "r", "id": id, "publisherId": 1, "trackId": "t"});
@@ -243,10 +245,7 @@ mod tests {
     async fn whoever_is_kept_out_of_a_room_hears_so_about_what_they_asked_for() {
         let log = tempfile::tempdir().unwrap();
         let (node, _hub) = testing::node_with_log(log.path());
-        let (link, _says, mut hears) = link();
-        let mut session = Session::new(node.clone(), link);
-        session.admit(None, comeback("7").identity);
-        hears.recv().await.unwrap();
+        let (mut session, _says, mut hears) = admitted(&node).await;
         let now = wall_clock_ms();
         node.held.hold("7", now + 60_000, now).unwrap();
         for (kind, more) in [("join-room", json!({})), ("publish-offer", json!({"offer": "v=0"}))] {
@@ -272,10 +271,7 @@ mod tests {
     async fn whoever_wants_into_too_many_rooms_is_in_the_log() {
         let log = tempfile::tempdir().unwrap();
         let (node, _hub) = testing::node_with_log(log.path());
-        let (link, _says, mut hears) = link();
-        let mut session = Session::new(node.clone(), link);
-        session.admit(None, comeback("7").identity);
-        hears.recv().await.unwrap();
+        let (mut session, _says, mut hears) = admitted(&node).await;
         for room in 0..=MAX_ROOMS {
             let message = json!({"type": "join-room", "roomName": format!("r{room}"), "id": room});
             session.on_room_command(serde_json::from_value(message).unwrap()).await;
