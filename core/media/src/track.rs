@@ -247,12 +247,16 @@ impl Track {
         }
     }
 
-    /// The limits of a viewer; what they forbid ends here.
-    pub(crate) fn set_limits(&mut self, now: Instant, transport: Key, limits: Limits) {
-        if let Some(place) = self.place_of(transport) {
-            self.subscriptions[place].set_limits(limits);
-            self.aim_one(now, place);
-        }
+    /// The limits of a viewer; what they forbid ends here. True if that is what it was being sent, or if it comes to rest by them: then
+    /// what it was sent may still be on its way, though it ended before for another reason.
+    pub(crate) fn set_limits(&mut self, now: Instant, transport: Key, limits: Limits) -> bool {
+        let Some(place) = self.place_of(transport) else { return false };
+        let subscription = &mut self.subscriptions[place];
+        let was_sent = subscription.sent_encoding().is_some();
+        let comes_to_rest = limits.is_at_rest() && !subscription.limits.is_at_rest();
+        subscription.set_limits(limits);
+        self.aim_one(now, place);
+        comes_to_rest || was_sent && self.subscriptions[place].sent_encoding().is_none()
     }
 
     /// What a viewer's link has room for; none: not even the lowest encoding. True if that is something else than before.

@@ -3,7 +3,7 @@
 //! Each address has a socket of its own, as an answer must leave from the address that was asked (RFC 8445 §7.3): a socket bound
 //! to all of them would let the routing table choose.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -117,15 +117,22 @@ impl<C: Calls> Sockets<C> {
     pub(crate) fn withdraw(&mut self, withdrawn: &[Withdrawn]) {
         let Self { sockets, counters, .. } = self;
         for (index, bound) in (0..).zip(sockets).filter(|(_, bound)| !bound.outlet.is_idle()) {
-            let mut sources: HashMap<SocketAddr, Vec<Option<u32>>> = HashMap::new();
+            let mut sources: HashMap<SocketAddr, Option<BTreeSet<u32>>> = HashMap::new();
             for Withdrawn { path, source } in withdrawn.iter().filter(|one| one.path.socket == index) {
-                sources.entry(path.remote).or_default().push(*source);
+                let known = sources.entry(path.remote).or_insert_with(|| Some(BTreeSet::new()));
+                match source {
+                    Some(source) => known.iter_mut().for_each(|known| {
+                        known.insert(*source);
+                    }),
+                    // All, whatever else is told of it.
+                    None => *known = None,
+                }
             }
             if sources.is_empty() {
                 continue;
             }
             let is_such = |remote: &SocketAddr, datagram: &[u8]| {
-                sources.get(remote).is_some_and(|of| of.iter().any(|source| is_of(datagram, *source)))
+                sources.get(remote).is_some_and(|sources| is_of(datagram, sources.as_ref()))
             };
             bound.outlet.withdraw(counters, |remote| sources.contains_key(remote), is_such);
         }

@@ -50,9 +50,11 @@ impl Engine {
         self.touched.insert(key);
         if subscribe.has(track_key) {
             subscribe.change(wanted.cause);
-            track.set_limits(now, key, wanted.limits);
+            let ends = track.set_limits(now, key, wanted.limits);
             self.stirred.insert(track_key);
-            self.withdraw_closed(key, track_key);
+            if ends {
+                self.withdraw_from(key, track_key);
+            }
             return self.hurry(track_key);
         }
         let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
@@ -118,9 +120,11 @@ impl Engine {
             return router.await_within(key, track, limits);
         };
         if let Some(track) = self.tracks.get_mut(track_key) {
-            track.set_limits(now, key, limits);
+            let ends = track.set_limits(now, key, limits);
             self.stirred.insert(track_key);
-            self.withdraw_closed(key, track_key);
+            if ends {
+                self.withdraw_from(key, track_key);
+            }
             self.hurry(track_key);
         }
     }

@@ -3,7 +3,7 @@
 //! A datagram has left when its owner was given it. What its way has no room for may wait there, and would leave after the request that
 //! ended it: the owner is told what that is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockgate_transport::ice::Path;
 
@@ -24,14 +24,14 @@ pub struct Withdrawn {
 #[derive(Default)]
 pub(super) struct Withdrawals {
     /// Of transports that are there, and may have several paths.
-    sources: BTreeMap<Key, Vec<u32>>,
+    sources: BTreeMap<Key, BTreeSet<u32>>,
     /// Of those that are gone, and their paths with them.
     closed: Vec<Path>,
 }
 
 impl Engine {
-    /// What was withdrawn since the last call. To be asked for with the commands and datagrams of a turn, before what the engine then has
-    /// ready is sent.
+    /// What was withdrawn since the last call: each source once for a path, and all of a path one behind the other. To be asked for with
+    /// the commands and datagrams of a turn, before what the engine then has ready is sent.
     pub fn take_withdrawn(&mut self) -> Vec<Withdrawn> {
         let Withdrawals { sources, closed } = std::mem::take(&mut self.withdrawals);
         let mut all: Vec<_> = closed.into_iter().map(|path| Withdrawn { path, source: None }).collect();
@@ -58,11 +58,10 @@ impl Engine {
         }
     }
 
-    /// A viewer has other limits. If they end what it was sent of a track, nothing of that is to leave.
-    pub(super) fn withdraw_closed(&mut self, transport: Key, track: Key) {
+    /// A viewer is not to be sent anything of a track that waits.
+    pub(super) fn withdraw_from(&mut self, transport: Key, track: Key) {
         let viewer = self.tracks.get_mut(track).and_then(|track| track.subscription_mut(transport));
-        if let Some(viewer) = viewer.filter(|viewer| viewer.sent_encoding().is_none()) {
-            let sources: Vec<_> = viewer.sources().collect();
+        if let Some(sources) = viewer.map(|viewer| viewer.sources()) {
             self.withdraw(transport, sources);
         }
     }

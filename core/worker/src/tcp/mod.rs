@@ -9,7 +9,7 @@ mod newcomers;
 mod outbox;
 mod stream;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -231,11 +231,15 @@ impl Streams {
 
     /// Drops what waits and is not to be sent any more.
     pub(crate) fn withdraw(&mut self, withdrawn: &[Withdrawn]) {
-        for Withdrawn { path, source } in withdrawn.iter().filter(|one| one.path.socket >= FIRST) {
+        // What waits for a stream is walked once for all that is told of it one behind the other.
+        for of_path in withdrawn.chunk_by(|one, next| one.path == next.path) {
+            let Some(path) = of_path.first().map(|one| one.path).filter(|path| path.socket >= FIRST) else { continue };
             let stream = self.slots.get_mut(slot_of(path.socket)).and_then(Option::as_mut);
-            let Some(stream) = stream.filter(|stream| stream.path == *path) else { continue };
+            let Some(stream) = stream.filter(|stream| stream.path == path) else { continue };
+            // One that says none means all.
+            let sources: Option<BTreeSet<u32>> = of_path.iter().map(|one| one.source).collect();
             self.held -= stream.held();
-            self.counters.withdrawn += stream.withdraw(*source);
+            self.counters.withdrawn += stream.withdraw(sources.as_ref());
             self.held += stream.held();
         }
     }

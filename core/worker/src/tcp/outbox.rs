@@ -4,7 +4,7 @@
 //! newest, by which SCTP sees that there is no room, as on any other way. A frame of which a
 //! part went out is never lost, as nothing behind it could be read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -117,12 +117,12 @@ impl Outbox {
         self.media.shrink();
     }
 
-    /// Drops what waits of a source or, of none, all but control. A frame of which a part went out stays. How many went comes back.
-    pub(crate) fn withdraw(&mut self, source: Option<u32>) -> u64 {
+    /// Drops what waits of these sources; without any said, all but control. A frame of which a part went out stays. Tells how many went.
+    pub(crate) fn withdraw(&mut self, sources: Option<&BTreeSet<u32>>) -> u64 {
         let torn = self.torn;
         let from = |class| usize::from(torn == Some(class));
-        let media = self.media.withdraw(from(Class::Media), |datagram| is_of(datagram, source));
-        let data = self.data.withdraw(from(Class::Data), |datagram| is_of(datagram, source));
+        let media = self.media.withdraw(from(Class::Media), |datagram| is_of(datagram, sources));
+        let data = self.data.withdraw(from(Class::Data), |datagram| is_of(datagram, sources));
         media + data
     }
 
@@ -235,7 +235,10 @@ impl Queue {
             let stays = place < from || !is_such(&bytes[at.start + PREFIX..at.end]);
             (place, read) = (place + 1, at.end);
             if stays {
-                bytes.copy_within(at, kept);
+                // Before the first that goes all stays where it is.
+                if at.start != kept {
+                    bytes.copy_within(at, kept);
+                }
                 kept += frame.len;
             }
             stays

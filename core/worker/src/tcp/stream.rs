@@ -1,5 +1,6 @@
 //! One TCP connection of a client: read into the common memory, written without waiting.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
@@ -104,9 +105,9 @@ impl Stream {
         self.outbox.push(now, datagram, all)
     }
 
-    /// Drops what waits of a source or, of none, all but what tells of the end. How many datagrams that were comes back.
-    pub(crate) fn withdraw(&mut self, source: Option<u32>) -> u64 {
-        self.outbox.withdraw(source)
+    /// Drops what waits of these sources; without any said, all but what tells of the end. How many datagrams that were comes back.
+    pub(crate) fn withdraw(&mut self, sources: Option<&BTreeSet<u32>>) -> u64 {
+        self.outbox.withdraw(sources)
     }
 
     /// How many datagrams wait to be written.

@@ -85,6 +85,36 @@ fn limits_withdraw_what_they_end_and_nothing_else() {
 }
 
 #[test]
+fn limits_of_a_viewer_who_is_sent_nothing_anyway_withdraw_nothing() {
+    let mut watched = Watched::new();
+    watched.limit(Limits { paused: true, ..Limits::default() });
+    watched.assert_withdrawn();
+    watched.limit(Limits { paused: true, priority: 7, ..Limits::default() });
+    assert_eq!(watched.withdrawn(), [], "it was at rest before");
+    let again = Limits { paused: true, ..Limits::default() };
+    watched.world.subscribe(watched.viewer, "camera", again);
+    assert_eq!(watched.withdrawn(), [], "nor does another subscription");
+    watched.limit(Limits::default());
+    watched.limit(Limits { max_layer: Layer::new(0, 7), ..Limits::default() });
+    assert_eq!(watched.withdrawn(), [], "it waits for a key frame");
+    watched.limit(again);
+    watched.assert_withdrawn();
+}
+
+#[test]
+fn what_is_withdrawn_twice_is_told_once() {
+    let mut watched = Watched::new();
+    for sequence in 3..6 {
+        watched.limit(Limits { paused: true, ..Limits::default() });
+        watched.limit(Limits::default());
+        watched.play(sequence);
+    }
+    let withdrawn = watched.withdrawn();
+    assert_eq!(withdrawn.len(), 4, "two sources by two ways: {withdrawn:?}");
+    assert!(withdrawn[0].path == withdrawn[1].path && withdrawn[2].path == withdrawn[3].path, "way by way");
+}
+
+#[test]
 fn a_muted_track_is_withdrawn_and_one_that_is_over() {
     let mut watched = Watched::new();
     let router = watched.world.router;

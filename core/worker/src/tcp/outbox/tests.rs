@@ -54,9 +54,9 @@ fn media(number: u8, len: usize) -> Vec<u8> {
     datagram
 }
 
-/// Of media with this number.
-fn source(number: u8) -> u32 {
-    u32::from_be_bytes([number; 4])
+/// Of media with these numbers.
+fn sources<const COUNT: usize>(numbers: [u8; COUNT]) -> BTreeSet<u32> {
+    numbers.map(|number| u32::from_be_bytes([number; 4])).into()
 }
 
 fn control(number: u8, len: usize) -> Vec<u8> {
@@ -212,10 +212,22 @@ fn what_is_withdrawn_of_a_source_goes_but_for_a_frame_of_which_a_part_went_out()
     assert!(!write(&mut outbox, now, &mut taker).0);
     outbox.push(now, &data(7, 30), 0);
     outbox.push(now, &control(9, 10), 0);
-    assert_eq!((outbox.withdraw(Some(source(1))), outbox.withdraw(Some(source(8))), outbox.len()), (2, 0, 5));
+    let [ones, eights] = [1, 8].map(|number| sources([number]));
+    assert_eq!((outbox.withdraw(Some(&ones)), outbox.withdraw(Some(&eights)), outbox.len()), (2, 0, 5));
     taker.left = usize::MAX;
     assert_eq!(write(&mut outbox, now, &mut taker), (true, Tally { sent: 5, dropped: 0 }));
     assert_eq!(taker.frames(), [media(1, 21), control(9, 10), data(7, 30), media(2, 22), media(3, 23)]);
+}
+
+#[test]
+fn several_sources_are_withdrawn_at_once_and_of_none_nothing_is() {
+    let (now, mut outbox, mut taker) = (Instant::now(), Outbox::default(), Taker::of(usize::MAX));
+    for number in [4, 1, 2, 1, 3, 2, 4] {
+        outbox.push(now, &media(number, 20 + usize::from(number)), 0);
+    }
+    assert_eq!((outbox.withdraw(Some(&BTreeSet::new())), outbox.withdraw(Some(&sources([2, 1, 9])))), (0, 4));
+    assert_eq!(write(&mut outbox, now, &mut taker), (true, Tally { sent: 3, dropped: 0 }));
+    assert_eq!(taker.frames(), [media(4, 24), media(3, 23), media(4, 24)]);
 }
 
 #[test]
@@ -252,7 +264,7 @@ proptest! {
             dropped += outbox.push(now, &datagram, 0);
             pushed.push(datagram);
             let before = outbox.len();
-            let gone = outbox.withdraw(Some(source(withdrawn)));
+            let gone = outbox.withdraw(Some(&sources([withdrawn])));
             prop_assert_eq!(outbox.len() + gone, before);
             dropped += gone;
             (taker.left, taker.at_once) = (takes, at_once);
