@@ -159,6 +159,12 @@ impl Publish {
         self.twcc.next_timeout().into_iter().chain(uplink).min()
     }
 
+    /// Whether it is due to be told how much it may send.
+    pub(crate) fn is_limit_due(&self, now: Instant) -> bool {
+        let due = self.uplink.as_ref().and_then(|uplink| uplink.estimator.next_timeout());
+        due.is_some_and(|due| due <= now)
+    }
+
     /// Notes the packet's transport-wide number, if it has one, and for who goes by our estimate when it came. Ids are the same on all
     /// lines of a bundle (RFC 8843 §9.2).
     pub(crate) fn note_arrival(&mut self, now: Instant, header: &Header, bytes: &[u8]) {
@@ -188,7 +194,7 @@ impl Publish {
 
     /// A line has begun: whoever sends by it may need our estimate.
     pub(crate) fn note_line(&mut self, now: Instant) {
-        if self.uplink.is_none() && self.lines.iter().any(|line| line.codec.feedback.goes_by_remb()) {
+        if self.uplink.is_none() && self.lines.iter().any(|line| line.codec.feedback_taken().remb) {
             let estimator = ReceiverEstimator::new(now);
             self.uplink = Some(Box::new(Uplink { estimator, counted: (0, 0) }));
         }

@@ -289,7 +289,7 @@ impl Plan<'_> {
 
     /// What is to be said with its packets. When they left is told by transport-wide numbers better, and needed only without.
     fn extensions(&self) -> ExtensionMap {
-        let needs_times = self.codec.is_some_and(|codec| codec.feedback.goes_by_remb());
+        let needs_times = self.codec.is_some_and(|codec| codec.feedback_taken().remb);
         let all = self.section.extensions;
         if needs_times { all } else { all.without(Extension::AbsSendTime) }
     }

@@ -107,6 +107,11 @@ impl Engine {
 
     /// Tells a publisher that goes by our estimate how much it may send; no more than it was granted in all.
     fn tell_limit(&mut self, now: Instant, key: Key) {
+        let publish = self.transports.get_mut(key).and_then(Transport::publish_mut);
+        // It is asked with each feedback, and due once a second if at all: until then its tracks are not looked at.
+        if !publish.is_some_and(|(publish, _)| publish.is_limit_due(now)) {
+            return;
+        }
         let tracks = || (0..).map_while(|place| self.published(key, place)).filter_map(|track| self.tracks.get(track));
         let sources =
             tracks().flat_map(|track| track.encodings.iter().filter_map(|encoding| encoding.ssrc)).collect::<Vec<_>>();

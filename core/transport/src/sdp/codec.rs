@@ -26,6 +26,13 @@ impl CodecLine {
         format!("{}/{}{channels}", self.codec.rtpmap_name(), self.codec.clock_rate())
     }
 
+    /// What we say back to who sends it: of what it takes what we want, and how much it may send only where it goes by our estimate, as
+    /// it takes that and not what its own would need.
+    pub fn feedback_taken(&self) -> Feedback {
+        let both = self.feedback.both(Feedback::wanted(self.codec));
+        Feedback { remb: both.remb && !both.twcc, ..both }
+    }
+
     /// Whether it can be forwarded by rewriting headers: H.264 only in the mode whose packets a header tells apart (RFC 6184 §6.2…6.3).
     pub(super) fn is_forwardable(&self) -> bool {
         self.codec != Codec::H264 || matches!(self.parameter("packetization-mode"), None | Some("0" | "1"))
@@ -88,11 +95,6 @@ impl Feedback {
             twcc: self.twcc && other.twcc,
             remb: self.remb && other.remb,
         }
-    }
-
-    /// Whether who sends goes by the receiver's estimate: where it takes that, and not what its own would need.
-    pub fn goes_by_remb(self) -> bool {
-        self.remb && !self.twcc
     }
 
     pub(super) fn read(&mut self, value: &str) {

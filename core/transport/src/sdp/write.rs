@@ -211,8 +211,7 @@ fn accepted(out: &mut String, local: &Local<'_>, line: &AnswerLine<'_>, codec: &
         line!(out, "b=TIAS:{bps}");
     }
     line!(out, "a={}", if line.receives { "recvonly" } else { "inactive" });
-    let feedback = codec.feedback.both(Feedback::wanted(codec.codec));
-    formats(out, codec, Feedback { remb: feedback.goes_by_remb(), ..feedback });
+    formats(out, codec, codec.feedback_taken());
     extensions(out, line.extensions);
     if !section.rids.is_empty() {
         section.rids.iter().for_each(|rid| line!(out, "a=rid:{rid} recv"));

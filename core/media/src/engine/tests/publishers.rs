@@ -31,8 +31,12 @@ impl World {
 }
 
 fn sound_offer(fingerprint: &str, names: &[&str]) -> String {
-    let offer = publish_offer(fingerprint, names, &[])
-        .replace("m=video 9 UDP/TLS/RTP/SAVPF 96 97", "m=audio 9 UDP/TLS/RTP/SAVPF 96");
+    as_sound(&publish_offer(fingerprint, names, &[]))
+}
+
+/// The same lines, of sound.
+fn as_sound(offer: &str) -> String {
+    let offer = offer.replace("m=video 9 UDP/TLS/RTP/SAVPF 96 97", "m=audio 9 UDP/TLS/RTP/SAVPF 96");
     let kept = offer.lines().filter(|line| !line.contains(":97 ") && !line.contains("nack") && !line.contains("fir"));
     kept.map(|line| line.replace("VP8/90000", "opus/48000/2") + "\r\n").collect()
 }
@@ -362,6 +366,19 @@ fn a_publisher_that_goes_by_a_receivers_estimate_is_told_one() {
     let after = play(&mut world, 500..501);
     let (_, least) = after.iter().min_by_key(|(_, bitrate)| *bitrate).unwrap();
     assert!(*least < 600_000, "{after:?}");
+}
+
+#[test]
+fn sound_alone_is_told_no_estimate_whatever_its_offer_takes() {
+    let mut world = World::new();
+    let (publisher, answer) = world.publisher_within(None, |offer| with_receivers_estimate(as_sound(&offer)));
+    assert!(!answer.contains("goog-remb") && !answer.contains("abs-send-time"), "{answer}");
+    for sequence in 1..150 {
+        world.send(publisher, &sound(9, sequence, Some(b'0')));
+        world.advance(Duration::from_millis(20));
+    }
+    let all = world.feedback(publisher);
+    assert!(!feedback(&all).iter().any(|one| matches!(one, Feedback::Remb { .. })));
 }
 
 #[test]
