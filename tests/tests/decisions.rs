@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lockgate_tests::{
     Call, Client, LossyNetwork, Node, ROOM, Recorder, RecorderWire, Setup, Token, assert_unbroken, camera_offer,
-    data_offer, number, until,
+    data_offer, number, until, viewer_offer,
 };
 use serde_json::{Value, json};
 

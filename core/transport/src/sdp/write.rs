@@ -150,8 +150,7 @@ fn received(out: &mut String, local: &Local<'_>, line: &ReceiverLine<'_>) {
     rtcp(out);
     line!(out, "a=sendonly");
     for codec in &line.codecs {
-        let feedback = codec.feedback.both(Feedback::wanted(codec.codec));
-        formats(out, codec, Feedback { remb: feedback.goes_by_remb(), ..feedback });
+        formats(out, codec, codec.feedback_taken());
     }
     extensions(out, line.extensions);
     let (stream, track) = (line.stream.unwrap_or("-"), line.track.unwrap_or(&section.mid));
