@@ -65,18 +65,9 @@ impl PrivateNetwork {
 
     /// What goes to this UDP port has so many kbit/s from now on, and a queue of 300 ms.
     pub fn narrow(&self, port: u16, kilobits: u64) {
-        self.limit(port, kilobits, "300ms");
-    }
-
-    /// What goes to this UDP port has so many kbit/s from now on, and a queue of 5 s: nothing is lost for a while, and everything is late.
-    pub fn clog(&self, port: u16, kilobits: u64) {
-        self.limit(port, kilobits, "5s");
-    }
-
-    fn limit(&self, port: u16, kilobits: u64, queue: &str) {
         run(
             "tc",
-            format!("qdisc replace dev lo parent 1:3 handle 30: tbf rate {kilobits}kbit burst 4kb latency {queue}"),
+            format!("qdisc replace dev lo parent 1:3 handle 30: tbf rate {kilobits}kbit burst 4kb latency 300ms"),
         );
         run("nft", "flush chain inet test out");
         run("nft", format!("add rule inet test out udp dport {port} meta priority set 1:3"));

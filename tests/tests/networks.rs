@@ -1,16 +1,47 @@
 //! A viewer on a bad network: a real browser behind the kernel's own rate limit and loss.
 
 use lockgate_tests::{Call, PrivateNetwork, Setup, Token, number};
+use serde_json::Value;
 
-/// Ann sends what she is asked for; Bob watches.
-async fn begin(setup: Setup) -> Call {
+/// Ann sends what she is asked for; Bob watches, and enters with these options.
+async fn begin(setup: Setup, bobs: &str) -> Call {
     let call = Call::begin(setup).await.with_left("ann", &Token::of(1, "Ann"), "{ steered: true }").await;
-    call.with_right("bob", &Token::of(2, "Bob"), "{}").await
+    call.with_right("bob", &Token::of(2, "Bob"), bobs).await
 }
+
+/// Ann sends two encodings that lie far apart; Bob sees the large one. Their rates come back, in kbit/s.
+async fn watch_two_encodings(call: &Call) -> Value {
+    let watch = "const { publisherId, tracks: [{ trackId }] } = await bob.publisher();
+                 globalThis.seen = { publisherId, trackId };
+                 await bob.subscribe(publisherId);
+                 await until('the widest picture', async () => (await bob.inbound(trackId))?.frameWidth === 640);";
+    call.right.run(watch).await;
+    let rates = "const bytes = async () => Object.fromEntries(Object.entries(await ann.outbound()).map(([rid, one]) => [rid, [one.bytesSent, one.timestamp]]));
+                 const first = await bytes();
+                 const later = await until('three seconds', async () => {
+                     const now = await bytes();
+                     return now.high[1] - first.high[1] > 3000 && now;
+                 });
+                 return Object.fromEntries(Object.keys(first).map((rid) => [rid, (later[rid][0] - first[rid][0]) * 8 / (later[rid][1] - first[rid][1])]))";
+    let rates = call.left.run(rates).await;
+    assert!(
+        number(&rates, "low") * 1.5 < number(&rates, "high") * 0.8,
+        "the publisher's encodings lie too close together: {rates}"
+    );
+    rates
+}
+
+const TWO_ENCODINGS: &str =
+    "await ann.publish([{ track: devices.noise(640, 360, 10), source: 'camera', codec: 'vp8', encodings: [
+        { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+        { rid: 'high', maxBitrate: 700_000 }] }])";
 
 /// The port at which the viewer receives.
 async fn port(call: &Call) -> u16 {
-    let port = call.right.run("return await bob.port()").await;
+    as_port(&call.right.run("return await bob.port()").await)
+}
+
+fn as_port(port: &Value) -> u16 {
     port.as_u64().and_then(|port| port.try_into().ok()).unwrap_or_else(|| panic!("{port} is no port"))
 }
 
@@ -34,27 +65,10 @@ fn told(spatial: u8) -> String {
 fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide() {
     let name = "a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide";
     PrivateNetwork::around(name, async |network| {
-        let call = begin(Setup::default()).await;
-        let publish =
-            "await ann.publish([{ track: devices.noise(640, 360, 10), source: 'camera', codec: 'vp8', encodings: [
-            { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-            { rid: 'high', maxBitrate: 700_000 }] }])";
-        call.left.run(publish).await;
-        let watch = "const { publisherId, tracks: [{ trackId }] } = await bob.publisher();
-                     globalThis.seen = { publisherId, trackId };
-                     await bob.subscribe(publisherId);
-                     await until('the widest picture', async () => (await bob.inbound(trackId))?.frameWidth === 640);";
-        call.right.run(watch).await;
-        let rates = "const bytes = async () => Object.fromEntries(Object.entries(await ann.outbound()).map(([rid, one]) => [rid, [one.bytesSent, one.timestamp]]));
-                     const first = await bytes();
-                     const later = await until('three seconds', async () => {
-                         const now = await bytes();
-                         return now.high[1] - first.high[1] > 3000 && now;
-                     });
-                     return Object.fromEntries(Object.keys(first).map((rid) => [rid, (later[rid][0] - first[rid][0]) * 8 / (later[rid][1] - first[rid][1])]))";
-        let rates = call.left.run(rates).await;
+        let call = begin(Setup::default(), "{}").await;
+        call.left.run(TWO_ENCODINGS).await;
+        let rates = watch_two_encodings(&call).await;
         let limit = number(&rates, "low") * 1.5;
-        assert!(limit < number(&rates, "high") * 0.8, "the publisher's encodings lie too close together: {rates}");
 
         let before = call.right.run(SEEN).await;
         call.right.run(FROM_NOW).await;
@@ -67,7 +81,7 @@ fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wi
         let made_before = call.left.run(made).await;
         let later = format!("return await bob.decoded(seen.trackId, {} + 50)", number(&settled, "framesDecoded"));
         let later = call.right.run(&later).await;
-        let made = call.left.run(made).await.as_f64().unwrap() - made_before.as_f64().unwrap();
+        let made = call.left.run(made).await.as_f64().unwrap_or(0.0) - made_before.as_f64().unwrap_or(0.0);
         let freezes = number(&later, "freezeCount") - number(&before, "freezeCount");
         let seconds = (number(&later, "timestamp") - number(&settled, "timestamp")) / 1000.0;
         assert_eq!(later["frameWidth"], 160, "{later}");
@@ -91,12 +105,74 @@ fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wi
     });
 }
 
+/// Its estimate is made by the browser, and told as a number (REMB) in place of when each packet came.
+#[test]
+fn a_viewer_that_tells_only_an_estimate_gets_what_fits_too() {
+    let name = "a_viewer_that_tells_only_an_estimate_gets_what_fits_too";
+    PrivateNetwork::around(name, async |network| {
+        let call = begin(Setup::default(), "{ edit: withoutTransportFeedback }").await;
+        call.left.run(TWO_ENCODINGS).await;
+        let rates = watch_two_encodings(&call).await;
+        let answered = "return [...bob.receiving.values()][0].localDescription.sdp";
+        let answered = call.right.run(answered).await.to_string();
+        assert!(answered.contains("goog-remb") && !answered.contains("transport-cc"), "{answered}");
+        let before = call.right.run(SEEN).await;
+        call.right.run(FROM_NOW).await;
+        let limit = number(&rates, "low") * 1.5;
+        network.narrow(port(&call).await, limit as u64);
+        let down = call.right.run(&told(0)).await;
+        assert_eq!(down["reason"], "bandwidth", "{down}");
+        let narrow = "const first = await until('the small picture', async () => {
+                          const now = await bob.inbound(seen.trackId);
+                          return now.frameWidth === 160 && now;
+                      });
+                      return await bob.decoded(seen.trackId, first.framesDecoded + 50)";
+        let settled = call.right.run(narrow).await;
+        assert_eq!(settled["frameWidth"], 160, "{settled}");
+        eprintln!(
+            "by REMB, {rates} kbit/s behind {limit:.0}: the fitting layer after {:.1} s, {} freezes",
+            number(&down, "seconds"),
+            number(&settled, "freezeCount") - number(&before, "freezeCount"),
+        );
+    });
+}
+
+/// A publisher that takes no transport-wide feedback is told an estimate of the node's, and sends no more than that.
+#[test]
+fn a_publisher_that_takes_only_an_estimate_sends_what_its_link_carries() {
+    let name = "a_publisher_that_takes_only_an_estimate_sends_what_its_link_carries";
+    PrivateNetwork::around(name, async |network| {
+        let call = Call::begin(Setup::default()).await;
+        let call = call.with_left("ann", &Token::of(1, "Ann"), "{ edit: withoutTransportFeedback }").await;
+        let publish = "await ann.publish([{ track: devices.noise(640, 360, 10), source: 'camera', codec: 'vp8', encodings: [{ maxBitrate: 900_000 }] }]);
+                       globalThis.target = async () => Object.values(await ann.outbound())[0].targetBitrate;
+                       await until('all that it may send', async () => await target() >= 800_000);
+                       return ann.sending.remoteDescription.sdp";
+        let answer = call.left.run(publish).await.to_string();
+        assert!(answer.contains("goog-remb") && !answer.contains("transport-cc"), "{answer}");
+        let port = as_port(&call.left.run("return (await ann.path(ann.sending)).remote.port").await);
+        let until_told = |what: &str, is: &str| {
+            format!(
+                "const begun = performance.now();
+                 await until('{what}', async () => await target() {is})
+                     .catch(async (error) => {{ throw new Error(`${{error.message}}: ${{await target()}}`) }});
+                 return (performance.now() - begun) / 1000"
+            )
+        };
+        network.narrow(port, 300);
+        let down = call.left.run(&until_told("no more than fits", "<= 300_000")).await;
+        network.widen();
+        let up = call.left.run(&until_told("more again", ">= 600_000")).await;
+        eprintln!("a publisher by REMB: under 300 kbit/s after {down} s, over 600 again after {up} s");
+    });
+}
+
 #[test]
 fn a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything() {
     let name = "a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything";
     PrivateNetwork::around(name, async |network| {
         // One datagram is one packet to the filter then.
-        let call = begin(Setup { media: "sending = \"batched\"".into(), ..Setup::default() }).await;
+        let call = begin(Setup { media: "sending = \"batched\"".into(), ..Setup::default() }, "{}").await;
         let publish = "await ann.publish([{ track: devices.noise(320, 180, 15), source: 'camera', codec: 'vp8', encodings: [{ maxBitrate: 500_000 }] },
                                           { track: await devices.microphone(), source: 'microphone' }])";
         call.left.run(publish).await;
