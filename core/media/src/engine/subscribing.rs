@@ -50,12 +50,7 @@ impl Engine {
         self.touched.insert(key);
         if subscribe.has(track_key) {
             subscribe.change(wanted.cause);
-            let ends = track.set_limits(now, key, wanted.limits);
-            self.stirred.insert(track_key);
-            if ends {
-                self.withdraw_from(key, track_key);
-            }
-            return self.hurry(track_key);
+            return self.limit_viewer(now, key, track_key, wanted.limits);
         }
         let (stream, cause, codec) = (wanted.stream.clone(), wanted.cause, track.codec.clone());
         let described = track.is_described();
@@ -119,14 +114,17 @@ impl Engine {
         let Some(track_key) = router.tracks.get(track).copied() else {
             return router.await_within(key, track, limits);
         };
-        if let Some(track) = self.tracks.get_mut(track_key) {
-            let ends = track.set_limits(now, key, limits);
-            self.stirred.insert(track_key);
-            if ends {
-                self.withdraw_from(key, track_key);
-            }
-            self.hurry(track_key);
+        self.limit_viewer(now, key, track_key, limits);
+    }
+
+    fn limit_viewer(&mut self, now: Instant, viewer: Key, track_key: Key, limits: Limits) {
+        let Some(track) = self.tracks.get_mut(track_key) else { return };
+        let ends = track.set_limits(now, viewer, limits);
+        self.stirred.insert(track_key);
+        if ends {
+            self.withdraw_from(viewer, track_key);
         }
+        self.hurry(track_key);
     }
 
     /// Takes a viewer's answer.

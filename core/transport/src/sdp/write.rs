@@ -153,13 +153,17 @@ fn received(out: &mut String, local: &Local<'_>, line: &ReceiverLine<'_>) {
         formats(out, codec, codec.feedback_taken());
     }
     extensions(out, line.extensions);
-    let (stream, track) = (line.stream.unwrap_or("-"), line.track.unwrap_or(&section.mid));
-    line!(out, "a=msid:{stream} {track}");
     let rtx = line.codecs.iter().any(|codec| codec.rtx.is_some()).then_some(line.rtx);
+    sources(out, [line.stream.unwrap_or("-"), line.track.unwrap_or(&section.mid)], line.ssrc, rtx);
+}
+
+/// The name of a track that is sent, and by which sources.
+fn sources(out: &mut String, [stream, track]: [&str; 2], ssrc: u32, rtx: Option<u32>) {
+    line!(out, "a=msid:{stream} {track}");
     if let Some(rtx) = rtx {
-        line!(out, "a=ssrc-group:FID {} {rtx}", line.ssrc);
+        line!(out, "a=ssrc-group:FID {ssrc} {rtx}");
     }
-    [Some(line.ssrc), rtx].into_iter().flatten().for_each(|ssrc| line!(out, "a=ssrc:{ssrc} cname:{stream}"));
+    [Some(ssrc), rtx].into_iter().flatten().for_each(|ssrc| line!(out, "a=ssrc:{ssrc} cname:{stream}"));
 }
 
 /// An offer to a viewer; a line for data channels stands among the others.
@@ -256,11 +260,7 @@ fn offered(out: &mut String, local: &Local<'_>, line: &OfferLine<'_>) {
     formats(out, line.codec, line.codec.feedback);
     extensions(out, line.extensions);
     if let Sends::Track { stream, track, ssrc, rtx } = line.sends {
-        line!(out, "a=msid:{stream} {track}");
-        if let Some(rtx) = rtx {
-            line!(out, "a=ssrc-group:FID {ssrc} {rtx}");
-        }
-        [Some(ssrc), rtx].into_iter().flatten().for_each(|ssrc| line!(out, "a=ssrc:{ssrc} cname:{stream}"));
+        sources(out, [stream, track], ssrc, rtx);
     }
 }
 
