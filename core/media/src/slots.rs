@@ -29,7 +29,7 @@ struct Slot {
     used: Option<Used>,
     /// Where the numbers of the track before stand.
     past: Option<Past>,
-    /// Whether the answer promised dependency descriptors; none before there was one.
+    /// Whether the answer promised dependency descriptors; none before there was one with a track in it.
     described: Option<bool>,
 }
 
@@ -100,7 +100,7 @@ impl Slots {
         let rtx = codec.rtx.map(|rtx| (slot.rtx, rtx));
         let ids = slot.extensions();
         // Numbers that nobody reports on are left out.
-        let ids = if codec.feedback.twcc { ids } else { ids.without(Extension::Twcc) };
+        let ids = if codec.feedback_taken().twcc { ids } else { ids.without(Extension::Twcc) };
         let template = Template::new(&slot.section.mid, &ids);
         let format = Format { payload_type: codec.payload_type, rtx, red: codec.red, template };
         Some(Placed { ssrc: slot.ssrc, format, past: slot.past })
@@ -117,10 +117,12 @@ impl Slots {
         self.lines.iter_mut().find(of)?.used.take().map(|used| used.cause)
     }
 
-    /// The answer's lines. What they promise holds from here on.
+    /// The answer's lines. What they promise holds from the first answer on that says of any what is sent.
     pub(crate) fn answer(&mut self) -> Vec<ReceiverLine<'_>> {
-        for slot in &mut self.lines {
-            slot.described.get_or_insert(slot.used.as_ref().is_some_and(|used| used.described));
+        if self.lines.iter().any(|slot| slot.used.is_some()) {
+            for slot in &mut self.lines {
+                slot.described.get_or_insert(slot.used.as_ref().is_some_and(|used| used.described));
+            }
         }
         self.lines.iter().map(Slot::line).collect()
     }
@@ -129,7 +131,7 @@ impl Slots {
 impl Slot {
     /// By which of the viewer's codecs a track can be sent here, if it can.
     fn codec_for(&self, new: &NewLine) -> Option<CodecLine> {
-        let kept = self.described.is_none_or(|described| described == new.described || !described);
+        let kept = self.described.is_none_or(|described| !described || new.described);
         if self.used.is_some() || !kept {
             return None;
         }

@@ -56,6 +56,23 @@ fn a_track_is_sent_on_the_line_that_was_offered_for_it() {
 }
 
 #[test]
+fn a_viewer_that_takes_descriptors_is_promised_those_of_what_has_them() {
+    let descriptors =
+        "a=extmap:11 https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension\r\n";
+    let mut world = World::new();
+    world.publisher_within(None, |offer| offer + descriptors);
+    let transport = world.engine.create_subscribe_transport(world.now, world.router).unwrap();
+    let client = world.add_client(transport);
+    let offer = offer(&world.clients[client].peer.fingerprint(), 1, "peer", "VP8") + descriptors;
+    // The door asks once for the lines, before there is anything on them.
+    let empty = world.engine.answer_receiver(world.now, transport, &offer).unwrap();
+    assert!(empty.tracks.is_empty());
+    world.subscribe(client, "camera", Limits::default());
+    let answer = world.engine.answer_receiver(world.now, transport, &offer).unwrap();
+    assert!(answer.sdp.contains("a=extmap:11 "), "{}", answer.sdp);
+}
+
+#[test]
 fn another_track_goes_on_where_one_ended() {
     let mut world = World::new();
     let publisher = world.publisher("camera", &[]);
