@@ -3,6 +3,8 @@
 //! Later changes gather while an offer is open. Lines that lost their track go inactive; when there are many of them,
 //! they are stopped and later taken for other tracks (RFC 8829 §5.2.2), so that descriptions stay short.
 
+mod line;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -11,18 +13,18 @@ use lockgate_rtp::ReportBlock;
 use lockgate_transport::Connection;
 use lockgate_transport::dtls::Fingerprint;
 use lockgate_transport::sdp::{
-    CodecLine, DataLine, Description, Extension, ExtensionMap, Feedback, Local, MAX_SECTIONS, OfferLine, Section,
-    Sends, Setup, read_answer, write_offer,
+    CodecLine, DataLine, Description, Feedback, Local, MAX_SECTIONS, Section, Setup, read_answer, write_offer,
 };
 
+pub(crate) use self::line::Settled;
+use self::line::{Line, Use, Used};
 use crate::arena::Key;
 use crate::data::Leaving;
 use crate::demands::Demands;
 use crate::link::Link;
 use crate::negotiate::NegotiateError;
 use crate::slots::{Placed, Slots};
-use crate::subscription::{Format, Past};
-use crate::template::Template;
+use crate::subscription::Past;
 use crate::transport::OfferToMake;
 
 /// A viewer's transport, beside its connection.
@@ -70,31 +72,6 @@ enum Negotiation {
     Offered { offer: OfferToMake, since: Instant, repeated: bool },
 }
 
-struct Line {
-    mid: String,
-    kind: MediaKind,
-    codec: CodecLine,
-    /// Its packets have dependency descriptors.
-    described: bool,
-    use_: Use,
-}
-
-enum Use {
-    Track(Used),
-    Inactive,
-    Stopped,
-}
-
-#[derive(Clone)]
-struct Used {
-    track: Key,
-    id: TrackId,
-    stream: String,
-    cause: u64,
-    ssrc: u32,
-    rtx: Option<u32>,
-}
-
 /// A track to be sent, and under which sources.
 pub(crate) struct NewLine {
     pub(crate) track: Key,
@@ -114,12 +91,6 @@ pub(crate) enum Taken {
     Offered,
     /// One of the viewer's own: how it is sent is settled.
     Own(Placed),
-}
-
-/// What an answer settled about a track: how it is sent, or that the viewer does not want it.
-pub(crate) struct Settled {
-    pub(crate) track: Key,
-    pub(crate) format: Option<Format>,
 }
 
 impl Subscribe {
@@ -429,61 +400,6 @@ impl Data {
 /// Nobody answers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unanswered;
-
-impl Line {
-    fn used(&self) -> Option<&Used> {
-        match &self.use_ {
-            Use::Track(used) => Some(used),
-            Use::Inactive | Use::Stopped => None,
-        }
-    }
-
-    fn offer(&self) -> OfferLine<'_> {
-        let sends = match &self.use_ {
-            Use::Track(used) => {
-                Sends::Track { stream: &used.stream, track: used.id.as_str(), ssrc: used.ssrc, rtx: used.rtx }
-            }
-            Use::Inactive => Sends::Nothing,
-            Use::Stopped => Sends::Stopped,
-        };
-        OfferLine { mid: &self.mid, kind: self.kind, codec: &self.codec, extensions: self.extensions(), sends }
-    }
-
-    /// What may be sent with its packets. A descriptor is offered of what has one only: decoders that were promised it wait for it.
-    fn extensions(&self) -> ExtensionMap {
-        let all = extensions(self.kind);
-        if self.described { all } else { all.without(Extension::DependencyDescriptor) }
-    }
-
-    fn settle(&self, section: &Section) -> Option<Settled> {
-        let used = self.used()?;
-        let taken = section.codecs.iter().find(|line| line.codec == self.codec.codec);
-        let format = taken.filter(|_| section.receives && !section.rejected).map(|codec| {
-            let ids = self.extensions().both(&section.extensions);
-            // Numbers that nobody reports on are left out.
-            let ids = if codec.feedback.twcc { ids } else { ids.without(Extension::Twcc) };
-            // An answer may name its own payload types (RFC 3264 §6.1): they are what the viewer wants to see.
-            let (payload_type, rtx) = (codec.payload_type, used.rtx.zip(codec.rtx));
-            Format { payload_type, rtx, red: codec.red, template: Template::new(&self.mid, &ids) }
-        });
-        Some(Settled { track: used.track, format })
-    }
-}
-
-/// The header extensions that viewers are offered; ours to number.
-fn extensions(kind: MediaKind) -> ExtensionMap {
-    let own = match kind {
-        MediaKind::Audio => [(Extension::Mid, 1), (Extension::AudioLevel, 2), (Extension::Twcc, 5)].as_slice(),
-        MediaKind::Video => &[
-            (Extension::Mid, 1),
-            (Extension::Orientation, 3),
-            (Extension::DependencyDescriptor, 4),
-            (Extension::Twcc, 5),
-        ],
-        MediaKind::Data => &[],
-    };
-    ExtensionMap::of(own)
-}
 
 /// What all our descriptions of a connection say, from its parts.
 pub(crate) fn local<'a>(
