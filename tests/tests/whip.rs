@@ -79,6 +79,7 @@ async fn simulcast_comes_over_http_and_viewers_choose_layers() {
     call.right.run("await until('the whole picture', async () => (await bob.decoded(0, 1)).frameWidth === 640)").await;
     let listen = "const made = await bob.send(bob.link('server-sent-events'), 'POST', '[\"layers\", \"active\", \"inactive\"]');
         const events = new EventSource(new URL(made.headers.location, bob.url));
+        bob.stream = events.url;
         bob.events = [];
         for (const kind of ['layers', 'active', 'inactive']) events.addEventListener(kind, ({ data }) => bob.events.push([kind, JSON.parse(data)]));
         await until('layers', () => bob.events.some(([kind]) => kind === 'layers'));
@@ -91,6 +92,15 @@ async fn simulcast_comes_over_http_and_viewers_choose_layers() {
         json!([{ "rid": "1", "spatialLayerId": 1 }, { "rid": "0", "spatialLayerId": 0 }]),
         "{heard}"
     );
+    // Whoever comes from another network is not held up by the connection of before.
+    let again = "const again = await fetch(bob.stream);
+        const reader = again.body.getReader();
+        const { value } = await reader.read();
+        await reader.cancel();
+        return { status: again.status, text: new TextDecoder().decode(value) }";
+    let again = call.right.run(again).await;
+    assert_eq!(again["status"], 200, "{again}");
+    assert!(again["text"].as_str().unwrap().starts_with("event: active\n"), "{again}");
     let choose = |wish: &str, width: u32| {
         format!(
             "const chosen = await bob.send(bob.link('core:layer'), 'POST', JSON.stringify({wish}), {{ 'content-type': 'application/json' }});
@@ -102,6 +112,7 @@ async fn simulcast_comes_over_http_and_viewers_choose_layers() {
     assert_eq!(call.right.run(&choose("{ mediaId: '0' }", 640)).await, 200);
     assert_eq!(call.right.run(&choose("{ mediaId: '3' }", 0)).await, 422);
     assert_eq!(call.right.run(&choose("{ rid: 'high' }", 0)).await, 422);
+    assert_eq!(call.right.run(&choose("{ mediaId: '0', rid: '2' }", 0)).await, 422);
     // The publisher goes, comes again, and is seen on the same line.
     let before = number(&call.right.run("return await bob.inbound(0)").await, "framesDecoded");
     call.left.run("await ann.end(); ann.connection.close()").await;

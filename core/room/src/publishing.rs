@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockgate_model::policy::{Decision, Denial, Grant, PublishQuestion, TrackFacts, Why};
+use lockgate_model::policy::{Decision, Denial, Door, Grant, PublishQuestion, TrackFacts, Why};
 use lockgate_model::{
     AdmittedMedia, Candidate, EncodingState, ErrorCode, Event, Layer, MediaKind, OfferedMedia, PublishedTrack,
     PublisherId, RequestId, RevokedWhat, Source, TrackHint, TrackId, TrackInfo,
@@ -76,7 +76,9 @@ impl Room {
         let mut offered: Vec<Offered> = Vec::new();
         for media in media.iter().filter(|media| media.sending) {
             let hint = hints.iter().find(|hint| hint_fits(hint, media));
-            let mut line = Offered::new(id, media, hint);
+            // Encoders give their tracks the same names each, and come again before their last session is over: by WHIP names are ours.
+            let own = if member.participant.door == Door::Whip { None } else { media.track_id.as_deref() };
+            let mut line = Offered::new(id, media, own, hint);
             let published = member.tracks.get(&line.facts.id).filter(|track| track.mid == media.mid);
             line.known = line.is_data() || published.is_some();
             let taken =
@@ -314,9 +316,9 @@ impl Room {
 }
 
 impl Offered {
-    /// A line of an offer that nothing was said about yet.
-    fn new(publisher: PublisherId, media: &OfferedMedia, hint: Option<&TrackHint>) -> Self {
-        let named = media.track_id.as_deref().and_then(|name| TrackId::new(name).ok());
+    /// A line of an offer that nothing was said about yet; its track has this name, if it may.
+    fn new(publisher: PublisherId, media: &OfferedMedia, name: Option<&str>, hint: Option<&TrackHint>) -> Self {
+        let named = name.and_then(|name| TrackId::new(name).ok());
         let facts = TrackFacts {
             id: named.unwrap_or_else(|| TrackId::allotted(publisher, &media.mid)),
             kind: media.kind,

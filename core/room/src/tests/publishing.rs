@@ -1,9 +1,11 @@
-use lockgate_model::policy::Grant;
-use lockgate_model::{Bitrate, ErrorCode, Request, SubscribeConnections};
+use std::net::Ipv4Addr;
+
+use lockgate_model::policy::{Door, Grant, Participant};
+use lockgate_model::{Bitrate, ErrorCode, PublisherId, Request, SubscribeConnections};
 use serde_json::json;
 
-use super::{Call, Rules, all, no, track};
-use crate::{Input, MediaAction, MediaProblem, RoomConfig};
+use super::{Call, Rules, all, identity, no, track};
+use crate::{Input, Join, MediaAction, MediaProblem, RoomConfig};
 
 #[test]
 fn a_refused_track_is_rejected_in_the_answer_and_told_besides() {
@@ -186,4 +188,24 @@ fn a_track_that_comes_back_in_another_shape_was_not_asked_for_anything_yet() {
     assert!(!call.heard(ann).contains(&"publish-layers".into()), "its encodings have other names now");
     call.input(Input::Resumed { member: bob });
     assert_eq!(call.only(bob, "publishers-list")["publishers"][0]["tracks"][0]["simulcast"], false);
+}
+
+#[test]
+fn encoders_that_call_their_tracks_alike_publish_side_by_side() {
+    let mut call = Call::new();
+    for number in [1, 2] {
+        let member = PublisherId(number);
+        let participant = Participant {
+            identity: identity(number, all()),
+            publisher_id: Some(member),
+            door: Door::Whip,
+            peer: Ipv4Addr::LOCALHOST.into(),
+        };
+        let connections = SubscribeConnections::Shared;
+        call.input(Input::Join(Join { member, participant, id: None, password: None, metadata: None, connections }));
+        call.publish(member, &["video"]);
+        let answer = call.only(member, "publish-answer");
+        let track = &answer["tracks"][0];
+        assert_eq!((&track["accepted"], &track["trackId"]), (&json!(true), &json!(format!("t{number}-0"))));
+    }
 }

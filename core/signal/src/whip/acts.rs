@@ -110,7 +110,15 @@ impl Session {
     async fn restart(&mut self, offer: String, tag: String) -> Result<Response, Refusal> {
         let answer = match self.view.endpoint.door {
             Door::Whep => self.offer_to_receive(offer.clone()).await?.0,
-            _ => self.offer_to_send(offer.clone()).await?.0,
+            _ => {
+                let (answer, denial) = self.offer_to_send(offer.clone()).await?;
+                if let Some(denial) = denial.filter(|_| self.view.published.is_empty()) {
+                    // As when all was revoked.
+                    self.view.leave();
+                    return Err(denial.into());
+                }
+                answer
+            }
         };
         (self.offer, self.tag) = (offer, tag);
         let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, FRAGMENT)], of_answer(&answer)).into_response();
@@ -134,7 +142,11 @@ impl Session {
         if wish.max_width.or(wish.max_height).is_some() {
             return Err(NO_SIZES);
         }
-        let rid = wish.rid.as_deref().map(|rid| rid.parse().map_err(|_| NO_RID)).transpose()?;
+        let rid = wish.rid.as_deref().map(|rid| rid.parse::<u8>().map_err(|_| NO_RID)).transpose()?;
+        let encodings = self.view.encodings(&line);
+        if rid.zip(encodings).is_some_and(|(rid, encodings)| rid >= encodings) {
+            return Err(NO_RID);
+        }
         let least = |limits: [Option<u8>; 3]| Some(limits.into_iter().flatten().min().unwrap_or(u8::MAX));
         self.say(Command::SetLayer {
             room_name: self.view.endpoint.room.clone(),
@@ -205,7 +217,49 @@ const NO_RID: Refusal = Refusal::Http(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use lockgate_model::{Event, PublishedTrack, Reply, RoomName, TrackId};
+
+    use super::super::session::Opening;
+    use super::super::target::{Endpoint, Watched};
     use super::*;
+    use crate::socket::{Incoming, Outgoing};
+
+    /// A session that publishes, and a shell that accepts these of its tracks `a` and `b`, offer by offer.
+    fn publisher(accepts: [&'static [&'static str]; 2]) -> Session {
+        let room = RoomName::new("r").unwrap();
+        let endpoint = Endpoint { door: Door::Whip, room: room.clone(), of: Watched::Room };
+        let opening = Opening { endpoint, token: Secret::default(), offer: String::new() };
+        let (session, mut arrival) = Session::new(opening, "192.0.2.1:9".parse().unwrap());
+        tokio::spawn(async move {
+            for accepted in accepts {
+                let Some(Incoming::Request(request)) = arrival.incoming.recv().await else { return };
+                let track = |name: &'static str| PublishedTrack {
+                    track_id: TrackId::new(name).unwrap(),
+                    mid: name.to_owned(),
+                    accepted: accepted.contains(&name),
+                    code: None,
+                    reason: None,
+                };
+                let tracks = vec![track("a"), track("b")];
+                let event = Event::PublishAnswer { room_name: room.clone(), answer: String::new(), tracks };
+                arrival.outgoing.send(Outgoing::Reply(Box::new(Reply { id: request.id, event }))).await.unwrap();
+            }
+        });
+        session
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_at_a_restart_is_what_is_published_then() {
+        let mut session = publisher([&["b"], &[]]);
+        session.view.published = BTreeSet::from([TrackId::new("a").unwrap()]);
+        let restarted = session.restart(String::new(), "1".to_owned()).await.unwrap();
+        assert_eq!((restarted.status(), session.view.is_over), (StatusCode::OK, false));
+        assert_eq!(session.view.published, BTreeSet::from([TrackId::new("b").unwrap()]));
+        let refused = session.restart(String::new(), "2".to_owned()).await.unwrap_err().into_response();
+        assert_eq!((refused.status(), session.view.is_over), (StatusCode::FORBIDDEN, true));
+    }
 
     #[test]
     fn only_the_ice_session_of_now_matches() {

@@ -153,11 +153,10 @@ async fn at_stream(
 async fn begin(endpoint: Endpoint, doors: &Doors, whence: Whence, request: Request) -> Result<Response, Refusal> {
     let (ConnectInfo(peer), Extension(sessions)) = whence;
     expect(&request, SDP, UNKNOWN_OFFER)?;
-    let place = sessions.begin(peer.ip())?;
     let token = bearer(request.headers()).unwrap_or_default();
     let offer = read(request.into_body(), MAX_OFFER).await?;
     let numbers = (number()?, number()?);
-    let (session, arrival) = Session::new(Opening { endpoint, token, offer, place }, peer);
+    let (session, arrival) = Session::new(Opening { endpoint, token, offer }, peer);
     doors.arrivals.try_send(arrival).map_err(|_| Refusal::busy("the node takes no more sessions now"))?;
     let (began, beginning) = oneshot::channel();
     // It lives as long as the shell's side of it, which the node ends.

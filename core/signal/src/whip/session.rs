@@ -1,6 +1,6 @@
 //! One session: it enters the room as a client would, offers or asks for tracks, and lives until either side ends it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::refusal::{RETRY_MS, Refusal};
-use super::sessions::{Ask, HalfOpen, Handle, Sessions};
+use super::sessions::{Ask, Handle, Sessions};
 use super::target::{Endpoint, Watched};
 use super::view::View;
 use crate::rate::Rate;
@@ -24,7 +24,6 @@ pub(crate) struct Opening {
     pub(crate) endpoint: Endpoint,
     pub(crate) token: Secret,
     pub(crate) offer: String,
-    pub(crate) place: HalfOpen,
 }
 
 /// What a client is answered.
@@ -49,6 +48,7 @@ pub(crate) struct Session {
     /// Its own path.
     pub(super) path: String,
     pub(super) rate: Rate,
+    peer: IpAddr,
     requests: mpsc::Sender<Incoming>,
     replies: mpsc::Receiver<Outgoing>,
     asked: i64,
@@ -57,13 +57,24 @@ pub(crate) struct Session {
 impl Session {
     /// A session, and how it arrives.
     pub(crate) fn new(opening: Opening, peer: SocketAddr) -> (Self, Arrival) {
-        let Opening { endpoint, token, offer, place } = opening;
+        let Opening { endpoint, token, offer } = opening;
         let (requests, incoming) = mpsc::channel(MAX_AHEAD);
         let (outgoing, replies) = mpsc::channel(MAX_BEHIND);
         let arrival = Arrival { door: endpoint.door, peer, incoming, outgoing };
-        let (view, rate) = (View::new(endpoint, &offer, place), Rate::new(Instant::now()));
+        let (view, rate) = (View::new(endpoint, &offer), Rate::new(Instant::now()));
         (
-            Self { view, token, offer, tag: String::new(), path: String::new(), rate, requests, replies, asked: 0 },
+            Self {
+                view,
+                token,
+                offer,
+                tag: String::new(),
+                path: String::new(),
+                rate,
+                peer: peer.ip(),
+                requests,
+                replies,
+                asked: 0,
+            },
             arrival,
         )
     }
@@ -76,7 +87,7 @@ impl Session {
         began: oneshot::Sender<Result<Opened, Refusal>>,
     ) {
         let late = || Err(Refusal::busy("the node did not get to it in time"));
-        let opened = timeout(OPEN_WITHIN, self.open()).await.unwrap_or_else(|_| late());
+        let opened = timeout(OPEN_WITHIN, self.open(&sessions)).await.unwrap_or_else(|_| late());
         let (answer, ice_servers) = match opened {
             Ok(opened) => opened,
             Err(refusal) => {
@@ -124,13 +135,15 @@ impl Session {
 
     // The beginning.
 
-    async fn open(&mut self) -> Result<(String, Vec<IceServer>), Refusal> {
+    async fn open(&mut self, sessions: &Sessions) -> Result<(String, Vec<IceServer>), Refusal> {
         let token = self.token.clone();
         let known = self.ask(Command::Auth { token, resume: None }).await.map_err(Refusal::Unknown)?;
         let ice_servers = match known {
             Event::Authenticated { ice_servers, .. } => ice_servers,
             _ => Vec::new(),
         };
+        // Strangers, who are many at a proxy's one address, take nobody's place.
+        self.view.hold(sessions.begin(self.peer)?);
         self.enter().await?;
         let answer = match self.view.endpoint.door {
             Door::Whep => self.watch().await?,
@@ -159,27 +172,23 @@ impl Session {
 
     /// All or nothing: RFC 9725 §4.4.3 knows no session that succeeds in part.
     async fn publish(&mut self) -> Result<String, Refusal> {
-        let (answer, tracks) = self.offer_to_send(self.offer.clone()).await?;
-        if tracks.is_empty() {
-            return Err(Denial::new(
-                ErrorCode::INVALID_SDP,
-                "the offer sends nothing: no m-line is sendonly or sendrecv",
-            )
-            .into());
+        let (answer, denial) = self.offer_to_send(self.offer.clone()).await?;
+        match denial {
+            Some(denial) => Err(denial.into()),
+            None => Ok(answer),
         }
-        if let Some(refused) = tracks.iter().find(|track| !track.accepted) {
-            let code = refused.code.clone().unwrap_or(ErrorCode::FORBIDDEN);
-            let reason = refused.reason.as_deref().unwrap_or("it is not accepted");
-            return Err(Denial::new(code, format!("the m-line with mid {}: {reason}", refused.mid)).into());
-        }
-        self.view.published = tracks.into_iter().map(|track| track.track_id).collect();
-        Ok(answer)
     }
 
-    pub(super) async fn offer_to_send(&mut self, offer: String) -> Result<(String, Vec<PublishedTrack>), Denial> {
+    /// What is accepted of an offer is what is published from then on. With the answer comes the denial, if that is not all of it.
+    pub(super) async fn offer_to_send(&mut self, offer: String) -> Result<(String, Option<Denial>), Denial> {
         let room_name = self.view.endpoint.room.clone();
         match self.ask(Command::PublishOffer { room_name, offer, tracks: Vec::new() }).await? {
-            Event::PublishAnswer { answer, tracks, .. } => Ok((answer, tracks)),
+            Event::PublishAnswer { answer, tracks, .. } => {
+                let denial = denial_of(&tracks);
+                let accepted = tracks.into_iter().filter(|track| track.accepted);
+                self.view.published = accepted.map(|track| track.track_id).collect();
+                Ok((answer, denial))
+            }
             _ => Err(unexpected()),
         }
     }
@@ -307,6 +316,18 @@ fn outcome(reply: Reply) -> Result<Event, Denial> {
         }
         event => Ok(event),
     }
+}
+
+/// Why not all of an offer is published.
+fn denial_of(tracks: &[PublishedTrack]) -> Option<Denial> {
+    if tracks.is_empty() {
+        let text = "the offer sends nothing: no m-line is sendonly or sendrecv";
+        return Some(Denial::new(ErrorCode::INVALID_SDP, text));
+    }
+    let refused = tracks.iter().find(|track| !track.accepted)?;
+    let code = refused.code.clone().unwrap_or(ErrorCode::FORBIDDEN);
+    let reason = refused.reason.as_deref().unwrap_or("it is not accepted");
+    Some(Denial::new(code, format!("the m-line with mid {}: {reason}", refused.mid)))
 }
 
 fn closed(code: CloseCode, reason: &str) -> Denial {

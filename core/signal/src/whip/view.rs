@@ -39,10 +39,10 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new(endpoint: Endpoint, offer: &str, place: HalfOpen) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, offer: &str) -> Self {
         Self {
             endpoint,
-            place: Some(place),
+            place: None,
             is_inside: false,
             is_listed: false,
             publishers: BTreeMap::new(),
@@ -55,6 +55,11 @@ impl View {
             todo: VecDeque::new(),
             streams: Streams::default(),
         }
+    }
+
+    /// Holds a place until media flows.
+    pub(crate) fn hold(&mut self, place: HalfOpen) {
+        self.place = Some(place);
     }
 
     /// Takes what the room says.
@@ -171,13 +176,17 @@ impl View {
         let mut layers = serde_json::Map::new();
         for line in self.lines.iter().filter(|line| line.kind == MediaKind::Video) {
             let place = self.mids.iter().position(|mid| *mid == line.mid);
-            let tracks = self.publishers.get(&line.publisher_id).into_iter().flatten();
-            let encodings = tracks.filter(|track| track.track_id == line.track_id).map(|track| track.encodings).next();
-            let list =
-                (0..encodings.unwrap_or(1)).rev().map(|at| json!({ "rid": at.to_string(), "spatialLayerId": at }));
+            let encodings = self.encodings(line).unwrap_or(1);
+            let list = (0..encodings).rev().map(|at| json!({ "rid": at.to_string(), "spatialLayerId": at }));
             place.into_iter().for_each(|place| drop(layers.insert(place.to_string(), list.clone().collect())));
         }
         Value::Object(layers)
+    }
+
+    /// How many encodings what is sent on a line has, if that was told.
+    pub(crate) fn encodings(&self, line: &OfferedTrack) -> Option<u8> {
+        let mut tracks = self.publishers.get(&line.publisher_id)?.iter();
+        tracks.find(|track| track.track_id == line.track_id).map(|track| track.encodings)
     }
 }
 
@@ -186,14 +195,12 @@ mod tests {
     use lockgate_model::policy::Grant;
     use lockgate_model::{RoomName, Source, UserId};
 
-    use super::super::sessions::Sessions;
     use super::*;
 
     fn view(of: Watched, lines: usize) -> View {
         let endpoint = Endpoint { door: Door::Whep, room: RoomName::new("r").unwrap(), of };
-        let place = Sessions::default().begin([192, 0, 2, 1].into()).unwrap();
         let offer: String = (0..lines).map(|mid| format!("a=mid:{mid}\r\n")).collect();
-        View { is_open: true, ..View::new(endpoint, &offer, place) }
+        View { is_open: true, ..View::new(endpoint, &offer) }
     }
 
     fn publishes(number: u64, subject: &str, tracks: &[&str]) -> Event {
@@ -277,6 +284,9 @@ mod tests {
         gets(&mut view, 1, Some("a"));
         let expected = json!({ "0": [{ "rid": "1", "spatialLayerId": 1 }, { "rid": "0", "spatialLayerId": 0 }] });
         assert_eq!(view.layers(), expected);
+        assert_eq!(view.encodings(&view.lines[0]), Some(2));
+        view.publishers.clear();
+        assert_eq!(view.encodings(&view.lines[0]), None);
     }
 
     #[test]
