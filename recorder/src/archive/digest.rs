@@ -36,9 +36,17 @@ impl Budget {
     }
 }
 
+/// Opens a file for reading, but nothing else that may have its name: a link may lead anywhere, a pipe keeps who opens it waiting.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    match path.symlink_metadata()?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
 /// Hashes a file. None: the budget is used up.
 pub(crate) fn digest(path: &Path, budget: &Budget) -> io::Result<Option<Digest>> {
-    let mut file = File::open(path)?;
+    let mut file = open_regular(path)?;
     let (mut context, mut buffer, mut bytes) = (Context::new(&SHA256), vec![0; CHUNK], 0);
     loop {
         let count = match file.read(&mut buffer) {
@@ -73,5 +81,18 @@ mod tests {
         assert_eq!(digest(file.path(), &budget).unwrap(), Some(Digest { bytes: 3, sha256 }));
         budget.limit(2);
         assert_eq!(digest(file.path(), &budget).unwrap(), None);
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "abc").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(digest(&file, &Budget::new()).is_ok());
+        for other in [link, folder.path().to_owned()] {
+            let problem = digest(&other, &Budget::new()).unwrap_err().to_string();
+            assert_eq!(problem, "it is no regular file", "{}", other.display());
+        }
     }
 }

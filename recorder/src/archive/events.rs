@@ -1,8 +1,11 @@
 //! `events.jsonl`: one line for each thing that happened, in the order in which it was noticed. Only ever appended to.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use lockgate_model::PublisherId;
 use lockgate_model::carrier::{AddTrack, TrackNumber};
@@ -150,8 +153,11 @@ pub(super) struct EventLog {
 }
 
 impl EventLog {
+    /// Opens it behind its last whole line. Whoever does so has locked the folder.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: OpenOptions::new().create(true).append(true).open(path)?, lines: Vec::new() })
+        let file = OpenOptions::new().read(true).create(true).append(true).open(path)?;
+        cut_torn(&file, path)?;
+        Ok(Self { file, lines: Vec::new() })
     }
 
     pub(super) fn note(&mut self, t: i64, event: Event<'_>) {
@@ -160,15 +166,81 @@ impl EventLog {
         }
     }
 
+    /// Writes what was gathered. After an error the log ends where it did, and the lines still wait.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.lines.is_empty() {
             return Ok(());
         }
-        self.file.write_all(&self.lines)?;
+        let length = self.file.metadata()?.len();
+        if let Err(error) = self.file.write_all(&self.lines) {
+            // Whatever reached the disk may end within a line.
+            self.file.set_len(length)?;
+            return Err(error);
+        }
         self.lines.clear();
         Ok(())
     }
 }
 
+/// Takes away the half of a line that a recorder left that was killed, or whose disk was full. Whoever does so has locked the folder.
+pub(super) fn mend_log(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => cut_torn(&file, path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn cut_torn(file: &File, path: &Path) -> io::Result<()> {
+    // What a link leads to is not ours.
+    if !path.symlink_metadata()?.is_file() {
+        return Ok(());
+    }
+    let Some(torn) = torn_line(file)? else { return Ok(()) };
+    // The folder's lock may be shared: a line that another one is just writing is whole soon.
+    thread::sleep(WRITTEN);
+    if torn_line(file)? == Some(torn) { file.set_len(torn.0) } else { Ok(()) }
+}
+
+/// Where the last line begins and ends, if no line feed is behind it. None, too, if it is longer than any that is written.
+fn torn_line(file: &File) -> io::Result<Option<(u64, u64)>> {
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(MAX_WAITING as u64);
+    let mut tail = vec![0; (length - from) as usize];
+    file.read_exact_at(&mut tail, from)?;
+    if tail.is_empty() || tail.ends_with(b"\n") {
+        return Ok(None);
+    }
+    let begins = match tail.iter().rposition(|byte| *byte == b'\n') {
+        Some(feed) => Some(from + feed as u64 + 1),
+        None => (from == 0).then_some(0),
+    };
+    Ok(begins.map(|begins| (begins, length)))
+}
+
 /// What may wait to be written; flushed several times a second, so only a disk that refuses fills it.
 const MAX_WAITING: usize = 1 << 20;
+/// After this time a line that is being written is whole.
+const WRITTEN: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_last_line_without_its_end_is_cut_away() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let long = "x".repeat(MAX_WAITING + 1);
+        let whole = format!("{long}\n");
+        let torn = format!("{long}\n{{\"t\"");
+        let large = [(&whole, &whole), (&torn, &whole), (&long, &long)]
+            .map(|(before, after)| (before.as_str(), after.as_str()));
+        let small = [("", ""), ("a\n", "a\n"), ("a\nb\nc", "a\nb\n"), ("a", "")];
+        for (before, after) in small.into_iter().chain(large) {
+            std::fs::write(file.path(), before).unwrap();
+            mend_log(file.path()).unwrap();
+            assert!(std::fs::read_to_string(file.path()).unwrap() == after, "{} bytes", before.len());
+        }
+        assert!(mend_log(&file.path().with_extension("nothing")).is_ok(), "there is no log");
+    }
+}

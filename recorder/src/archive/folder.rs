@@ -3,11 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use lockgate_model::carrier::{FileState, StartSession};
 use lockgate_model::{PublisherId, RoomName};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statvfs};
+use rustix::io::Errno;
 
+use super::digest::open_regular;
 use super::durable::Durable;
 use super::events::{Event, EventLog};
 use super::manifest::{FileEntry, Group, Manifest, SessionEnd};
@@ -77,12 +81,16 @@ impl Archive {
             }
             let name = format!("{stem}.{extension}");
             let path = self.folder.join(open_name(&name));
-            match OpenOptions::new().read(true).write(true).create_new(true).open(path) {
-                Ok(file) => {
-                    // Where locks are not supported, only a second recorder on the same folder could do harm.
-                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-                    return Ok(NewFile { file, name, part });
-                }
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+                Ok(file) => match lock_new(&file) {
+                    // Somebody who mends the folder was quicker, and took it for one of which nothing came.
+                    Ok(()) if path.symlink_metadata().is_err() => {}
+                    Ok(()) => return Ok(NewFile { file, name, part }),
+                    Err(error) => {
+                        self.discard(&name);
+                        return Err(error);
+                    }
+                },
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
@@ -129,7 +137,7 @@ impl Archive {
 
     /// Frames and key frames of the tracks of a file that is whole but not closed yet, by reading it.
     pub(crate) fn count_frames(&self, name: &str) -> io::Result<Vec<(u64, u64)>> {
-        let found = inspect(&File::open(self.folder.join(open_name(name)))?)?;
+        let found = inspect(&open_regular(&self.folder.join(open_name(name)))?)?;
         Ok(found.tracks.values().map(|track| (track.frames, track.keyframes)).collect())
     }
 
@@ -206,8 +214,38 @@ fn set_aside(path: &Path) -> io::Result<()> {
 pub(super) fn lock_folder(folder: &Path, how: FlockOperation) -> io::Result<Option<File>> {
     let open = File::open(folder)?;
     match flock(&open, how) {
-        Err(rustix::io::Errno::AGAIN) => Ok(None),
+        Err(Errno::AGAIN) => Ok(None),
         _ => Ok(Some(open)),
+    }
+}
+
+/// Locks a session's folder for this one alone; who only looks whether it is locked is waited for. None: somebody writes it.
+pub(super) fn lock_alone(folder: &Path) -> io::Result<Option<File>> {
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = lock_folder(folder, FlockOperation::NonBlockingLockExclusive)? {
+            return Ok(Some(lock));
+        }
+        thread::sleep(LOCK_PAUSE);
+    }
+    Ok(None)
+}
+
+/// Whether somebody holds the lock on a session's folder, as who writes it does.
+pub(crate) fn is_held(folder: &Path) -> bool {
+    matches!(lock_folder(folder, FlockOperation::NonBlockingLockExclusive), Ok(None))
+}
+
+/// Locks a file that was just made; who only looks whether it is locked is waited for. Where locks are not supported, only a second
+/// recorder on the same folder could do harm.
+fn lock_new(file: &File) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL) => return Ok(()),
+            Err(Errno::AGAIN | Errno::INTR) if tries < LOCK_TRIES => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+        thread::sleep(LOCK_PAUSE);
     }
 }
 
@@ -223,7 +261,7 @@ pub(super) fn reconcile(folder: &Path, entry: &mut FileEntry) {
 
 /// Reads a complete file to know how long it is and what is in it.
 pub(super) fn count(folder: &Path, entry: &mut FileEntry) {
-    match File::open(folder.join(&entry.path)).and_then(|file| inspect(&file)) {
+    match open_regular(&folder.join(&entry.path)).and_then(|file| inspect(&file)) {
         Ok(found) => {
             entry.duration_ms = found.duration_ms;
             for (track, content) in entry.tracks.iter_mut().zip(found.tracks.values()) {
@@ -248,9 +286,7 @@ pub(super) fn close_entry(entry: &mut FileEntry, finished: Finished) {
 pub(crate) fn rename_free(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system that cannot promise it; names are given out once, so looking is as good.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if to.symlink_metadata().is_err() => {
-            std::fs::rename(from, to)
-        }
+        Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_err() => std::fs::rename(from, to),
         result => Ok(result?),
     }
 }
@@ -278,3 +314,6 @@ pub(crate) const OPEN: &str = ".part";
 const LONGEST_NAME: usize = 240;
 /// How many names may be taken by files that the manifest does not know, or by manifests that cannot be read.
 const MAX_TAKEN: u32 = 10_000;
+/// How often a lock is tried, and how long is waited between.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);

@@ -123,6 +123,12 @@ fn make(path: &Path) -> io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".{}.new", std::process::id()));
     let aside = PathBuf::from(aside);
+    // A process with this number was killed here, and its key never had its name.
+    if let Err(error) = std::fs::remove_file(&aside)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
     let written = file.write_all(encode(PRIVATE, der.as_ref().to_vec()).as_bytes()).and_then(|()| file.sync_all());
     let named = written.and_then(|()| rename_free(&aside, path));
@@ -162,6 +168,15 @@ mod tests {
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(SigningKey::load_or_make(&path).unwrap().public(), key.public());
         assert_eq!(PublicKey::load(&path).unwrap(), key.public());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left there");
+    }
+
+    #[test]
+    fn what_a_process_with_the_same_number_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        std::fs::write(folder.path().join(format!("key.pem.{}.new", std::process::id())), "half").unwrap();
+        SigningKey::load_or_make(&path).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left there");
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use lockgate_model::carrier::{FileState, RecordedFile, StartSession, TrackNumber};
 use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId, UserId};
@@ -206,10 +206,12 @@ impl Manifest {
         }
     }
 
-    /// Reads one; none if there is none or it cannot be understood.
+    /// Reads one; none if there is none, if it cannot be understood, or if it names files that are not in its folder.
     pub(crate) fn load(path: &Path) -> Option<Self> {
         let manifest: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        (manifest.schema == Self::SCHEMA).then_some(manifest)
+        let logs = manifest.seal.iter().flat_map(|seal| &seal.logs).map(|log| &log.path);
+        let inside = manifest.files.iter().map(|entry| &entry.path).chain(logs).all(|name| is_plain(name));
+        (manifest.schema == Self::SCHEMA && inside).then_some(manifest)
     }
 
     /// Takes the seal off: something is about to change. The signature goes first, so that none is ever beside a manifest that it
@@ -269,6 +271,12 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8], bring: impl Fn(&File) -> io
     file.write_all(bytes)?;
     bring(&file)?;
     std::fs::rename(&aside, path)
+}
+
+/// Whether this is the name of a file in a folder, and leads nowhere else.
+fn is_plain(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
 }
 
 /// Where a manifest's signature is.

@@ -8,11 +8,11 @@ use std::io::{self, BufReader, ErrorKind};
 use std::path::Path;
 
 use lockgate_model::carrier::FileState;
-use rustix::fs::FlockOperation;
 
 use super::date::{now_micros, rfc3339};
-use super::digest::{Budget, Digest, digest};
-use super::folder::{EVENTS, MANIFEST, lock_folder};
+use super::digest::{Budget, Digest, digest, open_regular};
+use super::events::mend_log;
+use super::folder::{EVENTS, MANIFEST, lock_alone};
 use super::key::SigningKey;
 use super::manifest::{LogEntry, Manifest, Seal, signature_of, write_whole};
 use super::speakers::{speeches, web_vtt};
@@ -39,12 +39,14 @@ pub(crate) fn seal(folder: &Path, key: Option<&SigningKey>, budget: &Budget) -> 
     if let Some(state) = settled(&manifest, &path) {
         return Ok(state);
     }
+    if manifest.seal.is_some() {
+        // No signature covers the hashes that stand there.
+        manifest.files.iter_mut().for_each(|entry| entry.sha256 = None);
+    }
     if !add_hashes(&mut manifest, folder, budget)? {
         return Ok(Sealing::Later);
     }
-    let Some(_lock) = lock_folder(folder, FlockOperation::NonBlockingLockExclusive)? else {
-        return Ok(Sealing::Running);
-    };
+    let Some(_lock) = lock_alone(folder)? else { return Ok(Sealing::Running) };
     let hashed = manifest.files;
     let Some(mut manifest) = Manifest::load(&path) else { return Ok(Sealing::Unknown) };
     if let Some(state) = settled(&manifest, &path) {
@@ -54,6 +56,7 @@ pub(crate) fn seal(folder: &Path, key: Option<&SigningKey>, budget: &Budget) -> 
         let same = hashed.iter().find(|hashed| hashed.path == entry.path && hashed.bytes == entry.bytes);
         entry.sha256 = same.and_then(|hashed| hashed.sha256.clone());
     }
+    mend_log(&folder.join(EVENTS))?;
     let Some(logs) = write_logs(folder, budget)? else { return Ok(Sealing::Later) };
     let at = rfc3339(now_micros());
     manifest.seal = Some(Seal { at, logs, key: key.map(|key| key.public().to_string()) });
@@ -86,7 +89,7 @@ fn add_hashes(manifest: &mut Manifest, folder: &Path, budget: &Budget) -> io::Re
 
 /// Writes who spoke, and hashes everything that is not media. None: there is no time for that.
 fn write_logs(folder: &Path, budget: &Budget) -> io::Result<Option<Vec<LogEntry>>> {
-    let speeches = match File::open(folder.join(EVENTS)) {
+    let speeches = match open_regular(&folder.join(EVENTS)) {
         Ok(events) => speeches(BufReader::new(events))?,
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),

@@ -70,10 +70,14 @@ fn timestamp(ms: u64) -> String {
     format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
 }
 
+/// A text on one line, which moves no cursor: control characters become spaces.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
 /// A name may hold anything; a line feed would end the cue.
 fn escaped(name: &str) -> String {
-    let name: String = name.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-    name.trim().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    printable(name).trim().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Days of talk; more are not told, so that no file of events can take all memory.
@@ -98,6 +102,11 @@ no line of ours
             web_vtt(&speeches),
             "WEBVTT\n\n00:00:01.000 --> 01:02:03.004\n<v Ann>Ann\n\n00:00:02.000 --> 00:00:02.600\n<v participant 7>participant 7\n"
         );
+    }
+
+    #[test]
+    fn what_is_printed_moves_no_cursor() {
+        assert_eq!(printable("Eve\u{1b}[2J\r\nAnn \u{9b}1m\tÜ"), "Eve [2J  Ann  1m Ü");
     }
 
     #[test]

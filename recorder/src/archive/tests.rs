@@ -5,7 +5,7 @@ use lockgate_model::carrier::{FileState, NodeTime, StartSession, TrackNumber};
 use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId};
 
 use super::date::rfc3339;
-use super::manifest::Manifest;
+use super::manifest::{LogEntry, Manifest};
 use super::*;
 use crate::assemble::Shape;
 use crate::webm::{Head, Repair, TrackHead, Writer};
@@ -162,6 +162,48 @@ fn a_manifest_that_cannot_be_read_is_set_aside_and_none_is_written_over() {
     assert_eq!(fs::read_to_string(folder.join("session.json.bad-2")).unwrap(), "{\"schema\": 1, \"session\"");
     open(root.path());
     assert!(!folder.join("session.json.bad-3").exists(), "a good one stays");
+}
+
+#[test]
+fn a_manifest_that_names_files_elsewhere_cannot_be_read() {
+    let root = tempfile::tempdir().unwrap();
+    let mut archive = open(root.path());
+    let (_writer, _) = begin(&mut archive);
+    let path = archive.folder().join("session.json");
+    let with = |file: &str, log: &str| {
+        let mut manifest = archive.manifest().clone();
+        manifest.files[0].path = file.into();
+        let log = LogEntry { path: log.into(), bytes: 0, sha256: String::new() };
+        manifest.seal = Some(Seal { at: String::new(), logs: vec![log], key: None });
+        manifest.save(&path).unwrap();
+        Manifest::load(&path).is_some()
+    };
+    assert!(with("7-camera-1.webm", "events.jsonl"));
+    for name in ["../7-camera-1.webm", "/etc/passwd", "a/b", "a/", "./a", ".", "..", ""] {
+        assert!(!with(name, "events.jsonl") && !with("7-camera-1.webm", name), "{name:?}");
+    }
+}
+
+#[test]
+fn hashes_that_no_signature_covers_are_not_believed() {
+    let root = tempfile::tempdir().unwrap();
+    let key = SigningKey::load_or_make(&root.path().join("key.pem")).unwrap();
+    let (mut archive, _) = Archive::open(root.path(), &start("r"), Durable::idle()).unwrap();
+    let (mut writer, name) = begin(&mut archive);
+    writer.write(0, 0, true, b"x").unwrap();
+    archive.closed(&name, writer.finish().unwrap(), 0, |_| ()).unwrap();
+    archive.end(SessionEnd::Stopped, None, 0).unwrap();
+    let path = archive.folder().join("session.json");
+    let sealed = || {
+        assert_eq!(seal(archive.folder(), Some(&key), &Budget::new()).unwrap(), Sealing::Sealed);
+        Manifest::load(&path).unwrap()
+    };
+    let mut manifest = sealed();
+    let hash = manifest.files[0].sha256.replace("0".repeat(64));
+    assert!(hash.is_some());
+    manifest.save(&path).unwrap();
+    fs::remove_file(signature_of(&path)).unwrap();
+    assert_eq!(sealed().files[0].sha256, hash);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, ToolError, clock_text, file_error, size_text, write_json};
-use crate::archive::{EVENTS, MANIFEST, Manifest, SessionEnd, speeches};
+use crate::archive::{EVENTS, MANIFEST, Manifest, SessionEnd, printable, speeches};
 
 /// What the events say, added up.
 #[derive(Serialize)]
@@ -107,15 +107,17 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
         None => "not sealed",
     };
     writeln!(out, "session {} of room {:?}", manifest.session, manifest.room.as_str())?;
-    writeln!(out, "began {}, lasts {}, {state}, {sealed}", manifest.started_at, clock_text(manifest.duration_ms()))?;
+    let (began, length) = (printable(&manifest.started_at), clock_text(manifest.duration_ms()));
+    writeln!(out, "began {began}, lasts {length}, {state}, {sealed}")?;
     if let Some(reason) = &manifest.reason {
-        writeln!(out, "failed: {reason}")?;
+        writeln!(out, "failed: {}", printable(reason))?;
     }
     for file in &manifest.files {
         let (from, to) = (file.start_us / 1000, file.start_us / 1000 + file.duration_ms);
         let (from, to) = (clock_text(from), clock_text(to));
         let mended = if file.mended { ", mended" } else { "" };
-        writeln!(out, "\n{}  {from} – {to}  {}{mended}  {}", file.path, size_text(file.bytes), file.who())?;
+        let (path, size, who) = (printable(&file.path), size_text(file.bytes), printable(&file.who()));
+        writeln!(out, "\n{path}  {from} – {to}  {size}{mended}  {who}")?;
         for track in &file.tracks {
             let size = if track.width > 0 { format!(" {}x{}", track.width, track.height) } else { String::new() };
             let (source, codec) = (track.source.as_str(), track.codec.rtpmap_name());
@@ -125,6 +127,7 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
     }
     for gap in gaps {
         let GapSum { track, reason, count, packets, total_ms } = gap;
+        let reason = printable(reason);
         writeln!(out, "\ntrack {track}: {count} gaps ({reason}), {packets} packets, {}", clock_text(*total_ms))?;
     }
     for (track, Clock { ppm, residual_us }) in clocks {

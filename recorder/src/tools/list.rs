@@ -7,7 +7,7 @@ use lockgate_model::RoomName;
 use serde::Serialize;
 
 use super::{Outcome, ToolError, clock_text, find, size_text, write_json};
-use crate::archive::{MANIFEST, Manifest, SessionEnd};
+use crate::archive::{MANIFEST, Manifest, SessionEnd, printable};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +66,7 @@ fn print(entries: &[Entry], out: &mut impl Write) -> Result<(), ToolError> {
         let state = entry.end.map_or("recording", SessionEnd::as_str);
         let (length, size) = (clock_text(entry.duration_ms), size_text(entry.bytes));
         let Entry { started_at, room, session, participants, .. } = entry;
-        let who = participants.join(", ");
+        let (started_at, who) = (printable(started_at), printable(&participants.join(", ")));
         writeln!(out, "{started_at}  {length}  {size:>9}  {state:<11}  {:?}  {session}  {who}", room.as_str())?;
     }
     Ok(())

@@ -26,7 +26,8 @@ pub enum Tool {
     Verify {
         /// Folders of sessions, of rooms or of all archives; none: recording.directory.
         paths: Vec<PathBuf>,
-        /// The key that must have signed them, public or private, in PEM. None: recorder.signing_key, if it is there.
+        /// The key that must have signed them, public or private, in PEM: what is not sealed is damaged then. None:
+        /// recorder.signing_key, if it is there, for those that are sealed.
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
         /// Write the result as JSON.
@@ -132,11 +133,13 @@ pub fn use_tool(
     };
     match tool {
         Tool::Verify { paths, key, json } => {
+            // Who names a key wants to know that it signed, not only that nothing tells otherwise.
+            let sealed = key.is_some();
             let key = match key {
                 Some(path) => Some(PublicKey::load(path)?),
                 None => configured_key(config().ok())?,
             };
-            verify::verify(&find::sessions_at(&places(paths)?)?, key, *json, out)
+            verify::verify(&find::sessions_at(&places(paths)?)?, key, sealed, *json, out)
         }
         Tool::Repair { paths, json } => {
             let key = match config().ok().and_then(|config| config.signing_key) {

@@ -1,3 +1,4 @@
+use std::fs::OpenOptions;
 use std::path::Path;
 
 use lockgate_model::carrier::{NodeTime, StartSession};
@@ -5,10 +6,10 @@ use lockgate_model::{RecordingId, RoomName};
 
 use super::verify::{Verdict, verify_one};
 use super::*;
-use crate::archive::{Archive, Budget, Durable, SessionEnd, seal};
+use crate::archive::{Archive, Budget, Durable, Event, SessionEnd, seal};
 
-/// A session that has ended and has no files.
-fn ended(root: &Path) -> PathBuf {
+/// A session that runs and has no files.
+fn running(root: &Path) -> Archive {
     let start = StartSession {
         session: RecordingId::new("s-1").unwrap(),
         room: RoomName::new("r").unwrap(),
@@ -19,6 +20,14 @@ fn ended(root: &Path) -> PathBuf {
     // No thread seals what is to be looked at before.
     let durable = Durable::idle();
     let (mut archive, _) = Archive::open(root, &start, durable).unwrap();
+    archive.note(0, Event::Session { epoch: 0 });
+    archive.flush().unwrap();
+    archive
+}
+
+/// A session that has ended and has no files.
+fn ended(root: &Path) -> PathBuf {
+    let mut archive = running(root);
     archive.end(SessionEnd::Stopped, None, 0).unwrap();
     archive.folder().to_owned()
 }
@@ -27,10 +36,10 @@ fn ended(root: &Path) -> PathBuf {
 fn what_is_not_sealed_yet_is_no_damage() {
     let root = tempfile::tempdir().unwrap();
     let folder = ended(root.path());
-    let found = verify_one(&folder, None);
+    let found = verify_one(&folder, None, false);
     assert_eq!((found.verdict, found.problems.len()), (Verdict::Unsealed, 0), "{found:?}");
     seal(&folder, None, &Budget::new()).unwrap();
-    assert_eq!(verify_one(&folder, None).verdict, Verdict::Good);
+    assert_eq!(verify_one(&folder, None, false).verdict, Verdict::Good);
 }
 
 #[test]
@@ -39,8 +48,52 @@ fn who_expects_a_signature_does_not_take_an_archive_without_one() {
     let folder = ended(root.path());
     let key = SigningKey::load_or_make(&root.path().join("key.pem")).unwrap();
     seal(&folder, None, &Budget::new()).unwrap();
-    let found = verify_one(&folder, Some(key.public()));
+    let found = verify_one(&folder, Some(key.public()), false);
     assert_eq!((found.verdict, found.problems[0].code), (Verdict::Damaged, "signature"), "{found:?}");
+}
+
+#[test]
+fn who_names_a_key_does_not_take_an_archive_without_a_seal() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = ended(root.path());
+    let key = SigningKey::load_or_make(&root.path().join("key.pem")).unwrap();
+    assert_eq!(verify_one(&folder, Some(key.public()), false).verdict, Verdict::Unsealed);
+    let found = verify_one(&folder, Some(key.public()), true);
+    assert_eq!((found.verdict, found.problems[0].code), (Verdict::Damaged, "no-seal"), "{found:?}");
+    seal(&folder, Some(&key), &Budget::new()).unwrap();
+    assert_eq!(verify_one(&folder, Some(key.public()), true).verdict, Verdict::Good);
+}
+
+#[test]
+fn what_nobody_writes_is_not_being_recorded() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = running(root.path());
+    let folder = archive.folder().to_owned();
+    assert_eq!(verify_one(&folder, None, false).verdict, Verdict::Recording);
+    drop(archive);
+    assert_eq!(verify_one(&folder, None, false).verdict, Verdict::Unsealed);
+}
+
+#[test]
+fn an_event_that_was_torn_is_cut_away_before_the_archive_is_sealed() {
+    for has_ended in [true, false] {
+        let root = tempfile::tempdir().unwrap();
+        let folder = if has_ended { ended(root.path()) } else { running(root.path()).folder().to_owned() };
+        let events = folder.join("events.jsonl");
+        let whole = std::fs::read_to_string(&events).unwrap();
+        let mut log = OpenOptions::new().append(true).open(&events).unwrap();
+        log.write_all(b"{\"t\":1,\"ev").unwrap();
+        assert_eq!(verify_one(&folder, None, false).verdict, Verdict::Unsealed, "its recorder was killed");
+        let outcome = repair::repair(std::slice::from_ref(&folder), None, false, &mut io::sink()).unwrap();
+        assert_eq!(outcome, Outcome::Good);
+        let found = verify_one(&folder, None, false);
+        assert_eq!(found.verdict, Verdict::Good, "{found:?}");
+        let events = std::fs::read_to_string(&events).unwrap();
+        assert_eq!(events, whole);
+        assert!(events.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{events}");
+        log.write_all(b"{\"t\"").unwrap();
+        assert_eq!(verify_one(&folder, None, false).verdict, Verdict::Damaged, "it was whole when it was sealed");
+    }
 }
 
 #[test]
@@ -51,9 +104,9 @@ fn a_seal_whose_signature_was_not_written_any_more_is_made_anew() {
     let seal = || seal(&folder, Some(&key), &Budget::new()).unwrap();
     assert_eq!((seal(), seal()), (crate::archive::Sealing::Sealed, crate::archive::Sealing::Already));
     std::fs::remove_file(folder.join("session.json.sig")).unwrap();
-    assert_eq!(verify_one(&folder, Some(key.public())).problems[0].code, "signature");
+    assert_eq!(verify_one(&folder, Some(key.public()), false).problems[0].code, "signature");
     assert_eq!(seal(), crate::archive::Sealing::Sealed);
-    assert_eq!(verify_one(&folder, Some(key.public())).verdict, Verdict::Good);
+    assert_eq!(verify_one(&folder, Some(key.public()), false).verdict, Verdict::Good);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! `verify`: whether archives are what they were when their sessions ended, and whether every file is whole.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::Path;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use lockgate_model::carrier::FileState;
 use rustix::fs::{FlockOperation, flock};
@@ -12,7 +13,8 @@ use serde::Serialize;
 
 use super::{Outcome, ToolError, size_text, write_json};
 use crate::archive::{
-    Budget, Digest, EVENTS, FileEntry, MANIFEST, Manifest, OPEN, PublicKey, Seal, digest, signature_of,
+    Budget, Digest, EVENTS, FileEntry, MANIFEST, Manifest, OPEN, PublicKey, Seal, digest, is_held, open_regular,
+    printable, signature_of,
 };
 use crate::webm::inspect;
 
@@ -80,14 +82,15 @@ pub(super) struct Finding {
     message: String,
 }
 
-/// Checks sessions and tells what was found.
+/// Checks sessions and tells what was found. `sealed`: those without a seal are damaged.
 pub(super) fn verify(
     sessions: &[PathBuf],
     key: Option<PublicKey>,
+    sealed: bool,
     json: bool,
     out: &mut impl Write,
 ) -> Result<Outcome, ToolError> {
-    let sessions: Vec<_> = sessions.iter().map(|folder| verify_one(folder, key)).collect();
+    let sessions: Vec<_> = sessions.iter().map(|folder| verify_one(folder, key, sealed)).collect();
     let count = |verdict| sessions.iter().filter(|session| session.verdict == verdict).count();
     let damaged = count(Verdict::Damaged);
     let report = Report {
@@ -104,24 +107,42 @@ pub(super) fn verify(
     Ok(if damaged == 0 { Outcome::Good } else { Outcome::Damaged })
 }
 
-/// Checks one session.
-pub(super) fn verify_one(folder: &Path, key: Option<PublicKey>) -> SessionReport {
-    let mut check = Check { folder, key, findings: Vec::new(), signature: Signature::Absent };
+/// Checks one session. A recorder may write it meanwhile: what does not fit then is looked at again.
+pub(super) fn verify_one(folder: &Path, key: Option<PublicKey>, sealed: bool) -> SessionReport {
+    let (mut report, mut used) = look(folder, key, sealed);
+    for _ in 0..MAX_ANEW {
+        if report.problems.is_empty() {
+            break;
+        }
+        if is_held(folder) {
+            thread::sleep(ENTERED);
+        }
+        if Manifest::load(&folder.join(MANIFEST)) == used {
+            break;
+        }
+        (report, used) = look(folder, key, sealed);
+    }
+    report
+}
+
+/// Checks one session as it is now; also the manifest that it was held against.
+fn look(folder: &Path, key: Option<PublicKey>, sealed: bool) -> (SessionReport, Option<Manifest>) {
+    let mut check = Check { folder, key, sealed, findings: Vec::new(), signature: Signature::Absent };
     let manifest = check.manifest();
     if let Some(manifest) = &manifest {
         check.files(manifest);
         check.seal(manifest);
         check.strangers(manifest);
     }
-    check.events();
+    check.events(manifest.as_ref().is_some_and(|manifest| manifest.seal.is_some()));
     let verdict = match &manifest {
         _ if !check.findings.is_empty() => Verdict::Damaged,
-        Some(manifest) if manifest.end.is_none() => Verdict::Recording,
+        Some(manifest) if manifest.end.is_none() && is_held(folder) => Verdict::Recording,
         Some(Manifest { seal: None, .. }) | None => Verdict::Unsealed,
         Some(_) => Verdict::Good,
     };
     let files = manifest.as_ref().map_or(&[][..], |manifest| &manifest.files);
-    SessionReport {
+    let report = SessionReport {
         folder: folder.to_owned(),
         session: manifest.as_ref().map(|manifest| manifest.session.to_string()),
         verdict,
@@ -130,12 +151,15 @@ pub(super) fn verify_one(folder: &Path, key: Option<PublicKey>) -> SessionReport
         files: files.len(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         problems: check.findings,
-    }
+    };
+    (report, manifest)
 }
 
 struct Check<'a> {
     folder: &'a Path,
     key: Option<PublicKey>,
+    /// Whether it must have a seal.
+    sealed: bool,
     findings: Vec<Finding>,
     signature: Signature,
 }
@@ -172,7 +196,7 @@ impl Check<'_> {
     /// Holds a complete file against its entry, and against itself.
     fn file(&mut self, entry: &FileEntry) {
         let (name, path) = (Some(&*entry.path), self.folder.join(&entry.path));
-        let file = match File::open(&path) {
+        let file = match open_regular(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return self.tell(name, "missing", "it is not there"),
             Err(error) => return self.tell(name, "unreadable", error.to_string()),
@@ -209,7 +233,12 @@ impl Check<'_> {
 
     /// Checks what makes changes show.
     fn seal(&mut self, manifest: &Manifest) {
-        let Some(Seal { logs, key, .. }) = &manifest.seal else { return };
+        let Some(Seal { logs, key, .. }) = &manifest.seal else {
+            if self.sealed {
+                self.tell(Some(MANIFEST), "no-seal", "it is not sealed");
+            }
+            return;
+        };
         for log in logs {
             self.hash(&log.path, &log.sha256);
         }
@@ -263,25 +292,25 @@ impl Check<'_> {
         }
     }
 
-    /// Every line of the events is whole, but perhaps the last one of a recorder that was killed.
-    fn events(&mut self) {
-        let file = match File::open(self.folder.join(EVENTS)) {
+    /// Every line of the events is whole, but perhaps the last one: it may be being written, and who seals them cuts what is torn.
+    fn events(&mut self, sealed: bool) {
+        let file = match open_regular(&self.folder.join(EVENTS)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return self.tell(Some(EVENTS), "missing", "it is not there");
             }
             Err(error) => return self.tell(Some(EVENTS), "unreadable", error.to_string()),
         };
-        let mut bad = None;
-        for (line, number) in BufReader::new(file).split(b'\n').zip(1_u64..) {
-            let is_object = |line: &[u8]| serde_json::from_slice::<serde_json::Map<_, _>>(line).is_ok();
-            if line.is_ok_and(|line| is_object(&line)) {
-                continue;
+        let is_object = |line: &[u8]| serde_json::from_slice::<serde_json::Map<_, _>>(line).is_ok();
+        let (mut reader, mut line) = (BufReader::new(file), Vec::new());
+        for number in 1_u64.. {
+            line.clear();
+            match reader.read_until(b'\n', &mut line) {
+                Ok(0) => return,
+                Ok(_) if is_object(&line) || !sealed && !line.ends_with(b"\n") => {}
+                Ok(_) => return self.tell(Some(EVENTS), "events", format!("line {number} is no JSON object")),
+                Err(error) => return self.tell(Some(EVENTS), "unreadable", error.to_string()),
             }
-            bad.get_or_insert(number);
-        }
-        if let Some(number) = bad {
-            self.tell(Some(EVENTS), "events", format!("line {number} is no JSON object"));
         }
     }
 }
@@ -293,10 +322,7 @@ fn is_media(name: &str) -> bool {
 
 /// Whether a recorder holds its lock on a file.
 fn is_being_written(path: &Path) -> bool {
-    OpenOptions::new()
-        .read(true)
-        .open(path)
-        .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    open_regular(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
@@ -314,11 +340,18 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
             Signature::Bad => ", SIGNATURE WRONG",
         };
         let (files, size) = (session.files, size_text(session.bytes));
-        writeln!(out, "{}: {verdict}{signature}, {files} files, {size}", session.folder.display())?;
+        let folder = printable(&session.folder.to_string_lossy());
+        writeln!(out, "{folder}: {verdict}{signature}, {files} files, {size}")?;
         for Finding { file, message, .. } in &session.problems {
-            writeln!(out, "  {}: {message}", file.as_deref().unwrap_or("session"))?;
+            let file = file.as_deref().unwrap_or("session");
+            writeln!(out, "  {}: {}", printable(file), printable(message))?;
         }
     }
     let Report { good, unsealed, recording, damaged, .. } = report;
     Ok(writeln!(out, "{good} good, {unsealed} not sealed, {recording} being recorded, {damaged} damaged")?)
 }
+
+/// How often a session that changed while it was checked is checked again.
+const MAX_ANEW: u32 = 3;
+/// After this time a recorder has entered what it has done with files.
+const ENTERED: Duration = Duration::from_millis(300);

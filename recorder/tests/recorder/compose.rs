@@ -90,6 +90,11 @@ fn without_the_program_the_command_can_still_be_had() {
     let arguments = ["compose", folder.to_str().unwrap(), "-o", video.to_str().unwrap()];
     let (code, said) = tool(node.folder(), &[&arguments[..], &["--ffmpeg", "no-such-program"]].concat());
     assert!(code == Some(1) && said.contains("--print"), "{code:?} {said}");
+    let half = node.folder().join("it's.part.mp4");
+    std::fs::write(&half, "somebody's").unwrap();
+    let (code, said) = tool(node.folder(), &arguments);
+    assert!(code == Some(1) && said.contains("it's.part.mp4: it is there already"), "{code:?} {said}");
+    assert_eq!(std::fs::read_to_string(&half).unwrap(), "somebody's");
     let (code, said) = tool(node.folder(), &[&arguments[..], &["--print"]].concat());
     assert_eq!(code, Some(0), "{said}");
     let ended = Command::new("sh").args(["-c", &said]).status().unwrap();

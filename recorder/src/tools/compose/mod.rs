@@ -11,8 +11,8 @@ use lockgate_model::MediaKind;
 use lockgate_model::carrier::FileState;
 
 use self::graph::{Canvas, Input, graph};
-use super::{Outcome, ToolError, write_json};
-use crate::archive::{MANIFEST, Manifest, SPEAKERS, rename_free};
+use super::{Outcome, ToolError, file_error, write_json};
+use crate::archive::{MANIFEST, Manifest, SPEAKERS, open_regular, rename_free};
 
 /// What to compose, and how.
 #[derive(Debug, clap::Args)]
@@ -54,6 +54,9 @@ pub(super) fn compose(arguments: &ComposeArguments, out: &mut impl Write) -> Res
     let inputs = inputs(path, &manifest);
     if inputs.is_empty() {
         return Err(ToolError::Compose(format!("{}: nothing in it is complete", path.display())));
+    }
+    for Input { path, .. } in &inputs {
+        open_regular(path).map_err(file_error(path))?;
     }
     let command = command(arguments, &inputs, &manifest, encoding, if *print { output } else { &aside })?;
     if *print {
@@ -110,12 +113,15 @@ fn command(
     for input in inputs {
         let offset = format!("{:.6}", input.start_us as f64 / 1e6);
         // A picture that changes its size must not begin the whole graph anew.
-        words.add(["-reinit_filter", "0", "-itsoffset", &offset, "-i", &file_url(&input.path)?]);
+        words.add(["-reinit_filter", "0", "-itsoffset", &offset]);
+        // Not what the content says it is: a playlist would name other files.
+        words.add(["-f", "matroska", "-i", &file_url(&input.path)?]);
     }
     let captions = arguments.path.join(SPEAKERS);
-    let spoken = std::fs::read_to_string(&captions).is_ok_and(|text| text.contains("-->"));
+    let text = open_regular(&captions).and_then(std::io::read_to_string);
+    let spoken = text.is_ok_and(|text| text.contains("-->"));
     if spoken {
-        words.add(["-i", &file_url(&captions)?]);
+        words.add(["-f", "webvtt", "-i", &file_url(&captions)?]);
     }
     words.add(["-filter_complex", &graph.filters, "-map", "[video]"]);
     if graph.has_sound {
@@ -173,7 +179,11 @@ fn aside(output: &Path) -> PathBuf {
 
 fn run(arguments: &ComposeArguments, words: &[String], aside: &Path) -> Result<(), ToolError> {
     let ComposeArguments { ffmpeg, output, .. } = arguments;
-    let ended = Command::new(ffmpeg).arg("-y").args(words).status();
+    if aside.symlink_metadata().is_ok() {
+        let text = "it is there already, perhaps from a run that was ended: remove it, or name another output";
+        return Err(ToolError::Compose(format!("{}: {text}", aside.display())));
+    }
+    let ended = Command::new(ffmpeg).args(words).status();
     let status = ended.map_err(|error| match error.kind() {
         ErrorKind::NotFound => ToolError::Compose(format!(
             "{} is not there: install it, name it with --ffmpeg, or have the command with --print",
@@ -186,7 +196,7 @@ fn run(arguments: &ComposeArguments, words: &[String], aside: &Path) -> Result<(
         let _ = std::fs::remove_file(aside);
         return Err(ToolError::Compose(format!("{} ended with {status}", ffmpeg.display())));
     }
-    rename_free(aside, output).map_err(super::file_error(output))
+    rename_free(aside, output).map_err(file_error(output))
 }
 
 /// The command as a shell reads it.
