@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use lockgate_rtp::{LayerReader, PacketFacts, SenderInfo};
 
-use super::{Subscription, describe, ends_picture, renumber, rewrite};
+use super::Subscription;
+use super::forward::{describe, ends_picture, renumber, rewrite};
 use crate::egress::Outgoing;
 use crate::link::Way;
 use crate::numbers::{Origin, Segment};
