@@ -189,31 +189,24 @@ fn matches(if_match: &str, tag: &str) -> bool {
 }
 
 pub(crate) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-const PRECONDITION_REQUIRED: Refusal = Refusal::Http(
+const PRECONDITION_REQUIRED: Refusal = Refusal::invalid(
     StatusCode::PRECONDITION_REQUIRED,
-    "invalid-message",
     "If-Match is missing: send the session's ETag with candidates, and * to restart ICE",
 );
-const PRECONDITION_FAILED: Refusal = Refusal::Http(
+const PRECONDITION_FAILED: Refusal = Refusal::invalid(
     StatusCode::PRECONDITION_FAILED,
-    "invalid-message",
     "ICE was restarted since: send the ETag of the last answer, or * to restart ICE again",
 );
-const NO_LINE: Refusal = Refusal::Http(
+const NO_LINE: Refusal = Refusal::invalid(
     StatusCode::UNPROCESSABLE_ENTITY,
-    "invalid-message",
     "no video is sent on this m-line: `mediaId` is its place in the offer, from 0, as a text",
 );
-const NO_SIZES: Refusal = Refusal::Http(
+const NO_SIZES: Refusal = Refusal::invalid(
     StatusCode::UNPROCESSABLE_ENTITY,
-    "invalid-message",
     "sizes are not known here: choose by `rid` or `maxSpatialLayerId`",
 );
-const NO_RID: Refusal = Refusal::Http(
-    StatusCode::UNPROCESSABLE_ENTITY,
-    "invalid-message",
-    "there is no such `rid`: take one of a `layers` event",
-);
+const NO_RID: Refusal =
+    Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, "there is no such `rid`: take one of a `layers` event");
 
 #[cfg(test)]
 mod tests {

@@ -86,8 +86,7 @@ async fn at_session(handle: impl Fn() -> Result<Handle, Refusal>, request: Reque
             let if_match = text(request.headers(), header::IF_MATCH);
             let body = read(request.into_body(), MAX_FRAGMENT).await?;
             let fragment = Fragment::read(&body);
-            let fragment =
-                fragment.map_err(|detail| Refusal::Http(StatusCode::BAD_REQUEST, "invalid-message", detail))?;
+            let fragment = fragment.map_err(|detail| Refusal::invalid(StatusCode::BAD_REQUEST, detail))?;
             let act = Act::Patch { if_match, fragment, new_tag: number()? };
             tell(&handle, token, act).await
         }
@@ -255,32 +254,27 @@ const MAX_JSON: usize = 4 * 1024;
 const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 const UNKNOWN_OFFER: Refusal =
-    Refusal::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid-message", "send the offer as application/sdp");
-const UNKNOWN_PATCH: Refusal = Refusal::Http(
+    Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the offer as application/sdp");
+const UNKNOWN_PATCH: Refusal = Refusal::invalid(
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    "invalid-message",
     "send candidates or new credentials as application/trickle-ice-sdpfrag",
 );
 const UNKNOWN_JSON: Refusal =
-    Refusal::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid-message", "send an object as application/json");
-const NO_WISH: Refusal = Refusal::Http(
+    Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send an object as application/json");
+const NO_WISH: Refusal = Refusal::invalid(
     StatusCode::BAD_REQUEST,
-    "invalid-message",
     "send an object with `mediaId` (a text), `rid` (a text), `spatialLayerId`, `temporalLayerId`, `maxSpatialLayerId` or \
      `maxTemporalLayerId` (numbers from 0 to 255); {} for all there is",
 );
-const NO_LIST: Refusal = Refusal::Http(
+const NO_LIST: Refusal = Refusal::invalid(
     StatusCode::BAD_REQUEST,
-    "invalid-message",
     "send a list of the kinds of events that are wanted, as in [\"active\", \"layers\"], or nothing for all",
 );
-const TOO_LONG: Refusal = Refusal::Http(
+const TOO_LONG: Refusal = Refusal::invalid(
     StatusCode::PAYLOAD_TOO_LARGE,
-    "invalid-message",
     "the body is too long, or broke off: an offer has at most 256 KiB, a fragment 64 KiB, JSON 4 KiB",
 );
-const TOO_SLOW: Refusal =
-    Refusal::Http(StatusCode::REQUEST_TIMEOUT, "invalid-message", "the body did not come within 5 seconds");
-const NO_TEXT: Refusal = Refusal::Http(StatusCode::BAD_REQUEST, "invalid-message", "the body is not UTF-8");
+const TOO_SLOW: Refusal = Refusal::invalid(StatusCode::REQUEST_TIMEOUT, "the body did not come within 5 seconds");
+const NO_TEXT: Refusal = Refusal::invalid(StatusCode::BAD_REQUEST, "the body is not UTF-8");
 const FAILED: Refusal =
     Refusal::Http(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node failed at it; its log has more");

@@ -37,12 +37,17 @@ impl From<NoTarget> for Refusal {
                 "not-found",
                 "there is no such page: see docs/whip-whep.md for the paths",
             ),
-            NoTarget::Room(detail) => Self::Http(StatusCode::BAD_REQUEST, "invalid-message", detail),
+            NoTarget::Room(detail) => Self::invalid(StatusCode::BAD_REQUEST, detail),
         }
     }
 }
 
 impl Refusal {
+    /// What was sent cannot be used: which of HTTP's reasons that is, and what to send instead.
+    pub(crate) const fn invalid(status: StatusCode, detail: &'static str) -> Self {
+        Self::Http(status, "invalid-message", detail)
+    }
+
     /// It is not known any more, or never was: both look alike.
     pub(crate) const NO_SESSION: Self = Self::Http(
         StatusCode::NOT_FOUND,
