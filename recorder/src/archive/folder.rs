@@ -15,7 +15,7 @@ use super::digest::open_regular;
 use super::durable::Durable;
 use super::events::{Event, EventLog};
 use super::manifest::{FileEntry, Group, Manifest, SessionEnd};
-use super::sweep::{Swept, sweep_session};
+use super::sweep::{Swept, sweep_held};
 use crate::webm::{Finished, inspect};
 
 /// A session's folder.
@@ -48,7 +48,7 @@ impl Archive {
         let folder = root.join(folder_name(&start.room)).join(start.session.as_str());
         std::fs::create_dir_all(&folder)?;
         let lock = lock_folder(&folder, FlockOperation::LockShared)?;
-        let swept = sweep_session(&folder)?;
+        let swept = sweep_held(&folder)?;
         let path = folder.join(MANIFEST);
         let known = Manifest::load(&path).filter(|manifest| manifest.session == start.session);
         if known.is_none() {
@@ -211,7 +211,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
 
 /// Locks a session's folder. None: somebody else has locked it in a way that this one has no place beside. Where locks are not
 /// supported, only a second recorder on the same session could do harm.
-pub(super) fn lock_folder(folder: &Path, how: FlockOperation) -> io::Result<Option<File>> {
+fn lock_folder(folder: &Path, how: FlockOperation) -> io::Result<Option<File>> {
     let open = File::open(folder)?;
     match flock(&open, how) {
         Err(Errno::AGAIN) => Ok(None),

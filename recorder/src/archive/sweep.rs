@@ -1,6 +1,6 @@
 //! Completes what recorders that were killed have left open.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::date::now_micros;
 use super::events::{Event, EventLog};
-use super::folder::{EVENTS, MANIFEST, OPEN, close_entry, count, lock_folder, reconcile, rename_free};
+use super::folder::{EVENTS, MANIFEST, OPEN, close_entry, count, lock_alone, reconcile, rename_free};
 use super::manifest::{Manifest, SessionEnd};
 use crate::webm::{Finished, Repair, repair};
 
@@ -21,16 +21,22 @@ pub(crate) struct Swept {
     pub(crate) outcome: io::Result<Repair>,
 }
 
-/// Mends what is open in all sessions under `root`. Files that another recorder is writing are left alone.
+impl Swept {
+    /// Whether something is not as it was before.
+    fn changed(&self) -> bool {
+        matches!(self.outcome, Ok(Repair::Mended(_) | Repair::Empty))
+    }
+}
+
+/// Mends what is open in all sessions under `root`, and ends those that were left without an end. Files that another recorder is
+/// writing are left alone.
 pub(crate) fn sweep(root: &Path) -> Vec<Swept> {
     let swept = sessions(root).map(|folder| {
-        let swept = mend_open(&folder)?;
-        if !swept.is_empty() {
-            enter(&folder, &swept, None)?;
-        }
-        Ok::<_, io::Error>(swept)
+        let swept = sweep_session(&folder);
+        // One that cannot be mended must not keep the others from it.
+        swept.unwrap_or_else(|error| vec![Swept { path: folder, outcome: Err(error) }])
     });
-    swept.flat_map(Result::unwrap_or_default).collect()
+    swept.flatten().collect()
 }
 
 /// The folders of all sessions under `root`.
@@ -38,14 +44,25 @@ pub(crate) fn sessions(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     folders(root).into_iter().flat_map(|room| folders(&room))
 }
 
-/// Mends what is open in one session, and ends it if it was left without an end.
+/// Mends what is open in one session, and ends it if it was left without an end. What somebody else records is entered by them.
 pub(crate) fn sweep_session(folder: &Path) -> io::Result<Vec<Swept>> {
-    let swept = mend_open(folder)?;
     // Whoever writes a session holds a lock on its folder.
-    let alone = lock_folder(folder, FlockOperation::NonBlockingLockExclusive)?;
-    let abandoned = alone.is_some() && Manifest::load(&folder.join(MANIFEST)).is_some_and(|found| found.end.is_none());
-    if !swept.is_empty() || abandoned {
-        enter(folder, &swept, alone)?;
+    let alone = lock_alone(folder)?;
+    let swept = mend_open(folder)?;
+    if alone.is_some() {
+        let abandoned = Manifest::load(&folder.join(MANIFEST)).is_some_and(|found| found.end.is_none());
+        if abandoned || swept.iter().any(Swept::changed) {
+            enter(folder, &swept)?;
+        }
+    }
+    Ok(swept)
+}
+
+/// The same for who holds the lock on the folder and is about to go on with the session.
+pub(super) fn sweep_held(folder: &Path) -> io::Result<Vec<Swept>> {
+    let swept = mend_open(folder)?;
+    if swept.iter().any(Swept::changed) {
+        enter(folder, &swept)?;
     }
     Ok(swept)
 }
@@ -62,8 +79,10 @@ fn mend_open(folder: &Path) -> io::Result<Vec<Swept>> {
     Ok(swept)
 }
 
-/// Mends one file and gives it its final name; none if it is being written.
+/// Mends one file and gives it its final name; none if it is being written, or no file.
 fn mend(path: PathBuf) -> Option<Swept> {
+    // Not through links, which may lead anywhere; and opening a pipe would wait for its other end.
+    path.symlink_metadata().ok().filter(Metadata::is_file)?;
     let file = match OpenOptions::new().read(true).write(true).open(&path) {
         Ok(file) => file,
         Err(error) => return Some(Swept { path, outcome: Err(error) }),
@@ -102,10 +121,9 @@ fn free_name(path: &Path) -> PathBuf {
     free
 }
 
-/// Brings manifest and events up to date.
-fn enter(folder: &Path, swept: &[Swept], lock: Option<File>) -> io::Result<()> {
+/// Brings manifest and events up to date. Whoever calls it holds the lock on the folder.
+fn enter(folder: &Path, swept: &[Swept]) -> io::Result<()> {
     let path = folder.join(MANIFEST);
-    let _lock = lock.map_or_else(|| lock_folder(folder, FlockOperation::LockShared), |lock| Ok(Some(lock)))?;
     let Some(mut manifest) = Manifest::load(&path) else { return Ok(()) };
     manifest.unseal(&path)?;
     let mut events = EventLog::open(&folder.join(EVENTS))?;

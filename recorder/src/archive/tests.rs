@@ -136,6 +136,55 @@ fn a_sweep_completes_what_was_left_open_and_leaves_what_is_being_written() {
 }
 
 #[test]
+fn what_cannot_be_mended_leaves_a_sealed_archive_as_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    let key = SigningKey::load_or_make(&root.path().join("key.pem")).unwrap();
+    let (mut archive, _) = Archive::open(root.path(), &start("r"), Durable::idle()).unwrap();
+    archive.end(SessionEnd::Stopped, None, 0).unwrap();
+    let folder = archive.folder();
+    assert_eq!(seal(folder, Some(&key), &Budget::new()).unwrap(), Sealing::Sealed);
+    fs::write(folder.join("8-camera-1.webm.part"), "no such thing").unwrap();
+    let read = || ["session.json", "session.json.sig", "events.jsonl"].map(|name| fs::read(folder.join(name)).unwrap());
+    let before = read();
+    assert_eq!(sweep(root.path()).len(), 1);
+    assert_eq!(read(), before);
+}
+
+#[test]
+fn a_session_that_is_recorded_is_not_ended_by_who_sweeps() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = open(root.path());
+    let path = archive.folder().join("session.json");
+    // Left by another recorder that shares the folder and was killed; and what nobody can mend.
+    let left = root.path().join("left.webm");
+    let file = fs::File::options().read(true).write(true).create_new(true).open(&left).unwrap();
+    let mut writer = Writer::create(file, &head()).unwrap();
+    writer.write(0, 0, true, b"x").unwrap();
+    writer.flush().unwrap();
+    fs::rename(&left, archive.folder().join("9-camera-1.webm.part")).unwrap();
+    drop(writer);
+    fs::write(archive.folder().join("8-camera-1.webm.part"), "no such thing").unwrap();
+    assert_eq!(sweep(root.path()).len(), 2);
+    assert_eq!(Manifest::load(&path).unwrap().end, None);
+    drop(archive);
+    sweep(root.path());
+    assert_eq!(Manifest::load(&path).unwrap().end, Some(SessionEnd::Interrupted), "nobody records it any more");
+}
+
+#[test]
+fn what_is_no_file_is_not_mended() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = open(root.path()).folder().to_owned();
+    let elsewhere = root.path().join("elsewhere");
+    fs::write(&elsewhere, "").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.join("1-camera-1.webm.part")).unwrap();
+    fs::create_dir(folder.join("2-camera-1.webm.part")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, folder.join("3-camera-1.webm.part"), rustix::fs::Mode::RWXU).unwrap();
+    assert!(sweep(root.path()).is_empty());
+    assert!(elsewhere.exists() && folder.join("1-camera-1.webm.part").symlink_metadata().is_ok());
+}
+
+#[test]
 fn a_file_of_which_nothing_came_does_not_stay() {
     let root = tempfile::tempdir().unwrap();
     let archive = open(root.path());
