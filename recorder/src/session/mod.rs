@@ -94,13 +94,12 @@ impl Session {
         if matches!(self.state, State::Stopping | State::Stopped | State::Failed(_)) {
             return;
         }
-        let key = (add.publisher_id, archive::Group::of(add.source));
-        let group = self.groups.entry(key).or_insert_with(|| Group::new(&add, self.limits));
+        let group = self.groups.entry(key_of(&add)).or_insert_with(|| Group::new(&add, self.limits));
         if group.knows(add.number) {
             return tracing::warn!(track = %add.number, "a track is not taken: its number was used before");
         }
         group.join(add.clone());
-        self.archive.note(self.clock.micros_since(self.start.started), Event::Track(&add));
+        self.archive.note(self.at_us(), Event::Track(&add));
         self.tracks.insert(add.number, Track::new(add, now));
     }
 
@@ -162,12 +161,12 @@ impl Session {
             return;
         }
         if let Err(error) = self.tick_files(now, out) {
-            return self.fail(&error.to_string(), out);
+            return self.fail(&error.to_string(), now, out);
         }
         self.ask_for_keyframes(now, out);
         self.acknowledge(out);
         if matches!(self.state, State::Stopping) && self.tracks.is_empty() {
-            self.finish(out);
+            self.finish(now, out);
         }
     }
 
@@ -186,7 +185,7 @@ impl Session {
         if self.has_failed() {
             return;
         }
-        self.note_tracks(now);
+        self.end_notes(now);
         if let Err(error) = self.close_all(now).and_then(|()| self.archive.end(ends, None, self.at_us())) {
             tracing::error!(session = %self.start.session, %error, "a session could not be closed");
         }
@@ -226,19 +225,23 @@ impl Session {
     }
 
     fn deliver(&mut self, frames: Vec<Timed>, now: Instant, out: &mut Outbox) {
-        for mut timed in frames {
-            let Some(track) = self.tracks.get_mut(&timed.track) else { continue };
-            timed.at_us = session_time(timed.at, &self.start);
-            if let Some((width, height)) = track.new_size(&timed.frame) {
-                let event = Event::Resolution { track: timed.track, width, height };
-                self.archive.note(self.clock.micros_since(self.start.started), event);
-            }
-            let key = (track.add.publisher_id, archive::Group::of(track.add.source));
-            let Some(group) = self.groups.get_mut(&key) else { continue };
-            if let Err(error) = group.take(timed, &mut self.archive, now) {
-                return self.fail(&error.to_string(), out);
+        for timed in frames {
+            if let Err(error) = self.hand_on(timed, now) {
+                return self.fail(&error.to_string(), now, out);
             }
         }
+    }
+
+    /// Gives a frame its place on the session's timeline and to its group's files.
+    fn hand_on(&mut self, mut timed: Timed, now: Instant) -> io::Result<()> {
+        let at = self.at_us();
+        let Some(track) = self.tracks.get_mut(&timed.track) else { return Ok(()) };
+        timed.at_us = session_time(timed.at, &self.start);
+        if let Some((width, height)) = track.new_size(&timed.frame) {
+            self.archive.note(at, Event::Resolution { track: timed.track, width, height });
+        }
+        let group = self.groups.get_mut(&key_of(&track.add));
+        group.map_or(Ok(()), |group| group.take(timed, &mut self.archive, now))
     }
 
     fn tick_files(&mut self, now: Instant, out: &mut Outbox) -> io::Result<()> {
@@ -272,15 +275,14 @@ impl Session {
             let clock = self.clocks.entry(track.add.publisher_id).or_default();
             let mut frames = Vec::new();
             track.on_end(now, clock, &mut frames);
+            for timed in frames {
+                self.hand_on(timed, now)?;
+            }
             self.note_tracks(now);
             let Some(track) = self.tracks.remove(&number) else { continue };
-            self.archive.note(self.clock.micros_since(self.start.started), track.end_event());
-            let key = (track.add.publisher_id, archive::Group::of(track.add.source));
+            self.archive.note(self.at_us(), track.end_event());
+            let key = key_of(&track.add);
             let Some(group) = self.groups.get_mut(&key) else { continue };
-            for mut timed in frames {
-                timed.at_us = session_time(timed.at, &self.start);
-                group.take(timed, &mut self.archive, now)?;
-            }
             if group.leave(number, &mut self.archive, now)? {
                 self.groups.remove(&key);
             }
@@ -305,8 +307,7 @@ impl Session {
     fn ask_for_keyframes(&mut self, now: Instant, out: &mut Outbox) {
         let at = self.at_us();
         for (number, track) in &mut self.tracks {
-            let key = (track.add.publisher_id, archive::Group::of(track.add.source));
-            let file_waits = self.groups.get(&key).is_some_and(|group| group.wants_keyframe(*number));
+            let file_waits = self.groups.get(&key_of(&track.add)).is_some_and(|group| group.wants_keyframe(*number));
             if track.asks_for_keyframe(file_waits, now) {
                 self.archive.note(at, Event::KeyframeRequest { track: *number });
                 out.say(FromRecorder::Pli { track: *number });
@@ -323,7 +324,7 @@ impl Session {
     }
 
     /// Ends the session as it was asked to.
-    fn finish(&mut self, out: &mut Outbox) {
+    fn finish(&mut self, now: Instant, out: &mut Outbox) {
         let closed = self.archive.end(SessionEnd::Stopped, None, self.at_us());
         match closed {
             Ok(()) => {
@@ -331,14 +332,15 @@ impl Session {
                 tracing::info!(session = %self.start.session, folder = %self.archive.folder().display(), "recorded");
                 self.tell(SessionState::Stopped, None, out);
             }
-            Err(error) => self.fail(&error.to_string(), out),
+            Err(error) => self.fail(&error.to_string(), now, out),
         }
     }
 
     /// Ends the session because it cannot go on; what was written stays.
-    fn fail(&mut self, reason: &str, out: &mut Outbox) {
+    fn fail(&mut self, reason: &str, now: Instant, out: &mut Outbox) {
         tracing::error!(session = %self.start.session, reason, "a recording failed");
         self.state = State::Failed(reason.to_owned());
+        self.end_notes(now);
         for group in self.groups.values_mut() {
             if let Err(error) = group.abandon(&mut self.archive) {
                 tracing::warn!(session = %self.start.session, %error, "a file was left as it was");
@@ -383,6 +385,11 @@ pub(crate) fn report_swept(swept: &[Swept]) {
             Err(error) => tracing::error!(file = %path.display(), %error, "a file that was left open cannot be mended"),
         }
     }
+}
+
+/// Which files a track goes to.
+fn key_of(add: &AddTrack) -> (PublisherId, archive::Group) {
+    (add.publisher_id, archive::Group::of(add.source))
 }
 
 /// A moment on the session's timeline; what lies before its start counts as its start.

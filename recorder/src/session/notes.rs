@@ -6,6 +6,7 @@ use lockgate_model::carrier::NodeTime;
 
 use super::Session;
 use super::gaps::Gap;
+use super::track::Track;
 use crate::archive::{Event, now_micros};
 
 /// When something is to be said again.
@@ -53,6 +54,14 @@ impl Session {
                 self.archive.note(at, Event::Clock { track: number, ppm, residual_us });
             }
         }
+    }
+
+    /// Everything ends here: what is not said yet of the tracks, and that they are over.
+    pub(super) fn end_notes(&mut self, now: Instant) {
+        self.tracks.values_mut().for_each(Track::end_notes);
+        self.note_tracks(now);
+        let at = self.at_us();
+        self.tracks.values().for_each(|track| self.archive.note(at, track.end_event()));
     }
 }
 

@@ -189,6 +189,54 @@ fn a_session_that_fails_while_it_is_interrupted_keeps_its_reason() {
     assert!(manifest.reason.is_some(), "{manifest:?}");
 }
 
+/// The events that a session has written, by their names.
+fn events(run: &Run, name: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.session.archive.folder().join("events.jsonl")).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    events.filter(|event| event["event"] == name).collect()
+}
+
+#[test]
+fn a_session_that_breaks_off_says_what_is_missing_and_that_its_tracks_are_over() {
+    for fails in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let mut run = run(root.path());
+        run.step(&key_frame(1));
+        run.step(&Step::Gap { track: 1, ssrc: 10, from: 2, to: 4 });
+        let (now, mut out) = (run.now, Outbox::default());
+        match fails {
+            true => run.session.fail("no reason", now, &mut out),
+            false => run.session.interrupt(now, &mut out),
+        }
+        let gaps = events(&run, "gap");
+        assert_eq!((gaps.len(), &gaps[0]["packets"]), (1, &3.into()), "{gaps:?}");
+        let ends = events(&run, "track-end");
+        assert_eq!((ends.len(), &ends[0]["lost"]), (1, &3.into()), "{ends:?}");
+    }
+}
+
+#[test]
+fn a_size_that_comes_out_with_a_tracks_end_is_told_too() {
+    let root = tempfile::tempdir().unwrap();
+    let mut run = run(root.path());
+    run.step(&key_frame(1));
+    run.step(&Step::Remove { track: 1 });
+    for seq in 2..=12 {
+        run.wait(900);
+        run.step(&key_frame(seq));
+    }
+    // Held, as one is missing before it: the track is over before that is given up.
+    let mut bytes = packet(10, 14, 13 * 3600, true, true, 20).to_vec();
+    bytes[19] = 0x80;
+    let bytes = Bytes::from(bytes);
+    let frame = Frame::Rtp { track: TrackNumber(1), seq: 14, arrival: NodeTime(BEGAN + 520_000), packet: &bytes };
+    run.session.media(frame, &bytes, run.now, &mut run.out);
+    run.wait(200);
+    assert!(!run.session.has_track(TrackNumber(1)));
+    let widths: Vec<_> = events(&run, "resolution").iter().map(|event| event["width"].clone()).collect();
+    assert_eq!(widths, [320, 384]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -168,6 +168,11 @@ impl Track {
             stream.jitter.flush();
         }
         self.release(now, publisher, out);
+        self.end_notes();
+    }
+
+    /// What is missing and what is being said ends here.
+    pub(super) fn end_notes(&mut self) {
         self.gaps.end();
         self.speech.extend(self.voice.end());
     }
