@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockgate_model::parse_duration;
+use lockgate_model::{parse_bytes, parse_duration};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -107,14 +107,7 @@ fn length(text: &str) -> Option<Duration> {
 }
 
 fn size(text: &str) -> Option<u64> {
-    let (number, unit) = text.trim().split_once(' ')?;
-    let shift = match unit.trim() {
-        "KiB" => 10,
-        "MiB" => 20,
-        _ => return None,
-    };
-    let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    Some(bytes).filter(|bytes| (1 << 20..=1 << 40).contains(bytes))
+    parse_bytes(text).ok().filter(|bytes| (1 << 20..=1 << 40).contains(bytes))
 }
 
 fn from_file(

@@ -34,4 +34,4 @@ pub use level::{Frames, Heard, Loudness};
 pub use media::{Bitrate, Codec, InvalidBitrate, Layer, MediaKind, Source};
 pub use network::network;
 pub use secret::Secret;
-pub use text::{InvalidDuration, distance, parse_duration};
+pub use text::{InvalidBytes, InvalidDuration, distance, parse_bytes, parse_duration};

@@ -23,6 +23,22 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or(InvalidDuration)
 }
 
+/// Why a text is no size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a size; write a whole number and a unit, as in \"64 KiB\" or \"32 MiB\"")]
+pub struct InvalidBytes;
+
+/// Reads `64 KiB`, `32 MiB`, as bytes. The space must be there: it is how sizes are written.
+pub fn parse_bytes(text: &str) -> Result<u64, InvalidBytes> {
+    let (number, unit) = text.trim().split_once(' ').ok_or(InvalidBytes)?;
+    let unit: u64 = match unit.trim() {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return Err(InvalidBytes),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or(InvalidBytes)
+}
+
 /// Levenshtein's distance, for "did you mean".
 pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
@@ -41,6 +57,14 @@ pub fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_has_a_whole_number_and_a_unit() {
+        assert_eq!([parse_bytes("64 KiB"), parse_bytes(" 32  MiB ")], [Ok(64 << 10), Ok(32 << 20)]);
+        for bad in ["", "5", "5MiB", "5 MB", "-1 KiB", "1.5 MiB", "MiB", "18446744073709551615 KiB"] {
+            assert_eq!(parse_bytes(bad), Err(InvalidBytes), "{bad}");
+        }
+    }
 
     #[test]
     fn the_distance_counts_what_was_mistyped() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lockgate_model::{Bitrate, distance, parse_duration};
+use lockgate_model::{Bitrate, distance, parse_bytes, parse_duration};
 
 use super::problem::{Place, Problem};
 use super::tree::{Node, Value};
@@ -267,16 +267,9 @@ pub(crate) struct Bytes(pub(crate) usize);
 impl FromValue for Bytes {
     const REMEDY: &'static str = "write a whole number and a unit, as in \"64 KiB\" or \"32 MiB\"";
     fn from_value(value: &Value) -> Result<Self, String> {
-        let wrong = || "is not a size".to_owned();
-        let Value::Text(text) = value else { return Err(wrong()) };
-        let (number, unit) = text.trim().split_once(' ').ok_or_else(wrong)?;
-        let unit = match unit.trim() {
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            _ => return Err(wrong()),
-        };
-        let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
-        bytes.map(Self).ok_or_else(wrong)
+        let Value::Text(text) = value else { return Err("is not a size".into()) };
+        let bytes = parse_bytes(text).ok().and_then(|bytes| usize::try_from(bytes).ok());
+        bytes.map(Self).ok_or_else(|| "is not a size".to_owned())
     }
 }
 
