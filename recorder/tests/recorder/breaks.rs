@@ -2,45 +2,23 @@
 
 use std::path::PathBuf;
 
-use lockgate_model::carrier::{FileState, SessionState, StartSession, ToRecorder};
+use lockgate_model::carrier::{FileState, SessionState, ToRecorder};
 use lockgate_model::{Codec, Source};
 use serde_json::Value;
 
-use crate::support::{Clip, Node, Probe, Recorder, Sender, decodes, exit_code, is_well_formed, session, track};
+use crate::support::{
+    Clip, Node, Probe, Recorder, Recording, Sender, decodes, exit_code, is_well_formed, session, tool, track,
+};
 
 const SECOND: u64 = 1_000_000;
 
-/// A session with sound and picture of which about two seconds are in the file.
-struct Running {
-    node: Node,
-    recorder: Recorder,
-    start: StartSession,
-    clips: [Clip; 2],
-    sent: [usize; 2],
-}
-
-impl Running {
-    fn begin() -> Self {
-        let (mut node, recorder) = Node::with_recorder();
-        let start = session("s1");
-        let clips = [Clip::sound(4), Clip::picture(Codec::Vp8, "320x240", 4)];
-        let tracks = [track(&start, 1, Source::Microphone, Codec::Opus), track(&start, 2, Source::Camera, Codec::Vp8)];
-        node.begin(&start, &tracks);
-        let (mut a, mut v) = (Sender::new(1, &clips[0]), Sender::new(2, &clips[1]));
-        node.play(&mut [&mut a, &mut v], 2 * SECOND + SECOND / 2);
-        node.expect(&start, SessionState::Recording);
-        for sender in [&a, &v] {
-            node.expect_ack(sender.track, sender.ssrc, sender.seq);
-        }
-        let sent = [a.sent(), v.sent()];
-        Self { node, recorder, start, clips, sent }
-    }
-
+impl Recording {
     /// The file holds exactly what was acknowledged.
-    fn check(&self, name: &str) -> PathBuf {
+    fn check_file(&self, name: &str) -> PathBuf {
         let file = self.node.archive(&self.start).join(name);
         let probe = Probe::read(&file);
-        for (codec, clip, sent) in [("opus", &self.clips[0], self.sent[0]), ("vp8", &self.clips[1], self.sent[1])] {
+        for ((codec, clip), sender) in ["opus", "vp8"].into_iter().zip(&self.clips).zip(&self.senders) {
+            let sent = sender.sent();
             assert!(sent > 60);
             probe.stream(codec).expect_frames(&clip.hashes()[..sent]);
             assert!(probe.stream(codec).is_monotonic());
@@ -54,24 +32,40 @@ impl Running {
     }
 }
 
+fn begin() -> Recording {
+    Recording::begin(Node::with_recorder(), 4)
+}
+
 #[test]
 fn what_was_acknowledged_before_a_kill_is_readable_and_the_next_run_completes_it() {
-    let mut running = Running::begin();
+    let mut running = begin();
     running.recorder.kill();
-    let open = running.check("9-camera-1.webm.part");
+    let open = running.check_file("9-camera-1.webm.part");
     // What a kill in the middle of a write leaves.
     let whole = std::fs::read(&open).unwrap();
     std::fs::write(&open, [&whole[..], &[0xA3, 0x44, 0x00, 0x82, 1, 2, 3]].concat()).unwrap();
 
     running.recorder = Recorder::start(running.node.folder());
     running.node.attach();
-    let file = running.check("9-camera-1.webm");
+    let file = running.check_file("9-camera-1.webm");
     is_well_formed(&file);
     assert!((Probe::read(&file).duration.unwrap() - 2.47).abs() < 0.1);
     assert!(!open.exists());
     let manifest = running.manifest();
     assert_eq!(manifest["files"][0]["path"], "9-camera-1.webm");
     assert_eq!((&manifest["files"][0]["mended"], &manifest["end"]), (&true.into(), &"interrupted".into()));
+
+    // What was mended is counted, too.
+    let path = running.node.archive(&running.start).join("session.json");
+    let mut counted = manifest;
+    for changed in ["frames", "keyframes"] {
+        let was = std::mem::replace(&mut counted["files"][0]["tracks"][1][changed], 7.into());
+        std::fs::write(&path, counted.to_string()).unwrap();
+        let (_, said) = tool(running.node.folder(), &["verify", path.parent().unwrap().to_str().unwrap()]);
+        assert!(said.contains("frames and key frames; the manifest says"), "{said}");
+        counted["files"][0]["tracks"][1][changed] = was;
+    }
+    std::fs::write(&path, counted.to_string()).unwrap();
 
     // The session goes on, in another file.
     let start = running.start.clone();
@@ -82,7 +76,7 @@ fn what_was_acknowledged_before_a_kill_is_readable_and_the_next_run_completes_it
     let files = running.node.stop(&start);
     let paths: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.state)).collect();
     assert_eq!(paths, [("9-camera-1.webm", FileState::Closed), ("9-camera-2.webm", FileState::Closed)]);
-    running.check("9-camera-1.webm");
+    running.check_file("9-camera-1.webm");
     let second = running.node.archive(&start).join("9-camera-2.webm");
     Probe::read(&second).stream("opus").expect_frames(&running.clips[0].hashes());
     assert_eq!(running.manifest()["files"][1]["startUs"], 3_030_000);
@@ -90,19 +84,19 @@ fn what_was_acknowledged_before_a_kill_is_readable_and_the_next_run_completes_it
 
 #[test]
 fn a_recorder_that_is_asked_to_end_completes_its_files_first() {
-    let mut running = Running::begin();
+    let mut running = begin();
     assert_eq!(running.recorder.terminate().code(), Some(0));
-    let file = running.check("9-camera-1.webm");
+    let file = running.check_file("9-camera-1.webm");
     is_well_formed(&file);
     assert_eq!(running.manifest()["end"], "interrupted");
 }
 
 #[test]
 fn a_recorder_outlives_its_node_and_attaches_to_the_next() {
-    let mut running = Running::begin();
+    let mut running = begin();
     running.node.hang_up();
     running.node.attach();
-    running.check("9-camera-1.webm");
+    running.check_file("9-camera-1.webm");
     let start = running.start.clone();
     running.node.begin(&start, &[]);
     let files = running.node.stop(&start);

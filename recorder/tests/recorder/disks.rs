@@ -4,35 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
-use lockgate_model::carrier::{FromRecorder, SessionState, StartSession};
+use lockgate_model::carrier::{FromRecorder, SessionState};
 use lockgate_model::{Codec, Source};
 
-use crate::support::{Clip, Node, Probe, Recorder, Sender, decodes, is_well_formed, session, tool, track};
-
-/// A session of a camera and a microphone of which 2.5 seconds are in the file.
-struct Recording {
-    node: Node,
-    recorder: Recorder,
-    start: StartSession,
-    clips: [Clip; 2],
-    senders: [Sender; 2],
-}
+use crate::support::{Clip, Node, Probe, Recording, Sender, decodes, is_well_formed, session, tool, track};
 
 impl Recording {
-    fn on(bytes: u64) -> Self {
-        let (mut node, recorder) = Node::with_recorder_on(bytes);
-        let start = session("s1");
-        let clips = [Clip::sound(20), Clip::picture(Codec::Vp8, "320x240", 20)];
-        let tracks = [track(&start, 1, Source::Microphone, Codec::Opus), track(&start, 2, Source::Camera, Codec::Vp8)];
-        node.begin(&start, &tracks);
-        let [mut a, mut v] = [Sender::new(1, &clips[0]), Sender::new(2, &clips[1])];
-        node.play(&mut [&mut a, &mut v], 2_500_000);
-        for sender in [&a, &v] {
-            node.expect_ack(sender.track, sender.ssrc, sender.seq);
-        }
-        Self { node, recorder, start, clips, senders: [a, v] }
-    }
-
     /// Leaves so many bytes on the disk.
     fn fill(&self, leave: u64) -> PathBuf {
         let filler = self.recorder.sees(&self.node.folder().join("rec")).join("filler");
@@ -55,7 +32,7 @@ impl Recording {
     }
 
     /// The file is complete and holds at least what was acknowledged before the disk was full.
-    fn check(&self) {
+    fn check_archive(&self) {
         let archive = self.recorder.sees(&self.node.archive(&self.start));
         let file = archive.join("9-camera-1.webm");
         let probe = Probe::read(&file);
@@ -74,25 +51,29 @@ impl Recording {
     }
 }
 
+fn begin(bytes: u64) -> Recording {
+    Recording::begin(Node::with_recorder_on(bytes), 20)
+}
+
 #[test]
 fn a_disk_that_is_full_between_two_looks_costs_nothing_that_was_written() {
-    let mut recording = Recording::on(160 << 20);
+    let mut recording = begin(160 << 20);
     let filler = recording.fill(0);
     let reason = recording.until_it_fails();
     assert!(reason.contains("No space left") || reason.contains("nearly full"), "{reason}");
     fs::remove_file(filler).unwrap();
-    recording.check();
+    recording.check_archive();
 }
 
 #[test]
 fn a_disk_that_is_nearly_full_ends_the_session_in_order() {
-    let mut recording = Recording::on(160 << 20);
+    let mut recording = begin(160 << 20);
     // Less than what is kept free, and more than what is still to come.
     let filler = recording.fill(40 << 20);
     let reason = recording.until_it_fails();
     assert!(reason.contains("nearly full: "), "{reason}");
     fs::remove_file(filler).unwrap();
-    recording.check();
+    recording.check_archive();
     let archive = recording.recorder.sees(&recording.node.archive(&recording.start));
     let manifest: serde_json::Value = serde_json::from_slice(&fs::read(archive.join("session.json")).unwrap()).unwrap();
     assert_eq!((&manifest["end"], &manifest["files"][0]["state"]), (&"failed".into(), &"closed".into()), "{manifest}");

@@ -3,11 +3,13 @@
 mod clip;
 mod node;
 mod probe;
+mod recording;
 mod sender;
 
 pub(crate) use clip::Clip;
 pub(crate) use node::{Node, Recorder, exit_code, tool, until_sealed};
 pub(crate) use probe::{Probe, decodes, is_well_formed};
+pub(crate) use recording::Recording;
 pub(crate) use sender::Sender;
 
 use lockgate_model::carrier::{AddTrack, NodeTime, StartSession, TrackNumber};
