@@ -6,9 +6,8 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,8 +15,9 @@ use axum::{Extension, Json};
 use lockgate_model::policy::Denial;
 use lockgate_model::{ErrorCode, PublisherId, RevokedWhat, RoomName, Secret, TrackId};
 use serde::Deserialize;
-use tokio::time::timeout;
 
+use crate::MAX_SUBJECT;
+use crate::body::{Unread, read_body};
 use crate::pages::bearer;
 use crate::problem::{problem, refuse};
 use crate::server::Doors;
@@ -153,10 +153,12 @@ async fn act(
     let Some(token) = bearer(request.headers()) else {
         return refuse(&Denial::new(ErrorCode::UNAUTHENTICATED, "send a bearer token"));
     };
-    let body = match timeout(BODY_WITHIN, to_bytes(request.into_body(), MAX_BODY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return refuse(&Denial::new(ErrorCode::INVALID_MESSAGE, "the body cannot be read")),
-        Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "invalid-message", "the request did not come in time"),
+    let body = match read_body(request.into_body(), MAX_BODY).await {
+        Ok(body) => body,
+        Err(Unread::Broken) => return refuse(&Denial::new(ErrorCode::INVALID_MESSAGE, "the body cannot be read")),
+        Err(Unread::Slow) => {
+            return problem(StatusCode::REQUEST_TIMEOUT, "invalid-message", "the request did not come in time");
+        }
     };
     let act = match read(&body) {
         Ok(act) => act,
@@ -224,13 +226,10 @@ fn not_found(message: &str) -> Denial {
     Denial::new(ErrorCode::NOT_FOUND, message)
 }
 
-/// How long the body of a request may take.
-const BODY_WITHIN: Duration = Duration::from_secs(5);
 /// When whoever has too many requests open may look again.
 const RETRY_MS: u64 = 1000;
 const MAX_BODY: usize = 16 * 1024;
 const MAX_REASON: usize = 256;
-const MAX_SUBJECT: usize = 256;
 const MAX_HOLD_MS: u64 = 24 * 3600 * 1000;
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, FromRequest, Request, State};
@@ -11,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::pages::asks_this_machine;
+use crate::body::BODY_WITHIN;
+use crate::pages::{asks_this_machine, is_own_origin};
 use crate::problem::problem;
 use crate::server::Doors;
 
@@ -38,7 +38,7 @@ pub(crate) async fn mint(
     let Some(mint) = &doors.pages.guest else {
         return problem(StatusCode::NOT_FOUND, "not-found", "this node mints no guest tokens");
     };
-    if !peer.ip().to_canonical().is_loopback() || !same_origin(request.headers()) {
+    if !peer.ip().to_canonical().is_loopback() || !is_own_page(request.headers()) {
         return problem(StatusCode::FORBIDDEN, "forbidden", "guest tokens are for pages of this machine only");
     }
     // Only now: whoever may not ask is not read from.
@@ -63,18 +63,10 @@ pub(crate) async fn mint(
     }
 }
 
-fn same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(host) = text(header::HOST) else { return false };
-    let origin_fits = match text(header::ORIGIN) {
-        Some(origin) => origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host),
-        None => false,
-    };
-    asks_this_machine(headers) && origin_fits
+/// Whether a page of this machine asks: an origin alone could be any name that leads here.
+fn is_own_page(headers: &HeaderMap) -> bool {
+    asks_this_machine(headers) && is_own_origin(headers)
 }
-
-/// How long the body of a request may take.
-const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -91,16 +83,16 @@ mod tests {
 
     #[test]
     fn only_the_nodes_own_page_may_ask() {
-        assert!(same_origin(&headers("127.0.0.1:9000", Some("http://127.0.0.1:9000"))));
-        assert!(same_origin(&headers("localhost:9000", Some("http://localhost:9000"))));
-        assert!(same_origin(&headers("[::1]", Some("http://[::1]"))));
+        assert!(is_own_page(&headers("127.0.0.1:9000", Some("http://127.0.0.1:9000"))));
+        assert!(is_own_page(&headers("localhost:9000", Some("http://localhost:9000"))));
+        assert!(is_own_page(&headers("[::1]", Some("http://[::1]"))));
         for (host, origin) in [
             ("127.0.0.1:9000", Some("https://evil.example")),
             ("127.0.0.1:9000", Some("null")),
             ("127.0.0.1:9000", None),
             ("evil.example:9000", Some("http://evil.example:9000")),
         ] {
-            assert!(!same_origin(&headers(host, origin)), "{host} {origin:?}");
+            assert!(!is_own_page(&headers(host, origin)), "{host} {origin:?}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! with a bounded channel each way; a client that does not read is closed, one that writes too fast waits.
 
 mod admin;
+mod body;
 mod dialect;
 mod guest;
 mod listen;
@@ -21,3 +22,6 @@ pub use guest::{GuestRequest, MintGuest};
 pub use server::{Asset, Doors, Pages, Readiness, serve};
 pub use socket::{Arrival, CloseCode, Incoming, Outgoing};
 pub use whip::Origins;
+
+/// Longest subject of a token that a path may name, in bytes.
+const MAX_SUBJECT: usize = 256;

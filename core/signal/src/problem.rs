@@ -21,7 +21,11 @@ pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Response 
 
 /// A denial as a problem document.
 pub(crate) fn refuse(denial: &Denial) -> Response {
-    let status = status_of(denial);
+    refuse_as(status_of(denial), denial)
+}
+
+/// A denial as a problem document with a status of its place.
+pub(crate) fn refuse_as(status: StatusCode, denial: &Denial) -> Response {
     let mut response = problem(status, denial.code.as_str(), &denial.message);
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -33,7 +37,7 @@ pub(crate) fn refuse(denial: &Denial) -> Response {
 }
 
 /// A plugin's own codes are refusals like any other.
-fn status_of(denial: &Denial) -> StatusCode {
+pub(crate) fn status_of(denial: &Denial) -> StatusCode {
     match denial.code.as_str() {
         "unauthenticated" | "token-expired" => StatusCode::UNAUTHORIZED,
         "not-found" => StatusCode::NOT_FOUND,

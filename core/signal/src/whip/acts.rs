@@ -69,8 +69,8 @@ impl Session {
     /// where it was at first.
     async fn know(&mut self, token: Option<Secret>) -> Result<(), Refusal> {
         if !self.rate.allows(Instant::now()) {
-            let denial =
-                Denial::new(ErrorCode::RATE_LIMITED, "too many requests for one session; at most 100 a second");
+            let text = "too many requests for one session: 500 may come at once, and 100 a second after that";
+            let denial = Denial::new(ErrorCode::RATE_LIMITED, text);
             return Err(Denial { retry_after_ms: Some(1000), ..denial }.into());
         }
         let token = token.unwrap_or_default();
@@ -102,6 +102,7 @@ impl Session {
             Some(new) => self.restart(restarted(&self.offer, &new), new_tag).await?,
             None => StatusCode::NO_CONTENT.into_response(),
         };
+        // 128 at most: no more is taken from the client until they are said.
         fragment.candidates.into_iter().for_each(|line| self.trickle(line));
         Ok(response)
     }
@@ -131,7 +132,7 @@ impl Session {
     /// One that is none is passed over, as RFC 9725 §4.3.2 has it for those that cannot be used.
     fn trickle(&mut self, line: String) {
         let (room_name, candidate) = (self.view.endpoint.room.clone(), Some(Candidate::Line(line)));
-        self.say(match self.view.endpoint.door {
+        self.view.todo.push_back(match self.view.endpoint.door {
             Door::Whep => Command::SubscribeIceCandidate { room_name, publisher_id: None, candidate },
             _ => Command::PublishIceCandidate { room_name, candidate },
         });
@@ -148,7 +149,7 @@ impl Session {
             return Err(NO_RID);
         }
         let least = |limits: [Option<u8>; 3]| Some(limits.into_iter().flatten().min().unwrap_or(u8::MAX));
-        self.say(Command::SetLayer {
+        self.view.todo.push_back(Command::SetLayer {
             room_name: self.view.endpoint.room.clone(),
             publisher_id: line.publisher_id,
             track_id: line.track_id,
@@ -174,10 +175,9 @@ impl Session {
         if !self.view.streams.begin(stream.clone(), wanted) {
             return Err(Refusal::busy("the session has four event streams; end one with DELETE"));
         }
-        if !self.view.lines.is_empty() {
-            self.view.streams.tell_one(&stream, "active", &serde_json::json!({}));
-            self.view.streams.tell_one(&stream, "layers", &self.view.layers());
-        }
+        let activity = if self.view.lines.is_empty() { "inactive" } else { "active" };
+        self.view.streams.tell_one(&stream, activity, &serde_json::json!({}));
+        self.view.streams.tell_one(&stream, "layers", &self.view.layers());
         Ok((StatusCode::CREATED, [(header::LOCATION, path)]).into_response())
     }
 }
@@ -212,6 +212,7 @@ const NO_RID: Refusal =
 mod tests {
     use std::collections::BTreeSet;
 
+    use axum::body::to_bytes;
     use lockgate_model::{Event, PublishedTrack, Reply, RoomName, TrackId};
 
     use super::super::session::Opening;
@@ -252,6 +253,17 @@ mod tests {
         assert_eq!(session.view.published, BTreeSet::from([TrackId::new("b").unwrap()]));
         let refused = session.restart(String::new(), "2".to_owned()).await.unwrap_err().into_response();
         assert_eq!((refused.status(), session.view.is_over), (StatusCode::FORBIDDEN, true));
+    }
+
+    #[tokio::test]
+    async fn whoever_listens_while_nothing_is_sent_is_told_so() {
+        let session = publisher([&[], &[]]);
+        let wanted = vec!["active".to_owned(), "inactive".to_owned()];
+        let made = session.listen("s".to_owned(), wanted).unwrap();
+        let heard = session.view.streams.read("s").unwrap();
+        session.view.streams.end_all();
+        let heard = to_bytes(heard.into_body(), 4096).await.unwrap();
+        assert_eq!((made.status(), &heard[..]), (StatusCode::CREATED, &b"event: inactive\ndata: {}\n\n"[..]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::pages::is_own_origin;
 use crate::problem::problem;
 
 /// The origins whose pages may call beside the node's own.
@@ -29,12 +30,10 @@ impl Origins {
     /// Where a call comes from.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Caller {
         let Some(origin) = headers.get(header::ORIGIN) else { return Caller::Own };
-        let text = origin.to_str().unwrap_or_default();
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let own = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-        if own.is_some() && own == host {
+        if is_own_origin(headers) {
             return Caller::Own;
         }
+        let text = origin.to_str().unwrap_or_default();
         let allowed = self.0.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(text));
         if allowed { Caller::Allowed(origin.clone()) } else { Caller::Stranger }
     }

@@ -2,17 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lockgate_model::IceServer;
 use lockgate_model::policy::Door;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::acts::{Act, FRAGMENT};
 use super::cors::{self, Caller};
@@ -22,6 +20,7 @@ use super::session::{Opened, Opening, Session};
 use super::sessions::{Ask, Handle, Sessions};
 use super::stream::EVENTS;
 use super::target::{Endpoint, Part, Target};
+use crate::body::{Unread, read_body};
 use crate::pages::bearer;
 use crate::server::Doors;
 
@@ -87,7 +86,7 @@ async fn at_session(handle: impl Fn() -> Result<Handle, Refusal>, request: Reque
             let body = read(request.into_body(), MAX_FRAGMENT).await?;
             let fragment = Fragment::read(&body);
             let fragment = fragment.map_err(|detail| Refusal::invalid(StatusCode::BAD_REQUEST, detail))?;
-            let act = Act::Patch { if_match, fragment, new_tag: number()? };
+            let act = Act::Patch { if_match, fragment, new_tag: random_id()? };
             tell(&handle, token, act).await
         }
         Method::DELETE => tell(&handle()?, bearer(request.headers()), Act::End).await,
@@ -127,7 +126,7 @@ async fn at_events(handle: impl Fn() -> Result<Handle, Refusal>, request: Reques
                 list => serde_json::from_str(list).map_err(|_| NO_LIST)?,
             };
             wanted.retain(|kind| EVENTS.contains(&kind.as_str()));
-            tell(&handle, token, Act::Listen { stream: number()?, wanted }).await
+            tell(&handle, token, Act::Listen { stream: random_id()?, wanted }).await
         }
         Method::OPTIONS => Ok(cors::options(POST_ONLY, Some(JSON))),
         _ => Err(Refusal::Method(POST_ONLY)),
@@ -154,7 +153,7 @@ async fn begin(endpoint: Endpoint, doors: &Doors, whence: Whence, request: Reque
     expect(&request, SDP, UNKNOWN_OFFER)?;
     let token = bearer(request.headers()).unwrap_or_default();
     let offer = read(request.into_body(), MAX_OFFER).await?;
-    let numbers = (number()?, number()?);
+    let numbers = (random_id()?, random_id()?);
     let (session, arrival) = Session::new(Opening { endpoint, token, offer }, peer);
     doors.arrivals.try_send(arrival).map_err(|_| Refusal::busy("the node takes no more sessions now"))?;
     let (began, beginning) = oneshot::channel();
@@ -221,11 +220,10 @@ fn expect(request: &Request, media_type: &str, refusal: Refusal) -> Result<(), R
 
 /// Reads a body within its bounds of length and time.
 async fn read(body: Body, most: usize) -> Result<String, Refusal> {
-    let bytes = match timeout(BODY_WITHIN, to_bytes(body, most)).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => return Err(TOO_LONG),
-        Err(_) => return Err(TOO_SLOW),
-    };
+    let bytes = read_body(body, most).await.map_err(|unread| match unread {
+        Unread::Broken => TOO_LONG,
+        Unread::Slow => TOO_SLOW,
+    })?;
     String::from_utf8(bytes.into()).map_err(|_| NO_TEXT)
 }
 
@@ -234,7 +232,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
 }
 
 /// 128 random bits in hexadecimal: what nobody guesses.
-fn number() -> Result<String, Refusal> {
+fn random_id() -> Result<String, Refusal> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|_| FAILED)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -250,8 +248,6 @@ const STREAM: &str = "GET, DELETE, OPTIONS";
 const MAX_OFFER: usize = 256 * 1024;
 const MAX_FRAGMENT: usize = 64 * 1024;
 const MAX_JSON: usize = 4 * 1024;
-/// How long the body of a request may take.
-const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 const UNKNOWN_OFFER: Refusal =
     Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the offer as application/sdp");

@@ -6,7 +6,7 @@ use lockgate_model::ErrorCode;
 use lockgate_model::policy::Denial;
 
 use super::target::NoTarget;
-use crate::problem::{problem, refuse};
+use crate::problem::{problem, refuse, refuse_as, status_of};
 
 /// Why not.
 #[derive(Clone, Debug)]
@@ -88,13 +88,30 @@ impl IntoResponse for Refusal {
 
 /// A plugin that refuses a token may say so in its own words, and the status is the same (RFC 6750 §3.1).
 fn unknown(denial: &Denial) -> Response {
-    let mut response = refuse(denial);
-    if response.status() == StatusCode::FORBIDDEN {
-        response = problem(StatusCode::UNAUTHORIZED, denial.code.as_str(), &denial.message);
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    match status_of(denial) {
+        StatusCode::FORBIDDEN => refuse_as(StatusCode::UNAUTHORIZED, denial),
+        status => refuse_as(status, denial),
     }
-    response
 }
 
 /// When whoever came too early or among too many may come again.
 pub(crate) const RETRY_MS: u64 = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_not_known_for_now_is_told_when_to_come_again() {
+        for (code, status) in [("x-closed", 401), ("token-expired", 401), ("policy-unavailable", 503)] {
+            let denial = Denial::new(ErrorCode::from_plugin(code), "later");
+            let response = Refusal::Unknown(Denial { retry_after_ms: Some(1500), ..denial }).into_response();
+            assert_eq!(
+                (response.status().as_u16(), response.headers()["retry-after"].as_bytes()),
+                (status, &b"2"[..]),
+                "{code}"
+            );
+            assert_eq!(response.headers().contains_key("www-authenticate"), status == 401, "{code}");
+        }
+    }
+}

@@ -4,20 +4,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockgate_model::policy::{Denial, Door};
+use lockgate_model::policy::Denial;
 use lockgate_model::{
-    Command, ErrorCode, Event, IceServer, OfferedTrack, PublishedTrack, PublisherId, Reply, Request, RequestId, Secret,
-    SubscribeConnections,
+    Command, ErrorCode, Event, IceServer, OfferedTrack, PublishedTrack, Reply, Request, RequestId, Secret,
 };
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::refusal::{RETRY_MS, Refusal};
 use super::sessions::{Ask, Handle, Sessions};
-use super::target::{Endpoint, Watched};
+use super::target::Endpoint;
 use super::view::View;
 use crate::rate::Rate;
 use crate::socket::{Arrival, CloseCode, Incoming, Outgoing};
+
+mod opening;
 
 /// What a client came with.
 pub(crate) struct Opening {
@@ -101,7 +103,8 @@ impl Session {
         let (asks, mut asked) = mpsc::channel(MAX_ASKS);
         let path = format!("{}/{id}", self.view.endpoint.path());
         sessions.insert(id.clone(), Handle { path: path.clone(), asks, streams: self.view.streams.clone() });
-        (self.tag, self.path, self.view.is_open) = (tag.clone(), path.clone(), true);
+        (self.tag, self.path) = (tag.clone(), path.clone());
+        self.view.open();
         if began.send(Ok(Opened { path, tag, answer, ice_servers })).is_ok() {
             self.run(&mut asked).await;
         }
@@ -112,16 +115,20 @@ impl Session {
 
     async fn run(&mut self, asked: &mut mpsc::Receiver<Ask>) {
         while !self.view.is_over {
-            if let Some(command) = self.view.todo.pop_front() {
-                self.say(command);
-                continue;
-            }
+            let has_command = self.view.has_command();
             tokio::select! {
-                Some(ask) = asked.recv() => self.answer(ask).await,
+                // What the room says may make a request needless, or end it all.
+                biased;
                 reply = self.replies.recv() => match reply {
                     Some(Outgoing::Reply(reply)) => self.view.hear(reply.event),
                     Some(Outgoing::Close(..)) | None => self.view.leave(),
                 },
+                // As at a socket, a client waits while the shell is behind.
+                place = self.requests.clone().reserve_owned(), if has_command => match place {
+                    Ok(place) => self.say(place),
+                    Err(_) => self.view.leave(),
+                },
+                Some(ask) = asked.recv(), if !has_command => self.answer(ask).await,
             }
         }
     }
@@ -131,52 +138,6 @@ impl Session {
         // It may be over on the other side already.
         let _ = self.requests.send(Incoming::Closed { clean: true }).await;
         let _ = timeout(END_WITHIN, async { while self.replies.recv().await.is_some() {} }).await;
-    }
-
-    // The beginning.
-
-    async fn open(&mut self, sessions: &Sessions) -> Result<(String, Vec<IceServer>), Refusal> {
-        let token = self.token.clone();
-        let known = self.ask(Command::Auth { token, resume: None }).await.map_err(Refusal::Unknown)?;
-        let ice_servers = match known {
-            Event::Authenticated { ice_servers, .. } => ice_servers,
-            _ => Vec::new(),
-        };
-        // Strangers, who are many at a proxy's one address, take nobody's place.
-        self.view.hold(sessions.begin(self.peer)?);
-        self.enter().await?;
-        let answer = match self.view.endpoint.door {
-            Door::Whep => self.watch().await?,
-            _ => self.publish().await?,
-        };
-        Ok((answer, ice_servers))
-    }
-
-    async fn enter(&mut self) -> Result<(), Refusal> {
-        let room_name = self.view.endpoint.room.clone();
-        let subscribe_connections = Some(SubscribeConnections::Shared);
-        let join = Command::JoinRoom { room_name, password: None, metadata: None, subscribe_connections };
-        let Event::RoomWaiting { message, .. } = self.ask(join).await? else {
-            self.view.is_inside = true;
-            return Ok(());
-        };
-        let let_in = timeout(LOBBY_WITHIN, self.hear_until(|view| view.is_inside));
-        match let_in.await {
-            Ok(let_in) => Ok(let_in?),
-            Err(_) => {
-                let denial = Denial::new(ErrorCode::WAITING, format!("you are in the lobby, come again: {message}"));
-                Err(Refusal::Denied(Denial { retry_after_ms: Some(RETRY_MS), ..denial }))
-            }
-        }
-    }
-
-    /// All or nothing: RFC 9725 §4.4.3 knows no session that succeeds in part.
-    async fn publish(&mut self) -> Result<String, Refusal> {
-        let (answer, denial) = self.offer_to_send(self.offer.clone()).await?;
-        match denial {
-            Some(denial) => Err(denial.into()),
-            None => Ok(answer),
-        }
     }
 
     /// What is accepted of an offer is what is published from then on. With the answer comes the denial, if that is not all of it.
@@ -191,57 +152,6 @@ impl Session {
             }
             _ => Err(unexpected()),
         }
-    }
-
-    /// Asks for whom it came for, as far as there are lines; what comes later takes lines that are free.
-    async fn watch(&mut self) -> Result<String, Refusal> {
-        self.hear_until(|view| view.is_listed).await?;
-        let mut wanted: Vec<_> = self.view.publishers.keys().copied().collect();
-        if let Watched::Publisher(publisher) = self.view.endpoint.of {
-            // Policy says why somebody who is there is not to be seen.
-            wanted = vec![publisher];
-        }
-        if wanted.is_empty() {
-            return Err(Refusal::NothingToSee);
-        }
-        self.offer_to_receive(self.offer.clone()).await?;
-        let denied = self.subscribe(wanted).await?;
-        if denied.is_none() && self.view.publishers.is_empty() {
-            return Err(Refusal::NothingToSee);
-        }
-        let (mut answer, mut tracks) = self.offer_to_receive(self.offer.clone()).await?;
-        let mut left = LOOKS;
-        // On another thread of the node a track may be heard of a moment later.
-        while tracks.is_empty() && denied.is_none() && left > 0 {
-            sleep(LOOK_AGAIN).await;
-            (answer, tracks) = self.offer_to_receive(self.offer.clone()).await?;
-            left -= 1;
-        }
-        if tracks.is_empty() {
-            return Err(denied.unwrap_or_else(nothing_fits).into());
-        }
-        self.view.place(tracks);
-        Ok(answer)
-    }
-
-    /// The denial, if all were denied.
-    async fn subscribe(&mut self, wanted: Vec<PublisherId>) -> Result<Option<Denial>, Refusal> {
-        let (mut denied, mut allowed) = (None, false);
-        for publisher in wanted {
-            if !self.view.has_room() {
-                break;
-            }
-            self.view.asked.insert(publisher);
-            match self.ask(self.view.request(publisher)).await {
-                Ok(event) => {
-                    allowed = true;
-                    self.view.hear(event);
-                }
-                Err(denial) if self.view.is_over => return Err(denial.into()),
-                Err(denial) => denied = Some(denial),
-            }
-        }
-        Ok(denied.filter(|_| !allowed))
     }
 
     pub(super) async fn offer_to_receive(&mut self, offer: String) -> Result<(String, Vec<OfferedTrack>), Denial> {
@@ -278,14 +188,11 @@ impl Session {
         }
     }
 
-    /// Says something whose reply is heard with the rest.
-    pub(super) fn say(&mut self, command: Command) {
+    /// Says what is next; its reply is heard with the rest.
+    fn say(&mut self, place: OwnedPermit<Incoming>) {
+        let Some(command) = self.view.next_command() else { return };
         let id = Some(self.next_id());
-        let request = Incoming::Request(Box::new(Request { id, command, size: 0 }));
-        // A shell that is so far behind does not answer a client either.
-        if self.requests.try_send(request).is_err() {
-            self.view.leave();
-        }
+        place.send(Incoming::Request(Box::new(Request { id, command, size: 0 })));
     }
 
     async fn hear_until(&mut self, is_so: impl Fn(&View) -> bool) -> Result<(), Denial> {
@@ -348,11 +255,6 @@ fn unexpected() -> Denial {
     Denial::new(ErrorCode::INTERNAL, "the node answered with something else")
 }
 
-fn nothing_fits() -> Denial {
-    let text = "no m-line of the offer fits what is published: offer to receive its kinds of media in its codecs";
-    Denial::new(ErrorCode::UNSUPPORTED_CODEC, text)
-}
-
 /// Requests that may wait for the shell, and replies that may wait here: as many as a WebSocket's.
 const MAX_AHEAD: usize = 64;
 const MAX_BEHIND: usize = 512;
@@ -360,9 +262,8 @@ const MAX_BEHIND: usize = 512;
 const MAX_ASKS: usize = 16;
 /// How long a client waits for its answer. Some wait no longer than 8 s (OBS Studio).
 const OPEN_WITHIN: Duration = Duration::from_secs(7);
-/// How long it stays in the lobby meanwhile.
-const LOBBY_WITHIN: Duration = Duration::from_secs(5);
 /// How long the shell may take to let go of a session.
 const END_WITHIN: Duration = Duration::from_secs(5);
-const LOOKS: u32 = 20;
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests;

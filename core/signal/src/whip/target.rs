@@ -4,6 +4,8 @@ use lockgate_model::policy::Door;
 use lockgate_model::{PublisherId, RoomName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::MAX_SUBJECT;
+
 /// Where sessions begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -109,7 +111,6 @@ fn decode(segment: &str) -> Option<String> {
 }
 
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-const MAX_SUBJECT: usize = 256;
 const ROOM: &str =
     "the room's name is wrong: use 1 to 128 bytes without control characters, percent-encoded as one segment";
 

@@ -22,8 +22,9 @@ pub(crate) struct View {
     pub(crate) is_listed: bool,
     /// Whom it watches, as far as they publish.
     pub(crate) publishers: BTreeMap<PublisherId, Vec<TrackInfo>>,
-    /// Those whom it asked for.
+    /// Those whom it asked for, and those whom it will ask for when there is a line.
     pub(crate) asked: BTreeSet<PublisherId>,
+    wanted: BTreeSet<PublisherId>,
     /// The mids that were offered, in order.
     pub(crate) mids: Vec<String>,
     /// What it gets.
@@ -31,9 +32,9 @@ pub(crate) struct View {
     /// What it publishes.
     pub(crate) published: BTreeSet<TrackId>,
     /// Whether it answered its client: from here on it asks for what is new.
-    pub(crate) is_open: bool,
+    is_open: bool,
     pub(crate) is_over: bool,
-    /// What to say next.
+    /// What its client wants to be said, in order. As long as something is left, nothing more is taken from it.
     pub(crate) todo: VecDeque<Command>,
     pub(crate) streams: Streams,
 }
@@ -47,6 +48,7 @@ impl View {
             is_listed: false,
             publishers: BTreeMap::new(),
             asked: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             mids: offer.lines().filter_map(|line| line.strip_prefix("a=mid:")).map(str::to_owned).collect(),
             lines: Vec::new(),
             published: BTreeSet::new(),
@@ -60,6 +62,13 @@ impl View {
     /// Holds a place until media flows.
     pub(crate) fn hold(&mut self, place: HalfOpen) {
         self.place = Some(place);
+    }
+
+    /// It has answered its client: asks for those, too, who began to publish meanwhile.
+    pub(crate) fn open(&mut self) {
+        self.is_open = true;
+        let publishers: Vec<_> = self.publishers.keys().copied().collect();
+        publishers.into_iter().for_each(|publisher| self.want(publisher));
     }
 
     /// Takes what the room says.
@@ -95,6 +104,24 @@ impl View {
         Command::SubscribeRequest { room_name, publisher_id, track_ids: None, max_layer: None }
     }
 
+    /// What to say next.
+    pub(crate) fn next_command(&mut self) -> Option<Command> {
+        if let Some(command) = self.todo.pop_front() {
+            return Some(command);
+        }
+        if !self.has_room() {
+            return None;
+        }
+        let publisher = self.wanted.pop_first()?;
+        self.asked.insert(publisher);
+        Some(self.request(publisher))
+    }
+
+    /// Whether there is something to say.
+    pub(crate) fn has_command(&self) -> bool {
+        !self.todo.is_empty() || (self.has_room() && !self.wanted.is_empty())
+    }
+
     /// Whether another track could be sent.
     pub(crate) fn has_room(&self) -> bool {
         self.lines.len() < self.mids.len()
@@ -112,26 +139,31 @@ impl View {
         }
         let publisher = one.publisher_id;
         self.publishers.insert(publisher, one.tracks);
-        if self.is_open && self.has_room() && self.asked.insert(publisher) {
-            self.todo.push_back(self.request(publisher));
-        }
+        self.want(publisher);
         self.tell_layers();
+    }
+
+    /// Somebody is to be asked for, unless that was done.
+    fn want(&mut self, publisher: PublisherId) {
+        if self.is_open && !self.asked.contains(&publisher) {
+            self.wanted.insert(publisher);
+        }
     }
 
     /// Somebody publishes no more: there may be lines now for what had none.
     fn miss(&mut self, publisher: PublisherId) {
         self.publishers.remove(&publisher);
         self.asked.remove(&publisher);
+        self.wanted.remove(&publisher);
+        // The room says so, too, but later.
+        let left = self.lines.iter().filter(|line| line.publisher_id != publisher).cloned().collect();
+        self.place(left);
         if !self.is_open {
             return;
         }
         let is_sent = |track: &TrackInfo| self.lines.iter().any(|line| line.track_id == track.track_id);
         let lacking = self.publishers.iter().filter(|(_, tracks)| !tracks.iter().all(is_sent));
-        let lacking: Vec<_> = lacking.map(|(publisher, _)| *publisher).collect();
-        for publisher in lacking {
-            self.asked.insert(publisher);
-            self.todo.push_back(self.request(publisher));
-        }
+        self.wanted.extend(lacking.map(|(publisher, _)| *publisher));
     }
 
     /// What is sent on which line now.
@@ -191,144 +223,4 @@ impl View {
 }
 
 #[cfg(test)]
-mod tests {
-    use lockgate_model::policy::Grant;
-    use lockgate_model::{RoomName, Source, UserId};
-
-    use super::*;
-
-    fn view(of: Watched, lines: usize) -> View {
-        let endpoint = Endpoint { door: Door::Whep, room: RoomName::new("r").unwrap(), of };
-        let offer: String = (0..lines).map(|mid| format!("a=mid:{mid}\r\n")).collect();
-        View { is_open: true, ..View::new(endpoint, &offer) }
-    }
-
-    fn publishes(number: u64, subject: &str, tracks: &[&str]) -> Event {
-        let info = |name: &&str| TrackInfo {
-            track_id: TrackId::new(*name).unwrap(),
-            kind: MediaKind::Video,
-            source: Source::Camera,
-            codec: None,
-            simulcast: true,
-            encodings: 2,
-            muted: false,
-            name: None,
-            channel: None,
-        };
-        Event::NewPublisher {
-            room_name: RoomName::new("r").unwrap(),
-            publisher_id: PublisherId(number),
-            username: "Ann".into(),
-            tracks: tracks.iter().map(info).collect(),
-            subject: subject.into(),
-        }
-    }
-
-    fn gets(view: &mut View, number: u64, track: Option<&str>) {
-        let line = |name: &str| OfferedTrack {
-            mid: "0".into(),
-            track_id: TrackId::new(name).unwrap(),
-            publisher_id: PublisherId(number),
-            kind: MediaKind::Video,
-            source: Source::Camera,
-        };
-        let room_name = RoomName::new("r").unwrap();
-        let (publisher_id, tracks) = (PublisherId(number), track.map(line).into_iter().collect());
-        view.hear(Event::Subscribed { room_name, publisher_id, tracks });
-    }
-
-    fn asked(view: &mut View) -> Vec<u64> {
-        let whom = |command| match command {
-            Command::SubscribeRequest { publisher_id, .. } => publisher_id.0,
-            other => panic!("{other:?}"),
-        };
-        view.todo.drain(..).map(whom).collect()
-    }
-
-    fn revoked(what: RevokedWhat, track: Option<&str>) -> Event {
-        Event::Revoked {
-            room_name: RoomName::new("r").unwrap(),
-            what,
-            reason: "enough".into(),
-            publisher_id: None,
-            track_id: track.map(|track| TrackId::new(track).unwrap()),
-            decision_id: None,
-        }
-    }
-
-    #[test]
-    fn whoever_comes_is_asked_for_while_there_are_lines_and_again_when_one_is_free() {
-        let mut view = view(Watched::Room, 1);
-        view.hear(publishes(1, "7", &["a"]));
-        assert_eq!(asked(&mut view), [1]);
-        gets(&mut view, 1, Some("a"));
-        view.hear(publishes(2, "8", &["b"]));
-        assert_eq!(asked(&mut view), [0; 0]);
-        view.hear(Event::PublisherLeft { room_name: RoomName::new("r").unwrap(), publisher_id: PublisherId(1) });
-        assert_eq!(asked(&mut view), [2]);
-    }
-
-    #[test]
-    fn whoever_was_not_meant_is_not_asked_for() {
-        let mut view = view(Watched::Subject("7".into()), 2);
-        [publishes(1, "8", &["a"]), publishes(2, "7", &["b"])].into_iter().for_each(|event| view.hear(event));
-        assert_eq!(asked(&mut view), [2]);
-        view.hear(publishes(2, "7", &["b", "c"]));
-        assert_eq!(asked(&mut view), [0; 0], "later tracks come by themselves");
-    }
-
-    #[test]
-    fn layers_are_told_by_the_place_of_their_line() {
-        let mut view = view(Watched::Room, 1);
-        view.hear(publishes(1, "7", &["a"]));
-        gets(&mut view, 1, Some("a"));
-        let expected = json!({ "0": [{ "rid": "1", "spatialLayerId": 1 }, { "rid": "0", "spatialLayerId": 0 }] });
-        assert_eq!(view.layers(), expected);
-        assert_eq!(view.encodings(&view.lines[0]), Some(2));
-        view.publishers.clear();
-        assert_eq!(view.encodings(&view.lines[0]), None);
-    }
-
-    #[test]
-    fn a_viewer_ends_with_its_stay_or_with_all_that_it_gets() {
-        for (event, is_over) in [
-            (revoked(RevokedWhat::Stay, None), true),
-            (revoked(RevokedWhat::Subscription, None), true),
-            (revoked(RevokedWhat::Subscription, Some("a")), true),
-            (revoked(RevokedWhat::Subscription, Some("b")), false),
-            (revoked(RevokedWhat::Publication, None), false),
-            (revoked(RevokedWhat::Recording, None), false),
-            (Event::ServerDraining { deadline_ms: 0, reconnect_to: None }, true),
-        ] {
-            let mut view = view(Watched::Room, 1);
-            gets(&mut view, 1, Some("a"));
-            let told = format!("{event:?}");
-            view.hear(event);
-            assert_eq!(view.is_over, is_over, "{told}");
-        }
-    }
-
-    #[test]
-    fn a_publisher_ends_with_the_last_of_its_tracks() {
-        let mut view = view(Watched::Room, 0);
-        view.endpoint.door = Door::Whip;
-        view.published = ["a", "b"].into_iter().map(|track| TrackId::new(track).unwrap()).collect();
-        view.hear(revoked(RevokedWhat::Publication, Some("a")));
-        assert!(!view.is_over);
-        view.hear(revoked(RevokedWhat::Publication, Some("b")));
-        assert!(view.is_over);
-    }
-
-    #[test]
-    fn what_is_joined_is_inside() {
-        let mut view = view(Watched::Room, 1);
-        view.hear(Event::RoomJoined {
-            room_name: RoomName::new("r").unwrap(),
-            user_id: UserId(1),
-            publisher_id: PublisherId(9),
-            participants: Vec::new(),
-            grants: Grant::default(),
-        });
-        assert!(view.is_inside && !view.is_listed);
-    }
-}
+mod tests;
