@@ -143,9 +143,21 @@ impl Room {
                 track.verdict = Err(Denial::new(ErrorCode::INVALID_MESSAGE, TAKEN));
             }
         }
+        if self.refuses_whole(id, &offered) {
+            let refused = offered.into_iter().filter(|line| line.verdict.is_err());
+            let refused = refused.map(|line| line.result(false)).collect();
+            return self.answer_offer(id, mark.as_ref(), String::new(), refused);
+        }
         let admitted = offered.iter().map(Offered::admitted).collect();
         let pending = Pending::Accept { member: id, id: mark, offered };
         self.act(pending, |ticket| MediaAction::AcceptOffer { ticket, member: id, offer, admitted });
+    }
+
+    /// Whether an offer is refused for one of its m-lines: a WHIP session is created with all that it offers or not at all (RFC 9725
+    /// section 4.2), so nothing of it may be seen or recorded in between.
+    fn refuses_whole(&self, id: PublisherId, offered: &[Offered]) -> bool {
+        let begins = |member: &Member| member.participant.door == Door::Whip && member.tracks.is_empty();
+        self.members.get(&id).is_some_and(begins) && offered.iter().any(|line| line.verdict.is_err())
     }
 
     /// Holds what is offered again and published already against what is allowed of it now.

@@ -154,13 +154,23 @@ impl Call {
     }
 
     fn join_as(&mut self, number: u64, user: u64, grant: Grant, connections: SubscribeConnections) -> PublisherId {
+        self.join_by(Door::Ws, number, identity(user, grant), connections)
+    }
+
+    /// An encoder enters.
+    fn join_by_whip(&mut self, number: u64) -> PublisherId {
+        self.join_by(Door::Whip, number, identity(number, all()), SubscribeConnections::Shared)
+    }
+
+    fn join_by(
+        &mut self,
+        door: Door,
+        number: u64,
+        identity: Identity,
+        connections: SubscribeConnections,
+    ) -> PublisherId {
         let member = PublisherId(number);
-        let participant = Participant {
-            identity: identity(user, grant),
-            publisher_id: Some(member),
-            door: Door::Ws,
-            peer: Ipv4Addr::LOCALHOST.into(),
-        };
+        let participant = Participant { identity, publisher_id: Some(member), door, peer: Ipv4Addr::LOCALHOST.into() };
         let id = Some(lockgate_model::RequestId::Text("join".into()));
         self.input(Input::Join(Join { member, participant, id, password: None, metadata: None, connections }));
         member

@@ -1,11 +1,9 @@
-use std::net::Ipv4Addr;
-
-use lockgate_model::policy::{Door, Grant, Participant};
-use lockgate_model::{Bitrate, ErrorCode, PublisherId, Request, SubscribeConnections};
+use lockgate_model::policy::Grant;
+use lockgate_model::{Bitrate, ErrorCode, MediaKind, PublisherId, Request, SubscribeConnections};
 use serde_json::json;
 
-use super::{Call, Rules, all, identity, no, track};
-use crate::{Input, Join, MediaAction, MediaProblem, RoomConfig};
+use super::{Call, Rules, all, no, track};
+use crate::{Input, MediaAction, MediaProblem, RoomConfig};
 
 #[test]
 fn a_refused_track_is_rejected_in_the_answer_and_told_besides() {
@@ -194,18 +192,31 @@ fn a_track_that_comes_back_in_another_shape_was_not_asked_for_anything_yet() {
 fn encoders_that_call_their_tracks_alike_publish_side_by_side() {
     let mut call = Call::new();
     for number in [1, 2] {
-        let member = PublisherId(number);
-        let participant = Participant {
-            identity: identity(number, all()),
-            publisher_id: Some(member),
-            door: Door::Whip,
-            peer: Ipv4Addr::LOCALHOST.into(),
-        };
-        let connections = SubscribeConnections::Shared;
-        call.input(Input::Join(Join { member, participant, id: None, password: None, metadata: None, connections }));
+        let member = call.join_by_whip(number);
         call.publish(member, &["video"]);
         let answer = call.only(member, "publish-answer");
         let track = &answer["tracks"][0];
         assert_eq!((&track["accepted"], &track["trackId"]), (&json!(true), &json!(format!("t{number}-0"))));
     }
+}
+
+#[test]
+fn what_an_encoder_offers_is_published_whole_or_not_at_all() {
+    let mut call = Call::ruled(Rules {
+        publish: Box::new(|track| if track.kind == MediaKind::Video { no("no cameras") } else { Ok(Grant::default()) }),
+        ..Rules::default()
+    });
+    let (bob, encoder) = (call.join(2), call.join_by_whip(1));
+    call.quiet();
+    call.publish(encoder, &["audio", "video"]);
+    let answer = call.only(encoder, "publish-answer");
+    assert_eq!(
+        answer["tracks"],
+        json!([{"trackId": "t1-1", "mid": "1", "accepted": false, "code": "forbidden", "reason": "no cameras"}])
+    );
+    assert!(call.media.is_empty(), "{:?}", call.media);
+    assert_eq!(call.heard(bob), Vec::<String>::new());
+    call.publish(encoder, &["audio"]);
+    assert_eq!(call.only(encoder, "publish-answer")["tracks"][0]["accepted"], true);
+    call.only(bob, "new-publisher");
 }
