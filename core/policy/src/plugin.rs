@@ -92,6 +92,11 @@ impl Plugin {
         self.hooks.contains(&hook)
     }
 
+    /// With less time than this, that it was not done in time says nothing of it.
+    pub(crate) fn enough(&self, hook: Hook) -> Duration {
+        self.limits.deadline_of(hook) / 2
+    }
+
     /// Puts a question to an instance, and counts how that went. `read` bounds the answer.
     pub(crate) fn ask<A, R>(
         &self,
@@ -120,7 +125,7 @@ impl Plugin {
         self.ledger.counters.call(hook, now - started);
         let outcome = match &result {
             Ok(_) => Outcome::Answered,
-            Err((Failure::Timeout, _)) if left < deadline / 2 => Outcome::CutShort,
+            Err((Failure::Timeout, _)) if left < self.enough(hook) => Outcome::CutShort,
             Err(_) => Outcome::Failed,
         };
         let turn = self.breakers.of(hook).leave(pass, outcome, now);

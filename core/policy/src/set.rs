@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockgate_model::policy::Hook;
+
 use crate::chain::Chain;
 use crate::compiled::Compiled;
 use crate::config::{Isolation, KeyRing, PluginConfig, PolicyConfig};
@@ -38,6 +40,12 @@ impl Set {
     /// All that it has, those in shadow last.
     pub(crate) fn plugins(&self) -> impl Iterator<Item = &Arc<Plugin>> {
         self.chain.plugins.iter().chain(self.shadows.iter().flat_map(Shadow::plugins))
+    }
+
+    /// A question with less time than this is not put: it could fail without any fault of the plugins.
+    pub(crate) fn least(&self, hook: Hook) -> Duration {
+        let asked = self.chain.plugins.iter().filter(|plugin| plugin.is_asked(hook));
+        asked.map(|plugin| plugin.enough(hook)).max().unwrap_or_default()
     }
 
     /// Whether there is no question that it answers otherwise, or by other plugins.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use lockgate_model::ErrorCode;
 use lockgate_model::policy::{Grant, Hook};
 use lockgate_policy::journal::SwapOutcome;
-use lockgate_policy::{CanaryConfig, Isolation, OnFailure, PluginConfig, Policy, PolicyConfig};
-use serde_json::json;
+use lockgate_policy::{CanaryConfig, Failure, Isolation, OnFailure, PluginConfig, Policy, PolicyConfig};
+use serde_json::{Value, json};
 
 use crate::support::{admission, camera, component, config, load, plugin, room, somebody, subscription, told};
 
@@ -164,6 +164,58 @@ async fn a_plugin_that_fails_is_replaced_by_the_one_before_and_works_again() {
     assert_eq!((back.outcome, back.to.epoch), (SwapOutcome::RolledBack, 1), "{}", back.why);
     assert!(back.why.contains("plugins failed at 100.0 %"), "{}", back.why);
     assert_eq!(enters(&policy, "a").await, Ok(()));
+}
+
+/// A chain on one thread, of a plugin that has so much time for a question and is never paused.
+fn narrow(deadline_ms: u64, budget_ms: u64, settings: Value) -> PolicyConfig {
+    let mut plugin = plugin("faulty", settings);
+    plugin.limits.deadline = Duration::from_millis(deadline_ms);
+    plugin.breaker.failures = 0;
+    PolicyConfig { threads: 1, chain_budget: Duration::from_millis(budget_ms), ..config(vec![plugin]) }
+}
+
+#[tokio::test]
+async fn what_waited_for_its_turn_does_not_speak_against_those_who_answer() {
+    let policy = Policy::load(narrow(1000, 1100, json!({}))).unwrap();
+    let candidate = policy.prepare(&narrow(1000, 1100, json!({ "fault": "loop", "only": "trouble" }))).unwrap();
+    policy.swap(candidate, "a test", Instant::now());
+    // The first has the thread until the others have a tenth of their time left: too little to put them.
+    let rooms = ["trouble"].into_iter().chain(["calm"; 30]);
+    let asked: Vec<_> = rooms
+        .map(|room| {
+            let policy = policy.clone();
+            tokio::spawn(async move { enters(&policy, room).await })
+        })
+        .collect();
+    for answer in asked {
+        assert_eq!(answer.await.unwrap(), Err(ErrorCode::POLICY_UNAVAILABLE));
+    }
+    assert_eq!(enters(&policy, "calm").await, Ok(()), "with time enough");
+    let stats = policy.stats();
+    let [plugin] = &stats.plugins[..] else { panic!("{stats:?}") };
+    assert_eq!((plugin.hooks[0].calls, plugin.failures.as_slice()), (2, &[(Failure::Timeout, 1)][..]));
+    assert!(stats.overloaded >= 30, "they were late: {stats:?}");
+    assert!(policy.tend(Instant::now()).is_none(), "one failure is not enough");
+}
+
+#[tokio::test]
+async fn a_plugin_that_hangs_is_replaced_also_when_more_is_asked_than_there_is_time_for() {
+    let policy = Policy::load(narrow(50, 250, json!({}))).unwrap();
+    let candidate = policy.prepare(&narrow(50, 250, json!({ "fault": "loop" }))).unwrap();
+    policy.swap(candidate, "a test", Instant::now());
+    // Many more than can be put, whether or not those before have their answers: each waits for most of its time.
+    let (mut often, began) = (tokio::time::interval(Duration::from_millis(5)), Instant::now());
+    let back = loop {
+        often.tick().await;
+        let asker = policy.clone();
+        tokio::spawn(async move { enters(&asker, "a").await });
+        if let Some(back) = policy.tend(Instant::now()) {
+            break back;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody noticed: {:?}", policy.stats());
+    };
+    assert_eq!((back.outcome, back.to.epoch), (SwapOutcome::RolledBack, 1), "{}", back.why);
+    assert!(back.why.contains("plugins failed at 100.0 %"), "{}", back.why);
 }
 
 /// Some ask without end while all plugins are replaced, by other files, others that keep instances, with a canary and without.
