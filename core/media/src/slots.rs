@@ -4,13 +4,12 @@
 //! on under the same SSRC, where the numbers stand.
 
 use lockgate_model::{Codec, MediaKind, TrackId};
-use lockgate_transport::sdp::{CodecLine, Description, Extension, ExtensionMap, ReceiverLine, Remote, Section};
+use lockgate_transport::sdp::{CodecLine, Description, ExtensionMap, ReceiverLine, Remote, Section};
 
 use crate::arena::Key;
 use crate::negotiate::NegotiateError;
 use crate::subscribe::NewLine;
-use crate::subscription::{Format, Past};
-use crate::template::Template;
+use crate::subscription::{Format, Past, extensions};
 
 /// All lines of a viewer's offer.
 pub(crate) struct Slots {
@@ -97,12 +96,7 @@ impl Slots {
             codec: codec.payload_type,
             described: new.described,
         });
-        let rtx = codec.rtx.map(|rtx| (slot.rtx, rtx));
-        let ids = slot.extensions();
-        // Numbers that nobody reports on are left out.
-        let ids = if codec.feedback_taken().twcc { ids } else { ids.without(Extension::Twcc) };
-        let template = Template::new(&slot.section.mid, &ids);
-        let format = Format { payload_type: codec.payload_type, rtx, red: codec.red, template };
+        let format = Format::on(&slot.section.mid, &codec, Some(slot.rtx), slot.extensions());
         Some(Placed { ssrc: slot.ssrc, format, past: slot.past })
     }
 
@@ -141,11 +135,11 @@ impl Slot {
         exact.or_else(close).cloned()
     }
 
-    /// A descriptor is promised of what has one only: decoders that were promised it wait for it.
+    /// What may be sent with its packets; the viewer's to number.
     fn extensions(&self) -> ExtensionMap {
         let described = self.described.unwrap_or_else(|| self.used.as_ref().is_some_and(|used| used.described));
-        let all = self.section.extensions.only(SENT);
-        if described { all } else { all.without(Extension::DependencyDescriptor) }
+        let ours = self.section.kind.map(|kind| extensions(kind, described)).unwrap_or_default();
+        self.section.extensions.both(&ours)
     }
 
     /// What is sent comes first, the rest is for tracks to come.
@@ -163,7 +157,3 @@ impl Slot {
         }
     }
 }
-
-/// The header extensions that viewers are sent, if they know them.
-const SENT: &[Extension] =
-    &[Extension::Mid, Extension::AudioLevel, Extension::Orientation, Extension::DependencyDescriptor, Extension::Twcc];

@@ -209,21 +209,20 @@ impl Subscribe {
 
     /// Takes a track's line back.
     pub(crate) fn remove(&mut self, track: Key, cause: Option<u64>) {
-        if let Some(before) = self.slots.as_mut().and_then(|slots| slots.free(track)) {
-            self.sources.retain(|_, own| own.track != track);
-            self.link.forget(track);
-            self.link.watches_anew();
-            return self.change(cause.unwrap_or(before));
-        }
-        let Some(line) = self.lines.iter_mut().find(|line| line.used().is_some_and(|used| used.track == track)) else {
-            return;
-        };
-        let cause = cause.or_else(|| line.used().map(|used| used.cause)).unwrap_or_default();
-        line.use_ = Use::Inactive;
+        let own = self.slots.as_mut().and_then(|slots| slots.free(track));
+        let Some(before) = own.or_else(|| self.free_line(track)) else { return };
         self.sources.retain(|_, own| own.track != track);
         self.link.forget(track);
         self.link.watches_anew();
-        self.change(cause);
+        self.change(cause.unwrap_or(before));
+    }
+
+    /// A track has no line of ours any more. Who caused that it had comes back, if it had.
+    fn free_line(&mut self, track: Key) -> Option<u64> {
+        let line = self.lines.iter_mut().find(|line| line.used().is_some_and(|used| used.track == track))?;
+        let cause = line.used().map(|used| used.cause);
+        line.use_ = Use::Inactive;
+        cause
     }
 
     /// It left a track, of which it had asked for so much.

@@ -1,5 +1,6 @@
 //! One viewer of one track: which encoding it gets, and how the stream's numbers look to it.
 
+mod format;
 mod forward;
 mod repair;
 
@@ -8,22 +9,13 @@ use std::time::Instant;
 use lockgate_model::{Codec, Layer, Limits, MediaKind};
 use lockgate_rtp::{LayerReader, Renumbered, SenderInfo, Target, Targets};
 
+pub(crate) use self::format::{Format, extensions};
 use crate::arena::Key;
 use crate::demands::Demands;
 use crate::numbers::{Numbers, Origin};
 use crate::packet::Packet;
 use crate::selection::Selection;
-use crate::template::Template;
 use crate::told::Told;
-
-/// How a viewer is sent a track, as negotiated.
-#[derive(Clone, Debug)]
-pub(crate) struct Format {
-    pub(crate) payload_type: u8,
-    pub(crate) rtx: Option<(u32, u8)>,
-    pub(crate) red: Option<u8>,
-    pub(crate) template: Template,
-}
 
 /// One viewer of one track.
 pub(crate) struct Subscription {

@@ -1,11 +1,10 @@
 //! One m-line of a viewer's transport: what is sent on it, how it is offered, and what an answer makes of it.
 
 use lockgate_model::{MediaKind, TrackId};
-use lockgate_transport::sdp::{CodecLine, Extension, ExtensionMap, OfferLine, Section, Sends};
+use lockgate_transport::sdp::{CodecLine, ExtensionMap, OfferLine, Section, Sends};
 
 use crate::arena::Key;
-use crate::subscription::Format;
-use crate::template::Template;
+use crate::subscription::{Format, extensions};
 
 /// A line, and what is sent on it.
 pub(super) struct Line {
@@ -60,38 +59,18 @@ impl Line {
         OfferLine { mid: &self.mid, kind: self.kind, codec: &self.codec, extensions: self.extensions(), sends }
     }
 
-    /// What may be sent with its packets. A descriptor is offered of what has one only: decoders that were promised it wait for it.
+    /// What may be sent with its packets; ours to number.
     fn extensions(&self) -> ExtensionMap {
-        let all = extensions(self.kind);
-        if self.described { all } else { all.without(Extension::DependencyDescriptor) }
+        extensions(self.kind, self.described)
     }
 
     pub(super) fn settle(&self, section: &Section) -> Option<Settled> {
         let used = self.used()?;
         let taken = section.codecs.iter().find(|line| line.codec == self.codec.codec);
         let format = taken.filter(|_| section.receives && !section.rejected).map(|codec| {
-            let ids = self.extensions().both(&section.extensions);
-            // Numbers that nobody reports on are left out.
-            let ids = if codec.feedback.twcc { ids } else { ids.without(Extension::Twcc) };
             // An answer may name its own payload types (RFC 3264 §6.1): they are what the viewer wants to see.
-            let (payload_type, rtx) = (codec.payload_type, used.rtx.zip(codec.rtx));
-            Format { payload_type, rtx, red: codec.red, template: Template::new(&self.mid, &ids) }
+            Format::on(&self.mid, codec, used.rtx, self.extensions().both(&section.extensions))
         });
         Some(Settled { track: used.track, format })
     }
-}
-
-/// The header extensions that viewers are offered; ours to number.
-fn extensions(kind: MediaKind) -> ExtensionMap {
-    let own = match kind {
-        MediaKind::Audio => [(Extension::Mid, 1), (Extension::AudioLevel, 2), (Extension::Twcc, 5)].as_slice(),
-        MediaKind::Video => &[
-            (Extension::Mid, 1),
-            (Extension::Orientation, 3),
-            (Extension::DependencyDescriptor, 4),
-            (Extension::Twcc, 5),
-        ],
-        MediaKind::Data => &[],
-    };
-    ExtensionMap::of(own)
 }

@@ -113,13 +113,4 @@ impl ExtensionMap {
         self.ids[extension as usize] = 0;
         self
     }
-
-    /// Only those that are wanted.
-    pub fn only(&self, wanted: &[Extension]) -> Self {
-        let mut map = Self::default();
-        self.iter()
-            .filter(|(extension, _)| wanted.contains(extension))
-            .for_each(|(extension, id)| map.set(extension, id));
-        map
-    }
 }
