@@ -2,6 +2,7 @@
 //!
 //! Translates between the room's words and the worker's. What the worker reports becomes an input of the room.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use lockgate_model::carrier::TrackNumber;
@@ -237,31 +238,31 @@ impl RoomMedia {
         track: TrackId,
         limits: Limits,
     ) -> Option<Input> {
-        if let Err(error) = self.open_subscribe(connection).await {
-            let reason = error.to_string();
-            return Some(Input::ConnectionLost { connection, unanswered: false, reason });
-        }
         let (stream, cause) = (publisher.to_string(), publisher.0);
-        let subscription = Subscription { track, stream, cause, limits };
-        self.subscribe.get(&connection)?.subscribe(subscription);
-        None
+        match self.open_subscribe(connection).await {
+            Ok(transport) => {
+                transport.subscribe(Subscription { track, stream, cause, limits });
+                None
+            }
+            Err(gone) => Some(Input::ConnectionLost { connection, unanswered: false, reason: gone.to_string() }),
+        }
     }
 
-    async fn open_subscribe(&mut self, connection: Connection) -> Result<(), WorkerGone> {
-        if !self.subscribe.contains_key(&connection) {
-            let transport = self.router.create_subscribe_transport().await?;
-            self.owners.insert(transport.id(), Owner::Subscribe(connection));
-            self.subscribe.insert(connection, transport);
-        }
-        Ok(())
+    async fn open_subscribe(&mut self, connection: Connection) -> Result<&SubscribeTransport, WorkerGone> {
+        let transport: &SubscribeTransport = match self.subscribe.entry(connection) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => {
+                let transport = self.router.create_subscribe_transport().await?;
+                self.owners.insert(transport.id(), Owner::Subscribe(connection));
+                place.insert(transport)
+            }
+        };
+        Ok(transport)
     }
 
     async fn answer_receiver(&mut self, ticket: Ticket, connection: Connection, offer: String) -> Input {
         let result = match self.open_subscribe(connection).await {
-            Ok(()) => match self.subscribe.get(&connection) {
-                Some(transport) => transport.accept_offer(offer).await,
-                None => Err(RequestError::Gone(WorkerGone)),
-            },
+            Ok(transport) => transport.accept_offer(offer).await,
             Err(gone) => Err(RequestError::Gone(gone)),
         };
         let result = result.map(|ReceiveAnswer { sdp, tracks }| ReceiverAnswer { sdp, tracks });
