@@ -4,7 +4,6 @@
 //! the test starts there share it. It is gone with the test. Loss and rate are the kernel's: nftables and a token bucket filter.
 
 use std::fmt::Display;
-use std::net::IpAddr;
 use std::process::Command;
 
 use crate::process::ending_with_us;
@@ -49,18 +48,6 @@ impl PrivateNetwork {
         run("nft", "add chain inet test out { type filter hook output priority 0; }");
         run("nft", "add chain inet test in { type filter hook input priority 0; }");
         Self(())
-    }
-
-    /// Gives it another address beside loopback's, for programs that look for one.
-    ///
-    /// # Panics
-    /// When the system does not let it.
-    pub fn address(&self) -> IpAddr {
-        run("ip", "link add beside type veth peer name beyond");
-        run("ip", "addr add 10.77.0.1/24 dev beside");
-        run("ip", "link set beyond up");
-        run("ip", "link set beside up");
-        IpAddr::from([10, 77, 0, 1])
     }
 
     /// What goes to this UDP port has so many kbit/s from now on, and a queue of 300 ms.

@@ -35,6 +35,13 @@ async def begin(connection, url, token):
     return urllib.parse.urljoin(url, {name.lower(): value for name, value in headers.items()}["location"])
 
 
+def codecs(description):
+    """The codec of each line: the one that comes first in an answer is sent."""
+    sections = description.sdp.split("\nm=")[1:]
+    maps = [next(line for line in section.splitlines() if line.startswith("a=rtpmap:")) for section in sections]
+    return [line.split()[1].split("/")[0] for line in maps]
+
+
 async def publish(url, token, seconds):
     connection = RTCPeerConnection()
     connection.addTransceiver(VideoStreamTrack(), direction="sendonly")
@@ -68,7 +75,8 @@ async def view(url, token, frames):
     session = await begin(connection, url, token)
     await enough.wait()
     status, _, _ = await asyncio.to_thread(request, "DELETE", session, token)
-    print(json.dumps({"frames": counts, "ended": status}), flush=True)
+    seen = {"frames": counts, "codecs": codecs(connection.remoteDescription), "ended": status}
+    print(json.dumps(seen), flush=True)
     await connection.close()
 
 

@@ -1,6 +1,8 @@
 //! WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-03): a real browser publishes and views with one HTTP request each.
 
-use lockgate_tests::{Call, Node, ROOM, Setup, Token, assert_unbroken, number, until};
+use lockgate_tests::{
+    Answer, Call, Node, ROOM, Setup, Token, assert_unbroken, camera_offer, number, until, viewer_offer,
+};
 use serde_json::{Value, json};
 
 /// Makes `name` in a page a session that publishes. `media` is JavaScript.
@@ -159,26 +161,17 @@ async fn whoever_is_gone_without_a_word_is_out_when_consent_ends() {
     assert_eq!(call.right.run("return (await bob.end()).status").await, 404);
 }
 
-/// An offer, and what an HTTP client says to it.
-async fn ask(node: &Node, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> lockgate_tests::Answer {
-    node.request(method, path, headers, body).await
-}
-
 /// Everything that a code may go by.
-fn problem(answer: &lockgate_tests::Answer) -> (u16, Value) {
+fn problem(answer: &Answer) -> (u16, Value) {
     assert!(answer.headers.contains("application/problem+json"), "{answer:?}");
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
     assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{answer:?}");
     (answer.status, body["code"].clone())
 }
 
-fn offer(direction: &str) -> String {
-    let fingerprint = vec!["0A"; 32].join(":");
-    format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\n\
-         a=mid:0\r\na=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n\
-         a={direction}\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n"
-    )
+/// The description in an offer: over HTTP there is nothing else in it.
+fn description(offer: &Value) -> String {
+    offer["offer"].as_str().expect("an offer has a description").to_owned()
 }
 
 #[tokio::test]
@@ -186,7 +179,7 @@ async fn what_is_no_offer_is_refused_with_the_right_status() {
     let node = Node::plain().await;
     let bearer = format!("Bearer {}", Token::of(1, "Ann").text());
     let sdp = [("content-type", "application/sdp"), ("authorization", bearer.as_str())];
-    let good = offer("sendonly");
+    let (good, viewing) = (description(&camera_offer()), description(&viewer_offer()));
     let giant = "a=x\r\n".repeat(60_000);
     let h263 = good.replace("VP8", "H263");
     for (headers, body, expected) in [
@@ -195,26 +188,26 @@ async fn what_is_no_offer_is_refused_with_the_right_status() {
         (&sdp, "", (400, json!("invalid-sdp"))),
         (&sdp, "v=0", (400, json!("invalid-sdp"))),
         (&sdp, &giant, (413, json!("invalid-message"))),
-        (&sdp, &offer("recvonly"), (400, json!("invalid-sdp"))),
+        (&sdp, &viewing, (400, json!("invalid-sdp"))),
         (&sdp, &h263, (422, json!("unsupported-codec"))),
         (&[sdp[0]], &good, (401, json!("unauthenticated"))),
         (&[sdp[0], ("authorization", "Bearer no-token")], &good, (401, json!("unauthenticated"))),
         (&[sdp[0], sdp[1], ("origin", "https://evil.example")], &good, (403, json!("forbidden"))),
     ] {
-        let answer = ask(&node, "POST", "/whip/board", headers, body).await;
+        let answer = node.request("POST", "/whip/board", headers, body).await;
         let start: String = body.chars().take(40).collect();
         assert_eq!(problem(&answer), expected, "{headers:?} {start}");
     }
     for (path, status) in [("/whip/", 404), ("/whip/a%00b", 400), ("/whip/board/x", 404), ("/whip/%ff", 404)] {
-        assert_eq!(problem(&ask(&node, "POST", path, &sdp, &good).await).0, status, "{path}");
+        assert_eq!(problem(&node.request("POST", path, &sdp, &good).await).0, status, "{path}");
     }
-    let nobody = ask(&node, "POST", "/whep/board", &sdp, &offer("recvonly")).await;
+    let nobody = node.request("POST", "/whep/board", &sdp, &viewing).await;
     assert_eq!(problem(&nobody), (409, json!("not-found")));
     assert!(nobody.headers.contains("retry-after: "), "{nobody:?}");
-    let nobody = ask(&node, "POST", "/whep/board/4242", &sdp, &offer("recvonly")).await;
+    let nobody = node.request("POST", "/whep/board/4242", &sdp, &viewing).await;
     assert_eq!(problem(&nobody), (404, json!("not-found")));
-    assert_eq!(ask(&node, "GET", "/whip/board", &[], "").await.status, 204);
-    let put = ask(&node, "PUT", "/whip/board", &sdp, &good).await;
+    assert_eq!(node.request("GET", "/whip/board", &[], "").await.status, 204);
+    let put = node.request("PUT", "/whip/board", &sdp, &good).await;
     assert_eq!(put.status, 405);
     assert!(put.headers.contains("allow: post, options, get, head"), "{put:?}");
     until("all to have left", async || (node.metric("lockgate_connections").await == 0.0).then_some(())).await;
@@ -226,29 +219,23 @@ async fn a_session_is_its_own_clients() {
     let node = Node::plain().await;
     let bearer = |user, name| format!("Bearer {}", Token::of(user, name).text());
     let (ann, bob) = (bearer(1, "Ann"), bearer(2, "Bob"));
-    let began = ask(
-        &node,
-        "POST",
-        "/whip/my%20room",
-        &[("content-type", "application/sdp"), ("authorization", &ann)],
-        &offer("sendonly"),
-    )
-    .await;
+    let (offer, sdp) = (description(&camera_offer()), ("content-type", "application/sdp"));
+    let began = node.request("POST", "/whip/my%20room", &[sdp, ("authorization", &ann)], &offer).await;
     assert_eq!(began.status, 201, "{began:?}");
     let location = began.headers.lines().find_map(|line| line.strip_prefix("location: ")).expect("it has a place");
     assert!(location.starts_with("/whip/my%20room/") && location.len() > 40, "{location}");
     let path = location.to_owned();
-    assert_eq!(problem(&ask(&node, "DELETE", &path, &[], "").await).0, 401);
-    assert_eq!(problem(&ask(&node, "DELETE", &path, &[("authorization", &bob)], "").await).0, 403);
+    assert_eq!(problem(&node.request("DELETE", &path, &[], "").await).0, 401);
+    assert_eq!(problem(&node.request("DELETE", &path, &[("authorization", &bob)], "").await).0, 403);
     let elsewhere = path.replace("my%20room", "board");
-    assert_eq!(problem(&ask(&node, "DELETE", &elsewhere, &[("authorization", &ann)], "").await).0, 404);
-    let second = ask(&node, "POST", &path, &[("authorization", &ann)], &offer("sendonly")).await;
+    assert_eq!(problem(&node.request("DELETE", &elsewhere, &[("authorization", &ann)], "").await).0, 404);
+    let second = node.request("POST", &path, &[("authorization", &ann)], &offer).await;
     assert_eq!(problem(&second).0, 405);
-    assert_eq!(ask(&node, "GET", &path, &[], "").await.status, 204);
+    assert_eq!(node.request("GET", &path, &[], "").await.status, 204);
     // Another token of the same subject will do.
     let renewed = format!("Bearer {}", Token::of(1, "Ann").can_record().text());
-    assert_eq!(ask(&node, "DELETE", &path, &[("authorization", &renewed)], "").await.status, 200);
-    assert_eq!(problem(&ask(&node, "DELETE", &path, &[("authorization", &ann)], "").await).0, 404);
+    assert_eq!(node.request("DELETE", &path, &[("authorization", &renewed)], "").await.status, 200);
+    assert_eq!(problem(&node.request("DELETE", &path, &[("authorization", &ann)], "").await).0, 404);
 }
 
 #[tokio::test]
@@ -256,7 +243,7 @@ async fn browsers_ask_before_they_call_from_elsewhere() {
     let setup = Setup { http: "cors_origins = [\"https://tv.example\"]".into(), ..Setup::default() };
     let node = Node::start(setup).await;
     let asks = [("origin", "https://tv.example"), ("access-control-request-method", "POST")];
-    let allowed = ask(&node, "OPTIONS", "/whip/board", &asks, "").await;
+    let allowed = node.request("OPTIONS", "/whip/board", &asks, "").await;
     assert_eq!(allowed.status, 200);
     for header in [
         "accept-post: application/sdp",
@@ -265,7 +252,7 @@ async fn browsers_ask_before_they_call_from_elsewhere() {
     ] {
         assert!(allowed.headers.contains(header), "no {header} in {allowed:?}");
     }
-    let stranger = ask(&node, "OPTIONS", "/whip/board", &[("origin", "https://evil.example"), asks[1]], "").await;
+    let stranger = node.request("OPTIONS", "/whip/board", &[("origin", "https://evil.example"), asks[1]], "").await;
     assert_eq!(problem(&stranger).0, 403);
     assert!(!stranger.headers.contains("access-control-allow"), "{stranger:?}");
 }
