@@ -1,25 +1,70 @@
-//! The web app's files, compiled in: it needs nothing beside the program.
+//! The web app's files and the client SDK's modules, compiled in: they need nothing beside the program.
 
 use lockgate_signal::Asset;
 
 macro_rules! assets {
-    ($($path:literal as $media_type:literal,)*) => {
-        /// Every file of the app, as the doors serve it below `/app/`.
+    ($($path:literal from $file:literal as $media_type:ident,)*) => {
+        /// Every file, as the doors serve it: the app below `/app/`, the SDK below `/sdk/`.
         pub(crate) static ASSETS: &[Asset] = &[$(
             Asset {
                 path: $path,
                 media_type: $media_type,
-                bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../client/app/", $path)),
+                bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../client/", $file)),
             },
         )*];
     };
 }
 
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+
 assets! {
-    "index.html" as "text/html; charset=utf-8",
-    "app.css" as "text/css; charset=utf-8",
-    "app.js" as "text/javascript; charset=utf-8",
-    "room.js" as "text/javascript; charset=utf-8",
-    "signalling.js" as "text/javascript; charset=utf-8",
-    "tiles.js" as "text/javascript; charset=utf-8",
+    "app/index.html" from "app/index.html" as HTML,
+    "app/app.css" from "app/app.css" as CSS,
+    "app/app.js" from "app/app.js" as JS,
+    "app/room.js" from "app/room.js" as JS,
+    "app/signalling.js" from "app/signalling.js" as JS,
+    "app/tiles.js" from "app/tiles.js" as JS,
+    "sdk/backoff.js" from "sdk/src/backoff.js" as JS,
+    "sdk/devices.js" from "sdk/src/devices.js" as JS,
+    "sdk/downlink.js" from "sdk/src/downlink.js" as JS,
+    "sdk/emitter.js" from "sdk/src/emitter.js" as JS,
+    "sdk/encodings.js" from "sdk/src/encodings.js" as JS,
+    "sdk/errors.js" from "sdk/src/errors.js" as JS,
+    "sdk/index.js" from "sdk/src/index.js" as JS,
+    "sdk/local-channel.js" from "sdk/src/local-channel.js" as JS,
+    "sdk/participant.js" from "sdk/src/participant.js" as JS,
+    "sdk/publication.js" from "sdk/src/publication.js" as JS,
+    "sdk/publish-transport.js" from "sdk/src/publish-transport.js" as JS,
+    "sdk/remote-track.js" from "sdk/src/remote-track.js" as JS,
+    "sdk/room.js" from "sdk/src/room.js" as JS,
+    "sdk/sdp.js" from "sdk/src/sdp.js" as JS,
+    "sdk/signalling.js" from "sdk/src/signalling.js" as JS,
+    "sdk/sizes.js" from "sdk/src/sizes.js" as JS,
+    "sdk/subscribe-transport.js" from "sdk/src/subscribe-transport.js" as JS,
+    "sdk/uplink.js" from "sdk/src/uplink.js" as JS,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The files of a folder that pages load.
+    fn files(folder: &str) -> BTreeSet<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../client").join(folder);
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| [".js", ".css", ".html"].iter().any(|end| name.ends_with(end))).collect()
+    }
+
+    #[test]
+    fn every_file_of_the_app_and_of_the_sdk_is_served() {
+        for (below, folder) in [("app/", "app"), ("sdk/", "sdk/src")] {
+            let served = ASSETS.iter().filter_map(|asset| asset.path.strip_prefix(below).map(str::to_owned));
+            assert_eq!(served.collect::<BTreeSet<_>>(), files(folder), "{folder}");
+        }
+    }
 }

@@ -1,11 +1,11 @@
-//! Plain pages: health, readiness, metrics, the web app.
+//! Plain pages: health, readiness, metrics, the web app, the client SDK.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use lockgate_model::Secret;
 
@@ -45,9 +45,9 @@ pub(crate) async fn metrics(
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-/// The web app's files, compiled in.
-pub(crate) async fn asset(State(doors): State<Arc<Doors>>, Path(path): Path<String>) -> Response {
-    serve_asset(&doors, &path)
+/// The web app's and the SDK's files, compiled in.
+pub(crate) async fn asset(State(doors): State<Arc<Doors>>, uri: Uri) -> Response {
+    serve_asset(&doors, uri.path().trim_start_matches('/'))
 }
 
 pub(crate) fn serve_asset(doors: &Doors, path: &str) -> Response {
@@ -62,7 +62,12 @@ pub(crate) fn serve_asset(doors: &Doors, path: &str) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
     ];
-    (headers, bytes).into_response()
+    // The SDK is for pages of other sites, too. It is no secret, and knows none.
+    let mut response = (headers, bytes).into_response();
+    if path.starts_with("sdk/") {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    response
 }
 
 /// Whether a request names this machine by its loopback: one from elsewhere that a proxy here passes on names another host.

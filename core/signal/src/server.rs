@@ -36,7 +36,7 @@ pub struct Pages {
     pub metrics: Arc<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>,
     /// Who may read the metrics from elsewhere; none: only this machine.
     pub metrics_token: Option<Secret>,
-    /// The web app; the one with the path `index.html` is shown on `/`.
+    /// The web app, of which `app/index.html` is shown on `/`, and the client SDK.
     pub assets: &'static [Asset],
     /// For `/admin/v1`; none: there are no such pages.
     pub admin: Option<Administer>,
@@ -44,10 +44,10 @@ pub struct Pages {
     pub guest: Option<MintGuest>,
 }
 
-/// A file of the web app.
+/// A file of the web app or of the client SDK.
 #[derive(Clone, Copy, Debug)]
 pub struct Asset {
-    /// Below `/app/`, with `/` between folders.
+    /// Its path without the first `/`: `app/…` or `sdk/…`; pages of all sites may load the latter.
     pub path: &'static str,
     /// Its media type.
     pub media_type: &'static str,
@@ -94,6 +94,7 @@ fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
         .route("/whip/{*rest}", any(whip::whip).layer(sessions.clone()))
         .route("/whep/{*rest}", any(whip::whep).layer(sessions))
         .route("/app/{*path}", get(pages::asset))
+        .route("/sdk/{*path}", get(pages::asset))
         .fallback(async || problem(StatusCode::NOT_FOUND, "not-found", "there is no such page"))
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(doors)
@@ -108,7 +109,7 @@ async fn front_door(
 ) -> Response {
     match upgrade {
         Ok(upgrade) => open_socket(upgrade, peer, place, &doors),
-        Err(_) => pages::serve_asset(&doors, "index.html"),
+        Err(_) => pages::serve_asset(&doors, "app/index.html"),
     }
 }
 

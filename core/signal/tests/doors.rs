@@ -220,9 +220,21 @@ async fn the_web_app_is_shown_with_headers_that_protect_it() {
         assert!(page.head.contains(header), "{}", page.head);
     }
     assert_eq!(door.get("/app/index.html", &[]).await.status, 200);
-    for path in ["/app/../index.html", "/app/none.js", "/app/%2e%2e/x"] {
+    for path in ["/app/../index.html", "/app/none.js", "/app/%2e%2e/x", "/sdk/index.html", "/sdk/../app/index.html"] {
         assert_eq!(door.get(path, &[]).await.status, 404, "{path}");
     }
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_may_load_the_sdk_and_nothing_else() {
+    let door = Door::open().await;
+    let allowed = "access-control-allow-origin: *";
+    let elsewhere = [("origin", "https://elsewhere.example")];
+    let sdk = door.get("/sdk/index.js", &elsewhere).await;
+    assert_eq!((sdk.status, sdk.body.as_str()), (200, "export {};"));
+    assert!(sdk.head.contains(allowed) && sdk.head.contains("content-type: text/javascript"), "{}", sdk.head);
+    let page = door.get("/app/index.html", &elsewhere).await;
+    assert!(page.status == 200 && !page.head.contains(allowed), "{}", page.head);
 }
 
 #[tokio::test]

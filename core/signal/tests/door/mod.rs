@@ -87,7 +87,10 @@ impl Door {
             ready: Arc::new(move || lacks.lock().unwrap().clone()),
             metrics: Arc::new(|| Box::pin(async { String::from("numbers 1\n") })),
             metrics_token,
-            assets: &[Asset { path: "index.html", media_type: "text/html", bytes: b"<p>hello" }],
+            assets: &[
+                Asset { path: "app/index.html", media_type: "text/html", bytes: b"<p>hello" },
+                Asset { path: "sdk/index.js", media_type: "text/javascript", bytes: b"export {};" },
+            ],
             admin: Some(Arc::new(move |_| Box::pin(administer(operator.clone())))),
             guest,
         };
