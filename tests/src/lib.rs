@@ -40,7 +40,7 @@ pub use node::Node;
 pub use offers::{camera_offer, data_offer, viewer_offer};
 pub use page::Page;
 pub use process::{Process, said};
-pub use programs::{plugin, program, screenshots};
+pub use programs::{figures, plugin, program, root, screenshots};
 pub use received::{assert_unbroken, number};
 pub use recorder::Recorder;
 pub use token::Token;

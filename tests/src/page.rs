@@ -85,6 +85,15 @@ impl Page {
         self.learn(&["whip.js"], "Stream").await;
     }
 
+    /// Has the page know the words of `pages/meeting.js`, which stand on the client SDK, and those that it uses.
+    ///
+    /// # Panics
+    /// When they are no JavaScript.
+    pub async fn learn_sdk(&self) {
+        self.learn(&["peer.js", "sealing.js"], "Peer").await;
+        self.learn(&["meeting.js"], "Meeting").await;
+    }
+
     /// Has the page know scripts that define this, once.
     async fn learn(&self, files: &[&str], class: &str) {
         if self.run(&format!("return typeof {class} === 'undefined'")).await == true {

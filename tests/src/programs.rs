@@ -41,13 +41,23 @@ pub(crate) fn script(name: &str) -> String {
 
 /// Where screenshots of this run go, for people to look at: the build folder.
 pub fn screenshots() -> PathBuf {
+    kept("screenshots")
+}
+
+/// Where figures that a test has measured go, as JSON: the build folder.
+pub fn figures() -> PathBuf {
+    kept("figures")
+}
+
+fn kept(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     let target = test.ancestors().nth(3).expect("tests lie in <target>/<profile>/deps");
-    let folder = target.join("screenshots");
+    let folder = target.join(name);
     std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     folder
 }
 
-fn root() -> &'static Path {
+/// The project's folder.
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the project's folder")
 }
