@@ -99,6 +99,8 @@ pub(crate) enum Step {
     Arrows,
     /// The contract with plugins is what was released under its version
     Wit,
+    /// The client SDK's own tests and its types, with Node.js where it is installed
+    Client,
     /// Components from the guests, and what they import
     Plugins,
     /// Lints, as errors

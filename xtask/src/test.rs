@@ -1,9 +1,10 @@
 //! `cargo xtask test`: everything that checks the project, in order, with a summary.
 //!
-//! All code is built in one profile (`ci`) with one selection of packages, so that cargo switches the same features
+//! All Rust code is built in one profile (`ci`) with one selection of packages, so that cargo switches the same features
 //! everywhere and the WebAssembly compiler, the largest piece, is built once.
 
 mod arrows;
+mod client;
 mod licences;
 mod metadata;
 mod report;
@@ -59,6 +60,7 @@ impl Step {
             Self::Plugins => "plugins",
             Self::Clippy => "clippy",
             Self::Doc => "doc",
+            Self::Client => "client",
             Self::Unit => "unit",
             Self::System => "system",
             Self::Languages => "languages",
@@ -73,6 +75,7 @@ impl Step {
             Self::Plugins => plugins::build(Wanted::Compiled).map(drop),
             Self::Clippy => clippy(),
             Self::Doc => doc(),
+            Self::Client => client::check(counts),
             Self::Unit => unit(counts),
             Self::System => system(counts),
             Self::Languages => languages(counts),
@@ -169,10 +172,11 @@ fn in_guests(command: &mut Command) -> &mut Command {
 }
 
 /// Everything, cheap and telling things first.
-const ALL: [Step; 9] = [
+const ALL: [Step; 10] = [
     Step::Fmt,
     Step::Arrows,
     Step::Wit,
+    Step::Client,
     Step::Plugins,
     Step::Clippy,
     Step::Doc,
@@ -204,7 +208,7 @@ mod tests {
 
     #[test]
     fn everything_runs_by_default() {
-        assert_eq!(chosen(&options(false, &[])), ALL[..8], "but for the languages, which need the network");
+        assert_eq!(chosen(&options(false, &[])), ALL[..9], "but for the languages, which need the network");
         assert_eq!(chosen(&options(false, &[Step::Languages])), [Step::Languages]);
     }
 

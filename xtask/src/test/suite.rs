@@ -47,6 +47,18 @@ impl Counts {
         let number = |name| numbers.get(name).copied().unwrap_or(0);
         Some(Self { passed: number("passed"), failed: number("failed"), skipped: number("ignored") })
     }
+
+    /// Reads the lines that close a run of Node.js's tests, one number each: `ℹ pass 3`.
+    fn parse_node(line: &str) -> Option<Self> {
+        let (word, number) = line.strip_prefix("ℹ ")?.split_once(' ')?;
+        let number = number.parse().ok()?;
+        match word {
+            "pass" => Some(Self { passed: number, ..Self::default() }),
+            "fail" => Some(Self { failed: number, ..Self::default() }),
+            "skipped" => Some(Self { skipped: number, ..Self::default() }),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Counts {
@@ -154,7 +166,7 @@ fn attend(mut child: Child, lines: Receiver<String>, patience: Duration) -> Resu
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 println!("{line}");
-                counts.add(Counts::parse(&line).unwrap_or_default());
+                counts.add(Counts::parse(&line).or_else(|| Counts::parse_node(&line)).unwrap_or_default());
             }
             Err(RecvTimeoutError::Disconnected) => return Ok((child.wait()?.success(), counts)),
             Err(RecvTimeoutError::Timeout) => {
@@ -228,6 +240,13 @@ mod tests {
         let script =
             "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'; echo 'test result: ok. 3 passed; 0 failed'";
         assert_eq!(shell(script, PATIENCE), (None, Counts { passed: 5, failed: 0, skipped: 0 }));
+    }
+
+    #[test]
+    fn results_of_node_are_added_up_too() {
+        let script =
+            "echo 'ℹ tests 6'; echo 'ℹ pass 4'; echo 'ℹ fail 1'; echo 'ℹ skipped 1'; echo 'ℹ duration_ms 9.5'; exit 1";
+        assert_eq!(shell(script, PATIENCE), (Some("it".into()), Counts { passed: 4, failed: 1, skipped: 1 }));
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! What is written in JavaScript for browsers: the SDK's own tests and its types. Real browsers have it in the system tests.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::suite::{Counts, watched};
+use super::tools::on_path;
+use crate::cargo::{capture, root, run};
+use crate::console::note;
+
+/// Tests and types, with Node.js where it is installed.
+pub(super) fn check(counts: &mut Counts) -> Result<()> {
+    if !has_node() {
+        note("left out: it needs Node.js 20 or newer with npm, which is not installed");
+        return Ok(());
+    }
+    let tests = tests()?;
+    let mut node = Command::new("node");
+    node.current_dir(root()).args(["--test", "--test-reporter=spec"]).args(&tests);
+    if watched("the client SDK", &mut node, counts)?.is_some() {
+        bail!("the tests in client/sdk/test failed");
+    }
+    if !has_tools() {
+        note("types left out: npm could not fetch what client/package-lock.json names");
+        return Ok(());
+    }
+    run(Command::new("node").current_dir(root().join("client")).args([
+        "node_modules/typescript/bin/tsc",
+        "-p",
+        "sdk/example",
+    ]))
+    .context("the example in TypeScript does not fit the SDK's types")
+}
+
+/// Whether what checks pages and types is there, or can be fetched.
+pub(super) fn has_tools() -> bool {
+    let client = root().join("client");
+    if !has_node() {
+        return false;
+    }
+    let installed = client.join("node_modules/.package-lock.json");
+    if is_newer(&installed, &client.join("package-lock.json")) {
+        return true;
+    }
+    note("fetching what checks the client, from npm (5 MB)");
+    let mut install = Command::new("npm");
+    install.current_dir(client).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    run(install.stdin(Stdio::null()).stdout(Stdio::null())).is_ok()
+}
+
+fn has_node() -> bool {
+    let version = capture(Command::new("node").arg("--version")).unwrap_or_default();
+    on_path("npm") && major(&version).is_some_and(|major| major >= 20)
+}
+
+/// Of `v20.11.1`, 20.
+fn major(version: &str) -> Option<u32> {
+    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+fn is_newer(file: &Path, than: &Path) -> bool {
+    let changed = |file: &Path| file.metadata().and_then(|data| data.modified()).ok();
+    changed(file).zip(changed(than)).is_some_and(|(file, than)| file >= than)
+}
+
+fn tests() -> Result<Vec<PathBuf>> {
+    let folder = root().join("client/sdk/test");
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
+    let mut tests: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| is_test(path)).collect();
+    tests.sort();
+    Ok(tests)
+}
+
+fn is_test(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".test.js")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_node_are_read() {
+        assert_eq!((major("v20.11.1\n"), major("v8.0.0"), major("node")), (Some(20), Some(8), None));
+    }
+
+    #[test]
+    fn the_sdk_has_tests() {
+        assert!(super::tests().unwrap().len() >= 4);
+    }
+}
