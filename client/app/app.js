@@ -1,18 +1,47 @@
 // The meeting page: the form, the controls, and what the room tells.
 
-import { Room } from "./room.js";
-import { Tiles } from "./tiles.js";
+import { Room, openScreen } from "/sdk/index.js";
+import { Devices } from "./devices.js";
+import { $, announce, notify } from "./dom.js";
+import { Panel } from "./panel.js";
+import { OWN, Tiles, keyOf } from "./tiles.js";
+import { RECORDING_WORDS, explain } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
-const tiles = new Tiles($("tiles"));
-const own = { name: "", published: new Map(), microphone: null, camera: null, screen: null };
-const OWN_TILE = "own";
 /** Who this page's guest is: its token is renewed under it. */
 const guest = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const published = { camera: undefined, microphone: undefined, screen: [] };
 let room = null;
-let recording = false;
+let recordedByMe = false;
 
-$("join").addEventListener("submit", async (event) => {
+const tiles = new Tiles($("tiles"), { of: actionsOf, onPinned: () => setView("speaker") });
+const panel = new Panel(mayModerate);
+const devices = new Devices(onDevice);
+devices.showLevel($("lobby-level"));
+devices.showLevel($("settings-level"));
+
+$("join").addEventListener("submit", onJoin);
+$("toggle-microphone").addEventListener("click", () => guard(() => toggleDevice("microphone")));
+$("toggle-camera").addEventListener("click", () => guard(() => toggleDevice("camera")));
+$("toggle-screen").addEventListener("click", () => guard(toggleScreen));
+$("toggle-recording").addEventListener("click", () => guard(toggleRecording));
+$("toggle-view").addEventListener("click", () => setView($("toggle-view").getAttribute("aria-pressed") === "true" ? "grid" : "speaker"));
+$("open-settings").addEventListener("click", () => $("settings").showModal());
+$("copy-link").addEventListener("click", () => guard(copyLink));
+$("leave").addEventListener("click", leave);
+$("stop-waiting").addEventListener("click", leave);
+$("agree").addEventListener("click", () => answerRecording(true));
+$("disagree").addEventListener("click", () => answerRecording(false));
+$("start-audio").addEventListener("click", () => guard(startAudio));
+addEventListener("pagehide", leave);
+
+const asked = new URLSearchParams(location.search);
+if (asked.get("room")) $("room").value = asked.get("room");
+$("name").value = remembered("name");
+showLobby();
+
+// Entering.
+
+async function onJoin(event) {
   event.preventDefault();
   showJoinProblem("");
   $("enter").disabled = true;
@@ -21,33 +50,29 @@ $("join").addEventListener("submit", async (event) => {
   } catch (error) {
     leave();
     showJoinProblem(explain(error));
+    if (error.code === "x-password" || /password/i.test(error.message ?? "")) askForPassword();
   } finally {
     $("enter").disabled = false;
   }
-});
-$("toggle-microphone").addEventListener("click", () => guard(() => toggleDevice("microphone")));
-$("toggle-camera").addEventListener("click", () => guard(() => toggleDevice("camera")));
-$("toggle-screen").addEventListener("click", () => guard(toggleScreen));
-$("toggle-recording").addEventListener("click", () => guard(() => (recording ? room.stopRecording() : room.startRecording())));
-$("leave").addEventListener("click", leave);
-$("stop-waiting").addEventListener("click", leave);
-addEventListener("pagehide", leave);
+}
 
 async function enter() {
-  own.name = $("name").value.trim();
-  const roomName = $("room").value.trim();
-  const token = $("token").value.trim() || (await guestToken(own.name));
-  const url = new URL("/ws", location.href);
-  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  room = new Room({ url, token, room: roomName, password: $("password").value });
+  const [name, roomName, token] = ["name", "room", "token"].map((id) => $(id).value.trim());
+  remember("name", name);
+  room = new Room({ room: roomName, password: $("password").value, token: token || (() => guestToken(name)) });
   listen(room);
-  await room.enter();
+  await room.connect();
   $("room-name").textContent = roomName;
+  document.title = `${roomName} · Lockgate`;
   show("meeting");
-  tiles.add(OWN_TILE, own.name, { own: true });
+  tiles.add(OWN, name, { own: true });
+  if (devices.track("camera")) tiles.showOwn(devices.track("camera"), "camera", name);
+  panel.begin(room);
   countPeople();
+  setView("grid");
   // Without camera or microphone one may still look and listen.
-  await guard(() => publishDevices({ camera: $("with-camera").checked, microphone: $("with-microphone").checked }));
+  await Promise.all(["camera", "microphone"].map((kind) => devices.track(kind) && guard(() => publish(kind))));
+  showDevices();
 }
 
 /** One of the page's three faces: `lobby`, `waiting`, `meeting`. */
@@ -55,182 +80,279 @@ function show(face) {
   for (const id of ["lobby", "waiting", "meeting"]) $(id).hidden = id !== face;
 }
 
+function showLobby() {
+  show("lobby");
+  document.title = "Lockgate";
+  devices.preview().catch((error) => showJoinProblem(explain(error)));
+}
+
 /** A ten-minute token from a development node; other nodes want one from their operator. */
 async function guestToken(name) {
   const answer = await fetch("/dev/token", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ name, guest }) });
   const body = await answer.json().catch(() => ({}));
   if (answer.ok) return body.token;
-  if (answer.status === 404 || answer.status === 403) {
-    $("token-field").hidden = false;
-    throw new Error("This node wants an access token.");
-  }
-  throw new Error(body.detail ?? "The server gave no token.");
+  if (answer.status !== 404 && answer.status !== 403) throw new Error(body.detail ?? "The server gave no token.");
+  $("token-field").hidden = false;
+  $("token").focus();
+  throw new Error("This node wants an access token.");
+}
+
+function askForPassword() {
+  $("password-field").hidden = false;
+  $("password").focus();
 }
 
 function listen(room) {
-  const on = (type, handle) => room.addEventListener(type, ({ detail }) => handle(detail));
-  const nameOf = ({ publisherId }) => room.members.get(publisherId)?.username ?? "?";
+  // What a room tells that was left already is for nobody.
+  const on = (type, handle) => room.on(type, (detail) => room === current() && handle(detail));
+  const nameOf = (participant) => participant?.username ?? "?";
   on("waiting", ({ message }) => {
     $("waiting-message").textContent = message || "Somebody will let you in.";
     show("waiting");
   });
-  on("member", ({ publisherId, username }) => (tiles.add(publisherId, username), countPeople()));
-  on("member-left", ({ publisherId }) => (tiles.remove(publisherId), countPeople()));
-  on("track", (track) => tiles.show(track, nameOf(track)));
-  on("track-ended", (track) => tiles.hide(track));
-  on("published", ({ track, trackId }) => track && own.published.set(track, trackId));
-  on("muted", ({ publisherId, trackId, muted }) => tiles.setMuted(publisherId, trackId, muted));
+  on("participant-joined", ({ participant }) => onCame(participant));
+  on("participant-left", ({ participant }) => onWent(participant));
+  on("track", ({ track, participant }) => onTrack(track, nameOf(participant)));
+  on("track-ended", ({ track, elements }) => tiles.hide(track, elements));
+  on("muted", onMuted);
   // A shared screen that stands still is paused by its source, and goes on being looked at.
-  on("layer", ({ publisherId, trackId, paused, reason }) => tiles.setPaused(publisherId, trackId, paused && reason !== "source"));
-  on("speaker", ({ publisherId, own }) => tiles.setSpeaker(own ? OWN_TILE : publisherId));
-  on("quality", ({ publisherId, own, ...quality }) => tiles.setQuality(own || !publisherId ? OWN_TILE : publisherId, own ? "sending" : publisherId ? "" : "receiving", quality));
+  on("layer", ({ track, paused, reason }) => tiles.setPaused(track, paused && reason !== "source"));
+  on("speaker", ({ publisherId, own }) => tiles.setSpeaker(own ? OWN : publisherId));
+  on("levels", ({ levels }) => tiles.setLevels(new Map(levels.map((one) => [keyOf(whose(one.publisherId), false), loudness(one.level)]))));
+  on("quality", ({ of, participant, ...quality }) => tiles.setQuality(participant?.publisherId ?? OWN, of === "participant" ? "" : of, quality));
   on("recording", showRecording);
-  on("token-expiring", () => {
-    if (!$("token").value.trim()) guard(async () => room.renew(await guestToken(own.name)));
-    else notify("Your access token expires in a minute.");
-  });
-  on("problem", (problem) => notify(explain(problem)));
-  on("lost", () => ($("connection").hidden = false));
-  on("back", () => ($("connection").hidden = true));
-  on("left", ({ reason }) => {
-    if (!room) return;
-    leave();
-    if (reason) showJoinProblem(`You left the room: ${reason}.`);
-  });
+  on("grants", showGrants);
+  on("unpublished", ({ publication, error }) => onUnpublished(publication, error));
+  on("token-expiring", () => $("token").value.trim() && notify("Your access token expires in a minute."));
+  on("audio-blocked", () => ($("audio-blocked").hidden = false));
+  on("problem", (error) => notify(explain(error)));
+  on("reconnecting", () => ($("connection").hidden = false));
+  on("reconnected", () => ($("connection").hidden = true));
+  on("left", ({ error }) => onLeft(error));
+  on("joined", showGrants);
+}
+
+const current = () => room;
+const whose = (publisherId) => (publisherId === room.publisherId ? OWN : publisherId);
+/** Of dBov, from −60 (silence) to 0. */
+const loudness = (level) => Math.min(1, Math.max(0, 1 + level / 60));
+
+function onCame(participant) {
+  tiles.add(participant.publisherId, participant.username);
+  countPeople();
+  if (!$("meeting").hidden) announce(`${participant.username} came in`);
+}
+
+function onWent({ publisherId, username }) {
+  tiles.remove(publisherId);
+  countPeople();
+  announce(`${username} left`);
+}
+
+function onTrack(track, name) {
+  tiles.show(track, name);
+  if (track.source === "screen") announce(`${name} shares a screen`);
+}
+
+function onMuted({ own, publication, track, muted }) {
+  if (track) return tiles.setMuted(track, muted);
+  if (!own) return;
+  tiles.setMuted({ publisherId: OWN, source: publication.source }, muted);
+  showDevices();
+}
+
+function onLeft(error) {
+  leave();
+  if (error) showJoinProblem(error.code === "revoked" ? `You left the room: ${error.message}.` : explain(error));
 }
 
 // Devices.
 
-async function publishDevices({ camera, microphone }) {
-  showDevices();
-  if (!camera && !microphone) return;
-  if (!navigator.mediaDevices) throw new Error("This page has no camera and microphone: open it over HTTPS, or on this machine.");
-  const video = camera ? { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } } : false;
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: microphone, video });
-  own.camera = stream.getVideoTracks()[0] ?? own.camera;
-  own.microphone = stream.getAudioTracks()[0] ?? own.microphone;
-  const tracks = stream.getTracks().map((track) => ({ track, source: track.kind === "video" ? "camera" : "microphone" }));
-  for (const { track, source } of tracks) {
-    tiles.show({ publisherId: OWN_TILE, trackId: track.id, kind: track.kind, source, track }, own.name, true);
-  }
-  showDevices();
-  await orNot(room.publish(tracks), () => endDevices(tracks));
-}
-
-/** Lets go of devices, so that they can be asked for again. */
-function endDevices(tracks) {
-  for (const { track, source } of tracks) {
-    own[source] = null;
-    tiles.hide({ publisherId: OWN_TILE, trackId: track.id, source });
-    track.stop();
-  }
+async function publish(kind) {
+  const track = await devices.open(kind);
+  published[kind] = await room.publish(track, { source: kind });
   showDevices();
 }
 
 /** Silences a device or wakes it; one that is not there yet is asked for. */
-async function toggleDevice(source) {
-  const track = own[source];
-  if (!track) return publishDevices({ camera: source === "camera", microphone: source === "microphone" });
-  track.enabled = !track.enabled;
-  const trackId = own.published.get(track);
-  if (trackId) room.setMuted(trackId, !track.enabled);
-  tiles.setMuted(OWN_TILE, source === "camera" ? track.id : undefined, !track.enabled);
+async function toggleDevice(kind) {
+  const publication = published[kind];
+  if (!publication) return publish(kind);
+  if (publication.muted) publication.unmute();
+  else publication.mute();
+}
+
+/** A device was opened, closed, or replaced by another one. */
+function onDevice(kind, track) {
+  if (kind === "speaker") return tiles.setSpeakerDevice(devices.speaker);
+  if (kind === "camera") showCamera(track);
+  if (published[kind] && track) guard(() => published[kind].replaceTrack(track, { stop: false }));
+  showDevices();
+}
+
+function showCamera(track) {
+  $("preview").srcObject = track ? new MediaStream([track]) : null;
+  $("preview-off").hidden = track !== undefined;
+  if (!room) return;
+  if (track) tiles.showOwn(track, "camera", $("name").value.trim());
+  else tiles.hideOwn("camera");
+}
+
+/** Our own, a moderator's, policy's or the device's end of something that we sent. */
+function onUnpublished({ source, track }, error) {
+  if (source === "camera" || source === "microphone") {
+    published[source] = undefined;
+    if (source === "camera") tiles.hideOwn("camera");
+    if (error?.code === "revoked") notify(`Your ${source} was taken away: ${error.message}.`);
+  } else {
+    published.screen = published.screen.filter((one) => one !== track);
+    track.stop();
+    if (source === "screen") tiles.hideOwn("screen");
+    // Without the picture, nobody wants the sound.
+    if (source === "screen") room.publications.find((one) => one.source === "screen-audio")?.unpublish().catch(() => {});
+  }
   showDevices();
 }
 
 async function toggleScreen() {
-  if (own.screen) return endScreen();
-  const stream = await navigator.mediaDevices.getDisplayMedia({ video: true, audio: true });
-  own.screen = stream;
-  const tracks = stream.getTracks().map((track) => ({ track, source: track.kind === "video" ? "screen" : "screen-audio" }));
-  stream.getVideoTracks()[0].onended = () => guard(endScreen);
-  for (const { track, source } of tracks) {
-    tiles.show({ publisherId: OWN_TILE, trackId: track.id, kind: track.kind, source, track }, own.name, true);
-  }
+  if (published.screen.length) return endScreen();
+  const tracks = await openScreen();
+  published.screen = tracks;
+  const [picture] = tracks.filter(({ kind }) => kind === "video");
+  tiles.showOwn(picture, "screen", $("name").value.trim());
   showDevices();
-  await orNot(room.publish(tracks), endScreen);
-}
-
-/** Takes back what the page has shown of tracks that were not published as the server is out of reach. */
-async function orNot(published, takeBack) {
   try {
-    await published;
+    await Promise.all(tracks.map((track) => room.publish(track, { source: track === picture ? "screen" : "screen-audio" })));
   } catch (error) {
-    if (error.code === "disconnected") await takeBack();
+    await endScreen();
     throw error;
   }
 }
 
 async function endScreen() {
-  const stream = own.screen;
-  if (!stream) return;
-  own.screen = null;
+  const tracks = published.screen;
+  published.screen = [];
+  tiles.hideOwn("screen");
   showDevices();
-  for (const track of stream.getTracks()) {
-    const source = track.kind === "video" ? "screen" : "screen-audio";
-    tiles.hide({ publisherId: OWN_TILE, trackId: track.id, source });
+  for (const track of tracks) {
     track.stop();
-    await room.unpublish(track);
+    await room.publications.find((one) => one.track === track)?.unpublish();
   }
 }
 
 function leave() {
-  room?.leave();
+  const left = room;
   room = null;
-  for (const track of [own.camera, own.microphone, ...(own.screen?.getTracks() ?? [])]) track?.stop();
-  Object.assign(own, { camera: null, microphone: null, screen: null });
-  own.published.clear();
+  left?.leave();
+  published.screen.forEach((track) => track.stop());
+  Object.assign(published, { camera: undefined, microphone: undefined, screen: [] });
   tiles.clear();
+  panel.clear();
   showRecording({ state: "stopped" });
-  $("connection").hidden = true;
-  show("lobby");
+  for (const id of ["connection", "audio-blocked"]) $(id).hidden = true;
+  $("settings").close();
+  devices.closeAll();
+  // A page that goes away opens nothing any more.
+  if (left) showLobby();
+}
+
+// What may be done with others.
+
+function mayModerate() {
+  const { admin, attributes = [] } = room?.grants ?? {};
+  return admin === true || attributes.some(({ key, value }) => /role$/.test(key) && MODERATORS.test(value));
+}
+
+function actionsOf({ own, screen, publisherId, track }) {
+  if (own || !room || !mayModerate()) return [];
+  const source = screen ? "screen-audio" : "microphone";
+  const sound = room.tracks.find((one) => one.publisherId === publisherId && one.source === source);
+  const mute = sound && !sound.muted && ["Mute for everybody", () => guard(() => room.moderateMute(sound))];
+  const stop = track && !track.muted && ["Stop the picture for everybody", () => guard(() => room.moderateMute(track))];
+  return [mute, stop, ["Remove from the room", () => guard(() => room.kick({ publisherId }))]].filter(Boolean);
+}
+
+function showGrants() {
+  tiles.refresh();
+}
+
+// Recording.
+
+async function toggleRecording() {
+  const isOn = ["starting", "recording"].includes(room.recording.state);
+  recordedByMe = !isOn;
+  if (isOn) await room.stopRecording();
+  else await room.startRecording();
+}
+
+function showRecording({ state, reason }) {
+  const isOn = state === "starting" || state === "recording";
+  $("recording").hidden = !(state in RECORDING_WORDS);
+  $("recording").classList.toggle("live", state === "recording");
+  $("recording-text").textContent = RECORDING_WORDS[state] ?? "";
+  $("toggle-recording").setAttribute("aria-pressed", isOn);
+  $("toggle-recording").classList.toggle("recording", isOn);
+  $("toggle-recording").querySelector("span").textContent = isOn ? "Stop recording" : "Record";
+  if (!isOn) $("consent").hidden = true;
+  else if (!recordedByMe && $("consent").dataset.answered !== "yes") $("consent").hidden = false;
+  if (state === "stopped" || state === "failed") Object.assign($("consent").dataset, { answered: "no" });
+  if (!isOn && state !== "stopping") recordedByMe = false;
+  if (state === "failed") notify(`The recording failed: ${reason ?? "no reason was given"}.`);
+}
+
+/** Where a plugin asks for consent, it is told; elsewhere whoever stays is recorded, and has been told so. */
+async function answerRecording(agrees) {
+  if (!agrees) return leave();
+  $("consent").hidden = true;
+  $("consent").dataset.answered = "yes";
+  $("toggle-microphone").focus();
+  await room.consentToRecording().catch(() => {});
 }
 
 // What is shown.
 
-function showDevices() {
-  for (const source of ["microphone", "camera"]) {
-    const on = own[source]?.enabled ?? false;
-    $(`toggle-${source}`).setAttribute("aria-pressed", on);
-    $(`toggle-${source}`).classList.toggle("off", !on);
-    $(`toggle-${source}`).querySelector("use").setAttribute("href", `#icon-${source}${on ? "" : "-off"}`);
-  }
-  $("toggle-screen").setAttribute("aria-pressed", own.screen !== null);
-  $("toggle-screen").querySelector("span").textContent = own.screen ? "Stop sharing" : "Share screen";
+function setView(view) {
+  tiles.setView(view);
+  $("toggle-view").setAttribute("aria-pressed", view === "speaker");
 }
 
-function showRecording({ state, reason }) {
-  const words = { starting: "Recording starts…", recording: "Recording", stopping: "Recording ends…" };
-  recording = state === "starting" || state === "recording";
-  $("recording").hidden = !(state in words);
-  $("recording").dataset.state = state;
-  $("recording").classList.toggle("live", state === "recording");
-  $("recording-text").textContent = words[state] ?? "";
-  $("toggle-recording").setAttribute("aria-pressed", recording);
-  $("toggle-recording").classList.toggle("recording", recording);
-  $("toggle-recording").querySelector("span").textContent = recording ? "Stop recording" : "Record";
-  if (state === "failed") notify(`The recording failed: ${reason ?? "no reason was given"}.`);
+function showDevices() {
+  for (const kind of ["microphone", "camera"]) {
+    const on = published[kind] !== undefined && !published[kind].muted;
+    $(`toggle-${kind}`).setAttribute("aria-pressed", on);
+    $(`toggle-${kind}`).classList.toggle("off", !on);
+    $(`toggle-${kind}`).querySelector("use").setAttribute("href", `#icon-${kind}${on ? "" : "-off"}`);
+  }
+  const isSharing = published.screen.length > 0;
+  $("toggle-screen").setAttribute("aria-pressed", isSharing);
+  $("toggle-screen").querySelector("span").textContent = isSharing ? "Stop sharing" : "Share screen";
 }
 
 function countPeople() {
-  const count = (room?.members.size ?? 0) + 1;
+  const count = (room?.participants.length ?? 0) + 1;
   $("people").textContent = count === 1 ? "You are alone here" : `${count} people`;
+}
+
+async function copyLink() {
+  const link = new URL("/", location.href);
+  link.searchParams.set("room", room.name);
+  await navigator.clipboard.writeText(link.href);
+  announce("The link was copied");
+  $("copy-link").classList.add("done");
+  setTimeout(() => $("copy-link").classList.remove("done"), 1500);
+}
+
+async function startAudio() {
+  await room.startAudio();
+  $("audio-blocked").hidden = true;
 }
 
 async function guard(action) {
   try {
     await action();
   } catch (error) {
-    notify(explain(error));
+    if (error.code !== "closed") notify(explain(error));
   }
-}
-
-function notify(text) {
-  const notice = document.createElement("p");
-  notice.className = "notice";
-  notice.textContent = text;
-  $("notices").append(notice);
-  setTimeout(() => notice.remove(), 8000);
 }
 
 function showJoinProblem(text) {
@@ -238,25 +360,25 @@ function showJoinProblem(text) {
   $("join-problem").hidden = !text;
 }
 
-/** What went wrong, in words and with what helps. */
-function explain(error) {
-  const words = {
-    NotAllowedError: "The browser may not use the device: allow it in the address bar and try again.",
-    NotFoundError: "No such device was found: switch it off above or plug it in.",
-    NotReadableError: "The device is in use by another program.",
-    unauthenticated: "The server did not accept the token.",
-    "token-expired": "The token has expired: ask for a new one.",
-    "room-full": "The room is full.",
-    "policy-unavailable": "The server cannot decide right now; try again in a moment.",
-    overloaded: "The server is full; try again later.",
-    unreachable: "The server cannot be reached.",
-    disconnected: "There is no connection to the server: try again when it is back.",
-    "recording-unavailable": "No recorder is running on this server.",
-  };
-  if (error.code === "x-password" || /password/i.test(error.message ?? "")) $("password-field").hidden = false;
-  return words[error.name] ?? words[error.code] ?? error.message ?? String(error);
+/** Storage may be switched off. */
+function remembered(key) {
+  try {
+    return localStorage.getItem(`lockgate-${key}`) ?? "";
+  } catch {
+    return "";
+  }
 }
+
+function remember(key, value) {
+  try {
+    localStorage.setItem(`lockgate-${key}`, value);
+  } catch {
+    // It is a convenience only.
+  }
+}
+
+/** Roles of those who may be expected to moderate; policy decides. */
+const MODERATORS = /\b(host|moderator|teacher|admin)\b/;
 
 /** For tests and the curious: the running room. */
 Object.defineProperty(globalThis, "lockgate", { get: () => ({ room }) });
-countPeople();

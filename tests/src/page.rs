@@ -99,8 +99,7 @@ impl Page {
         if self.run(&format!("return typeof {class} === 'undefined'")).await == true {
             // `run` would make their classes local.
             for file in files {
-                let result = self.call("Runtime.evaluate", json!({ "expression": script(file) })).await;
-                assert!(result.get("exceptionDetails").is_none(), "{file}: {result}");
+                self.define(&script(file)).await;
             }
             self.run(&format!("globalThis.PATIENCE = {}", PATIENCE.as_millis())).await;
         }
@@ -125,6 +124,23 @@ impl Page {
             BASE64_STANDARD.encode(bytes),
         );
         self.run(&play).await.as_u64().unwrap_or(0)
+    }
+
+    /// Has the page know a classic script, whatever the page's policy about scripts is.
+    ///
+    /// # Panics
+    /// When it is no JavaScript.
+    pub async fn define(&self, script: &str) {
+        let result = self.call("Runtime.evaluate", json!({ "expression": script })).await;
+        assert!(result.get("exceptionDetails").is_none(), "{result}");
+    }
+
+    /// Has it look as in a window of this size in CSS pixels, for people who like `dark` or `light`.
+    pub async fn looks(&self, width: u32, height: u32, scheme: &str) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", metrics).await;
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.call("Emulation.setEmulatedMedia", media).await;
     }
 
     /// Types into a field of a form.

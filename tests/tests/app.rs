@@ -1,6 +1,6 @@
 //! The web app, used as people use it.
 
-use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, until};
+use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, root, until};
 
 /// Fills in the form and joins.
 async fn join(page: &Page, name: &str, room: &str) {
@@ -60,7 +60,11 @@ async fn two_people_meet_record_and_leave() {
     left.click("#toggle-recording").await;
     let recording = "document.querySelector('#recording.live')?.textContent.trim() === 'Recording'";
     tokio::join!(left.shows("the recording", recording), right.shows("the recording", recording));
+    right.shows("a notice of it", "!document.querySelector('#consent').hidden").await;
+    assert_eq!(left.run("return document.querySelector('#consent').hidden").await, true, "who records knows");
     left.screenshot("meeting").await;
+    right.click("#agree").await;
+    right.shows("no notice any more", "document.querySelector('#consent').hidden").await;
     tokio::join!(sees_more(&left, 60), sees_more(&right, 60));
     left.click("#toggle-recording").await;
     right.shows("the end of the recording", "document.querySelector('#recording').hidden").await;
@@ -119,7 +123,7 @@ const SOCKETS: &str = "
 /// Loses the socket, and the publishing connection just after it. Returns what comes of publishing one more picture then.
 const LOSE_AND_PUBLISH: &str = "
     sockets.down = true;
-    const lost = new Promise((resolve) => lockgate.room.addEventListener('lost', resolve, { once: true }));
+    const lost = new Promise((resolve) => lockgate.room.addEventListener('reconnecting', resolve, { once: true }));
     sockets.last.close(4000);
     await lost;
     const connection = lockgate.room.connections.publish;
@@ -135,8 +139,8 @@ const LOSE_AND_PUBLISH: &str = "
         context.fillStyle = `hsl(${hue++} 80% 50%)`;
         context.fillRect(0, 0, 160, 120);
     }, 50);
-    globalThis.shared = { track: context.canvas.captureStream(20).getVideoTracks()[0], source: 'screen' };
-    return await lockgate.room.publish([shared]).then(() => 'published', ({ code, message }) => ({ code, message }))";
+    globalThis.shared = context.canvas.captureStream(20).getVideoTracks()[0];
+    return await lockgate.room.publish(shared, { source: 'screen' }).then(() => 'published', ({ code, message }) => ({ code, message }))";
 
 #[tokio::test]
 async fn who_publishes_while_the_socket_is_lost_is_told_so_and_can_when_it_is_back() {
@@ -155,9 +159,96 @@ async fn who_publishes_while_the_socket_is_lost_is_told_so_and_can_when_it_is_ba
     left.run("sockets.down = false").await;
     left.shows("that it is back", "document.querySelector('#connection').hidden").await;
     left.shows("a restarted connection", "restarted()").await;
-    left.run("await lockgate.room.publish([shared])").await;
+    left.run("await lockgate.room.publish(shared, { source: 'screen' })").await;
     let screen = "document.querySelector('.tile:not(.own) video.screen')?.videoWidth === 160";
     right.shows("the picture that was refused before", screen).await;
     sees_more(&right, 10).await;
     assert_eq!(left.run(NOTICES).await, serde_json::json!([]));
+}
+
+/// Two people in one room, who see each other.
+async fn meeting() -> (Node, Browser, Page, Page) {
+    let node = Node::start(Setup { guests: true, ..Setup::default() }).await;
+    let browser = Browser::start().await;
+    let (left, right) = (browser.open(&node.url("/")).await, browser.open(&node.url("/?room=Kitchen")).await);
+    join(&left, "Ann", "Kitchen").await;
+    right.fill("#name", "<i>Bob</i>").await;
+    right.click("#enter").await;
+    tokio::join!(sees_the_other(&left, 10), sees_the_other(&right, 10));
+    (node, browser, left, right)
+}
+
+#[tokio::test]
+async fn people_write_look_at_who_speaks_and_choose_what_they_fetch() {
+    let (_node, _browser, left, right) = meeting().await;
+    left.click("#toggle-chat").await;
+    left.fill("#chat-text", "<img src=x onerror=alert(1)> hello").await;
+    left.click("#chat-form button").await;
+    right
+        .shows("that something was written", "document.querySelector('#unread:not([hidden])')?.textContent === '1'")
+        .await;
+    right.click("#toggle-chat").await;
+    let said = "document.querySelector('.said')?.textContent === '<img src=x onerror=alert(1)> hello'";
+    right.shows("it as text", said).await;
+    right.click("#toggle-people").await;
+    right.shows("who is there", "[...document.querySelectorAll('#people-list li')].length === 2").await;
+    let name = "document.querySelector('.tile:not(.own) .caption').textContent === '<i>Bob</i>'";
+    left.shows("names as text", name).await;
+
+    left.click("#toggle-view").await;
+    left.shows("one large picture", "document.querySelector('.tiles.speaker .tile.large:not(.own)')").await;
+    left.run("document.querySelector('.tile:not(.own) summary').click()").await;
+    let small = "const select = document.querySelector('.tile:not(.own) .menu select');
+        select.value = '0';
+        select.dispatchEvent(new Event('change', { bubbles: true }))";
+    left.run(small).await;
+    left.shows("a small picture", "document.querySelector('.tile:not(.own) video').videoWidth === 320").await;
+    left.run(&small.replace("'0'", "'off'")).await;
+    left.shows("no picture", "!document.querySelector('.tile:not(.own)').classList.contains('seen')").await;
+    left.run(&small.replace("'0'", "'auto'")).await;
+    left.shows("the picture", "document.querySelector('.tile:not(.own)').classList.contains('seen')").await;
+    assert_eq!(left.run(NOTICES).await, serde_json::json!([]));
+    assert_eq!(right.run(NOTICES).await, serde_json::json!([]));
+}
+
+/// What an accessibility checker finds that is serious, and whether something is wider than the window.
+const FAULTS: &str = "const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+    const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+    const wide = document.documentElement.scrollWidth > innerWidth ? ['wider than the window'] : [];
+    return [...wide, ...serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target)}`)]";
+
+#[tokio::test]
+#[ignore = "needs axe-core: `npm ci` in client/; cargo xtask test runs it where npm is"]
+async fn the_page_has_no_serious_fault_of_accessibility() {
+    let file = root().join("client/node_modules/axe-core/axe.min.js");
+    let axe = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let (_node, _browser, left, right) = meeting().await;
+    left.click("#toggle-chat").await;
+    left.fill("#chat-text", "Shall we begin?").await;
+    left.click("#chat-form button").await;
+    right.shows("that something was written", "!document.querySelector('#unread').hidden").await;
+    for page in [&left, &right] {
+        page.define(&axe).await;
+    }
+    for (name, width, height, scheme) in [
+        ("meeting-desktop-dark", 1280, 800, "dark"),
+        ("meeting-desktop-light", 1280, 800, "light"),
+        ("meeting-phone-dark", 390, 844, "dark"),
+        ("meeting-phone-light", 390, 844, "light"),
+    ] {
+        for (page, who) in [(&left, "left"), (&right, "right")] {
+            page.looks(width, height, scheme).await;
+            assert_eq!(page.run(FAULTS).await, serde_json::json!([]), "{name} {who}");
+            page.screenshot(&format!("{name}-{who}")).await;
+        }
+    }
+    right.click("#leave").await;
+    right.shows("the lobby", "!document.querySelector('#lobby').hidden").await;
+    for (name, width, height, scheme) in
+        [("lobby-phone-light", 390, 844, "light"), ("lobby-desktop-dark", 1280, 800, "dark")]
+    {
+        right.looks(width, height, scheme).await;
+        assert_eq!(right.run(FAULTS).await, serde_json::json!([]), "{name}");
+        right.screenshot(name).await;
+    }
 }

@@ -135,7 +135,12 @@ fn system(counts: &mut Counts) -> Result<()> {
     tools::for_system_tests()?;
     plugins::build(Wanted::Compiled)?;
     let suite = Suite::build(PROFILE)?;
-    let failed = suite.run(|package| package == SYSTEM_TESTS, counts)?;
+    let mut failed = suite.run(|package| package == SYSTEM_TESTS, counts)?;
+    if client::has_tools() {
+        failed.extend(suite.run_ignored(&[OF_THE_PAGE], counts)?);
+    } else {
+        note(format!("{OF_THE_PAGE} is left out: it needs Node.js with npm, and npm's registry"));
+    }
     none_of(&failed)
 }
 
@@ -194,6 +199,9 @@ const SYSTEM_TESTS: &str = "lockgate-tests";
 /// core/policy/tests/plugins/kit.rs.
 const OF_LANGUAGES: [&str; 2] =
     ["the_guide_leads_to_plugins_in_javascript_and_python", "the_worked_example_is_the_same_in_javascript_and_python"];
+
+/// The test of the web app (tests/tests/app.rs) that needs a checker from npm.
+const OF_THE_PAGE: &str = "the_page_has_no_serious_fault_of_accessibility";
 
 /// Where the guests are built for the host, to be linted and unit-tested, relative to plugins/.
 const GUESTS_ON_HOST: &str = "target/host";

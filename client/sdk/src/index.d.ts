@@ -193,7 +193,11 @@ export interface Grants {
   canRecord?: boolean;
   canData?: boolean;
   admin?: boolean;
+  hidden?: boolean;
+  priority?: number;
   expiresAtMs?: number;
+  /** Further limits of the plugins' own. */
+  attributes?: { key: string; value: string }[];
 }
 export interface TrackInfo {
   trackId: string;
@@ -367,7 +371,8 @@ export class RemoteTrack extends Emitter<{ muted: { muted: boolean }; layer: Lay
   /** Takes it out of an element, or of all; a picture in no element is not sent. */
   detach(element?: HTMLMediaElement): void;
   setLayer(layer: { spatial?: number; temporal?: number } | "auto"): void;
-  setPaused(paused: boolean): void;
+  /** `undefined` leaves it to the elements again. */
+  setPaused(paused: boolean | undefined): void;
   /** 0 (last) to 255. */
   setPriority(priority: number): void;
 }

@@ -87,7 +87,7 @@ export class RemoteTrack extends Emitter {
     return this.#automatic;
   }
 
-  /** Stops it, or lets it come again, whatever the elements' sizes. */
+  /** Stops it, or lets it come, whatever the elements' sizes; `undefined` leaves it to those again. */
   setPaused(paused) {
     this.#wish.paused = paused;
     this.#choose();

@@ -1,0 +1,41 @@
+// Short ways to the document. What people have typed is text everywhere, never markup.
+
+export const $ = (id) => document.getElementById(id);
+
+/** A new element with properties; `text` is its text, `data` its data attributes, `aria` its ARIA attributes. */
+export function make(tag, { text, data = {}, aria = {}, ...properties } = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (text !== undefined) element.textContent = text;
+  Object.assign(element.dataset, data);
+  for (const [name, value] of Object.entries(aria)) element.setAttribute(name === "role" ? name : `aria-${name}`, value);
+  element.append(...children);
+  return element;
+}
+
+/** An icon of the sprite in index.html. */
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#icon-${name}`);
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(use);
+  return svg;
+}
+
+/** Says something to people, for a while. */
+export function notify(text) {
+  const notice = make("p", { className: "notice", text });
+  $("notices").append(notice);
+  if ($("notices").children.length > MAX_NOTICES) $("notices").firstChild.remove();
+  setTimeout(() => notice.remove(), NOTICE_FOR);
+}
+
+/** Says something to screen readers only: what others see happening. */
+export function announce(text) {
+  $("announcer").textContent = text;
+}
+
+const MAX_NOTICES = 4;
+/** In milliseconds. */
+const NOTICE_FOR = 8000;

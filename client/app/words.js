@@ -1,0 +1,27 @@
+// What went wrong, in words and with what helps.
+
+const WORDS = {
+  unauthenticated: "The server did not accept the token.",
+  "token-expired": "The token has expired: ask for a new one.",
+  "room-full": "The room is full.",
+  "policy-unavailable": "The server cannot decide right now; try again in a moment.",
+  overloaded: "The server is full; try again later.",
+  unreachable: "The server cannot be reached.",
+  disconnected: "There is no connection to the server: try again when it is back.",
+  timeout: "The server did not answer: try again.",
+  "recording-unavailable": "No recorder is running on this server.",
+};
+
+export function explain(error) {
+  return WORDS[error.code] ?? error.message ?? String(error);
+}
+
+/** How well media flows, in words. */
+export function inWords({ score, bitrate, loss, rtt }) {
+  const rate = bitrate >= 1e6 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1e3)} kbit/s`;
+  const parts = [`${score} of 10`, rate, `${(loss * 100).toFixed(1)} % lost`];
+  if (rtt !== undefined) parts.push(`${rtt} ms`);
+  return parts.join(", ");
+}
+
+export const RECORDING_WORDS = { starting: "Recording starts…", recording: "Recording", stopping: "Recording ends…" };
