@@ -18,6 +18,7 @@ export class Tiles {
   constructor(grid, actions) {
     this.#grid = grid;
     this.#actions = actions;
+    new ResizeObserver(() => this.#arrange()).observe(grid);
     // A menu closes when something else is done.
     document.addEventListener("click", ({ target }) => this.#closeMenus(target));
     document.addEventListener("keydown", ({ key }) => key === "Escape" && this.#closeMenus());
@@ -225,13 +226,13 @@ export class Tiles {
     this.#arrange();
   }
 
-  /** As many columns as make the tiles nearly square on a wide window; or one tile large. */
+  /** As many columns as make the pictures largest; or one tile large. */
   #arrange() {
     const isLarge = this.#view === "speaker" && this.#tiles.size > 1;
     const large = isLarge ? this.#largest() : undefined;
     this.#grid.classList.toggle("speaker", isLarge);
     for (const [key, { tile }] of this.#tiles) tile.classList.toggle("large", key === large);
-    this.#grid.style.setProperty("--columns", Math.ceil(Math.sqrt(this.#tiles.size || 1)));
+    this.#grid.style.setProperty("--columns", columnsFor(this.#tiles.size || 1, this.#grid.clientWidth, this.#grid.clientHeight));
   }
 
   /** What is kept large, else a shared screen, else who speaks or spoke last, else the first of the others. */
@@ -256,6 +257,15 @@ function layerChooser(track) {
     if (select.value !== "off") track.setLayer(select.value === "auto" ? "auto" : { spatial: Number(select.value) });
   });
   return make("label", { text: "Picture " }, select);
+}
+
+/** With how many columns so many pictures of 16 : 9 are largest in a space. */
+function columnsFor(count, width, height) {
+  const sizes = Array.from({ length: count }, (_, index) => index + 1).map((columns) => {
+    const rows = Math.ceil(count / columns);
+    return { columns, size: Math.min(width / columns, ((height / rows) * 16) / 9) };
+  });
+  return sizes.reduce((best, one) => (one.size > best.size ? one : best)).columns;
 }
 
 export function keyOf(publisherId, screen) {
