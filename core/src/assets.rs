@@ -37,6 +37,7 @@ assets! {
     "sdk/index.js" from "sdk/src/index.js" as JS,
     "sdk/local-channel.js" from "sdk/src/local-channel.js" as JS,
     "sdk/participant.js" from "sdk/src/participant.js" as JS,
+    "sdk/people.js" from "sdk/src/people.js" as JS,
     "sdk/publication.js" from "sdk/src/publication.js" as JS,
     "sdk/publish-transport.js" from "sdk/src/publish-transport.js" as JS,
     "sdk/remote-track.js" from "sdk/src/remote-track.js" as JS,

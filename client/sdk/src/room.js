@@ -4,7 +4,7 @@ import { openCamera, openMicrophone, openScreen } from "./devices.js";
 import { Downlink } from "./downlink.js";
 import { Emitter } from "./emitter.js";
 import { LockgateError } from "./errors.js";
-import { Participant } from "./participant.js";
+import { People } from "./people.js";
 import { Signalling } from "./signalling.js";
 import { Uplink } from "./uplink.js";
 
@@ -13,7 +13,7 @@ export class Room extends Emitter {
   #signalling;
   #uplink;
   #downlink;
-  #participants = new Map();
+  #people;
   #subscribesItself;
   #inside;
   #onOnline = () => this.#signalling.probe();
@@ -24,8 +24,6 @@ export class Room extends Emitter {
   userId;
   /** What this participant may do here (docs/signalling.md). */
   grants = {};
-  /** Who speaks, or spoke last: a publisherId. */
-  speaker;
   /** The last `recording` event. */
   recording = { state: "stopped", tracks: [] };
 
@@ -41,6 +39,7 @@ export class Room extends Emitter {
     const link = this.#link(rtc);
     this.#uplink = new Uplink(link);
     this.#downlink = new Downlink(link, { adaptive });
+    this.#people = new People(this.#downlink, (type, detail) => this.emit(type, detail));
     this.#signalling.on("message", (message) => this.#onMessage(message));
     this.#signalling.on("lost", ({ attempt }) => this.#onLost(attempt));
     this.#signalling.on("closed", (error) => this.#leave(error));
@@ -75,11 +74,16 @@ export class Room extends Emitter {
 
   /** The others. */
   get participants() {
-    return [...this.#participants.values()];
+    return this.#people.all;
   }
 
   participant(publisherId) {
-    return this.#participants.get(publisherId);
+    return this.#people.get(publisherId);
+  }
+
+  /** Who speaks, or spoke last: a publisherId. */
+  get speaker() {
+    return this.#people.speaker;
   }
 
   /** What this participant publishes. */
@@ -236,8 +240,8 @@ export class Room extends Emitter {
   #heard = {
     "room-joined": (message) => this.#onJoined(message),
     "room-waiting": ({ message }) => this.#onWaiting(message),
-    "user-joined": (member) => this.#meet(member),
-    "user-left": ({ publisherId }) => this.#onUserLeft(publisherId),
+    "user-joined": (member) => member.publisherId !== this.publisherId && this.#people.meet(member),
+    "user-left": ({ publisherId }) => this.#people.left(publisherId),
     "new-publisher": (message) => this.#onPublisher(message),
     "publisher-left": ({ publisherId }) => this.#onPublisher({ publisherId, tracks: [] }),
     "subscribe-offer": (message) => this.#downlink.onOffer(message),
@@ -245,8 +249,8 @@ export class Room extends Emitter {
     "layer-changed": (message) => this.#onLayer(message),
     "track-muted": (message) => this.#onMuted(message, true),
     "track-unmuted": (message) => this.#onMuted(message, false),
-    "active-speaker": (message) => this.#onSpeaker(message),
-    quality: (message) => this.#onQuality(message),
+    "active-speaker": (message) => this.#people.speak(message, this.publisherId),
+    quality: (message) => this.#people.flow(message, this.publisherId),
     chat: ({ publisherId, userId, username, text }) => {
       const own = publisherId === this.publisherId;
       this.emit("chat", { participant: this.participant(publisherId), own, publisherId, userId, username, text, at: new Date() });
@@ -263,12 +267,7 @@ export class Room extends Emitter {
   #onJoined({ userId, publisherId, participants, grants }) {
     const before = { state: this.state, publisherId: this.publisherId };
     Object.assign(this, { state: "joined", userId, publisherId, grants });
-    const present = new Set(participants.map((one) => one.publisherId));
-    for (const { publisherId: known } of this.participants) if (!present.has(known)) this.#onUserLeft(known);
-    for (const one of participants) {
-      this.#meet(one);
-      this.#downlink.onPublisher(one.publisherId, one.tracks);
-    }
+    this.#people.are(participants);
     if (before.state === "joined") return;
     if (before.publisherId === undefined) return this.#onEntered();
     // Another id: the server had given our place up.
@@ -293,24 +292,10 @@ export class Room extends Emitter {
     if (isNews) this.emit("reconnecting", { attempt });
   }
 
-  #meet(member) {
-    if (member.publisherId === this.publisherId || this.#participants.has(member.publisherId)) return;
-    const participant = new Participant(this.#downlink, member);
-    this.#participants.set(member.publisherId, participant);
-    this.emit("participant-joined", { participant });
-  }
-
-  #onUserLeft(publisherId) {
-    const participant = this.participant(publisherId);
-    this.#downlink.onLeft(publisherId);
-    if (this.#participants.delete(publisherId)) this.emit("participant-left", { participant });
-  }
-
-  #onPublisher({ publisherId, userId, username, tracks }) {
+  #onPublisher(message) {
+    const { publisherId, tracks } = message;
     if (publisherId === this.publisherId) return;
-    if (username !== undefined) this.#meet({ publisherId, userId, username });
-    this.#downlink.onPublisher(publisherId, tracks);
-    this.emit("announced", { participant: this.participant(publisherId), tracks });
+    this.#people.publish(message);
     const isWanted = this.#subscribesItself && tracks.length > 0 && !this.#downlink.isWanted(publisherId);
     if (isWanted) this.#downlink.subscribe(publisherId).catch((error) => this.#onError(error));
   }
@@ -324,28 +309,6 @@ export class Room extends Emitter {
     if (publisherId === this.publisherId) return this.#uplink.onMuted(trackId, muted);
     const track = this.#downlink.onMuted(publisherId, trackId, muted);
     this.#tell("muted", { track, publisherId, trackId, muted, own: false });
-  }
-
-  #onSpeaker({ publisherId, audioLevels }) {
-    const levels = new Map(audioLevels.map((one) => [one.publisherId, one.level]));
-    for (const one of this.participants) {
-      one.isSpeaking = one.publisherId === publisherId;
-      one.level = levels.get(one.publisherId) ?? -127;
-    }
-    const isNews = this.speaker !== publisherId;
-    this.speaker = publisherId;
-    const own = publisherId === this.publisherId;
-    if (isNews) this.emit("speaker", { publisherId, participant: this.participant(publisherId), own });
-    this.emit("levels", { levels: audioLevels });
-  }
-
-  #onQuality({ publisherId, score, bitrate, loss, rtt }) {
-    const quality = { score, bitrate, loss, rtt };
-    if (publisherId === undefined) this.#downlink.onLoss(loss);
-    const of = publisherId === undefined ? "receiving" : publisherId === this.publisherId ? "sending" : "participant";
-    const participant = this.participant(publisherId);
-    if (participant) participant.quality = quality;
-    this.emit("quality", { of, participant, ...quality });
   }
 
   #onRevoked({ what, reason, publisherId, trackId }) {
@@ -378,7 +341,7 @@ export class Room extends Emitter {
     this.#signalling.close();
     this.#uplink.close();
     this.#downlink.close();
-    this.#participants.clear();
+    this.#people.clear();
     this.#inside?.reject(error ?? new LockgateError("closed", "The room was left."));
     this.emit("left", { error });
   }

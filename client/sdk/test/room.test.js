@@ -189,6 +189,10 @@ test("tracks come with offers, stay the same objects, and end", async () => {
   // Another connection, the same track.
   socket.say({ type: "revoked", roomName: "r", what: "subscription", reason: "the connection was lost" });
   assert.equal(socket.of("subscribe-request").length, 2);
+  // The new connection's first offer need not have everything yet.
+  socket.say(offer([]));
+  await settle();
+  assert.equal(track.isOver, false);
   socket.say(offer());
   await settle();
   assert.deepEqual([room.tracks[0] === track, types().filter((type) => type === "track").length], [true, 1]);

@@ -39,7 +39,7 @@ for (const name of ["Room", "Participant", "RemoteTrack", "Publication", "LocalC
 test("every event of a room has a type, and every type of an event is told by somebody", () => {
   const body = /^export interface RoomEvents \{\n([\s\S]*?)^\}/m.exec(types)[1];
   const typedEvents = new Set([...body.matchAll(/^ {2}"?([\w-]+)"?:/gm)].map(([, name]) => name));
-  const files = ["room", "uplink", "downlink"].map((name) => readFileSync(new URL(`../src/${name}.js`, import.meta.url), "utf8"));
+  const files = ["room", "people", "uplink", "downlink"].map((name) => readFileSync(new URL(`../src/${name}.js`, import.meta.url), "utf8"));
   const told = new Set(files.flatMap((text) => [...text.matchAll(/(?:emit|#tell)\("([\w-]+)"/g)].map(([, name]) => name)));
   assert.deepEqual([...typedEvents].sort(), [...told].sort());
 });

@@ -88,6 +88,6 @@ mod tests {
 
     #[test]
     fn the_sdk_has_tests() {
-        assert!(super::tests().unwrap().len() >= 4);
+        assert!(tests().unwrap().len() >= 4);
     }
 }
