@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockgate_model::Secret;
+use lockgate_model::{Happening, Secret};
 use lockgate_policy::{JournalError, Policy};
 use lockgate_worker::{DataLimits, SpawnError, Workers, WorkersConfig};
 use tokio::net::TcpListener;
@@ -20,8 +20,10 @@ use tokio::sync::{Notify, mpsc};
 use self::doors::{Sessions, doors};
 use self::ending::{Asked, Lost, Shutdown};
 use crate::config::Config;
+use crate::events::Webhook;
+use crate::http::HttpClient;
 use crate::interfaces::announced;
-use crate::node::Node;
+use crate::node::{Ending, Node, random_token};
 use crate::policies;
 use crate::recording::{DoorProblem, Hub, RecorderDoor, Recorders, Supervisor};
 use crate::reload::{Files, Reloader, sweep};
@@ -59,6 +61,9 @@ pub enum RunError {
     /// The recorder has no door.
     #[error("the recorder cannot be let in: {0}")]
     RecorderDoor(String),
+    /// The webhook cannot be told anything.
+    #[error("the webhook cannot be set up: {0}")]
+    Webhook(String),
     /// The system does not tell when to end.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
@@ -159,6 +164,10 @@ impl App {
             Reloader::new(node.clone(), dev_secret.clone(), changed.clone(), files).map_err(RunError::Signals)?;
         shutdown.watching.spawn("the watch over the plugins", reloader.run());
         shutdown.watching.spawn("asking about rooms again", sweep(node.clone(), changed));
+        if let Some(webhook) = webhook(&node)? {
+            // It ends with the doors: when it has told of the node's end, or the time for that is over.
+            shutdown.http.spawn("the webhook", webhook.run(shutdown.watch()));
+        }
         let doors = doors(&node, dev_secret, reloads, arrivals, shutdown.watch());
         shutdown.http.spawn("the HTTP server", lockgate_signal::serve(listener, doors, shutdown.watch().0));
         announce_address(address);
@@ -179,8 +188,7 @@ impl App {
                 tracing::error!(part, reason, "the node cannot go on without a part of it");
                 Err(RunError::Part { part, reason })
             }
-            // Nobody can arrive any more: the HTTP server is lost, which is told as well.
-            result = async { self.sessions.serve(&ending).await; pending().await } => result,
+            result = served(&mut self.sessions, &ending) => result,
         };
         tokio::select! {
             () = self.end() => result,
@@ -197,6 +205,7 @@ impl App {
         self.sessions.end().await;
         self.node.rooms.ended().await;
         self.shutdown.recording_ended().await;
+        self.node.events.tell(None, &Happening::NodeEnding {});
         self.node.workers.stop().await;
         self.shutdown.watching.shutdown().await;
         self.shutdown.http_ended().await;
@@ -210,6 +219,24 @@ impl App {
             tracing::error!(%error, "the decision log was not ended");
         }
     }
+}
+
+/// The webhook, if one is configured.
+fn webhook(node: &Arc<Node>) -> Result<Option<Webhook>, RunError> {
+    let Some((url, key)) = node.config.webhooks.target() else { return Ok(None) };
+    let client = HttpClient::new().map_err(|error| RunError::Webhook(error.to_string()))?;
+    let run = random_token().map_err(|error| RunError::Webhook(error.to_string()))?;
+    Ok(Some(Webhook::new(Arc::clone(node), client, url, key, run)))
+}
+
+/// Lets people in until the node has drained.
+async fn served(sessions: &mut Sessions, ending: &Ending) -> Result<(), RunError> {
+    if !sessions.serve(ending).await {
+        // Nobody can arrive any more: the HTTP server is lost, which is told as well.
+        return pending().await;
+    }
+    tracing::info!("the node has drained and ends");
+    Ok(())
 }
 
 /// On the standard output, where whoever started the node reads the address.

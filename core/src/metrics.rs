@@ -12,6 +12,7 @@ use std::time::Duration;
 use lockgate_policy::journal::JournalStats;
 use lockgate_worker::{NetworkCounters, Stats, WorkerHealth, WorkerState};
 
+use crate::events::Events;
 use crate::node::Node;
 
 /// What the shell itself counts.
@@ -34,17 +35,35 @@ pub(crate) async fn render(node: Arc<Node>) -> String {
         load(&node.counters.slow_sessions),
     );
     page.gauge("lockgate_rooms", "Open rooms.", u64::try_from(node.rooms.count()).unwrap_or(u64::MAX));
+    let drains = "Whether the node lets nobody in any more and ends when it is empty (1) or not (0).";
+    page.gauge("lockgate_draining", drains, u64::from(node.drain.left().is_some()));
     page.gauge(
         "lockgate_recorder_attached",
         "Whether a recorder is attached (1) or not (0).",
         u64::from(node.recorders.is_attached().await),
     );
+    events(&mut page, &node.events);
     media(&mut page, &node).await;
     policy::write(&mut page, &node.policy.stats());
     if let Some(log) = node.policy.journal().stats() {
         decision_log(&mut page, &log);
     }
     page.text
+}
+
+fn events(page: &mut Page, events: &Events) {
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counts = &events.counts;
+    page.gauge("lockgate_event_readers", "Readers who follow the events.", load(&counts.readers));
+    let slow = "Readers of events that were ended because they did not read.";
+    page.counter("lockgate_event_readers_slow_total", slow, load(&counts.slow_readers));
+    page.counter("lockgate_webhook_delivered_total", "Events that the webhook took.", load(&counts.delivered));
+    page.counter("lockgate_webhook_failed_total", "Attempts that the webhook did not take.", load(&counts.failed));
+    let lost = "Events that were not kept until the webhook took them.";
+    page.counter("lockgate_webhook_lost_total", lost, load(&counts.lost));
+    if events.has_webhook() {
+        page.gauge("lockgate_webhook_waiting", "Events that the webhook has not taken yet.", events.webhook_behind());
+    }
 }
 
 async fn media(page: &mut Page, node: &Node) {

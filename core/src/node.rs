@@ -13,6 +13,8 @@ use lockgate_worker::Workers;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::drain::Drain;
+use crate::events::Events;
 use crate::held::Held;
 use crate::metrics::Counters;
 use crate::recording::Recorders;
@@ -28,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) recorders: Recorders,
     pub(crate) resumable: Resumable,
     pub(crate) held: Held,
+    pub(crate) drain: Drain,
+    pub(crate) events: Events,
     pub(crate) counters: Counters,
     /// Zero of the timeline that all workers share.
     started: Instant,
@@ -50,6 +54,8 @@ impl Node {
             rooms: Rooms::default(),
             resumable: Resumable::default(),
             held: Held::default(),
+            drain: Drain::default(),
+            events: Events::new(wall_clock_ms()),
             counters: Counters::default(),
             next_publisher: AtomicU64::new(NODE_SLOT << 32 | 1),
             started,
@@ -61,7 +67,10 @@ impl Node {
     /// # Errors
     /// A denial: policy's, or because an operator put them out a moment ago.
     pub(crate) async fn authenticate(&self, question: AuthQuestion) -> Result<Identity, Denial> {
-        let identity = self.policy.authenticate(question).await?;
+        let door = question.door;
+        let identity = self.policy.authenticate(question).await;
+        let identity =
+            identity.inspect_err(|denial| self.events.tell_refusal(None, (None, Some(door)), "auth", denial))?;
         let Some(denial) = self.held.refusal(&identity.subject, wall_clock_ms()) else { return Ok(identity) };
         self.note_refusal(&identity.subject, None, "auth", &denial);
         Err(denial)
@@ -69,6 +78,7 @@ impl Node {
 
     /// The node refuses by itself what somebody wants who is in no room, or not in this one: the log has it.
     pub(crate) fn note_refusal(&self, subject: &str, room: Option<&RoomName>, of: &str, denial: &Denial) {
+        self.events.tell_refusal(room, (Some(subject), None), of, denial);
         self.policy.journal().note(Line::Refused {
             room: room.map(|room| room.as_str().to_owned()),
             participant: None,

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::config::{SECRET, SECRET_FILE, Setup};
-use crate::http::{self, Answer};
+use crate::http::{self, Answer, Feed};
 use crate::process::{Process, with_descriptors};
 use crate::programs::program;
 use crate::token::Token;
@@ -95,6 +95,42 @@ impl Node {
         let path = format!("/admin/v1/rooms/{}/participants/{publisher}/revoke", crate::ROOM);
         let answer = self.post(&path, Some(&operator()), body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// What the admin interface says to an operator: the status, and the JSON, if it is any.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn admin(&self, method: &str, path: &str, token: Option<&Token>, body: &str) -> (u16, serde_json::Value) {
+        let bearer = token.map(|token| format!("Bearer {}", token.text()));
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        let answer = http::request(&self.address, method, &format!("/admin/v1{path}"), &headers, body).await;
+        (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
+    }
+
+    /// Follows what happens, with these headers besides the token.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn follow(&self, path: &str, token: &Token, headers: &[(&str, &str)]) -> Feed {
+        Feed::open(&self.address, &format!("/admin/v1/events{path}"), &token.text(), headers).await
+    }
+
+    /// What `lockgate` says to such arguments in the node's folder, where the node is found by LOCKGATE_URL.
+    ///
+    /// # Panics
+    /// When the command cannot be started.
+    pub fn operate(&self, arguments: &[&str]) -> Output {
+        let mut command = command(self.folder.path(), "lockgate");
+        command.env("LOCKGATE_URL", self.url("")).args(arguments);
+        command.output().expect("the program can be started")
+    }
+
+    /// The same for a command that goes on.
+    pub fn operate_beside(&self, arguments: &[&str]) -> Process {
+        let mut command = command(self.folder.path(), "lockgate");
+        command.env("LOCKGATE_URL", self.url("")).args(arguments);
+        Process::start("lockgate", command)
     }
 
     /// Has the configuration of plugins read again, as an operator does.
@@ -199,14 +235,23 @@ impl Node {
         self.process.terminate().await
     }
 
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.process.ended().await
+    }
+
     /// Its process.
     pub fn process(&self) -> &Process {
         &self.process
     }
 }
 
-fn operator() -> Token {
-    Token::of(99, "Operator").claim("admin", true.into())
+/// A token of somebody who may do everything.
+pub fn operator() -> Token {
+    Token::of(99, "Operator").claim("admin", true.into()).can_record()
 }
 
 /// One of the two programs, with the configuration in `folder` and nothing of our own environment.

@@ -9,11 +9,13 @@ mod date;
 mod error_code;
 mod event;
 mod forwarding;
+mod happening;
 mod ice_server;
 mod ids;
 mod level;
 mod media;
 mod network;
+mod overview;
 pub mod policy;
 mod secret;
 #[cfg(any(test, feature = "testing"))]
@@ -28,10 +30,15 @@ pub use event::{
     RecordingState, Reply, RevokedWhat, TrackInfo,
 };
 pub use forwarding::{AdmittedMedia, ChannelFacts, ChannelLoss, Limits, OfferedMedia, Quality};
+pub use happening::{Happening, Somebody};
 pub use ice_server::{Credential, IceServer};
 pub use ids::{InvalidId, PublisherId, RecordingId, RoomName, TrackId, UserId};
 pub use level::{Frames, Heard, Loudness};
 pub use media::{Bitrate, Codec, InvalidBitrate, Layer, MediaKind, Source};
 pub use network::network;
+pub use overview::{
+    FlowOverview, ParticipantOverview, ParticipantStage, ParticipantsPage, RecordingOverview, RoomCounts,
+    TrackOverview, WatchOverview,
+};
 pub use secret::Secret;
 pub use text::{InvalidBytes, InvalidDuration, distance, parse_bytes, parse_duration};

@@ -78,6 +78,7 @@ impl Room {
         member.tracks.insert(track.clone(), published);
         self.owners.insert(track.clone(), id);
         self.wake_for(id, next);
+        self.tell_published(id, &track);
         self.media(MediaAction::AdmitChannel { member: id, stream, track: track.clone() });
         self.announce(id, &[track]);
     }

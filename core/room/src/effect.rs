@@ -6,7 +6,7 @@ use lockgate_model::policy::{
     AdmissionQuestion, CommandQuestion, PublishQuestion, RecordQuestion, SubscribeQuestion, Why,
 };
 use lockgate_model::{
-    AdmittedMedia, Bitrate, Limits, PublisherId, RecordingId, Reply, Request, RequestId, Source, TrackId,
+    AdmittedMedia, Bitrate, Happening, Limits, PublisherId, RecordingId, Reply, Request, RequestId, Source, TrackId,
 };
 
 use crate::pending::Ticket;
@@ -30,6 +30,8 @@ pub enum Effect {
         /// The question.
         question: Box<Question>,
     },
+    /// Tell those who follow what happens.
+    Happened(Happening),
     /// Drive the media. Actions of one room are done in order.
     Media(MediaAction),
     /// Drive the recorder.

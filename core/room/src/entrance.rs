@@ -1,7 +1,7 @@
 //! Coming and going.
 
 use lockgate_model::policy::{AdmissionQuestion, Decision, Denial, Why};
-use lockgate_model::{Command, ErrorCode, Event, PublisherId, RequestId, RevokedWhat, TrackId};
+use lockgate_model::{Command, ErrorCode, Event, Happening, PublisherId, RequestId, RevokedWhat, TrackId};
 
 use crate::effect::{Connection, Effect, MediaAction, Question};
 use crate::input::{Join, LeaveReason};
@@ -72,10 +72,15 @@ impl Room {
                 self.look_around(id, mark);
             }
             Err(denial) if denial.waiting => {
+                let is_new = member.stage != Stage::Waiting;
                 member.stage = Stage::Waiting;
+                let who = member.somebody();
                 let user_id = member.participant.identity.user_id;
                 let event = Event::RoomWaiting { room_name: self.name.clone(), user_id, message: denial.message };
                 self.reply(id, mark, event);
+                if is_new {
+                    self.happened(Happening::ParticipantWaiting { who });
+                }
             }
             Err(denial) => self.turn_away(id, mark, &denial),
         }
@@ -146,8 +151,9 @@ impl Room {
         self.put_out_duplicates(id);
         let Some(member) = self.members.get_mut(&id) else { return };
         member.stage = Stage::Inside;
-        let (visible, next) = (member.is_visible(), member.next_ms());
+        let (visible, next, who) = (member.is_visible(), member.next_ms(), member.somebody());
         self.wake_for(id, next);
+        self.happened(Happening::ParticipantJoined { who });
         self.tell_state(id, mark);
         if visible {
             let others: Vec<_> = self.others_inside(id).map(|other| other.id).collect();
@@ -261,7 +267,12 @@ impl Room {
     fn turn_away(&mut self, id: PublisherId, mark: Option<RequestId>, denial: &Denial) {
         let reply = self.error(mark, "join-room", denial, None, None);
         self.send(id, reply);
-        let held = self.members.remove(&id).map(|member| member.held).unwrap_or_default();
+        let removed = self.members.remove(&id);
+        if let Some(member) = removed.as_ref().filter(|member| member.stage == Stage::Waiting) {
+            let (who, reason) = (member.somebody(), Some(denial.message.clone()));
+            self.happened(Happening::ParticipantLeft { who, reason });
+        }
+        let held = removed.map(|member| member.held).unwrap_or_default();
         for Held { request, .. } in held {
             let reply = self.error(request.id, request.command.name(), denial, None, None);
             self.send(id, reply);
@@ -282,7 +293,12 @@ impl Room {
         if let Some(reason) = revoked {
             self.tell_revoked(id, RevokedWhat::Stay, reason);
         }
-        let held = self.members.remove(&id).map(|member| member.held).unwrap_or_default();
+        let removed = self.members.remove(&id);
+        if let Some(member) = removed.as_ref().filter(|member| member.stage != Stage::Entering) {
+            let (who, reason) = (member.somebody(), revoked.map(ToOwned::to_owned));
+            self.happened(Happening::ParticipantLeft { who, reason });
+        }
+        let held = removed.map(|member| member.held).unwrap_or_default();
         self.effect(Effect::Gone { member: id, missed: held.into_iter().map(|held| held.request).collect() });
         self.forget_member(id, &left);
         self.stop_recording_when_empty();

@@ -10,6 +10,7 @@ use lockgate_model::{
 };
 
 use crate::effect::Connection;
+use crate::operator::Operation;
 use crate::pending::Ticket;
 
 /// One thing that happened.
@@ -30,6 +31,15 @@ pub enum Input {
     Time,
     /// Somebody may do something no more.
     Revoke(Revocation),
+    /// An operator wants something recorded, or not any more. What comes of it is sent to the operator's number.
+    Operation(Operation),
+    /// An operator mutes tracks, or takes that back.
+    MuteByOperator {
+        /// Which.
+        tracks: Vec<TrackId>,
+        /// Whether they are to be silent.
+        muted: bool,
+    },
     /// Other plugins answer than before: everything is asked about again. What stays allowed is not touched.
     OtherPolicy,
     /// A member's token was renewed.

@@ -9,6 +9,8 @@ mod entrance;
 mod input;
 mod member;
 mod moderation;
+mod operator;
+mod overview;
 mod pending;
 mod places;
 mod publishing;
@@ -32,6 +34,8 @@ pub use input::{
     AcceptedTrack, Answer, Answered, Input, Join, LeaveReason, MediaProblem, ReceiverAnswer, RecorderReport,
     Revocation, SubscribeOffer, Whom,
 };
+pub use operator::Operation;
+pub use overview::Wanted;
 pub use pending::Ticket;
 pub use room::{Room, RoomConfig};
 

@@ -6,7 +6,8 @@ use lockgate_model::carrier::NodeTime;
 use lockgate_model::policy::{Grant, Participant, TrackFacts};
 use lockgate_model::{
     Bitrate, ChannelFacts, Codec, EncodingState, Event, Layer, LayerReason, Limits, MaxLayer, MemberInfo, OfferedMedia,
-    PublisherId, Quality, Reply, Request, RequestId, RoomName, Source, SubscribeConnections, TrackId, TrackInfo,
+    PublisherId, Quality, Reply, Request, RequestId, RoomName, Somebody, Source, SubscribeConnections, TrackId,
+    TrackInfo,
 };
 
 use crate::effect::Connection;
@@ -38,6 +39,8 @@ pub(crate) struct Member {
     pub(crate) open: BTreeSet<Connection>,
     /// How well media flows on them, and when that was reported, in ms since 1970.
     pub(crate) received: BTreeMap<Connection, (Quality, u64)>,
+    /// How well its own media comes in, and when that was reported, in ms since 1970.
+    pub(crate) sent: Option<(Quality, u64)>,
     /// When the client was told of it last, in ms since 1970.
     pub(crate) quality_told_ms: Option<u64>,
     /// What is sent to the client.
@@ -172,6 +175,7 @@ impl Member {
             wants: BTreeMap::new(),
             open: BTreeSet::new(),
             received: BTreeMap::new(),
+            sent: None,
             quality_told_ms: None,
             receives: HashMap::new(),
             verdicts: HashMap::new(),
@@ -200,6 +204,18 @@ impl Member {
         }
         for waiting in &mut self.after_offer {
             waiting.present.retain(|track| !ended.contains(track));
+        }
+    }
+
+    /// Who that is, for those who follow what happens.
+    pub(crate) fn somebody(&self) -> Somebody {
+        let Participant { identity, door, .. } = &self.participant;
+        Somebody {
+            publisher_id: self.id,
+            user_id: identity.user_id,
+            subject: identity.subject.clone(),
+            username: identity.username.clone(),
+            door: *door,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockgate_model::policy::{CommandAnswer, CommandEffect, CommandQuestion};
-use lockgate_model::{Command, ErrorCode, Event, PublisherId, RequestId, TrackId};
+use lockgate_model::{Command, ErrorCode, Event, Happening, PublisherId, RequestId, TrackId};
 
 use crate::effect::{MediaAction, Question};
 use crate::member::{Member, Stage};
@@ -121,13 +121,25 @@ impl Room {
         }
     }
 
-    fn set_muted(&mut self, track: &TrackId, muted: bool, answered: Option<(PublisherId, Option<RequestId>)>) {
+    pub(crate) fn set_muted(
+        &mut self,
+        track: &TrackId,
+        muted: bool,
+        answered: Option<(PublisherId, Option<RequestId>)>,
+    ) {
         let Some((owner, state)) = self.track_mut(track) else { return };
-        state.info.muted = muted;
+        let changed = std::mem::replace(&mut state.info.muted, muted) != muted;
         let source = state.info.source;
         self.speakers.silence(track);
         self.share_places_of(source, track);
         self.media(MediaAction::Mute { track: track.clone(), muted });
+        if changed {
+            let (publisher_id, track_id) = (owner, track.clone());
+            self.happened(match muted {
+                true => Happening::TrackMuted { publisher_id, track_id },
+                false => Happening::TrackUnmuted { publisher_id, track_id },
+            });
+        }
         let (room_name, track_id) = (self.name.clone(), track.clone());
         let event = match muted {
             true => Event::TrackMuted { room_name, publisher_id: owner, track_id },

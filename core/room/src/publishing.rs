@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use lockgate_model::policy::{Decision, Denial, Door, Grant, PublishQuestion, TrackFacts, Why};
 use lockgate_model::{
-    AdmittedMedia, Candidate, EncodingState, ErrorCode, Event, Layer, MediaKind, OfferedMedia, PublishedTrack,
-    PublisherId, RequestId, RevokedWhat, Source, TrackHint, TrackId, TrackInfo,
+    AdmittedMedia, Candidate, EncodingState, ErrorCode, Event, Happening, Layer, MediaKind, OfferedMedia,
+    PublishedTrack, PublisherId, RequestId, RevokedWhat, Source, TrackHint, TrackId, TrackInfo,
 };
 
 use crate::effect::{MediaAction, Question};
@@ -202,6 +202,7 @@ impl Room {
             self.forget_tracks(id, &ended);
         }
         if !new.is_empty() {
+            new.iter().for_each(|track| self.tell_published(id, track));
             self.announce(id, &new);
             self.record_new_tracks(id, new);
         }
@@ -241,6 +242,13 @@ impl Room {
             results.push(offered.result(accepted.is_some()));
         }
         (results, new)
+    }
+
+    /// Tells those who follow what happens of a new track.
+    pub(crate) fn tell_published(&mut self, publisher_id: PublisherId, track: &TrackId) {
+        let Some((_, published)) = self.track(track) else { return };
+        let track = published.info.clone();
+        self.happened(Happening::TrackPublished { publisher_id, track });
     }
 
     /// Answers an offer, and says why what is refused of it is.
@@ -317,6 +325,7 @@ impl Room {
         member.tracks.retain(|track, _| !ended.contains(track));
         for track in ended {
             self.owners.remove(track);
+            self.happened(Happening::TrackUnpublished { publisher_id: id, track_id: track.clone() });
         }
         self.stop_sending_to_all(ended);
         for track in ended {

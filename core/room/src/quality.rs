@@ -19,7 +19,7 @@ impl Room {
         if member.quality_told_ms.is_some_and(|told| now.abs_diff(told) < EVERY_MS) {
             return;
         }
-        let Some(all) = member.received.values().map(|(quality, _)| *quality).reduce(together) else { return };
+        let Some(all) = member.receives_now(now) else { return };
         member.quality_told_ms = Some(now);
         let event = told(&self.name, None, all, true);
         self.send(connection.member, event);
@@ -27,7 +27,9 @@ impl Room {
 
     /// A publisher hears how its media comes in; whoever is sent something of it, when the score is not what it was told before.
     pub(crate) fn on_sent(&mut self, id: PublisherId, quality: Quality) {
-        let Some(publisher) = self.members.get(&id) else { return };
+        let now = self.now_ms;
+        let Some(publisher) = self.members.get_mut(&id) else { return };
+        publisher.sent = Some((quality, now));
         let tracks: Vec<_> = publisher.tracks.keys().cloned().collect();
         if tracks.is_empty() {
             return;
@@ -65,6 +67,17 @@ impl Score {
 }
 
 impl Member {
+    /// How well media reaches this member, on all its connections that have told lately.
+    pub(crate) fn receives_now(&self, now_ms: u64) -> Option<Quality> {
+        let told = self.received.values().filter(|(_, at)| now_ms.abs_diff(*at) <= COUNTS_MS);
+        told.map(|(quality, _)| *quality).reduce(together)
+    }
+
+    /// How well this member's media comes in, if its connection has told lately.
+    pub(crate) fn sends_now(&self, now_ms: u64) -> Option<Quality> {
+        self.sent.filter(|(_, at)| now_ms.abs_diff(*at) <= COUNTS_MS).map(|(quality, _)| quality)
+    }
+
     /// Notes the score of a publisher of these tracks. True: something of it is sent to this member, who is to be told.
     fn learns_score(&mut self, tracks: &[TrackId], score: u8) -> bool {
         let received = tracks.iter().filter_map(|track| self.receives.get(track));

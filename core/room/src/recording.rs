@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockgate_model::policy::{Decision, Denial, Participant, RecordQuestion, Why};
+use lockgate_model::policy::{Decision, Denial, Grant, Participant, RecordQuestion, Why};
 use lockgate_model::{ErrorCode, Event, PublisherId, RecordingId, RecordingState, RequestId, TrackId};
 
 use crate::effect::{Effect, Question, RecordAction};
@@ -92,8 +92,15 @@ impl Room {
     }
 
     fn refusal_to_record(&self, id: PublisherId) -> Option<&'static str> {
-        let allowed = self.members.get(&id).is_some_and(|member| member.grant.allows_recording());
+        let operator = || self.operators.get(&id).map(|operator| &operator.identity.grant);
+        let grant = self.members.get(&id).map(|member| &member.grant).or_else(operator);
+        let allowed = grant.is_some_and(Grant::allows_recording);
         (!allowed).then_some("your grant does not allow to record")
+    }
+
+    /// Whether somebody can be told what comes of their wish: a member, or an operator.
+    fn is_here(&self, asker: PublisherId) -> bool {
+        self.members.contains_key(&asker) || self.operators.contains_key(&asker)
     }
 
     /// `[recording] auto`, and tracks that come while everything is recorded.
@@ -139,7 +146,8 @@ impl Room {
 
     /// Who wants something recorded, as policy is to know them; none: the configuration.
     pub(crate) fn who_asks(&mut self, asker: Asker) -> Option<Participant> {
-        let now = asker.and_then(|asker| self.members.get(&asker)).map(Member::as_participant);
+        let operator = || self.operators.get(&asker?).cloned();
+        let now = asker.and_then(|asker| self.members.get(&asker)).map(Member::as_participant).or_else(operator);
         match &mut self.recording {
             Some(recording) => recording.who(asker, now),
             None => now,
@@ -154,7 +162,7 @@ impl Room {
                 return self.record_wanted(self.not_revoked_since(ticket, pending.asked));
             }
         }
-        let present = pending.asker.filter(|asker| self.members.contains_key(asker));
+        let present = pending.asker.filter(|asker| self.is_here(*asker));
         if matches!(pending.aim, Aim::Want(_)) && pending.asker != present {
             return;
         }
@@ -191,7 +199,7 @@ impl Room {
     /// Puts a question again, but not about what was taken from the recorder since.
     fn ask_to_record_anew(&mut self, pending: RecordPending, ticket: Ticket) {
         let asked = self.not_revoked_since(ticket, pending.asked.clone());
-        let present = pending.asker.filter(|asker| self.members.contains_key(asker));
+        let present = pending.asker.filter(|asker| self.is_here(*asker));
         for track in pending.asked.iter().filter(|track| !asked.contains(track)) {
             let Some(asker) = present else { break };
             let reply = self.error(pending.id.clone(), "start-recording", &not_allowed(), None, Some(track.clone()));
@@ -426,6 +434,8 @@ impl Room {
     /// Tells the room how the recording stands; who asked gets it as the reply to their message.
     pub(crate) fn tell_recording(&mut self, asker: Option<(PublisherId, Option<RequestId>)>) {
         let Some(event) = self.recording_state() else { return };
+        let happening = self.recording.as_mut().and_then(Recording::news);
+        happening.into_iter().for_each(|happening| self.happened(happening));
         self.broadcast_answering(asker, &event, |_| true);
     }
 

@@ -5,7 +5,7 @@ mod telling;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use lockgate_model::carrier::NodeTime;
-use lockgate_model::policy::{Identity, Publication, RoomFacts, TrackFacts};
+use lockgate_model::policy::{Identity, Participant, Publication, RoomFacts, TrackFacts};
 use lockgate_model::{Command, ErrorCode, OfferedMedia, PublisherId, Request, RoomName, TrackId};
 
 use crate::effect::{Effect, MediaAction, Question};
@@ -66,6 +66,8 @@ pub struct Room {
     /// Whose each published track is.
     pub(crate) owners: HashMap<TrackId, PublisherId>,
     pub(crate) recording: Option<Recording>,
+    /// Operators who want something recorded of which policy is being asked, by their numbers.
+    pub(crate) operators: BTreeMap<PublisherId, Participant>,
     /// Recordings whose files are being closed.
     pub(crate) ending: Vec<Recording>,
     /// How many recordings there were.
@@ -95,6 +97,7 @@ impl Room {
             members: BTreeMap::new(),
             owners: HashMap::new(),
             recording: None,
+            operators: BTreeMap::new(),
             ending: Vec::new(),
             sessions: 0,
             speakers: Speakers::default(),
@@ -117,6 +120,8 @@ impl Room {
             Input::Command { member, request, offered } => self.on_command(member, request, offered),
             Input::Time => self.on_time(),
             Input::Revoke(revocation) => self.on_revoke(revocation),
+            Input::Operation(operation) => self.on_operation(operation),
+            Input::MuteByOperator { tracks, muted } => self.on_mute_by_operator(&tracks, muted),
             Input::OtherPolicy => self.ask_again(None),
             Input::Renewed { member, identity } => self.on_renewed(member, identity),
             Input::Resumed { member } => self.on_resumed(member),
@@ -304,6 +309,11 @@ impl Room {
             member.busy = None;
         }
         Some(pending)
+    }
+
+    /// What waits for an answer.
+    pub(crate) fn questions(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.values()
     }
 
     /// Whether a track of this name is on its way into the room.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockgate_model::policy::Participant;
-use lockgate_model::{Event, PublisherId, RecordingId, RecordingState, RequestId, RoomName, TrackId};
+use lockgate_model::{Event, Happening, PublisherId, RecordingId, RecordingState, RequestId, RoomName, TrackId};
 
 use crate::standing::Standing;
 
@@ -28,6 +28,8 @@ pub(crate) struct Recording {
     /// What policy allowed and the recorder was given.
     pub(crate) tracks: BTreeMap<TrackId, Recorded>,
     pub(crate) reason: Option<String>,
+    /// The state and the tracks that were told last to those who follow what happens.
+    told: Option<(RecordingState, Vec<TrackId>)>,
 }
 
 /// What somebody wants to be recorded.
@@ -51,7 +53,7 @@ pub(crate) struct Recorded {
 impl Recording {
     pub(crate) fn new(session: RecordingId, begun_by: Option<(PublisherId, Option<RequestId>)>) -> Self {
         let (state, tracks) = (RecordingState::Starting, BTreeMap::new());
-        Self { session, state, begun_by, wishes: Vec::new(), tracks, reason: None }
+        Self { session, state, begun_by, wishes: Vec::new(), tracks, reason: None, told: None }
     }
 
     /// Somebody wants this, beside what they wanted so far.
@@ -137,6 +139,16 @@ impl Recording {
     /// When what policy said of a track ends or is to be asked about again.
     pub(crate) fn next_ms(&self) -> Option<u64> {
         self.tracks.values().filter_map(|recorded| recorded.standing.next_ms()).min()
+    }
+
+    /// What has changed since this was asked last, for those who follow what happens.
+    pub(crate) fn news(&mut self) -> Option<Happening> {
+        let tracks: Vec<_> = self.tracks.keys().cloned().collect();
+        let now = (self.state, tracks.clone());
+        let is_new = self.told.as_ref() != Some(&now);
+        self.told = Some(now);
+        let (session_id, state, reason) = (self.session.clone(), self.state, self.reason.clone());
+        is_new.then_some(Happening::Recording { session_id, state, tracks, reason })
     }
 
     pub(crate) fn event(&self, room: &RoomName) -> Event {

@@ -17,7 +17,10 @@ mod socket;
 mod turn;
 mod whip;
 
-pub use admin::{AdminAct, AdminRequest, Administer, RevocationRequest};
+pub use admin::{
+    AdminAct, AdminRequest, Administer, DrainRequest, FeedItem, FeedRequest, MuteRequest, OpenFeed, PageRequest,
+    RecordingRequest, RecordingWish, RevocationRequest,
+};
 pub use guest::{GuestRequest, MintGuest};
 pub use server::{Asset, Doors, Pages, Readiness, serve};
 pub use socket::{Arrival, CloseCode, Incoming, Outgoing};

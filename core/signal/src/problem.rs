@@ -44,7 +44,9 @@ pub(crate) fn status_of(denial: &Denial) -> StatusCode {
         "invalid-message" | "invalid-sdp" => StatusCode::BAD_REQUEST,
         "unsupported-codec" => StatusCode::UNPROCESSABLE_ENTITY,
         "rate-limited" => StatusCode::TOO_MANY_REQUESTS,
-        "overloaded" | "policy-unavailable" | "waiting" | "room-full" => StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded" | "policy-unavailable" | "recording-unavailable" | "waiting" | "room-full" => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         "internal" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::FORBIDDEN,
     }

@@ -15,7 +15,7 @@ use lockgate_model::Secret;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::{self, Administer};
+use crate::admin::{self, Administer, OpenFeed};
 use crate::guest::{self, MintGuest};
 use crate::listen::{self, Place};
 use crate::pages;
@@ -40,6 +40,8 @@ pub struct Pages {
     pub assets: &'static [Asset],
     /// For `/admin/v1`; none: there are no such pages.
     pub admin: Option<Administer>,
+    /// For `/admin/v1/events`; none: there is no such page.
+    pub feed: Option<OpenFeed>,
     /// For `/dev/token`; none: there is no such page.
     pub guest: Option<MintGuest>,
 }
@@ -84,13 +86,7 @@ fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
         .route("/ready", get(pages::ready))
         .route("/metrics", get(pages::metrics))
         .route("/dev/token", post(guest::mint))
-        .route(
-            "/admin/v1/rooms/{room}/participants/{publisher}/revoke",
-            post(admin::revoke_participant).layer(turns.clone()),
-        )
-        .route("/admin/v1/subjects/{subject}/revoke", post(admin::revoke_subject).layer(turns.clone()))
-        .route("/admin/v1/policy", get(admin::show_policy).layer(turns.clone()))
-        .route("/admin/v1/policy/reload", post(admin::reload_policy).layer(turns))
+        .nest("/admin/v1", admin::routes().layer(turns))
         .route("/whip/{*rest}", any(whip::whip).layer(sessions.clone()))
         .route("/whep/{*rest}", any(whip::whep).layer(sessions))
         .route("/app/{*path}", get(pages::asset))

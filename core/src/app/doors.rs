@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::admin::administer;
 use crate::assets::ASSETS;
+use crate::events::open_feed;
 use crate::metrics;
 use crate::node::{Ending, Node, random_token};
 use crate::reload::Reloads;
@@ -35,6 +36,7 @@ pub(super) fn doors(
         metrics_token: node.config.metrics.token.clone(),
         assets: ASSETS,
         admin: Some(administer(node, reloads)),
+        feed: Some(open_feed(node)),
         guest: guests(node, dev_secret),
     };
     let max_open = node.config.http.max_connections.saturating_add(MAX_PAGES);
@@ -47,7 +49,12 @@ fn what_is_missing(node: &Node, is_ending: bool) -> Vec<String> {
     // Those that answer now, whatever was configured when the node began.
     let live = node.policy.status(Instant::now()).live;
     let lets_in = live.plugins.iter().any(|plugin| plugin.hooks.contains(&Hook::Auth));
-    let problems = [(is_ending, "the node is ending"), (!lets_in, "no plugin is asked for auth: nobody can come in")];
+    let drains = !is_ending && node.drain.left().is_some();
+    let problems = [
+        (is_ending, "the node is ending"),
+        (drains, "the node is draining: it lets nobody in any more"),
+        (!lets_in, "no plugin is asked for auth: nobody can come in"),
+    ];
     let mut missing: Vec<_> =
         problems.into_iter().filter(|(is_so, _)| *is_so).map(|(_, words)| words.to_owned()).collect();
     missing.extend(node.workers.health().into_iter().filter_map(|health| match health.state {
@@ -97,14 +104,16 @@ impl Sessions {
         Self { node, arrived, running: JoinSet::new() }
     }
 
-    /// Lets people in. Ends only when nobody can come any more.
-    pub(super) async fn serve(&mut self, ending: &Ending) {
+    /// Lets people in. Ends only when nobody can come any more (false), or the node is to end as it has drained (true).
+    pub(super) async fn serve(&mut self, ending: &Ending) -> bool {
+        let node = Arc::clone(&self.node);
         loop {
             tokio::select! {
                 arrival = self.arrived.recv() => match arrival {
                     Some(arrival) => self.let_in(arrival, ending),
-                    None => return,
+                    None => return false,
                 },
+                () = node.drain.is_over(self.running.is_empty()) => return true,
                 Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
                     self.node.counters.connections.fetch_sub(1, Ordering::Relaxed);
                     if let Err(error) = ended {

@@ -11,6 +11,7 @@ mod secret;
 mod section;
 mod sections;
 mod tree;
+mod webhooks;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use policy_log::PolicyLog;
 pub use problem::Problem;
 pub use section::Announce;
 pub use sections::{Auth, Dev, Duplicate, Http, KeySource, Media, Metrics, RecorderSection, RecordingSection, Rooms};
+pub use webhooks::Webhooks;
 
 use problem::Place;
 use section::Section;
@@ -48,6 +50,8 @@ pub struct Config {
     pub recorder: RecorderSection,
     /// Who may read the metrics.
     pub metrics: Metrics,
+    /// Where events are sent.
+    pub webhooks: Webhooks,
     /// What only development needs.
     pub dev: Dev,
     /// The file itself.
@@ -114,6 +118,7 @@ impl Config {
             recording: RecordingSection::read(root.below("recording"), folder),
             recorder: RecorderSection::read(root.below("recorder"), folder),
             metrics: Metrics::read(root.below("metrics"), folder),
+            webhooks: Webhooks::read(root.below("webhooks"), folder),
             dev: Dev::read(root.below("dev")),
             file: file.into(),
             fixed: Fixed::default(),
@@ -134,6 +139,9 @@ impl Config {
         if self.dev.guest_tokens && !self.http.host.is_loopback() {
             let problem = "anybody who reaches the node could make tokens";
             complain("dev.guest_tokens", problem, "set http.host to a loopback address or switch it off");
+        }
+        if let Some((problem, remedy)) = self.webhooks.contradiction() {
+            complain("webhooks.secret", problem, remedy);
         }
         if self.auth.key.is_none() && !self.dev.enabled {
             let remedy = "set auth.secret = { env = \"JWT_SECRET\" } or { file = \"…\" }, or a public key";
@@ -177,7 +185,8 @@ fn override_by(root: &mut Node, name: &str, value: &str) {
     root.set(section, &key, Node::from_variable(name, value));
 }
 
-const SECTIONS: [&str; 9] = ["http", "media", "auth", "rooms", "policy", "recording", "recorder", "metrics", "dev"];
+const SECTIONS: [&str; 10] =
+    ["http", "media", "auth", "rooms", "policy", "recording", "recorder", "metrics", "webhooks", "dev"];
 
 #[cfg(test)]
 mod tests;

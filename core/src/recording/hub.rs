@@ -1,6 +1,8 @@
 //! The hub: which recorder is attached, which sessions run, and what it must hear when it comes back.
 
-use std::collections::HashMap;
+mod telling;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use lockgate_model::carrier::{
     AddTrack, BindingToken, FromRecorder, Hello, PROTOCOL, Refusal, Role, SessionState, StartSession, ToRecorder,
     TrackNumber, Welcome,
 };
-use lockgate_model::{RecordingId, RoomName, TrackId};
+use lockgate_model::{RecordingId, RecordingState, RoomName, TrackId};
 use lockgate_room::{Input, RecorderReport};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -49,6 +51,8 @@ struct Session {
     inbox: mpsc::Sender<ToRoom>,
     tracks: HashMap<TrackId, AddTrack>,
     stopping: bool,
+    /// Its files that were told of as complete.
+    closed: HashSet<String>,
     /// Ends what watches over the room.
     _over: oneshot::Sender<()>,
 }
@@ -129,7 +133,8 @@ impl Hub {
         };
         let (over, is_over) = oneshot::channel();
         self.conversations.spawn(stop_with_room(self.recorders.clone(), session.clone(), inbox.clone(), is_over));
-        let fresh = Session { start: start.clone(), inbox, tracks: HashMap::new(), stopping: false, _over: over };
+        let (tracks, closed) = (HashMap::new(), HashSet::new());
+        let fresh = Session { start: start.clone(), inbox, tracks, stopping: false, closed, _over: over };
         self.sessions.insert(session, fresh);
         self.say(ToRecorder::StartSession(start));
         Ok(())
@@ -261,7 +266,10 @@ impl Hub {
 
     fn on_said(&mut self, said: FromRecorder) {
         match said {
-            FromRecorder::State { session, state, reason, .. } => self.on_state(session, state, reason),
+            FromRecorder::State { session, state, reason, files } => {
+                self.on_files(&session, files);
+                self.on_state(session, state, reason);
+            }
             FromRecorder::Pli { track } => self.on_pli(track),
             FromRecorder::Stats { .. } | FromRecorder::Pong { .. } => {}
         }
@@ -277,6 +285,7 @@ impl Hub {
         let over = matches!(report, RecorderReport::Stopped { .. });
         self.report(&id, report);
         if over {
+            self.tell_end(&id, RecordingState::Stopped, None);
             self.sessions.remove(&id);
         }
     }
@@ -309,6 +318,7 @@ impl Hub {
     fn fail(&mut self, id: &RecordingId, reason: &str) {
         tracing::warn!(session = %id, reason, "a recording failed");
         self.report(id, RecorderReport::Failed { session: id.clone(), reason: reason.to_owned() });
+        self.tell_end(id, RecordingState::Failed, Some(reason));
         self.sessions.remove(id);
     }
 

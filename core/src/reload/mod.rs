@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockgate_model::Secret;
+use lockgate_model::{Happening, Secret};
 use lockgate_policy::Swap;
 use lockgate_policy::journal::SwapOutcome;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -136,6 +136,7 @@ impl Reloader {
     }
 
     fn tell(&self, reloaded: &Reloaded) {
+        self.node.events.tell(None, &happening(reloaded));
         match reloaded {
             Ok(Swap { outcome, from, to, why }) => {
                 let (from, to) = (from.epoch, to.epoch);
@@ -163,6 +164,24 @@ impl Reloader {
             tracing::warn!(section, "was changed and counts after a restart only: restart the node");
         }
         self.fixed = differs;
+    }
+}
+
+/// For those who follow the node.
+fn happening(reloaded: &Reloaded) -> Happening {
+    match reloaded {
+        Ok(Swap { outcome, to, why, .. }) => Happening::Policy {
+            outcome: outcome.as_str().to_owned(),
+            epoch: Some(to.epoch),
+            why: Some(why.clone()),
+            problems: Vec::new(),
+        },
+        Err(problems) => Happening::Policy {
+            outcome: SwapOutcome::Refused.as_str().to_owned(),
+            epoch: None,
+            why: None,
+            problems: problems.clone(),
+        },
     }
 }
 

@@ -8,4 +8,4 @@ mod task;
 
 pub(crate) use media::inspect_offer;
 pub(crate) use registry::{RoomHandle, Rooms};
-pub(crate) use task::{FromMember, ToRoom};
+pub(crate) use task::{FromMember, Mute, ToRoom};

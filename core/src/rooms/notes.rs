@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 
 use lockgate_model::policy::Denial;
-use lockgate_model::{ErrorCode, Event, PublisherId, RoomName};
+use lockgate_model::{ErrorCode, Event, PublisherId, RoomName, TrackId};
 use lockgate_policy::Journal;
-use lockgate_policy::journal::{self, DenialLine, Line};
+use lockgate_policy::journal::{self, DenialLine, Line, OperatorAct};
 use lockgate_room::{Effect, MediaAction, RecordAction, Revocation, Words};
 
 use crate::node::wall_clock_ms;
@@ -39,7 +39,7 @@ impl Notes {
                 self.refused.remove(member);
                 Some(Line::Left { room: self.room.clone(), participant: member.0 })
             }
-            Effect::Ask { .. } => None,
+            Effect::Ask { .. } | Effect::Happened(_) => None,
         };
         line.into_iter().for_each(|line| self.journal.note(line));
     }
@@ -54,6 +54,23 @@ impl Notes {
             track: revocation.track.as_ref().map(ToString::to_string),
             reason: revocation.reason.clone(),
         }));
+    }
+
+    /// An operator did something else.
+    pub(super) fn acted(
+        &self,
+        operator: String,
+        act: OperatorAct,
+        participant: Option<PublisherId>,
+        track: Option<TrackId>,
+    ) {
+        self.journal.note(Line::Act {
+            operator,
+            act,
+            room: Some(self.room.clone()),
+            participant: participant.map(|id| id.0),
+            track: track.map(|track| track.to_string()),
+        });
     }
 
     /// The room is over.
@@ -126,8 +143,8 @@ impl Notes {
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::RevokedWhat;
     use lockgate_model::policy::{Decision, Grant};
-    use lockgate_model::{RevokedWhat, TrackId};
     use lockgate_policy::journal::{ReadLine, Reader};
     use lockgate_policy::{Policy, PolicyConfig};
     use lockgate_room::{Answer, Input, Room, RoomConfig};

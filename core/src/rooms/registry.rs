@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lockgate_model::{PublisherId, RoomName};
-use lockgate_room::{Input, Join, Revocation};
+use lockgate_model::{ParticipantsPage, PublisherId, RoomCounts, RoomName, TrackId};
+use lockgate_room::{Input, Join, Operation, Revocation, Wanted};
 use lockgate_worker::WorkerGone;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::task::{FromMember, RoomTask, ToRoom};
+use super::task::{FromMember, Mute, Recorded, RoomTask, ToOperate, ToRoom};
 use crate::node::Node;
 use crate::session::RoomNews;
 
@@ -56,6 +56,33 @@ impl RoomHandle {
     #[cfg(test)]
     pub(crate) async fn tell(&self, message: ToRoom) {
         self.inbox.send(message).await.expect("the room is there");
+    }
+
+    /// How much there is in a room; none if it has ended.
+    pub(crate) async fn counts(&self) -> Option<RoomCounts> {
+        self.operate(ToOperate::Count).await
+    }
+
+    /// Some of those who are in a room; none if it has ended.
+    pub(crate) async fn see(&self, wanted: Wanted) -> Option<(RoomCounts, ParticipantsPage)> {
+        self.operate(|page| ToOperate::See(wanted, page)).await
+    }
+
+    /// Has somebody's tracks be silent, or not any more. Returns which; none: there is no such participant, or track.
+    pub(crate) async fn mute(&self, mute: Mute) -> Option<Vec<TrackId>> {
+        self.operate(|done| ToOperate::Mute(mute, done)).await.flatten()
+    }
+
+    /// Has something recorded, or not any more. Returns how the recording stands then, once policy has said whether it may be; none if
+    /// the room has ended.
+    pub(crate) async fn record(&self, operation: Operation) -> Option<Recorded> {
+        self.operate(|done| ToOperate::Record(Box::new(operation), done)).await
+    }
+
+    async fn operate<T>(&self, wish: impl FnOnce(oneshot::Sender<T>) -> ToOperate) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        self.inbox.send(ToRoom::Operate(wish(done))).await.ok()?;
+        answer.await.ok()
     }
 
     /// Has a room ask about everybody in it if other plugins answer than before. A room that has ended needs none.

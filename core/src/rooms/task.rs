@@ -1,5 +1,8 @@
 //! One room's task: inputs in, the pure room, effects out.
 
+mod following;
+mod operating;
+
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
@@ -7,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lockgate_model::carrier::TrackNumber;
-use lockgate_model::{OfferedMedia, PublisherId, RecordingId, Request, RoomName, Source, TrackId};
+use lockgate_model::{Happening, OfferedMedia, PublisherId, RecordingId, Request, RoomName, Source, TrackId};
 use lockgate_room::{
     Effect, Input, Join, LeaveReason, MediaProblem, RecordAction, RecorderReport, Revocation, Room, RoomConfig,
 };
@@ -17,10 +20,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use self::operating::Operators;
+pub(crate) use self::operating::{Mute, Recorded, ToOperate};
 use super::ask::Questions;
 use super::media::RoomMedia;
 use super::notes::Notes;
 use crate::config::Duplicate;
+use crate::events::Refusals;
 use crate::node::{Node, wall_clock_ms};
 use crate::recording::NewTrack;
 use crate::session::{RoomEvent, RoomNews};
@@ -37,6 +43,8 @@ pub(crate) enum ToRoom {
     /// Somebody may do something no more, because this operator wants it. Answered when the media side has been told, with whom it
     /// concerned.
     Revoke(Box<Revocation>, String, oneshot::Sender<Vec<PublisherId>>),
+    /// An operator looks, or wants something else than to take something away.
+    Operate(ToOperate),
     /// Other plugins may answer than before. Whoever holds the turn has the node's leave to ask about everybody in the room.
     Reconsider(OwnedSemaphorePermit),
     /// The recorder needs a key frame of a track.
@@ -76,6 +84,9 @@ pub(crate) struct RoomTask {
     /// One for each seat: ends when the session does, so that one that fails or is cut off has left as well.
     departures: JoinSet<PublisherId>,
     questions: Questions,
+    operators: Operators,
+    /// Refusals that those who follow the node are told of.
+    refusals: Refusals,
     notes: Notes,
 }
 
@@ -83,6 +94,7 @@ pub(crate) struct RoomTask {
 struct Seat {
     news: mpsc::Sender<RoomNews>,
     departure: AbortHandle,
+    subject: String,
 }
 
 /// A room that ends by itself has no seats left. One whose task fails lets go of its members, those at the door included: they
@@ -90,6 +102,7 @@ struct Seat {
 impl Drop for RoomTask {
     fn drop(&mut self) {
         self.notes.closed();
+        self.tell_closed();
         self.node.rooms.forget_if(&self.name, &self.inbox, || true);
         self.outbox.close();
         let mut out: Vec<_> = self.seats.drain().map(|(member, seat)| (member, seat.news)).collect();
@@ -134,12 +147,14 @@ impl RoomTask {
         let questions = Questions::new(node.policy.clone(), name.clone());
         let notes = Notes::new(node.policy.journal().clone(), &name);
         let (media, seats, departures) = (RoomMedia::new(router), HashMap::new(), JoinSet::new());
-        Self { node, name, room, media, inbox, outbox, seats, departures, questions, notes }
+        let (operators, refusals) = (Operators::default(), Refusals::default());
+        Self { node, name, room, media, inbox, outbox, seats, departures, questions, operators, refusals, notes }
     }
 
     /// Runs until the last participant is gone.
     pub(crate) async fn run(mut self) {
         tracing::info!(room = %self.name, "the room opened");
+        self.node.events.tell(Some(&self.name), &Happening::RoomOpened {});
         loop {
             tokio::select! {
                 Some(message) = self.outbox.recv() => self.on_message(message).await,
@@ -163,7 +178,7 @@ impl RoomTask {
     async fn on_message(&mut self, message: ToRoom) {
         match message {
             ToRoom::Join(join, news) => {
-                self.seat(join.member, news);
+                self.seat(&join, news);
                 self.handle(Input::Join(*join)).await;
             }
             ToRoom::Command(command) if !self.seats.contains_key(&command.member) => command.give_back(&self.name),
@@ -174,11 +189,13 @@ impl RoomTask {
             ToRoom::Input(input) => self.handle(*input).await,
             ToRoom::Revoke(revocation, operator, done) => {
                 let concerned = self.room.concerned(&revocation.whom);
+                self.tell_revocation(&revocation, &concerned, operator.clone());
                 self.notes.revoked(&revocation, &concerned, operator);
                 self.handle(Input::Revoke(*revocation)).await;
                 // Whoever wanted it may be gone; it is done all the same.
                 let _ = done.send(concerned);
             }
+            ToRoom::Operate(wish) => self.operate(wish).await,
             ToRoom::Reconsider(turn) => self.reconsider(turn).await,
             ToRoom::KeyFrame(track) => self.media.request_key_frame(&track),
             ToRoom::Record(tracks) => {
@@ -196,13 +213,14 @@ impl RoomTask {
         }
     }
 
-    fn seat(&mut self, member: PublisherId, news: mpsc::Sender<RoomNews>) {
+    fn seat(&mut self, join: &Join, news: mpsc::Sender<RoomNews>) {
+        let (member, subject) = (join.member, join.participant.identity.subject.clone());
         let session = news.clone();
         let departure = self.departures.spawn(async move {
             session.closed().await;
             member
         });
-        self.seats.insert(member, Seat { news, departure });
+        self.seats.insert(member, Seat { news, departure, subject });
     }
 
     /// A session is over, whether or not it said so: who left in time is known no more. None: the member was told that it is out.
@@ -217,11 +235,16 @@ impl RoomTask {
         while let Some(effect) = self.room.poll() {
             self.carry_out(effect).await;
         }
+        self.settle_operators();
     }
 
     async fn carry_out(&mut self, effect: Effect) {
         self.notes.take(&effect);
+        self.follow(&effect);
         match effect {
+            // Told already.
+            Effect::Happened(_) => {}
+            Effect::Send { to, reply, .. } if self.operators.hear(to, &reply) => {}
             Effect::Send { to, reply, .. } => self.tell(to, RoomEvent::Tell(Box::new(reply))),
             Effect::Ask { ticket, question } => {
                 if let Some(answer) = self.questions.ask(ticket, question) {

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::rooms::Seat;
 use super::renewals::Renewals;
 use super::{Comeback, Link, RoomEvent, RoomNews};
+use crate::drain::milliseconds;
 use crate::ice_servers;
 use crate::node::{Ending, Node, random_token, wall_clock_ms};
 
@@ -63,6 +64,8 @@ impl Session {
 
     /// Lives until the client is gone for good or the node ends.
     pub(crate) async fn run(mut self, mut ending: Ending) {
+        let node = Arc::clone(&self.node);
+        let mut draining = node.drain.watch();
         let reason = loop {
             let deadline = self.next_deadline();
             let flow = tokio::select! {
@@ -70,6 +73,7 @@ impl Session {
                 Some(news) = self.news.recv() => self.on_news(news).await,
                 Some(comeback) = self.comebacks.recv() => self.on_comeback(comeback).await,
                 () = until(deadline) => self.on_deadline(),
+                left = draining.next() => self.on_draining(left),
                 () = ending.comes() => {
                     self.say_farewell();
                     Flow::End(LeaveReason::Closed)
@@ -85,6 +89,16 @@ impl Session {
     fn say_farewell(&self) {
         self.reply(None, Event::ServerDraining { deadline_ms: 0, reconnect_to: None });
         self.link.close(CloseCode::GoingAway, "the node is ending");
+    }
+
+    /// The node lets nobody in any more; who is in may stay for so long.
+    fn on_draining(&self, left: Duration) -> Flow {
+        if self.who.is_some() {
+            // Zero is what a client is told when it is over.
+            let deadline_ms = milliseconds(left).max(1);
+            self.reply(None, Event::ServerDraining { deadline_ms, reconnect_to: None });
+        }
+        Flow::On
     }
 
     async fn end(mut self, reason: LeaveReason) {
@@ -180,7 +194,7 @@ impl Session {
         if let Some(known) = &self.who {
             return self.on_renewed(id, identity, known.identity.subject.clone()).await;
         }
-        let Some(token) = resume else { return self.admit(id, identity) };
+        let Some(token) = resume else { return self.admit_unless_draining(id, identity) };
         // The old session takes the socket over; this one has nothing left to do.
         let (link_door, link_peer) = (self.link.door, self.link.peer);
         let link = std::mem::replace(&mut self.link, Link::ended(link_door, link_peer));
@@ -189,9 +203,22 @@ impl Session {
             Err(refused) => {
                 let Comeback { link, identity, id } = *refused;
                 self.link = link;
-                self.admit(id, identity)
+                self.admit_unless_draining(id, identity)
             }
         }
+    }
+
+    /// Somebody new is let in. Those who are in already may come back to their places in a node that drains.
+    fn admit_unless_draining(&mut self, id: Option<RequestId>, identity: Identity) -> Flow {
+        if self.node.drain.left().is_none() {
+            return self.admit(id, identity);
+        }
+        let denial = Denial::new(ErrorCode::OVERLOADED, "the node lets nobody in any more: it is about to end");
+        let denial = Denial { retry_after_ms: Some(ANOTHER_NODE_MS), ..denial };
+        self.node.note_refusal(&identity.subject, None, "auth", &denial);
+        self.deny(id, "auth", None, denial);
+        self.link.close(CloseCode::TryAgain, "the node lets nobody in any more; try again later");
+        Flow::End(LeaveReason::Closed)
     }
 
     fn admit(&mut self, id: Option<RequestId>, identity: Identity) -> Flow {
@@ -233,6 +260,9 @@ impl Session {
         old.close(CloseCode::Normal, "resumed on another socket");
         self.lost = None;
         let flow = self.admit(id, identity.clone());
+        if let Some(left) = self.node.drain.left() {
+            self.on_draining(left);
+        }
         for seat in self.seats.values() {
             seat.room.input(Input::Renewed { member: seat.member, identity: identity.clone() }).await;
             seat.room.input(Input::Resumed { member: seat.member }).await;
@@ -318,6 +348,8 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
+/// When somebody who is not let in any more may try again: others may be behind the same address.
+const ANOTHER_NODE_MS: u64 = 5000;
 /// A token must come this soon after the socket opens.
 const AUTH_WITHIN: Duration = Duration::from_secs(10);
 /// How long before its token ends a client is told.

@@ -93,6 +93,9 @@ pub(crate) fn withheld(line: Line) -> Line {
         Line::Hold { operator, subject, until_ms } => {
             Line::Hold { operator: show.text(&operator), subject: show.text(&subject), until_ms }
         }
+        Line::Act { operator, act, room, participant, track } => {
+            Line::Act { operator: show.text(&operator), act, room, participant, track }
+        }
         Line::Repeated { of, door, peer, subject, code, times, since_ms } => {
             let subject = subject.map(|subject| show.text(&subject));
             Line::Repeated { of, door, peer, subject, code, times, since_ms }

@@ -33,6 +33,22 @@ pub enum Line {
         /// Until when, in ms since 1970.
         until_ms: u64,
     },
+    /// An operator did something that takes nothing from anybody for good.
+    Act {
+        /// Who.
+        operator: String,
+        /// What.
+        act: OperatorAct,
+        /// In which room; none: to the node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<String>,
+        /// To whom.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        participant: Option<u64>,
+        /// Which track; none: all there were.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        track: Option<String>,
+    },
     /// A participant was told that something is over: a grant ended, an answer changed, somebody took it away.
     Revoked {
         /// Where.
@@ -156,6 +172,38 @@ pub enum Line {
     },
     /// The node stopped, and everything before was written.
     End {},
+}
+
+/// What an operator did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperatorAct {
+    /// What somebody publishes is not forwarded.
+    Mute,
+    /// It is forwarded again.
+    Unmute,
+    /// The room is to be recorded; whether it may be is a question of its own.
+    StartRecording,
+    /// It is not to be recorded any more.
+    StopRecording,
+    /// The node lets nobody in any more, and ends when it is empty.
+    Drain,
+    /// It lets people in again.
+    Undrain,
+}
+
+impl OperatorAct {
+    /// Its name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mute => "mute",
+            Self::Unmute => "unmute",
+            Self::StartRecording => "start-recording",
+            Self::StopRecording => "stop-recording",
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+        }
+    }
 }
 
 /// Why lines were lost.

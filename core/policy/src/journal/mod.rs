@@ -25,9 +25,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) use entry::Answered;
 pub use folder::{FileProblem, files_of};
 pub use line::{
-    Begun, CommandLine, DenialLine, EffectLine, Header, HostReason, Line, Lost, Omit, PluginFacts, PluginLine,
-    Policies, QuestionLine, Revocation, ShadowLine, ShadowWord, SwapLine, SwapOutcome, Torn, TrackLine, VerdictLine,
-    Who,
+    Begun, CommandLine, DenialLine, EffectLine, Header, HostReason, Line, Lost, Omit, OperatorAct, PluginFacts,
+    PluginLine, Policies, QuestionLine, Revocation, ShadowLine, ShadowWord, SwapLine, SwapOutcome, Torn, TrackLine,
+    VerdictLine, Who,
 };
 pub use read::{ReadLine, Reader};
 pub use seal::{BadLine, Hash, Head, Sealed};

@@ -1,7 +1,7 @@
 //! What a room has done and says: effects, in their order.
 
 use lockgate_model::policy::Denial;
-use lockgate_model::{ErrorCode, Event, PublisherId, Reply, RequestId, TrackId};
+use lockgate_model::{ErrorCode, Event, Happening, PublisherId, Reply, RequestId, TrackId};
 
 use super::Room;
 use crate::effect::{Effect, MediaAction, Words};
@@ -10,6 +10,10 @@ use crate::member::Member;
 impl Room {
     pub(crate) fn effect(&mut self, effect: Effect) {
         self.effects.push_back(effect);
+    }
+
+    pub(crate) fn happened(&mut self, happening: Happening) {
+        self.effects.push_back(Effect::Happened(happening));
     }
 
     pub(crate) fn media(&mut self, action: MediaAction) {

@@ -3,7 +3,9 @@
 mod chaos;
 mod data;
 mod entrance;
+mod following;
 mod moderation;
+mod operator;
 mod places;
 mod publishing;
 mod quality;
@@ -22,7 +24,8 @@ use lockgate_model::policy::{
     Attribute, CommandAnswer, Decision, Denial, Door, Grant, Identity, Participant, Publication, TrackFacts,
 };
 use lockgate_model::{
-    Codec, ErrorCode, MediaKind, OfferedMedia, PublisherId, Request, RoomName, SubscribeConnections, TrackId, UserId,
+    Codec, ErrorCode, Happening, MediaKind, OfferedMedia, PublisherId, Request, RoomName, SubscribeConnections,
+    TrackId, UserId,
 };
 use serde_json::{Value, json};
 
@@ -89,6 +92,7 @@ struct Call {
     told: Vec<(PublisherId, Value)>,
     media: Vec<MediaAction>,
     recorder: Vec<RecordAction>,
+    happened: Vec<Happening>,
     gone: Vec<PublisherId>,
     missed: Vec<Request>,
     sending: BTreeMap<Connection, Vec<TrackId>>,
@@ -125,6 +129,7 @@ impl Call {
             told: Vec::new(),
             media: Vec::new(),
             recorder: Vec::new(),
+            happened: Vec::new(),
             gone: Vec::new(),
             missed: Vec::new(),
             sending: BTreeMap::new(),
@@ -248,6 +253,7 @@ impl Call {
                 return came_of_it;
             }
             Effect::Record(action) => self.recorder.push(action),
+            Effect::Happened(happening) => self.happened.push(happening),
             Effect::Gone { member, missed } => {
                 self.gone.push(member);
                 self.missed.extend(missed);
@@ -338,6 +344,7 @@ impl Call {
         self.told.clear();
         self.media.clear();
         self.recorder.clear();
+        self.happened.clear();
     }
 }
 

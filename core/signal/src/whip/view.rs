@@ -87,7 +87,8 @@ impl View {
             Event::Subscribed { tracks, .. } => self.place(tracks),
             Event::MediaConnected { .. } => self.place = None,
             Event::Revoked { what, track_id, .. } => self.lose(what, track_id),
-            Event::ServerDraining { .. } => self.leave(),
+            // With time left the session goes on: a node that drains lets nobody begin another one.
+            Event::ServerDraining { deadline_ms: 0, .. } => self.leave(),
             _ => {}
         }
     }

@@ -92,6 +92,7 @@ impl Door {
                 Asset { path: "sdk/index.js", media_type: "text/javascript", bytes: b"export {};" },
             ],
             admin: Some(Arc::new(move |_| Box::pin(administer(operator.clone())))),
+            feed: None,
             guest,
         };
         let origins = Origins::new(vec!["https://tv.example".to_owned()]);

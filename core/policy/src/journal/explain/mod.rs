@@ -96,7 +96,7 @@ impl Explainer {
             Line::Header(header) => self.on_header(header, &place),
             Line::End {} => self.on_stop(&place, "the node stopped"),
             Line::Gap { lost, .. } => self.lost += lost,
-            Line::Hold { .. } | Line::Repeated { .. } | Line::Swap(_) | Line::Shadow(_) => {}
+            Line::Hold { .. } | Line::Act { .. } | Line::Repeated { .. } | Line::Swap(_) | Line::Shadow(_) => {}
             Line::Question(question) => self.on_question(question, place),
             Line::Revocation(revocation) => self.room(&revocation.room).on_revocation(revocation, &place),
             Line::Revoked { room, .. }

@@ -141,6 +141,7 @@ fn a_viewer_ends_with_its_stay_or_with_all_that_it_gets() {
         (revoked(RevokedWhat::Subscription, Some("b")), false),
         (revoked(RevokedWhat::Publication, None), false),
         (revoked(RevokedWhat::Recording, None), false),
+        (Event::ServerDraining { deadline_ms: 5000, reconnect_to: None }, false),
         (Event::ServerDraining { deadline_ms: 0, reconnect_to: None }, true),
     ] {
         let mut view = view(Watched::Room, 1);

@@ -2,11 +2,15 @@
 //!
 //! A revocation asks nobody but who the operator is, past the queue of all others: it must work when policy is busy, and at once.
 
+mod acting;
+mod looking;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use lockgate_model::policy::{AuthQuestion, Denial, Door, Identity};
-use lockgate_model::{ErrorCode, PublisherId, RoomName};
+use lockgate_model::{ErrorCode, Happening, PublisherId, RoomName};
 use lockgate_policy::journal::{Line, SwapOutcome};
 use lockgate_policy::{CanaryStatus, PolicyStatus};
 use lockgate_room::{Revocation, Whom};
@@ -29,8 +33,8 @@ pub(crate) fn administer(node: &Arc<Node>, reloads: Reloads) -> Administer {
 async fn act(node: &Arc<Node>, reloads: &Reloads, request: AdminRequest) -> Result<Value, Denial> {
     let AdminRequest { token, peer, act } = request;
     let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
-    let operator = node.authenticate(question).await?;
-    let done = if operator.grant.is_admin() {
+    let operator = Operator { who: node.authenticate(question).await?, peer };
+    let done = if operator.who.grant.is_admin() {
         carry_out(node, reloads, &operator, act).await
     } else {
         Err(Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant"))
@@ -38,13 +42,31 @@ async fn act(node: &Arc<Node>, reloads: &Reloads, request: AdminRequest) -> Resu
     if let Err(denial) = done.as_ref()
         && denial.code == ErrorCode::FORBIDDEN
     {
-        node.note_refusal(&operator.subject, None, "admin", denial);
+        node.note_refusal(&operator.who.subject, None, "admin", denial);
     }
     done
 }
 
-async fn carry_out(node: &Node, reloads: &Reloads, operator: &Identity, act: AdminAct) -> Result<Value, Denial> {
+/// Somebody with the admin grant, and where they are.
+struct Operator {
+    who: Identity,
+    peer: IpAddr,
+}
+
+async fn carry_out(
+    node: &Node,
+    reloads: &Reloads,
+    Operator { who: operator, peer }: &Operator,
+    act: AdminAct,
+) -> Result<Value, Denial> {
     match act {
+        AdminAct::ListRooms(page) => looking::list_rooms(node, operator, page).await,
+        AdminAct::ShowRoom { room, page } => looking::show_room(node, operator, &room, page, true).await,
+        AdminAct::ListParticipants { room, page } => looking::show_room(node, operator, &room, page, false).await,
+        AdminAct::Mute { room, publisher, mute } => acting::mute(node, operator, &room, publisher, mute).await,
+        AdminAct::Record { room, recording } => acting::record(node, operator, *peer, &room, recording).await,
+        AdminAct::Drain(drain) => of_all_rooms(operator).map(|()| acting::drain(node, operator, &drain)),
+        AdminAct::StopDraining => of_all_rooms(operator).map(|()| acting::stop_draining(node, operator)),
         AdminAct::RevokeParticipant { room, publisher, revocation } => {
             revoke_participant(node, operator, &room, publisher, revocation).await
         }
@@ -55,6 +77,18 @@ async fn carry_out(node: &Node, reloads: &Reloads, operator: &Identity, act: Adm
             reload_policy(node, reloads, operator).await
         }
     }
+}
+
+/// Whether the operator's token is for this room.
+fn allowed_in(operator: &Identity, room: &RoomName) -> Result<(), Denial> {
+    match operator.grant.allows_room(room.as_str()) {
+        true => Ok(()),
+        false => Err(Denial::new(ErrorCode::FORBIDDEN, "the token is not for this room")),
+    }
+}
+
+fn no_such_room() -> Denial {
+    Denial::new(ErrorCode::NOT_FOUND, "there is no such room")
 }
 
 /// Whether the operator's token is for all rooms: plugins are.
@@ -102,9 +136,7 @@ async fn revoke_participant(
     publisher: PublisherId,
     revocation: RevocationRequest,
 ) -> Result<Value, Denial> {
-    if !operator.grant.allows_room(room.as_str()) {
-        return Err(Denial::new(ErrorCode::FORBIDDEN, "the token is not for this room"));
-    }
+    allowed_in(operator, room)?;
     let not_found = || Denial::new(ErrorCode::NOT_FOUND, "the room has no such participant");
     let handle = node.rooms.find(room).ok_or_else(not_found)?;
     let RevocationRequest { what, track_id: track, reason, .. } = revocation;
@@ -133,6 +165,14 @@ async fn revoke_subject(
         let until_ms = now.saturating_add(hold_ms);
         node.held.hold(subject, until_ms, now)?;
         let (operator, subject) = (operator.subject.clone(), subject.to_owned());
+        let told = Happening::Operator {
+            operator: operator.clone(),
+            act: "hold".to_owned(),
+            participant_ids: Vec::new(),
+            track_id: None,
+            reason: Some(format!("{subject}: {reason}")),
+        };
+        node.events.tell(None, &told);
         node.policy.journal().note(Line::Hold { operator, subject, until_ms });
     }
     tracing::info!(operator = operator.subject, subject, ?what, reason, hold_ms, "revoked");
