@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::operate::Operation;
 use crate::policy_cli::PolicyAction;
 
 /// A WebRTC SFU whose doors are programmable.
@@ -43,6 +44,16 @@ pub enum Action {
     /// What reads the configuration.
     #[command(flatten)]
     Configured(Configured),
+    /// What a running node is asked to do.
+    #[command(flatten)]
+    Operation(Operation),
+    /// Write a script that completes this program's arguments in a shell.
+    ///
+    /// For bash: lockgate completions bash > ~/.local/share/bash-completion/completions/lockgate
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// What to do with the configuration instead of running.

@@ -16,6 +16,7 @@ mod ice_servers;
 mod interfaces;
 mod metrics;
 mod node;
+pub mod operate;
 mod policies;
 pub mod policy_cli;
 mod private;

@@ -5,9 +5,10 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use lockgate::cli::{Action, Cli, Configured, DEFAULT_CONFIG, TokenArguments};
 use lockgate::config::{Config, Problem};
+use lockgate::operate;
 use lockgate::policy_cli::{self, Report};
 use lockgate::token::{Claims, signing_secret};
 use tracing_subscriber::EnvFilter;
@@ -16,6 +17,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let action = match cli.action {
         Some(Action::Policy(action)) => return show(&policy_cli::run(&action, cli.config.as_deref())),
+        Some(Action::Operation(operation)) => return show(&operate::run(&operation, cli.config.as_deref())),
+        Some(Action::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "lockgate", &mut std::io::stdout());
+            return ExitCode::SUCCESS;
+        }
         Some(Action::Configured(action)) => Some(action),
         None => None,
     };
