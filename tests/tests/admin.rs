@@ -137,7 +137,8 @@ async fn an_operators_recording_is_a_question_to_plugins() {
 
 #[tokio::test]
 async fn a_node_that_drains_lets_nobody_new_in_and_ends_when_the_last_one_has_left() {
-    let mut node = Node::plain().await;
+    // Whoever loses the socket is gone.
+    let mut node = Node::start(Setup { rooms: "resume = \"0s\"".into(), ..Setup::default() }).await;
     let (mut ann, _) = node.enter(&Token::of(1, "Ann"), ROOM).await;
     let (status, draining) = node.admin("POST", "/drain", Some(&operator()), r#"{"withinMs": 3600000}"#).await;
     assert_eq!((status, &draining["draining"], &draining["connections"]), (200, &json!(true), &json!(1)), "{draining}");

@@ -166,8 +166,8 @@ async fn a_webhook_has_every_event_in_order_and_again_until_it_takes_it() {
 #[tokio::test]
 async fn the_command_line_follows_events_until_the_node_ends() {
     let mut node = Node::plain().await;
-    let (ann, _) = node.enter(&Token::of(1, "Ann"), ROOM).await;
-    drop(ann);
+    let (mut ann, _) = node.enter(&Token::of(1, "Ann"), ROOM).await;
+    assert_eq!(ann.ask(json!({ "type": "leave-room", "roomName": ROOM })).await["type"], "room-left");
     let mut stream = node.follow("?after=0", &operator(), &[]).await;
     stream.next_of("room-closed").await;
     let follower = node.operate_beside(&["events", "--after", "0", "--room", ROOM, "--json"]);

@@ -35,6 +35,23 @@ fn tell(session: &Session, event: Event) {
 }
 
 #[tokio::test]
+async fn operators_pages_take_the_methods_that_their_document_names_and_no_others() {
+    let door = Door::open().await;
+    let document = door.get("/admin/v1/openapi.json", &[]).await.json();
+    for (path, described) in document["paths"].as_object().unwrap() {
+        for method in ["get", "post", "put", "patch", "delete"] {
+            let page = format!("/admin/v1{}", path.replace("{publisher}", "1").replace(['{', '}'], ""));
+            let answer = door.ask(&method.to_uppercase(), &page, &[], "").await;
+            let is_described = described.get(method).is_some();
+            assert_eq!(answer.status != 405, is_described, "{method} {path}: {}", answer.status);
+            if !is_described {
+                assert_eq!(answer.json()["code"], "invalid-message");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn both_paths_open_a_socket_and_messages_go_both_ways() {
     let mut door = Door::open().await;
     for path in ["/ws", "/"] {

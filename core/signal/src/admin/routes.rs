@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use lockgate_model::policy::Denial;
 use lockgate_model::{ErrorCode, PublisherId, RoomName};
@@ -39,6 +39,7 @@ fn all() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
         ("/policy/reload", post(reload_policy)),
         ("/drain", post(drain).delete(stop_draining)),
         ("/events", get(feed::follow)),
+        ("/openapi.json", get(describe)),
     ]
 }
 
@@ -133,7 +134,7 @@ async fn revoke_subject(
 }
 
 async fn show_policy(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
-    act(doors, whence, request, |_, _| Ok(AdminAct::ShowPolicy)).await
+    act(doors, whence, request, |_, body| read::nothing(body).map(|()| AdminAct::ShowPolicy)).await
 }
 
 async fn reload_policy(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
@@ -146,6 +147,14 @@ async fn drain(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Re
 
 async fn stop_draining(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
     act(doors, whence, request, |_, body| read::nothing(body).map(|()| AdminAct::StopDraining)).await
+}
+
+/// What all this is, for programs. It is no secret: it is the same in every node.
+async fn describe(State(doors): State<Arc<Doors>>) -> Response {
+    if doors.pages.admin.is_none() {
+        return problem(StatusCode::NOT_FOUND, "not-found", "there is no such page");
+    }
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
 }
 
 fn place_of((room, publisher): (String, String)) -> Option<(RoomName, PublisherId)> {
@@ -162,4 +171,22 @@ fn no_such_participant() -> Response {
 
 fn not_found(message: &str) -> Denial {
     Denial::new(ErrorCode::NOT_FOUND, message)
+}
+
+/// OpenAPI 3.1. A route that it does not name fails a test here; what it says of answers is held against them in `tests/tests/openapi.rs`.
+const DOCUMENT: &str = include_str!("openapi.json");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_in_the_document_and_nothing_else_is() {
+        let document: serde_json::Value = serde_json::from_str(DOCUMENT).unwrap();
+        let described: BTreeSet<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let routes: BTreeSet<_> = all().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(described, routes);
+    }
 }
