@@ -21,6 +21,45 @@ fn denied(what: &str) -> Token {
     Token::of(0, what).claim("sub", json!(what)).can_record().claim("admin", json!(true))
 }
 
+/// What those who are denied something get to hear at `/socket`, about the host's track. Offers are answered all the same.
+async fn assert_refused_in_rheomeshs_dialect(node: &Node, track: &Value) {
+    let offer = json!({ "action": "Offer", "sdp": { "type": "offer", "sdp": camera_offer()["offer"] } });
+    let about_track = |action: &str| json!({ "action": action, "publisherId": track });
+    let nothing = Token::of(8, "Eve").claim("canPublish", json!(false)).claim("canSubscribe", json!(false));
+    for (token, message, code, end) in [
+        (denied("no-auth"), json!({ "action": "Ping" }), "x-closed", Some(4401)),
+        (denied("no-admission"), json!({ "action": "Ping" }), "x-closed", Some(1008)),
+        (Token::of(9, "Eve").claim("rooms", json!(["lab"])), json!({ "action": "Ping" }), "forbidden", Some(1008)),
+        (denied("no-publishing"), offer.clone(), "x-closed", None),
+        (nothing.clone(), offer, "forbidden", None),
+        // What is not shown is not there.
+        (denied("no-subscription"), about_track("Subscribe"), "not-found", None),
+        (nothing, about_track("Subscribe"), "not-found", None),
+    ] {
+        let url = format!("ws://{}/socket?room={ROOM}&token={}", node.address(), token.text());
+        let mut client = Client::connect(&url).await;
+        for message in [json!({ "action": "SubscriberInit" }), message.clone()] {
+            client.send(message).await;
+        }
+        let told = client.hear("the refusal", |told| told["action"] == "Error").await;
+        assert_eq!(told["code"], code, "{message}");
+        match end {
+            Some(end) => assert_eq!(client.closed().await, end, "{told}"),
+            None => {
+                client.send(json!({ "action": "Ping" })).await;
+                client.hear("a pong", |told| told["action"] == "Pong").await;
+            }
+        }
+        let is_answered = client.has_heard(|told| told["action"] == "Answer");
+        assert_eq!(is_answered, message["action"] == "Offer", "{message}");
+        assert!(!client.has_heard(|told| told["action"] == "Offer" || told["action"] == "Subscribed"));
+    }
+    let url = format!("ws://{}/socket?room={ROOM}&token={}", node.address(), denied("no-recording").text());
+    let mut client = Client::connect(&url).await;
+    client.send(about_track("StartRecording")).await;
+    client.hear("the refusal", |told| told["action"] == "RecordingError").await;
+}
+
 /// The code with which a message is refused, wherever it is told.
 async fn refusal(client: &mut Client, message: &Value) -> Value {
     let mut reply = client.ask(message.clone()).await;
@@ -80,6 +119,8 @@ async fn whoever_is_denied_is_refused_at_every_door_with_a_stable_code() {
         assert_eq!(refusal(&mut client, &message).await, code, "{door}");
         assert_eq!(client.ask(json!({ "type": "ping" })).await["type"], "pong", "{door}: the client stays usable");
     }
+
+    assert_refused_in_rheomeshs_dialect(&node, track).await;
 
     let (whip, whep) = (format!("/whip/{ROOM}"), format!("/whep/{ROOM}"));
     let of_host = format!("{whep}/{host_id}");

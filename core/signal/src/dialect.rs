@@ -1,10 +1,62 @@
-//! The `type` dialect: JSON text frames, one message each.
+//! How clients speak on a socket, and the `type` dialect: JSON text frames, one message each.
+
+use std::collections::VecDeque;
 
 use lockgate_model::{Command, ErrorCode, Event, Reply, Request, RequestId};
 use serde_json::Value;
 
+use crate::socket::CloseCode;
+
+/// How one client speaks: what its texts ask of the shell, and how it is told what the shell says.
+pub(crate) trait Dialect: Send {
+    /// The socket is open.
+    fn begin(&mut self, _said: &mut Said) {}
+
+    /// The client says something, within the rate that is allowed or beyond it.
+    fn on_text(&mut self, text: &str, allowed: bool, said: &mut Said);
+
+    /// The shell says something.
+    fn on_reply(&mut self, reply: Reply, said: &mut Said);
+
+    /// Whether a client whose socket is lost may come back to its place.
+    fn resumes(&self) -> bool;
+}
+
+/// What is to be said next. The client is read from again only when all requests are on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// To the client.
+    pub(crate) texts: VecDeque<String>,
+    /// To the shell.
+    pub(crate) requests: VecDeque<Request>,
+    /// That the socket ends, after that.
+    pub(crate) close: Option<(CloseCode, &'static str)>,
+}
+
+/// The `type` dialect.
+pub(crate) struct Typed;
+
+impl Dialect for Typed {
+    fn on_text(&mut self, text: &str, allowed: bool, said: &mut Said) {
+        let request =
+            if allowed { read(text) } else { Err(refusal(None, "", ErrorCode::RATE_LIMITED, TOO_MANY.into())) };
+        match request {
+            Ok(request) => said.requests.push_back(request),
+            Err(refusal) => said.texts.push_back(write(&refusal)),
+        }
+    }
+
+    fn on_reply(&mut self, reply: Reply, said: &mut Said) {
+        said.texts.push_back(write(&reply));
+    }
+
+    fn resumes(&self) -> bool {
+        true
+    }
+}
+
 /// Reads one frame. An unreadable one gives the error that the client is told.
-pub(crate) fn read(text: &str) -> Result<Request, Box<Reply>> {
+fn read(text: &str) -> Result<Request, Box<Reply>> {
     let mut value: Value = serde_json::from_str(text)
         .map_err(|error| refusal(None, "", ErrorCode::INVALID_MESSAGE, format!("not JSON: {error}")))?;
     let Some(object) = value.as_object_mut() else {
@@ -28,7 +80,7 @@ pub(crate) fn read(text: &str) -> Result<Request, Box<Reply>> {
 }
 
 /// Writes one frame.
-pub(crate) fn write(reply: &Reply) -> String {
+fn write(reply: &Reply) -> String {
     serde_json::to_string(reply).unwrap_or_else(|error| {
         tracing::error!(%error, "an event could not be written");
         String::from(r#"{"type":"error","code":"internal","message":"an event could not be written","of":""}"#)
@@ -67,6 +119,8 @@ fn refusal(id: Option<RequestId>, of: &str, code: ErrorCode, message: String) ->
     Box::new(Reply { id, event: Event::error(code, message, of) })
 }
 
+/// What a client is told that talks too fast.
+pub(crate) const TOO_MANY: &str = "too many messages; at most 100 a second";
 /// Longest `id` of a message, in bytes.
 const MAX_ID: usize = 128;
 

@@ -1,4 +1,4 @@
-//! The doors: HTTP pages, WebSocket dialects, WHIP and WHEP.
+//! The doors: HTTP pages, WebSocket dialects (our own and that of Rheomesh's examples), WHIP and WHEP.
 //!
 //! Turns what arrives into the shared model's requests and the model's replies into what the client understands.
 //! Decides nothing: who may do what is the shell's to ask. Every socket and every session over HTTP is one [`Arrival`]
@@ -12,6 +12,7 @@ mod listen;
 mod pages;
 mod problem;
 mod rate;
+mod rheomesh;
 mod server;
 mod socket;
 mod turn;

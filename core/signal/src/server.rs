@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -16,10 +17,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Administer, OpenFeed};
+use crate::dialect::{Dialect, Typed};
 use crate::guest::{self, MintGuest};
 use crate::listen::{self, Place};
 use crate::pages;
 use crate::problem::problem;
+use crate::rheomesh;
 use crate::socket::{self, Arrival, MAX_FRAME};
 use crate::turn::Turns;
 use crate::whip::{self, Origins, Sessions};
@@ -63,8 +66,10 @@ pub struct Doors {
     pub pages: Pages,
     /// Where sockets are announced; when it is full, new ones are turned away.
     pub arrivals: mpsc::Sender<Arrival>,
-    /// The other sites whose pages may publish and view over HTTP.
+    /// The other sites whose pages may publish and view over HTTP, and speak Rheomesh's dialect.
     pub origins: Origins,
+    /// Whether the dialect of Rheomesh's examples is spoken at `/socket`.
+    pub rheomesh: bool,
     /// Most connections that are open at a time, sockets included; more wait until they are accepted.
     pub max_open: usize,
 }
@@ -82,6 +87,7 @@ fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
     Router::new()
         .route("/", get(front_door))
         .route("/ws", get(socket_door))
+        .route("/socket", get(rheomesh::socket))
         .route("/health", get(pages::health))
         .route("/ready", get(pages::ready))
         .route("/metrics", get(pages::metrics))
@@ -101,10 +107,10 @@ async fn front_door(
     State(doors): State<Arc<Doors>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(place): Extension<Place>,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => open_socket(upgrade, peer, place, &doors),
+        Ok(upgrade) => open_socket(upgrade, peer, place, &doors, Box::new(Typed)),
         Err(_) => pages::serve_asset(&doors, "app/index.html"),
     }
 }
@@ -113,25 +119,35 @@ async fn socket_door(
     State(doors): State<Arc<Doors>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(place): Extension<Place>,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => open_socket(upgrade, peer, place, &doors),
-        Err(rejection) => {
-            let mut response = rejection.into_response();
-            if response.status() == StatusCode::BAD_REQUEST {
-                response = problem(StatusCode::UPGRADE_REQUIRED, "invalid-message", "open a WebSocket here");
-            }
-            response
-        }
+        Ok(upgrade) => open_socket(upgrade, peer, place, &doors, Box::new(Typed)),
+        Err(rejection) => no_upgrade(rejection),
     }
 }
 
-fn open_socket(upgrade: WebSocketUpgrade, peer: SocketAddr, place: Place, doors: &Doors) -> Response {
+/// The answer to a request that is none for a WebSocket.
+pub(crate) fn no_upgrade(rejection: WebSocketUpgradeRejection) -> Response {
+    let response = rejection.into_response();
+    if response.status() == StatusCode::BAD_REQUEST {
+        return problem(StatusCode::UPGRADE_REQUIRED, "invalid-message", "open a WebSocket here");
+    }
+    response
+}
+
+/// Opens a socket for a client that speaks like this.
+pub(crate) fn open_socket(
+    upgrade: WebSocketUpgrade,
+    peer: SocketAddr,
+    place: Place,
+    doors: &Doors,
+    dialect: Box<dyn Dialect>,
+) -> Response {
     let arrivals = doors.arrivals.clone();
     let upgrade = upgrade.read_buffer_size(READ_BUFFER).max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME);
     upgrade.on_upgrade(move |socket| async move {
-        socket::carry(socket, peer, arrivals).await;
+        socket::carry(socket, peer, arrivals, dialect).await;
         drop(place);
     })
 }

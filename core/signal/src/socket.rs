@@ -1,4 +1,4 @@
-//! One WebSocket: frames in become requests, replies become frames.
+//! One WebSocket: frames in become requests, replies become frames, in whatever dialect the client speaks.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::StreamExt;
 use lockgate_model::policy::Door;
-use lockgate_model::{ErrorCode, Event, Reply, Request};
+use lockgate_model::{Event, Reply, Request};
 use tokio::sync::mpsc;
 use tokio::time::{interval_at, timeout};
 
-use crate::dialect;
+use crate::dialect::{Dialect, Said};
 use crate::rate::Rate;
 
 /// Somebody at a door: a channel each way.
@@ -83,14 +83,21 @@ impl CloseCode {
 }
 
 /// Carries one socket until either side ends it.
-pub(crate) async fn carry(socket: WebSocket, peer: SocketAddr, arrivals: mpsc::Sender<Arrival>) {
+pub(crate) async fn carry(
+    socket: WebSocket,
+    peer: SocketAddr,
+    arrivals: mpsc::Sender<Arrival>,
+    dialect: Box<dyn Dialect>,
+) {
     let (requests, incoming) = mpsc::channel(MAX_AHEAD);
     let (outgoing, mut replies) = mpsc::channel(MAX_BEHIND);
-    let mut carrier = Carrier { socket, authenticated: false, rate: Rate::new(Instant::now()) };
+    let (said, rate) = (Said::default(), Rate::new(Instant::now()));
+    let mut carrier = Carrier { socket, dialect, said, authenticated: false, rate };
     if arrivals.try_send(Arrival { door: Door::Ws, peer, incoming, outgoing }).is_err() {
         return carrier.close(CloseCode::TryAgain, "the node takes no more connections now").await;
     }
-    let clean = carrier.run(&requests, &mut replies).await;
+    // A client that cannot come back has left, however its socket ended.
+    let clean = carrier.run(&requests, &mut replies).await || !carrier.dialect.resumes();
     // The shell may be gone already: then nobody needs to know.
     let _ = requests.send(Incoming::Closed { clean }).await;
 }
@@ -117,15 +124,11 @@ async fn hear<'a>(socket: &mut WebSocket, requests: &'a mpsc::Sender<Incoming>) 
     }
 }
 
-/// What one frame came to.
-enum Heard {
-    Request(Box<Request>),
-    Nothing,
-    End { clean: bool },
-}
-
 struct Carrier {
     socket: WebSocket,
+    dialect: Box<dyn Dialect>,
+    /// What is on its way, both ways.
+    said: Said,
     authenticated: bool,
     rate: Rate,
 }
@@ -135,30 +138,26 @@ impl Carrier {
     async fn run(&mut self, requests: &mpsc::Sender<Incoming>, replies: &mut mpsc::Receiver<Outgoing>) -> bool {
         let mut pings = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
         let mut heard = Instant::now();
+        self.dialect.begin(&mut self.said);
         loop {
+            if let Some(clean) = self.utter().await {
+                return clean;
+            }
             tokio::select! {
                 // Replies first: a client learns why before it is closed.
                 biased;
-                reply = replies.recv() => match reply {
-                    Some(Outgoing::Reply(reply)) => if !self.write(&reply).await { return false },
-                    Some(Outgoing::Close(code, reason)) => {
-                        self.close(code, reason).await;
-                        return true;
-                    }
-                    None => {
-                        self.close(CloseCode::GoingAway, "the node is ending").await;
-                        return true;
-                    }
-                },
+                reply = replies.recv() => if let Some(clean) = self.on_outgoing(reply).await { return clean },
+                Ok(place) = requests.reserve(), if !self.said.requests.is_empty() => self.pass_on(place),
                 // Reading waits while the shell is behind: the client's own TCP window slows it down.
-                frame = hear(&mut self.socket, requests) => {
+                frame = hear(&mut self.socket, requests), if self.said.requests.is_empty() => {
                     heard = Instant::now();
                     match frame {
-                        Frame::Heard(place, frame) => match self.on_frame(frame).await {
-                            Heard::Request(request) => place.send(Incoming::Request(request)),
-                            Heard::Nothing => {}
-                            Heard::End { clean } => return clean,
-                        },
+                        Frame::Heard(place, frame) => {
+                            if let Some(clean) = self.on_frame(frame).await {
+                                return clean;
+                            }
+                            self.pass_on(place);
+                        }
                         Frame::Unreadable => {
                             self.close(CloseCode::TooBig, "a frame has at most 1 MiB, and follows RFC 6455").await;
                             return false;
@@ -175,44 +174,59 @@ impl Carrier {
         }
     }
 
-    async fn on_frame(&mut self, frame: Message) -> Heard {
+    /// Says what is to be said to the client. If that ends the socket: whether on purpose.
+    async fn utter(&mut self) -> Option<bool> {
+        while let Some(text) = self.said.texts.pop_front() {
+            if !self.send(Message::Text(text.into())).await {
+                return Some(false);
+            }
+        }
+        let (code, reason) = self.said.close.take()?;
+        self.close(code, reason).await;
+        Some(true)
+    }
+
+    /// Passes the next request on to the shell, which has a place for it.
+    fn pass_on(&mut self, place: mpsc::Permit<'_, Incoming>) {
+        if let Some(request) = self.said.requests.pop_front() {
+            place.send(Incoming::Request(Box::new(request)));
+        }
+    }
+
+    /// What the shell says. If that ends the socket: whether on purpose.
+    async fn on_outgoing(&mut self, outgoing: Option<Outgoing>) -> Option<bool> {
+        let (code, reason) = match outgoing {
+            Some(Outgoing::Reply(reply)) => {
+                self.authenticated |= matches!(reply.event, Event::Authenticated { .. });
+                self.dialect.on_reply(*reply, &mut self.said);
+                return None;
+            }
+            Some(Outgoing::Close(code, reason)) => (code, reason),
+            None => (CloseCode::GoingAway, "the node is ending"),
+        };
+        self.close(code, reason).await;
+        Some(true)
+    }
+
+    /// What the client says. If that ends the socket: whether on purpose.
+    async fn on_frame(&mut self, frame: Message) -> Option<bool> {
         // Every frame counts, also those that the library answers by itself.
         let allowed = self.rate.allows(Instant::now());
-        match frame {
+        let (code, reason) = match frame {
             Message::Text(text) if !self.authenticated && text.len() > MAX_BEFORE_AUTH => {
-                self.close(CloseCode::TooBig, "at most 64 KiB before authentication").await;
-                Heard::End { clean: true }
+                (CloseCode::TooBig, "at most 64 KiB before authentication")
             }
-            Message::Text(text) => self.on_text(&text, allowed).await,
-            Message::Binary(_) => {
-                self.close(CloseCode::Unsupported, "send JSON in text frames").await;
-                Heard::End { clean: true }
+            Message::Text(text) => {
+                self.dialect.on_text(&text, allowed, &mut self.said);
+                return None;
             }
-            Message::Close(frame) => Heard::End { clean: frame.is_none_or(|frame| matches!(frame.code, 1000 | 1001)) },
-            Message::Ping(_) | Message::Pong(_) if allowed => Heard::Nothing,
-            Message::Ping(_) | Message::Pong(_) => {
-                self.close(CloseCode::Policy, "too many control frames; at most 100 a second").await;
-                Heard::End { clean: true }
-            }
-        }
-    }
-
-    async fn on_text(&mut self, text: &str, allowed: bool) -> Heard {
-        let request = if allowed {
-            dialect::read(text)
-        } else {
-            Err(Box::new(Event::error(ErrorCode::RATE_LIMITED, "too many messages; at most 100 a second", "").into()))
+            Message::Binary(_) => (CloseCode::Unsupported, "send JSON in text frames"),
+            Message::Close(frame) => return Some(frame.is_none_or(|frame| matches!(frame.code, 1000 | 1001))),
+            Message::Ping(_) | Message::Pong(_) if allowed => return None,
+            Message::Ping(_) | Message::Pong(_) => (CloseCode::Policy, "too many control frames; at most 100 a second"),
         };
-        match request {
-            Ok(request) => Heard::Request(Box::new(request)),
-            Err(refusal) if self.write(&refusal).await => Heard::Nothing,
-            Err(_) => Heard::End { clean: false },
-        }
-    }
-
-    async fn write(&mut self, reply: &Reply) -> bool {
-        self.authenticated |= matches!(reply.event, Event::Authenticated { .. });
-        self.send(Message::Text(dialect::write(reply).into())).await
+        self.close(code, reason).await;
+        Some(true)
     }
 
     /// False: the client does not take it, or is gone.

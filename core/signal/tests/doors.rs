@@ -376,3 +376,9 @@ async fn what_an_operator_wants_is_carried_out_though_they_hang_up_and_is_their_
         asked.done.await.expect("it is carried out");
     }
 }
+
+#[tokio::test]
+async fn a_node_that_does_not_speak_rheomeshs_dialect_has_no_such_page() {
+    let door = Door::without_rheomesh().await;
+    assert_eq!(door.get("/socket?room=r", &[]).await.status, 404);
+}

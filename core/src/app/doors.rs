@@ -41,7 +41,7 @@ pub(super) fn doors(
     };
     let max_open = node.config.http.max_connections.saturating_add(MAX_PAGES);
     let origins = Origins::new(node.config.http.cors_origins.clone());
-    Doors { pages, arrivals, origins, max_open }
+    Doors { pages, arrivals, origins, rheomesh: node.config.http.rheomesh, max_open }
 }
 
 /// Once the doors are open, everything is there: the plugins were loaded and the workers bound before. What may fail later is said.

@@ -20,8 +20,10 @@ pub struct Http {
     pub port: u16,
     /// Most WebSockets and sessions over HTTP at a time.
     pub max_connections: usize,
-    /// The other sites whose pages may publish and view over HTTP.
+    /// The other sites whose pages may publish and view over HTTP, and speak Rheomesh's dialect.
     pub cors_origins: Vec<String>,
+    /// Whether the dialect of Rheomesh's examples is spoken at `/socket`.
+    pub rheomesh: bool,
 }
 
 impl Http {
@@ -35,6 +37,7 @@ impl Http {
                 .into_iter()
                 .map(|origin| origin.0)
                 .collect(),
+            rheomesh: section.get("rheomesh", true),
         };
         section.finish();
         http

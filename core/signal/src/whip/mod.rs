@@ -4,7 +4,7 @@
 //! revoked alike. This side only translates: requests to messages, messages to answers.
 
 mod acts;
-mod cors;
+pub(crate) mod cors;
 mod door;
 mod fragment;
 mod refusal;

@@ -59,23 +59,32 @@ impl Answer {
 
 impl Door {
     pub(crate) async fn open() -> Self {
-        Self::open_with(None, Some(Arc::new(|guest: &GuestRequest| Some(format!("token of {}", guest.name)))), MAX_OPEN)
-            .await
+        let mint = |guest: &GuestRequest| Some(format!("token of {}", guest.name));
+        Self::open_with(None, Some(Arc::new(mint)), MAX_OPEN, true).await
+    }
+
+    pub(crate) async fn without_rheomesh() -> Self {
+        Self::open_with(None, None, MAX_OPEN, false).await
     }
 
     pub(crate) async fn with_metrics_token(token: &str) -> Self {
-        Self::open_with(Some(Secret::new(token)), None, MAX_OPEN).await
+        Self::open_with(Some(Secret::new(token)), None, MAX_OPEN, true).await
     }
 
     pub(crate) async fn without_guests() -> Self {
-        Self::open_with(None, None, MAX_OPEN).await
+        Self::open_with(None, None, MAX_OPEN, true).await
     }
 
     pub(crate) async fn with_places(max_open: usize) -> Self {
-        Self::open_with(None, None, max_open).await
+        Self::open_with(None, None, max_open, true).await
     }
 
-    async fn open_with(metrics_token: Option<Secret>, guest: Option<MintGuest>, max_open: usize) -> Self {
+    async fn open_with(
+        metrics_token: Option<Secret>,
+        guest: Option<MintGuest>,
+        max_open: usize,
+        rheomesh: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, arrivals) = mpsc::channel(MAX_ARRIVING);
@@ -96,7 +105,8 @@ impl Door {
             guest,
         };
         let origins = Origins::new(vec!["https://tv.example".to_owned()]);
-        let serving = tokio::spawn(serve(listener, Doors { pages, arrivals: sender, origins, max_open }, ended));
+        let serving =
+            tokio::spawn(serve(listener, Doors { pages, arrivals: sender, origins, rheomesh, max_open }, ended));
         Self { address, arrivals, operators, missing, ending, serving }
     }
 
