@@ -94,6 +94,15 @@ impl Page {
         self.learn(&["meeting.js"], "Meeting").await;
     }
 
+    /// Has the page know the words of `pages/rheomesh.js`, and those that it uses.
+    ///
+    /// # Panics
+    /// When they are no JavaScript.
+    pub async fn learn_rheomesh(&self) {
+        self.learn(&["peer.js", "sealing.js"], "Peer").await;
+        self.learn(&["rheomesh.js"], "Example").await;
+    }
+
     /// Has the page know scripts that define this, once.
     async fn learn(&self, files: &[&str], class: &str) {
         if self.run(&format!("return typeof {class} === 'undefined'")).await == true {
