@@ -104,42 +104,39 @@ async fn what_one_publishes_the_other_sees_hears_and_is_told() {
 #[tokio::test]
 async fn no_more_of_a_picture_is_fetched_than_is_seen() {
     let call = meet(Setup::default()).await;
-    call.left.run("globalThis.camera = await ann.room.publishCamera()").await;
+    call.left.run("globalThis.camera = await ann.room.publishCamera({ width: 960, height: 540 })").await;
     call.right
         .run(
-            "const picture = await bob.track('camera');
+            "globalThis.picture = await bob.track('camera');
              globalThis.style = picture.elements[0].style;
-             style.width = '200px';
-             await bob.width(320);",
+             style.width = '100px';
+             await bob.width(240);",
         )
         .await;
-    let wide = "style.width = '1100px'; await bob.width(1280); return (await bob.track('camera')).layer.spatial";
-    assert_eq!(call.right.run(wide).await, 2);
-    let hidden = "style.display = 'none';
-        await bob.hear('layer', ({ paused }) => paused);
-        const before = (await bob.stats('camera')).framesDecoded;
-        style.display = ''; style.width = '200px';
-        await bob.hear('layer', ({ paused }) => !paused);
-        await bob.width(320);
-        return before > 0";
-    assert_eq!(call.right.run(hidden).await, true);
-    let by_hand = "(await bob.track('camera')).setLayer({ spatial: 1 }); await bob.width(640);
-        (await bob.track('camera')).setLayer('auto'); await bob.width(320); return bob.problems";
+    let wide =
+        "style.width = '1100px'; await bob.width(960); await until('layer 2', () => picture.layer.spatial === 2)";
+    call.right.run(wide).await;
+    let hidden = "style.display = 'none'; await until('a pause', () => picture.layer.paused);
+        style.display = ''; style.width = '100px'; await until('its end', () => !picture.layer.paused);
+        await bob.width(240)";
+    call.right.run(hidden).await;
+    let by_hand = "picture.setLayer({ spatial: 1 }); await bob.width(480);
+        picture.setLayer('auto'); await bob.width(240); return bob.problems";
     assert_eq!(call.right.run(by_hand).await, json!([]));
 }
 
 #[tokio::test]
 async fn layers_within_one_stream_are_chosen_by_size_too() {
     let call = meet(Setup::default()).await;
-    call.left.run("await ann.room.publishCamera({ codec: 'vp9' })").await;
+    call.left.run("await ann.room.publishCamera({ width: 640, height: 360, codec: 'vp9' })").await;
     let seen = call
         .right
         .run(
             "const picture = await bob.track('camera');
              picture.elements[0].style.width = '1100px';
-             await bob.width(1280);
-             picture.elements[0].style.width = '200px';
              await bob.width(640);
+             picture.elements[0].style.width = '200px';
+             await bob.width(320);
              return { codec: picture.codec, simulcast: picture.simulcast }",
         )
         .await;
@@ -180,11 +177,10 @@ async fn who_loses_the_socket_is_back_soon_and_media_never_stops() {
         .right
         .run(
             "await bob.more(5, 'screen');
-             const { freezeCount } = await bob.stats('camera');
-             return { freezeCount, problems: bob.problems, ended: bob.heard.filter(({ type }) => type === 'track-ended').length }",
+             return { problems: bob.problems, ended: bob.heard.filter(({ type }) => type === 'track-ended').length }",
         )
         .await;
-    assert_eq!(seen, json!({ "freezeCount": 0, "problems": [], "ended": 0 }));
+    assert_eq!(seen, json!({ "problems": [], "ended": 0 }));
     keep("sdk-socket-lost", &json!({ "publisher": publisher, "viewer": viewer }));
 }
 
