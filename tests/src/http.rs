@@ -76,7 +76,7 @@ impl Feed {
         let mut stream = Self { reader: BufReader::new(stream) };
         let first = stream.line().await.expect("there is an answer");
         assert!(first.starts_with("HTTP/1.1 200"), "{first}");
-        while stream.line().await.expect("there are headers") != "" {}
+        while !stream.line().await.expect("there are headers").is_empty() {}
         stream
     }
 

@@ -1,5 +1,5 @@
 use lockgate_model::policy::Grant;
-use lockgate_model::{Bitrate, ErrorCode, MediaKind, PublisherId, Request, SubscribeConnections};
+use lockgate_model::{Bitrate, ErrorCode, MediaKind, Request, SubscribeConnections};
 use serde_json::json;
 
 use super::{Call, Rules, all, no, track};
@@ -37,7 +37,7 @@ fn what_needs_no_plugin_is_refused_without_one() {
     let mut call = Call::with(config, Rules::default());
     let ann = call.join_with(
         1,
-        Grant { kinds: Some([lockgate_model::MediaKind::Video].into()), ..all() },
+        Grant { kinds: Some([MediaKind::Video].into()), ..all() },
         SubscribeConnections::Shared,
     );
     call.publish(ann, &["x1", "a1", "v1"]);
