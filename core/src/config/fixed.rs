@@ -8,7 +8,8 @@ pub struct Fixed(Vec<(&'static str, String)>);
 
 impl Fixed {
     pub(super) fn of(config: &Config) -> Self {
-        let Config { http, media, auth, rooms, policy, recording, recorder, metrics, webhooks, dev, .. } = config;
+        let Config { http, media, auth, rooms, policy, recording, recorder, upload, metrics, webhooks, dev, .. } =
+            config;
         let PolicySection { stale_max, threads, queue, log, .. } = policy;
         // No secret shows in these texts, and so none is compared.
         Self(vec![
@@ -22,6 +23,7 @@ impl Fixed {
             ("[policy.log]", format!("{log:?}")),
             ("[recording]", format!("{recording:?}")),
             ("[recorder]", format!("{recorder:?}")),
+            ("[upload]", format!("{upload:?}")),
             ("[metrics]", format!("{metrics:?}")),
             ("[webhooks]", format!("{webhooks:?}")),
             ("[dev]", format!("{dev:?}")),

@@ -11,6 +11,7 @@ mod secret;
 mod section;
 mod sections;
 mod tree;
+mod upload;
 mod webhooks;
 
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ pub use policy_log::PolicyLog;
 pub use problem::Problem;
 pub use section::Announce;
 pub use sections::{Auth, Dev, Duplicate, Http, KeySource, Media, Metrics, RecorderSection, RecordingSection, Rooms};
+pub use upload::UploadSection;
 pub use webhooks::Webhooks;
 
 use problem::Place;
@@ -48,6 +50,8 @@ pub struct Config {
     pub recording: RecordingSection,
     /// How the recorder is reached.
     pub recorder: RecorderSection,
+    /// Where archives go.
+    pub upload: UploadSection,
     /// Who may read the metrics.
     pub metrics: Metrics,
     /// Where events are sent.
@@ -117,6 +121,7 @@ impl Config {
             plugins: root.list("plugin").into_iter().map(|plugin| Plugin::read(plugin, folder)).collect(),
             recording: RecordingSection::read(root.below("recording"), folder),
             recorder: RecorderSection::read(root.below("recorder"), folder),
+            upload: UploadSection::read(root.below("upload")),
             metrics: Metrics::read(root.below("metrics"), folder),
             webhooks: Webhooks::read(root.below("webhooks"), folder),
             dev: Dev::read(root.below("dev")),
@@ -185,8 +190,8 @@ fn override_by(root: &mut Node, name: &str, value: &str) {
     root.set(section, &key, Node::from_variable(name, value));
 }
 
-const SECTIONS: [&str; 10] =
-    ["http", "media", "auth", "rooms", "policy", "recording", "recorder", "metrics", "webhooks", "dev"];
+const SECTIONS: [&str; 11] =
+    ["http", "media", "auth", "rooms", "policy", "recording", "recorder", "upload", "metrics", "webhooks", "dev"];
 
 #[cfg(test)]
 mod tests;

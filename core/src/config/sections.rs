@@ -10,6 +10,7 @@ use lockgate_worker::Sending;
 use super::ice::IceServers;
 use super::section::{Announce, Bytes, FromValue, Section};
 use super::tree::Value;
+use super::upload::{LONGEST, SHORTEST};
 
 /// `[http]`
 #[derive(Clone, Debug)]
@@ -269,6 +270,8 @@ pub struct RecordingSection {
     pub part_length: Option<Duration>,
     /// The same for its size in bytes.
     pub part_size: Option<usize>,
+    /// How long after its end a session is deleted; none: never. The recorder reads it.
+    pub delete_after: Option<Duration>,
 }
 
 impl RecordingSection {
@@ -278,6 +281,7 @@ impl RecordingSection {
             auto: section.get("auto", false),
             part_length: section.find_within("part_length", Duration::from_secs(60), Duration::from_secs(86_400)),
             part_size: section.find_within("part_size", Bytes(1 << 20), Bytes(1 << 40)).map(|bytes| bytes.0),
+            delete_after: section.find_within("delete_after", SHORTEST, LONGEST),
         };
         section.finish();
         recording

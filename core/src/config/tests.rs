@@ -175,9 +175,11 @@ fn the_shipped_values_are_the_defaults() {
     let shipped = read(&shipped(), &[]).unwrap();
     let default = read("[[plugin]]\nname = \"x\"\nfile = \"x\"\n[dev]\nenabled = true\n", &[]).unwrap();
     let shown = |config: &Config| {
-        let Config { http, media, auth, rooms, policy, plugins, recording, recorder, metrics, .. } = config;
+        let Config { http, media, auth, rooms, policy, plugins, recording, recorder, upload, metrics, .. } = config;
         let plugin = (&plugins[0].limits, plugins[0].isolation, &plugins[0].on_failure, plugins[0].breaker);
-        format!("{http:#?}{media:#?}{auth:#?}{rooms:#?}{policy:#?}{plugin:#?}{recording:#?}{recorder:#?}{metrics:#?}")
+        format!(
+            "{http:#?}{media:#?}{auth:#?}{rooms:#?}{policy:#?}{plugin:#?}{recording:#?}{recorder:#?}{upload:#?}{metrics:#?}"
+        )
     };
     assert_eq!(shown(&shipped), shown(&default));
 }
@@ -186,7 +188,7 @@ fn the_shipped_values_are_the_defaults() {
 #[test]
 fn every_key_stands_in_the_shipped_configuration() {
     let shipped = shipped();
-    for section in ["http", "media", "auth", "rooms", "policy", "recording", "recorder", "metrics", "dev"] {
+    for section in ["http", "media", "auth", "rooms", "policy", "recording", "recorder", "upload", "metrics", "dev"] {
         assert!(shipped.contains(&format!("\n[{section}]")), "{section}");
     }
     let unknown = "qqqqqqqqqqqqqqqqqq = 1";
