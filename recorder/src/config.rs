@@ -10,6 +10,8 @@ use lockgate_model::{parse_bytes, parse_duration};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::upload::{AGE, Settings, age};
+
 /// The recorder's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -23,6 +25,10 @@ pub struct Config {
     pub part_length: Option<Duration>,
     /// `recording.part_size`: the same for its size in bytes, 1 MiB to 1 TiB.
     pub part_size: Option<u64>,
+    /// `recording.delete_after`: how long after its end a session is deleted, 1 minute to 100 years; none: never.
+    pub delete_after: Option<Duration>,
+    /// `[upload]`: where archives go; none: nowhere.
+    pub upload: Option<Settings>,
 }
 
 /// Something that is wrong with the configuration: where it is, what it is, what to do.
@@ -81,24 +87,35 @@ impl Config {
             signing_key: Some(key).filter(|path| !path.is_empty()).map(|path| folder.join(path)),
             part_length: value("recording", "part_length", &LENGTH).as_deref().and_then(length),
             part_size: value("recording", "part_size", &SIZE).as_deref().and_then(size),
+            delete_after: value("recording", "delete_after", &AGE).as_deref().and_then(age),
+            upload: Settings::read(|key, kind| value("upload", key, kind), folder),
         };
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 }
 
 /// What a text has to be, and what to say when it is not.
-struct Kind {
-    is: fn(&str) -> bool,
-    complaint: &'static str,
+pub(crate) struct Kind {
+    /// Whether it is.
+    pub(crate) is: fn(&str) -> bool,
+    /// What is wrong otherwise, and what to write.
+    pub(crate) complaint: &'static str,
+    /// Whether it is written as a number, without quotes.
+    pub(crate) number: bool,
 }
 
-const PATH: Kind = Kind { is: |text| !text.is_empty(), complaint: "is no path; write it in quotes" };
-const KEY: Kind = Kind { is: |_| true, complaint: "is no path; write it in quotes, or \"\" for no signatures" };
-const LENGTH: Kind =
-    Kind { is: |text| length(text).is_some(), complaint: "is no length of a file; write one from \"1m\" to \"24h\"" };
+const PATH: Kind = Kind { is: |text| !text.is_empty(), complaint: "is no path; write it in quotes", number: false };
+const KEY: Kind =
+    Kind { is: |_| true, complaint: "is no path; write it in quotes, or \"\" for no signatures", number: false };
+const LENGTH: Kind = Kind {
+    is: |text| length(text).is_some(),
+    complaint: "is no length of a file; write one from \"1m\" to \"24h\"",
+    number: false,
+};
 const SIZE: Kind = Kind {
     is: |text| size(text).is_some(),
     complaint: "is no size of a file; write one from \"1 MiB\" to \"1048576 MiB\"",
+    number: false,
 };
 
 fn length(text: &str) -> Option<Duration> {
@@ -148,7 +165,8 @@ fn from_variable(name: &str, text: &str, kind: &Kind) -> Result<String, Problem>
 
 fn string(value: &DeValue<'_>, kind: &Kind) -> Option<String> {
     match value {
-        DeValue::String(text) if (kind.is)(text) => Some(text.clone().into_owned()),
+        DeValue::String(text) if !kind.number && (kind.is)(text) => Some(text.clone().into_owned()),
+        DeValue::Integer(number) if kind.number && (kind.is)(number.as_str()) => Some(number.as_str().to_owned()),
         _ => None,
     }
 }

@@ -13,8 +13,10 @@ mod jitter;
 mod packet;
 mod session;
 mod tools;
+mod upload;
 mod webm;
 
 pub use config::{Config, Problem};
 pub use control::{Stop, run};
-pub use tools::{ComposeArguments, Outcome, Tool, ToolError, use_tool};
+pub use tools::{ComposeArguments, HoldState, Outcome, Tool, ToolError, use_tool};
+pub use upload::Settings as UploadSettings;

@@ -23,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 /// It reads `recording.directory` and `recorder.socket` of the node's configuration, or instead of them
 /// LOCKGATE_RECORDING_DIRECTORY and LOCKGATE_RECORDER_SOCKET; RUST_LOG sets what is logged. `recorder.signing_key`
 /// (LOCKGATE_RECORDER_SIGNING_KEY) is the key that archives are signed with; it is made when it is not there.
+/// The section `[upload]` says where archives go, `recording.delete_after` how long they stay (docs/recorder.md).
 ///
 /// With a sub-command it works on archives instead; no node is needed, and other recorders may be running.
 ///
@@ -43,7 +44,9 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = if cli.tool.is_some() { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // What it tries again is told once by who asked for it.
+    let filter = format!("{level},object_store=warn");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
     if let Some(tool) = &cli.tool {
         return with_tool(tool, cli.config.as_deref());

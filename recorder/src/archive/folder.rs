@@ -220,7 +220,7 @@ fn lock_folder(folder: &Path, how: FlockOperation) -> io::Result<Option<File>> {
 }
 
 /// Locks a session's folder for this one alone; who only looks whether it is locked is waited for. None: somebody writes it.
-pub(super) fn lock_alone(folder: &Path) -> io::Result<Option<File>> {
+pub(crate) fn lock_alone(folder: &Path) -> io::Result<Option<File>> {
     for _ in 0..LOCK_TRIES {
         if let Some(lock) = lock_folder(folder, FlockOperation::NonBlockingLockExclusive)? {
             return Ok(Some(lock));
@@ -228,6 +228,11 @@ pub(super) fn lock_alone(folder: &Path) -> io::Result<Option<File>> {
         thread::sleep(LOCK_PAUSE);
     }
     Ok(None)
+}
+
+/// Locks a session's folder together with others, against being removed from; who has it alone is waited for.
+pub(crate) fn lock_shared(folder: &Path) -> io::Result<Option<File>> {
+    lock_folder(folder, FlockOperation::LockShared)
 }
 
 /// Whether somebody holds the lock on a session's folder, as who writes it does.

@@ -239,7 +239,7 @@ impl Manifest {
     }
 
     /// What stands in the file.
-    pub(super) fn to_bytes(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
         Ok(json)
@@ -264,7 +264,7 @@ impl Manifest {
 }
 
 /// Replaces a file: readers see the old one or the new one. `bring` may bring it to the disk before it has its name.
-pub(super) fn write_whole(path: &Path, bytes: &[u8], bring: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8], bring: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     let mut file = File::create(&aside)?;

@@ -15,16 +15,16 @@ mod seal;
 mod speakers;
 mod sweep;
 
-pub(crate) use date::now_micros;
+pub(crate) use date::{now_micros, rfc3339};
 pub(crate) use digest::{Budget, Digest, digest, open_regular};
 pub(crate) use durable::Durable;
 pub(crate) use events::Event;
-pub(crate) use folder::{Archive, EVENTS, MANIFEST, NewFile, OPEN, is_held, rename_free};
+pub(crate) use folder::{Archive, EVENTS, MANIFEST, NewFile, OPEN, is_held, lock_alone, lock_shared, rename_free};
 pub(crate) use key::{KeyProblem, PublicKey, SigningKey};
-pub(crate) use manifest::{FileEntry, Group, Manifest, Seal, SessionEnd, TrackEntry, signature_of};
+pub(crate) use manifest::{FileEntry, Group, Manifest, Seal, SessionEnd, TrackEntry, signature_of, write_whole};
 pub(crate) use seal::{SPEAKERS, Sealing, seal};
 pub(crate) use speakers::{printable, speeches};
-pub(crate) use sweep::{Swept, sessions, sweep, sweep_session};
+pub(crate) use sweep::{DELETING, Swept, deleting, is_deleting, sessions, sweep, sweep_session};
 
 #[cfg(test)]
 mod tests;

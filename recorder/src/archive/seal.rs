@@ -14,8 +14,9 @@ use super::digest::{Budget, Digest, digest, open_regular};
 use super::events::mend_log;
 use super::folder::{EVENTS, MANIFEST, lock_alone};
 use super::key::SigningKey;
-use super::manifest::{LogEntry, Manifest, Seal, signature_of, write_whole};
+use super::manifest::{FileEntry, LogEntry, Manifest, Seal, signature_of, write_whole};
 use super::speakers::{speeches, web_vtt};
+use crate::upload::Ledger;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,10 @@ pub(crate) fn seal(folder: &Path, key: Option<&SigningKey>, budget: &Budget) -> 
         return Ok(state);
     }
     if manifest.seal.is_some() {
-        // No signature covers the hashes that stand there.
-        manifest.files.iter_mut().for_each(|entry| entry.sha256 = None);
+        // No signature covers the hashes that stand there. Of what was removed when it was in the store nothing else is left.
+        let ledger = Ledger::look(folder);
+        let gone = |entry: &FileEntry| ledger.removed(&entry.path).map(|known| known.sha256.clone());
+        manifest.files.iter_mut().for_each(|entry| entry.sha256 = gone(entry));
     }
     if !add_hashes(&mut manifest, folder, budget)? {
         return Ok(Sealing::Later);

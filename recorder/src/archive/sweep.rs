@@ -39,9 +39,19 @@ pub(crate) fn sweep(root: &Path) -> Vec<Swept> {
     swept.flatten().collect()
 }
 
-/// The folders of all sessions under `root`.
+/// The folders of all sessions under `root`, but for those that are being deleted.
 pub(crate) fn sessions(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    folders(root).into_iter().flat_map(|room| folders(&room))
+    folders(root).into_iter().flat_map(|room| folders(&room)).filter(|folder| !is_deleting(folder))
+}
+
+/// The folders of sessions that somebody began to delete.
+pub(crate) fn deleting(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    folders(root).into_iter().flat_map(|room| folders(&room)).filter(|folder| is_deleting(folder))
+}
+
+/// Whether somebody began to delete the session in this folder.
+pub(crate) fn is_deleting(folder: &Path) -> bool {
+    folder.as_os_str().as_encoded_bytes().ends_with(DELETING.as_bytes())
 }
 
 /// Mends what is open in one session, and ends it if it was left without an end. What somebody else records is entered by them.
@@ -161,3 +171,6 @@ fn folders(of: &Path) -> Vec<PathBuf> {
     let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.map(|entry| entry.path()).collect()
 }
+
+/// Behind the name of a session's folder while it is deleted.
+pub(crate) const DELETING: &str = ".deleting";

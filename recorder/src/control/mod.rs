@@ -17,6 +17,7 @@ use lockgate_model::carrier::ToRecorder;
 use crate::archive::{Durable, SigningKey, sweep};
 use crate::config::Config;
 use crate::session::report_swept;
+use crate::upload::Uploader;
 use engine::Engine;
 use link::Link;
 use outlet::Outlet;
@@ -58,10 +59,15 @@ pub fn run(config: &Config, ready: impl FnOnce(Stop)) -> std::io::Result<()> {
     ready(Stop(inputs.clone()));
     report_swept(&sweep(&config.directory));
     let (durable, background) = Durable::start(Some(config.directory.clone()), key_of(config))?;
+    let uploader = Uploader::start(config)?;
     let link = Link::new(config.socket.clone(), inputs);
     thread::Builder::new().name("link".into()).spawn(move || link.run())?;
     Engine::new(config, durable).run(&engine_inputs);
-    background.finish()
+    let sealed = background.finish();
+    if let Some(uploader) = uploader {
+        uploader.finish();
+    }
+    sealed
 }
 
 /// The key that archives are signed with. What cannot be signed is recorded all the same.

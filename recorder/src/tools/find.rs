@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::ToolError;
-use crate::archive::{EVENTS, MANIFEST, sessions};
+use crate::archive::{EVENTS, MANIFEST, is_deleting, sessions};
 
 /// The folders of the sessions at these paths: a session itself, those of a room, or all.
 pub(super) fn sessions_at(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ToolError> {
@@ -24,9 +24,9 @@ pub(super) fn sessions_at(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ToolError> 
     Ok(found)
 }
 
-/// Whether this is the folder of a session.
+/// Whether this is the folder of a session that is not being deleted.
 pub(super) fn is_session(path: &Path) -> bool {
-    [MANIFEST, EVENTS].iter().any(|name| path.join(name).is_file())
+    !is_deleting(path) && [MANIFEST, EVENTS].iter().any(|name| path.join(name).is_file())
 }
 
 fn below(path: &Path) -> Vec<PathBuf> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Outcome, ToolError, clock_text, file_error, size_text, write_json};
 use crate::archive::{EVENTS, MANIFEST, Manifest, SessionEnd, printable, speeches};
+use crate::upload::{Ledger, Place, is_on_hold};
 
 /// What the events say, added up.
 #[derive(Serialize)]
@@ -18,6 +19,18 @@ struct Report {
     clocks: BTreeMap<u32, Clock>,
     /// How long each participant spoke, in milliseconds.
     speech: BTreeMap<String, u64>,
+    /// Where each file is.
+    places: BTreeMap<String, FilePlace>,
+    /// Whether nothing of it may be deleted.
+    held: bool,
+}
+
+#[derive(Serialize)]
+struct FilePlace {
+    place: Place,
+    /// In the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -95,11 +108,19 @@ fn read(folder: &Path, manifest: Manifest) -> Result<Report, ToolError> {
     for said in speeches(open()?).map_err(file_error(&path))? {
         *speech.entry(said.name).or_insert(0) += said.to_ms - said.from_ms;
     }
-    Ok(Report { manifest, gaps: gaps.into_values().collect(), clocks, speech })
+    let places = places(folder, &manifest);
+    Ok(Report { manifest, gaps: gaps.into_values().collect(), clocks, speech, places, held: is_on_hold(folder) })
+}
+
+fn places(folder: &Path, manifest: &Manifest) -> BTreeMap<String, FilePlace> {
+    let ledger = Ledger::look(folder);
+    let place =
+        |name: &String| FilePlace { place: ledger.place(folder, name), url: ledger.url(name).map(str::to_owned) };
+    manifest.files.iter().map(|file| (file.path.clone(), place(&file.path))).collect()
 }
 
 fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
-    let Report { manifest, gaps, clocks, speech } = report;
+    let Report { manifest, gaps, clocks, speech, places, held } = report;
     let state = manifest.end.map_or("being recorded", SessionEnd::as_str);
     let sealed = match &manifest.seal {
         Some(seal) if seal.key.is_some() => "sealed and signed",
@@ -108,7 +129,8 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
     };
     writeln!(out, "session {} of room {:?}", manifest.session, manifest.room.as_str())?;
     let (began, length) = (printable(&manifest.started_at), clock_text(manifest.duration_ms()));
-    writeln!(out, "began {began}, lasts {length}, {state}, {sealed}")?;
+    let held = if *held { ", held" } else { "" };
+    writeln!(out, "began {began}, lasts {length}, {state}, {sealed}{held}")?;
     if let Some(reason) = &manifest.reason {
         writeln!(out, "failed: {}", printable(reason))?;
     }
@@ -117,7 +139,8 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
         let (from, to) = (clock_text(from), clock_text(to));
         let mended = if file.mended { ", mended" } else { "" };
         let (path, size, who) = (printable(&file.path), size_text(file.bytes), printable(&file.who()));
-        writeln!(out, "\n{path}  {from} – {to}  {size}{mended}  {who}")?;
+        let place = places.get(&file.path).map_or("", |place| place.place.remark());
+        writeln!(out, "\n{path}  {from} – {to}  {size}{mended}{place}  {who}")?;
         for track in &file.tracks {
             let size = if track.width > 0 { format!(" {}x{}", track.width, track.height) } else { String::new() };
             let (source, codec) = (track.source.as_str(), track.codec.rtpmap_name());

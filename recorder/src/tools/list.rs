@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Outcome, ToolError, clock_text, find, size_text, write_json};
 use crate::archive::{MANIFEST, Manifest, SessionEnd, printable};
+use crate::upload::{Ledger, Place, is_on_hold};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,6 +24,12 @@ struct Entry {
     sealed: bool,
     files: usize,
     bytes: u64,
+    /// Of the files, how many are in the store, and of those how many are not here any more.
+    uploaded: usize,
+    /// See `uploaded`.
+    removed: usize,
+    /// Whether nothing of it may be deleted.
+    held: bool,
     participants: Vec<String>,
 }
 
@@ -47,7 +54,12 @@ fn entry(folder: PathBuf, manifest: Manifest) -> Entry {
     let mut participants: Vec<_> = manifest.files.iter().map(|file| file.who()).collect();
     participants.sort();
     participants.dedup();
+    let ledger = Ledger::look(&folder);
+    let places: Vec<_> = manifest.files.iter().map(|file| ledger.place(&folder, &file.path)).collect();
     Entry {
+        uploaded: places.iter().filter(|place| **place != Place::Local).count(),
+        removed: places.iter().filter(|place| **place == Place::Store).count(),
+        held: is_on_hold(&folder),
         folder,
         session: manifest.session.to_string(),
         duration_ms: manifest.duration_ms(),
@@ -67,7 +79,19 @@ fn print(entries: &[Entry], out: &mut impl Write) -> Result<(), ToolError> {
         let (length, size) = (clock_text(entry.duration_ms), size_text(entry.bytes));
         let Entry { started_at, room, session, participants, .. } = entry;
         let (started_at, who) = (printable(started_at), printable(&participants.join(", ")));
-        writeln!(out, "{started_at}  {length}  {size:>9}  {state:<11}  {:?}  {session}  {who}", room.as_str())?;
+        write!(out, "{started_at}  {length}  {size:>9}  {state:<11}  {:?}  {session}  {who}", room.as_str())?;
+        writeln!(out, "{}", remarks(entry))?;
     }
     Ok(())
+}
+
+/// What there is to say of where it is; mostly nothing.
+fn remarks(entry: &Entry) -> String {
+    let Entry { files, uploaded, removed, held, .. } = entry;
+    let place = match (uploaded, removed) {
+        (0, _) => String::new(),
+        (_, 0) => format!("  {uploaded}/{files} uploaded"),
+        _ => format!("  {uploaded}/{files} uploaded, {removed} of them not here any more"),
+    };
+    if *held { format!("{place}  held") } else { place }
 }

@@ -1,7 +1,9 @@
 //! What people and scripts do with archives: check, mend, list, look into and compose them. No node is needed.
 
 mod compose;
+mod decrypt;
 mod find;
+mod hold;
 mod info;
 mod list;
 mod repair;
@@ -15,7 +17,9 @@ use serde::Serialize;
 
 use crate::archive::{KeyProblem, PublicKey, SigningKey};
 use crate::config::{Config, Problem};
+use crate::upload::{EncryptionKey, SecretProblem};
 pub use compose::ComposeArguments;
+pub use hold::HoldState;
 
 /// A sub-command.
 #[derive(Debug, Subcommand)]
@@ -63,6 +67,30 @@ pub enum Tool {
     },
     /// Render a session as one video, everybody in a gallery and in time with each other (needs ffmpeg)
     Compose(ComposeArguments),
+    /// Keep a session from being deleted, here and in the store (legal hold), or let it go again
+    Hold {
+        /// The folder of the session.
+        path: PathBuf,
+        /// Whether it is held.
+        state: HoldState,
+        /// Why, for whoever finds it.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Decrypt files (`….enc`) that were fetched from the store, each beside itself
+    ///
+    /// Nothing is written over. Exit codes: 0 all are whole, 65 at least one was changed or cut, or is encrypted for another key.
+    Decrypt {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The file with the key. None: upload.encryption_key.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// Write into this folder instead.
+        #[arg(long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+    },
     /// Print the public key that archives are checked with, in PEM; the key is made if it is not there
     Key {
         /// Write the result as JSON.
@@ -98,6 +126,12 @@ pub enum ToolError {
     /// There is no key.
     #[error("recorder.signing_key is empty: archives are not signed")]
     NoKey,
+    /// There is no key to decrypt with.
+    #[error("no key is named; give one with --key or set upload.encryption_key")]
+    NoEncryptionKey,
+    /// It is not named as encrypted files are.
+    #[error("{}: its name does not end in .enc", .0.display())]
+    Encrypted(PathBuf),
     /// The video cannot be made.
     #[error("{0}")]
     Compose(String),
@@ -112,6 +146,12 @@ pub enum ToolError {
     /// The result cannot be written.
     #[error("the result cannot be written: {0}")]
     Output(#[from] io::Error),
+}
+
+impl From<SecretProblem> for ToolError {
+    fn from(problem: SecretProblem) -> Self {
+        Self::Key(problem.to_string())
+    }
 }
 
 impl From<KeyProblem> for ToolError {
@@ -151,6 +191,13 @@ pub fn use_tool(
         Tool::Info { path, json } => info::info(path, *json, out),
         Tool::List { path, json } => list::list(&places(path.as_slice())?, *json, out),
         Tool::Compose(arguments) => compose::compose(arguments, out),
+        Tool::Hold { path, state, reason } => hold::hold(path, *state, reason, out),
+        Tool::Decrypt { files, key, output } => {
+            let configured = || Ok(config()?.upload.and_then(|upload| upload.encryption_key()));
+            let path = key.clone().map_or_else(configured, |path| Ok::<_, ToolError>(Some(path)))?;
+            let key = EncryptionKey::load(&path.ok_or(ToolError::NoEncryptionKey)?)?;
+            decrypt::decrypt(files, &key, output.as_deref(), out)
+        }
         Tool::Key { json } => {
             let path = config()?.signing_key.ok_or(ToolError::NoKey)?;
             print_key(SigningKey::load_or_make(&path)?.public(), *json, out)

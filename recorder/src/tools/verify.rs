@@ -16,6 +16,7 @@ use crate::archive::{
     Budget, Digest, EVENTS, FileEntry, MANIFEST, Manifest, OPEN, PublicKey, Seal, digest, is_held, open_regular,
     printable, signature_of,
 };
+use crate::upload::Ledger;
 use crate::webm::inspect;
 
 /// What was found of all.
@@ -41,6 +42,8 @@ pub(super) struct SessionReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     files: usize,
+    /// Of these, how many are only in the store: they were not read.
+    pub(super) in_store: usize,
     bytes: u64,
     pub(super) problems: Vec<Finding>,
 }
@@ -127,7 +130,7 @@ pub(super) fn verify_one(folder: &Path, key: Option<PublicKey>, sealed: bool) ->
 
 /// Checks one session as it is now; also the manifest that it was held against.
 fn look(folder: &Path, key: Option<PublicKey>, sealed: bool) -> (SessionReport, Option<Manifest>) {
-    let mut check = Check { folder, key, sealed, findings: Vec::new(), signature: Signature::Absent };
+    let mut check = Check { folder, key, sealed, findings: Vec::new(), signature: Signature::Absent, in_store: 0 };
     let manifest = check.manifest();
     if let Some(manifest) = &manifest {
         check.files(manifest);
@@ -149,6 +152,7 @@ fn look(folder: &Path, key: Option<PublicKey>, sealed: bool) -> (SessionReport, 
         signature: check.signature,
         key: manifest.as_ref().and_then(|manifest| manifest.seal.as_ref()?.key.clone()),
         files: files.len(),
+        in_store: check.in_store,
         bytes: files.iter().map(|file| file.bytes).sum(),
         problems: check.findings,
     };
@@ -162,6 +166,8 @@ struct Check<'a> {
     sealed: bool,
     findings: Vec<Finding>,
     signature: Signature,
+    /// Files that are only in the store.
+    in_store: usize,
 }
 
 impl Check<'_> {
@@ -198,6 +204,7 @@ impl Check<'_> {
         let (name, path) = (Some(&*entry.path), self.folder.join(&entry.path));
         let file = match open_regular(&path) {
             Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound && self.is_in_store(entry) => return self.in_store += 1,
             Err(error) if error.kind() == ErrorKind::NotFound => return self.tell(name, "missing", "it is not there"),
             Err(error) => return self.tell(name, "unreadable", error.to_string()),
         };
@@ -227,6 +234,12 @@ impl Check<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a file was removed here because it is in the store, with this hash.
+    fn is_in_store(&self, entry: &FileEntry) -> bool {
+        let ledger = Ledger::look(self.folder);
+        ledger.removed(&entry.path).is_some_and(|known| entry.sha256.as_ref() == Some(&known.sha256))
     }
 
     /// Checks what makes changes show.
@@ -339,7 +352,11 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
         };
         let (files, size) = (session.files, size_text(session.bytes));
         let folder = printable(&session.folder.to_string_lossy());
-        writeln!(out, "{folder}: {verdict}{signature}, {files} files, {size}")?;
+        let in_store = match session.in_store {
+            0 => String::new(),
+            count => format!(", {count} of them only in the store and not read"),
+        };
+        writeln!(out, "{folder}: {verdict}{signature}, {files} files, {size}{in_store}")?;
         for Finding { file, message, .. } in &session.problems {
             let file = file.as_deref().unwrap_or("session");
             writeln!(out, "  {}: {}", printable(file), printable(message))?;

@@ -11,3 +11,4 @@ mod losses;
 mod parts;
 mod recording;
 mod support;
+mod upload;

@@ -78,6 +78,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("dimpl", &["lockgate-transport", "lockgate-tests"]),
     ("webrtc", &["lockgate-tests"]),
     ("webm-iterable", &["lockgate-recorder", "lockgate-tests"]),
+    ("object_store", &["lockgate-recorder"]),
     ("axum*", &["lockgate-signal", "lockgate-tests"]),
 ];
 

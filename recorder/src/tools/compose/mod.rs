@@ -13,6 +13,7 @@ use lockgate_model::carrier::FileState;
 use self::graph::{Canvas, Input, graph};
 use super::{Outcome, ToolError, file_error, write_json};
 use crate::archive::{MANIFEST, Manifest, SPEAKERS, open_regular, rename_free};
+use crate::upload::Ledger;
 
 /// What to compose, and how.
 #[derive(Debug, clap::Args)]
@@ -55,8 +56,13 @@ pub(super) fn compose(arguments: &ComposeArguments, out: &mut impl Write) -> Res
     if inputs.is_empty() {
         return Err(ToolError::Compose(format!("{}: nothing in it is complete", path.display())));
     }
-    for Input { path, .. } in &inputs {
-        open_regular(path).map_err(file_error(path))?;
+    for Input { path: file, .. } in &inputs {
+        if let (Err(_), Some(name)) = (file.symlink_metadata(), file.file_name().and_then(|name| name.to_str()))
+            && let Some(url) = Ledger::look(path).url(name)
+        {
+            return Err(ToolError::Compose(format!("{}: it is only in the store; fetch {url} first", file.display())));
+        }
+        open_regular(file).map_err(file_error(file))?;
     }
     let command = command(arguments, &inputs, &manifest, encoding, if *print { output } else { &aside })?;
     if *print {
