@@ -51,5 +51,5 @@ pub use lockgate_transport::dtls::{Certificate, EngineKind};
 pub use lockgate_transport::ice::Path;
 pub use lockgate_transport::sdp::check_candidate;
 pub use lockgate_transport::{CloseReason, Kind};
-pub use negotiate::{AcceptedTrack, Answer, NegotiateError, ReceiveAnswer, inspect_offer};
+pub use negotiate::{AcceptedTrack, Answer, NegotiateError, ReceiveAnswer, ViewersAnswer, inspect_offer};
 pub use stats::{Counters, DropReason};

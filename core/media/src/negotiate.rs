@@ -1,7 +1,7 @@
 //! What is negotiated with clients, in the engine's terms.
 
 use lockgate_model::{Codec, ErrorCode, MediaKind, OfferedMedia, TrackId};
-use lockgate_transport::sdp::{CandidateError, Description, SdpError, Section, read_offer};
+use lockgate_transport::sdp::{CandidateError, Description, SdpError, Section, read_answer, read_offer};
 
 /// Why a description is not taken. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +84,21 @@ pub struct AcceptedTrack {
     pub fmtp: String,
     /// The id of the header extension that tells its loudness, if it does.
     pub level_id: Option<u8>,
+}
+
+/// A viewer's answer, read. That is dearer than taking it is, as it has all the connection's m-lines: whoever has a thread of their own reads
+/// it there.
+#[derive(Clone, Debug)]
+pub struct ViewersAnswer(pub(crate) Description);
+
+impl ViewersAnswer {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When it cannot be used, whatever was offered.
+    pub fn read(sdp: &str) -> Result<Self, NegotiateError> {
+        Ok(Self(read_answer(sdp)?))
+    }
 }
 
 /// What an offer holds, without changing anything: policy is asked about it first.

@@ -13,7 +13,7 @@ use lockgate_rtp::ReportBlock;
 use lockgate_transport::Connection;
 use lockgate_transport::dtls::Fingerprint;
 use lockgate_transport::sdp::{
-    CodecLine, DataLine, Description, Feedback, Local, MAX_SECTIONS, Section, Setup, read_answer, write_offer,
+    CodecLine, DataLine, Description, Feedback, Local, MAX_SECTIONS, Section, Setup, write_offer,
 };
 
 pub(crate) use self::line::Settled;
@@ -22,7 +22,7 @@ use crate::arena::Key;
 use crate::data::Leaving;
 use crate::demands::Demands;
 use crate::link::Link;
-use crate::negotiate::NegotiateError;
+use crate::negotiate::{NegotiateError, ViewersAnswer};
 use crate::slots::{Placed, Slots};
 use crate::subscription::Past;
 use crate::transport::OfferToMake;
@@ -277,13 +277,12 @@ impl Subscribe {
         now: Instant,
         connection: &mut Connection,
         offer_id: Option<u64>,
-        sdp: &str,
+        ViewersAnswer(mut answer): ViewersAnswer,
     ) -> Result<Vec<Settled>, NegotiateError> {
         let Negotiation::Offered { offer, .. } = &self.state else { return Err(NegotiateError::NoOffer) };
         if offer_id.is_some_and(|id| id != offer.offer_id) {
             return Err(NegotiateError::NoOffer);
         }
-        let mut answer = read_answer(sdp)?;
         let told = offer.tracks.iter().all(|(mid, _)| answer.sections.iter().any(|section| section.mid == *mid));
         let live = answer.sections.iter().any(|section| !section.rejected);
         let data = self.data.take_answer(&mut answer)?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lockgate_media::{
-    AdmittedMedia, Answer, Limits, NegotiateError, ReceiveAnswer, RouterId, Subscription, TransportId,
+    AdmittedMedia, Answer, Limits, NegotiateError, ReceiveAnswer, RouterId, Subscription, TransportId, ViewersAnswer,
 };
 use lockgate_model::carrier::TrackNumber;
 use lockgate_model::{Bitrate, TrackId};
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     ExpectNoMore(TransportId, TrackId),
     DiscardLast(TransportId, Option<u64>, Option<BTreeSet<TrackId>>),
     SetLimits(TransportId, TrackId, Limits),
-    AcceptAnswer(TransportId, Option<u64>, String, Reply<Result<(), NegotiateError>>),
+    AcceptAnswer(TransportId, Option<u64>, ViewersAnswer, Reply<Result<(), NegotiateError>>),
     AnswerReceiver(TransportId, String, Reply<Result<ReceiveAnswer, NegotiateError>>),
     RestartIce(TransportId, u64),
     SetMuted(RouterId, TrackId, bool),

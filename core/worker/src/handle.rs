@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lockgate_media::{
-    AdmittedMedia, Answer, Limits, NegotiateError, ReceiveAnswer, Subscription, TransportId, check_candidate,
+    AdmittedMedia, Answer, Limits, NegotiateError, ReceiveAnswer, Subscription, TransportId, ViewersAnswer,
+    check_candidate,
 };
 use lockgate_model::{Bitrate, TrackId};
 
@@ -163,8 +164,10 @@ impl SubscribeTransport {
     /// # Errors
     /// When no such offer is open or the answer cannot be used; then nothing has changed.
     pub async fn set_answer(&self, offer_id: Option<u64>, sdp: String) -> Result<(), RequestError> {
+        // Here, and not on the thread that forwards media.
+        let answer = ViewersAnswer::read(&sdp)?;
         let commands = &self.link.commands;
-        Ok(commands.ask(|reply| Command::AcceptAnswer(self.link.id, offer_id, sdp, reply)).await??)
+        Ok(commands.ask(|reply| Command::AcceptAnswer(self.link.id, offer_id, answer, reply)).await??)
     }
 
     /// Answers the client's own offer to receive: what is subscribed to is sent on its lines, and the transport makes no offers from then

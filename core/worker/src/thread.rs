@@ -164,7 +164,7 @@ impl Worker {
             }
             Command::SetLimits(transport, track, limits) => engine.set_limits(now, transport, &track, limits),
             Command::AcceptAnswer(transport, offer, answer, reply) => {
-                drop(reply.send(engine.accept_answer(now, transport, offer, &answer)));
+                drop(reply.send(engine.accept_answer(now, transport, offer, answer)));
             }
             Command::AnswerReceiver(transport, offer, reply) => {
                 drop(reply.send(engine.answer_receiver(now, transport, &offer)));

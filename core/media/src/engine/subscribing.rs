@@ -8,7 +8,7 @@ use lockgate_transport::sdp::Setup;
 use super::{Engine, RouterEvent, transport_id};
 use crate::arena::Key;
 use crate::ids::TransportId;
-use crate::negotiate::NegotiateError;
+use crate::negotiate::{NegotiateError, ViewersAnswer};
 use crate::stats::DropReason;
 use crate::subscribe::{NewLine, Taken, local};
 use crate::subscription::Subscription as Viewer;
@@ -133,12 +133,12 @@ impl Engine {
         now: Instant,
         transport: TransportId,
         offer_id: Option<u64>,
-        sdp: &str,
+        answer: ViewersAnswer,
     ) -> Result<(), NegotiateError> {
         let key = Key::from_u64(transport.0);
         let transport = self.transports.get_mut(key).ok_or(NegotiateError::NoTransport)?;
         let (subscribe, connection) = transport.subscribe_mut().ok_or(NegotiateError::NoTransport)?;
-        let settled = subscribe.answer(now, connection, offer_id, sdp)?;
+        let settled = subscribe.answer(now, connection, offer_id, answer)?;
         let connected = connection.is_connected();
         for one in settled {
             let Some(subscription) = self.tracks.get_mut(one.track).and_then(|track| track.subscription_mut(key))

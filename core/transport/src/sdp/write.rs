@@ -104,6 +104,9 @@ pub enum Sends<'a> {
     Stopped,
 }
 
+/// What stands on each line of a bundle, written once: descriptions have up to a hundred lines, and are written anew for each change.
+struct Shared(String);
+
 /// Writes a line with the ending of RFC 8866 §5. Writing to a text cannot fail.
 macro_rules! line {
     ($out:expr, $($format:tt)*) => {{
@@ -119,10 +122,11 @@ pub fn write_answer(local: &Local<'_>, lines: &[AnswerLine<'_>]) -> String {
     // What was not offered must not be answered (RFC 8285 §6); browsers offer it for the session.
     let mixes = lines.iter().all(|line| line.section.mixes);
     session(&mut out, local, bundled.map(|line| line.section.mid.as_str()), mixes);
+    let shared = Shared::of(local);
     for line in lines {
         match (line.accepted, line.data) {
-            (Some(codec), _) => accepted(&mut out, local, line, codec),
-            (None, true) => accepted_data(&mut out, local, line.section),
+            (Some(codec), _) => accepted(&mut out, &shared, line, codec),
+            (None, true) => accepted_data(&mut out, &shared, line.section),
             (None, false) => rejected(&mut out, line.section),
         }
     }
@@ -136,17 +140,18 @@ pub fn write_receiver_answer(local: &Local<'_>, lines: &[ReceiverLine<'_>]) -> S
     let bundled = lines.iter().filter(|line| !line.codecs.is_empty());
     let mixes = lines.iter().all(|line| line.section.mixes);
     session(&mut out, local, bundled.map(|line| line.section.mid.as_str()), mixes);
+    let shared = Shared::of(local);
     for line in lines {
-        if line.codecs.is_empty() { rejected(&mut out, line.section) } else { received(&mut out, local, line) }
+        if line.codecs.is_empty() { rejected(&mut out, line.section) } else { received(&mut out, &shared, line) }
     }
     out
 }
 
-fn received(out: &mut String, local: &Local<'_>, line: &ReceiverLine<'_>) {
+fn received(out: &mut String, shared: &Shared, line: &ReceiverLine<'_>) {
     let section = line.section;
     let types: Vec<_> = line.codecs.iter().map(|codec| payload_types(codec)).collect();
     line!(out, "m={} 9 {} {}", section.media, section.protocol, types.join(" "));
-    connection(out, local, &section.mid);
+    shared.write(out, &section.mid);
     rtcp(out);
     line!(out, "a=sendonly");
     for codec in &line.codecs {
@@ -179,13 +184,14 @@ pub fn write_offer(local: &Local<'_>, lines: &[OfferLine<'_>], data: Option<Data
     };
     let bundled = [live(before), data.iter().map(|data| data.mid.to_owned()).collect(), live(behind)].concat();
     session(&mut out, local, bundled.iter().map(String::as_str), true);
-    before.iter().for_each(|line| offered(&mut out, local, line));
+    let shared = Shared::of(local);
+    before.iter().for_each(|line| offered(&mut out, &shared, line));
     if let Some(data) = data {
         line!(out, "m=application 9 UDP/DTLS/SCTP webrtc-datachannel");
-        connection(&mut out, local, data.mid);
+        shared.write(&mut out, data.mid);
         data_parameters(&mut out);
     }
-    behind.iter().for_each(|line| offered(&mut out, local, line));
+    behind.iter().for_each(|line| offered(&mut out, &shared, line));
     out
 }
 
@@ -202,12 +208,12 @@ fn session<'a>(out: &mut String, local: &Local<'_>, bundled: impl Iterator<Item 
     line!(out, "a=msid-semantic:WMS *");
 }
 
-fn accepted(out: &mut String, local: &Local<'_>, line: &AnswerLine<'_>, codec: &CodecLine) {
+fn accepted(out: &mut String, shared: &Shared, line: &AnswerLine<'_>, codec: &CodecLine) {
     let section = line.section;
     // Sound is taken as it is: what is lost of it is asked for by nobody, and seldom on the way to here.
     let codec = &CodecLine { red: None, ..codec.clone() };
     line!(out, "m={} 9 {} {}", section.media, section.protocol, payload_types(codec));
-    connection(out, local, &section.mid);
+    shared.write(out, &section.mid);
     rtcp(out);
     if let Some(Bitrate(bps)) = line.max_bitrate {
         line!(out, "b=AS:{}", bps.div_ceil(1000));
@@ -222,9 +228,9 @@ fn accepted(out: &mut String, local: &Local<'_>, line: &AnswerLine<'_>, codec: &
     }
 }
 
-fn accepted_data(out: &mut String, local: &Local<'_>, section: &Section) {
+fn accepted_data(out: &mut String, shared: &Shared, section: &Section) {
     line!(out, "m={} 9 {} {}", section.media, section.protocol, section.format);
-    connection(out, local, &section.mid);
+    shared.write(out, &section.mid);
     match section.data {
         Some(data) if data.legacy => {
             line!(out, "a=sctpmap:{SCTP_PORT} webrtc-datachannel 1024");
@@ -246,7 +252,7 @@ fn rejected(out: &mut String, section: &Section) {
     line!(out, "a=inactive");
 }
 
-fn offered(out: &mut String, local: &Local<'_>, line: &OfferLine<'_>) {
+fn offered(out: &mut String, shared: &Shared, line: &OfferLine<'_>) {
     let media = match line.kind {
         MediaKind::Audio => "audio",
         MediaKind::Video => "video",
@@ -254,7 +260,7 @@ fn offered(out: &mut String, local: &Local<'_>, line: &OfferLine<'_>) {
     };
     let port = if matches!(line.sends, Sends::Stopped) { 0 } else { 9 };
     line!(out, "m={media} {port} UDP/TLS/RTP/SAVPF {}", payload_types(line.codec));
-    connection(out, local, line.mid);
+    shared.write(out, line.mid);
     rtcp(out);
     line!(out, "a={}", if matches!(line.sends, Sends::Track { .. }) { "sendonly" } else { "inactive" });
     formats(out, line.codec, line.codec.feedback);
@@ -264,21 +270,28 @@ fn offered(out: &mut String, local: &Local<'_>, line: &OfferLine<'_>) {
     }
 }
 
-/// What is the same on each line of a bundle.
-fn connection(out: &mut String, local: &Local<'_>, mid: &str) {
-    line!(out, "c=IN IP4 0.0.0.0");
-    line!(out, "a=mid:{mid}");
-    line!(out, "a=ice-ufrag:{}", local.ice.ufrag);
-    line!(out, "a=ice-pwd:{}", local.ice.password);
-    line!(out, "a=fingerprint:{}", local.fingerprint);
-    let setup = match local.setup {
-        Setup::ActPass => "actpass",
-        Setup::Active => "active",
-        Setup::Passive => "passive",
-    };
-    line!(out, "a=setup:{setup}");
-    candidates(out, local);
-    line!(out, "a=end-of-candidates");
+impl Shared {
+    fn of(local: &Local<'_>) -> Self {
+        let mut out = String::with_capacity(512);
+        line!(out, "a=ice-ufrag:{}", local.ice.ufrag);
+        line!(out, "a=ice-pwd:{}", local.ice.password);
+        line!(out, "a=fingerprint:{}", local.fingerprint);
+        let setup = match local.setup {
+            Setup::ActPass => "actpass",
+            Setup::Active => "active",
+            Setup::Passive => "passive",
+        };
+        line!(out, "a=setup:{setup}");
+        candidates(&mut out, local);
+        line!(out, "a=end-of-candidates");
+        Self(out)
+    }
+
+    fn write(&self, out: &mut String, mid: &str) {
+        line!(out, "c=IN IP4 0.0.0.0");
+        line!(out, "a=mid:{mid}");
+        out.push_str(&self.0);
+    }
 }
 
 /// Host candidates, in our order of preference (RFC 8445 §5.1.2.1); all that are reached by UDP before those by TCP, at which we wait

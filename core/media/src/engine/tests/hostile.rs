@@ -8,6 +8,7 @@ use lockgate_transport::data::Reliability;
 use proptest::prelude::*;
 
 use super::*;
+use crate::negotiate::ViewersAnswer;
 
 /// What came of a call of Ann, who publishes in two encodings and makes every key frame that she is asked for, and Bob, who watches,
 /// while Eve did as she liked.
@@ -287,7 +288,7 @@ proptest! {
             world.advance(Duration::from_millis(5));
         }
         for answer in &answers {
-            let _ = world.engine.accept_answer(world.now, eve[1], None, answer);
+            let _ = ViewersAnswer::read(answer).and_then(|answer| world.engine.accept_answer(world.now, eve[1], None, answer));
             world.advance(Duration::from_millis(5));
         }
         world.send(ann, &Picture::new(9, 1).key().bytes());

@@ -105,7 +105,7 @@ fn a_viewer_that_refuses_a_track_and_takes_it_again_goes_on_without_a_hole() {
     world.subscribe(viewer, "camera", Limits::default());
     let offer = world.take_offer(viewer);
     let refusal = answer_to(&offer, &world.clients[viewer].peer.fingerprint()).replace("a=recvonly", "a=inactive");
-    world.engine.accept_answer(world.now, transport, None, &refusal).unwrap();
+    world.take_answer(transport, None, &refusal).unwrap();
     (2..40).for_each(|sequence| world.send(publisher, &Picture::new(9, sequence).bytes()));
     world.subscribe(viewer, "camera", Limits::default());
     let offer = world.take_offer(viewer);

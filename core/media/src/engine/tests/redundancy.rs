@@ -14,7 +14,7 @@ fn call(edit: impl FnOnce(String) -> String) -> (World, usize, usize) {
     world.subscribe(viewer, "microphone", Limits::default());
     let offer = world.take_offer(viewer);
     let answer = edit(answer_to(&offer, &world.clients[viewer].peer.fingerprint()));
-    world.engine.accept_answer(world.now, transport, None, &answer).unwrap();
+    world.take_answer(transport, None, &answer).unwrap();
     world.connect(viewer, &offer);
     (world, publisher, viewer)
 }

@@ -14,6 +14,7 @@ use crate::data::DataLimits;
 use crate::engine::{Engine, EngineConfig, RouterEvent, Subscription};
 use crate::entropy::Entropy;
 use crate::ids::{RouterId, TransportId};
+use crate::negotiate::{NegotiateError, ViewersAnswer};
 use crate::stats::DropReason;
 
 /// An engine, its clients and their time.
@@ -140,8 +141,17 @@ impl World {
 
     pub(super) fn answer(&mut self, client: usize, offer: &str) {
         let answer = answer_to(offer, &self.clients[client].peer.fingerprint());
-        self.engine.accept_answer(self.now, self.clients[client].transport, None, &answer).unwrap();
+        self.take_answer(self.clients[client].transport, None, &answer).unwrap();
         self.pump();
+    }
+
+    pub(super) fn take_answer(
+        &mut self,
+        transport: TransportId,
+        offer: Option<u64>,
+        answer: &str,
+    ) -> Result<(), NegotiateError> {
+        self.engine.accept_answer(self.now, transport, offer, ViewersAnswer::read(answer)?)
     }
 
     /// ICE and DTLS with what the server's description says.
