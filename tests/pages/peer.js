@@ -84,7 +84,8 @@ class Peer {
 
   /**
    * Opens a socket, shows a token, enters a room. With `steered`, sends only what `publish-layers` asks for. `transform` is given each
-   * sender and "seal", each receiver and "open" (see `sealing.js`). `edit` changes offers on their way, in both directions.
+   * sender and "seal", each receiver and "open" (see `sealing.js`). `edit` changes offers on their way, in both directions, and the answers
+   * that come.
    */
   static async enter(url, token, room, { password, subscribeConnections, iceTransportPolicy = "all", steered = false, transform, edit = (offer) => offer } = {}) {
     const peer = new Peer();
@@ -219,7 +220,7 @@ class Peer {
     await this.sending.setLocalDescription(await this.sending.createOffer(options));
     const tracks = [...this.#sources].map(([{ mid }, source]) => ({ mid, source }));
     const answered = await this.ask({ type: "publish-offer", offer: this.edit(this.sending.localDescription.sdp), tracks });
-    await this.sending.setRemoteDescription({ type: "answer", sdp: answered.answer });
+    await this.sending.setRemoteDescription({ type: "answer", sdp: this.edit(answered.answer) });
     return answered;
   }
 
@@ -353,6 +354,11 @@ function digest(buffer) {
 function withoutTransportFeedback(sdp) {
   const known = (line) => !/^a=(rtcp-fb:.* transport-cc|extmap:.*transport-wide-cc.*)$/.test(line);
   return sdp.split("\r\n").filter(known).join("\r\n");
+}
+
+/** A description that tells of no way by UDP. The node sends no checks, so there is none then. */
+function withoutUdp(sdp) {
+  return sdp.split("\r\n").filter((line) => !/^a=candidate:\S+ \d+ udp /.test(line)).join("\r\n");
 }
 
 /** A browser that is short of processor time sends fewer frames then, not smaller ones. */

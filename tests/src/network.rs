@@ -52,12 +52,43 @@ impl PrivateNetwork {
 
     /// What goes to this UDP port has so many kbit/s from now on, and a queue of 300 ms.
     pub fn narrow(&self, port: u16, kilobits: u64) {
+        Self::narrow_what(&format!("udp dport {port}"), kilobits, "300ms");
+    }
+
+    /// As [`Self::narrow`], with a queue of a minute: whatever comes too fast waits, and nothing is lost.
+    pub fn narrow_without_loss(&self, port: u16, kilobits: u64) {
+        Self::narrow_what(&format!("udp dport {port}"), kilobits, "60s");
+    }
+
+    /// What comes from this TCP port has so many kbit/s from now on, and a queue of 300 ms. It is to be [`Self::use_short_packets`] before
+    /// connections come about.
+    pub fn narrow_tcp_from(&self, port: u16, kilobits: u64) {
+        Self::narrow_what(&format!("tcp sport {port}"), kilobits, "300ms");
+    }
+
+    /// Packets are as long as on an Ethernet for connections that come about from now on: those of loopback's are longer than the bursts of
+    /// a narrow link, which would lose each of them.
+    pub fn use_short_packets(&self) {
+        run("ip", "link set lo mtu 1500");
+    }
+
+    fn narrow_what(what: &str, kilobits: u64, queue: &str) {
         run(
             "tc",
-            format!("qdisc replace dev lo parent 1:3 handle 30: tbf rate {kilobits}kbit burst 4kb latency 300ms"),
+            format!("qdisc replace dev lo parent 1:3 handle 30: tbf rate {kilobits}kbit burst 4kb latency {queue}"),
         );
         run("nft", "flush chain inet test out");
-        run("nft", format!("add rule inet test out udp dport {port} meta priority set 1:3"));
+        run("nft", format!("add rule inet test out {what} meta priority set 1:3"));
+    }
+
+    /// How many packets the narrow link has dropped so far.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn dropped(&self) -> u64 {
+        let told = run("tc", "-s -j qdisc show dev lo handle 30:");
+        let told: serde_json::Value = serde_json::from_str(&told).expect("tc tells JSON when it is asked for it");
+        told[0]["drops"].as_u64().unwrap_or_else(|| panic!("no narrow link is told of: {told}"))
     }
 
     /// There is room for everything again.
@@ -138,13 +169,14 @@ fn connected_to(port: u16) -> Vec<u16> {
     table.lines().skip(1).filter_map(row).collect()
 }
 
-/// Administrators' folders are not on everybody's path.
-fn run(program: &str, arguments: impl Display) {
+/// Administrators' folders are not on everybody's path. What the program says comes back.
+fn run(program: &str, arguments: impl Display) -> String {
     let (arguments, path) = (arguments.to_string(), std::env::var("PATH").unwrap_or_default());
     let output =
         Command::new(program).args(arguments.split(' ')).env("PATH", format!("{path}:/usr/sbin:/sbin")).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 const ESTABLISHED: &str = "01";

@@ -17,18 +17,17 @@ async fn watch_two_encodings(call: &Call) -> Value {
                  await until('the widest picture', async () => (await bob.inbound(trackId))?.frameWidth === 640);";
     call.right.run(watch).await;
     let rates = "const bytes = async () => Object.fromEntries(Object.entries(await ann.outbound()).map(([rid, one]) => [rid, [one.bytesSent, one.timestamp]]));
-                 const first = await bytes();
-                 const later = await until('three seconds', async () => {
+                 // Its own estimate takes a while to let it.
+                 let first = await bytes();
+                 return await until('two encodings that lie far apart', async () => {
                      const now = await bytes();
-                     return now.high[1] - first.high[1] > 3000 && now;
-                 });
-                 return Object.fromEntries(Object.keys(first).map((rid) => [rid, (later[rid][0] - first[rid][0]) * 8 / (later[rid][1] - first[rid][1])]))";
-    let rates = call.left.run(rates).await;
-    assert!(
-        number(&rates, "low") * 1.5 < number(&rates, "high") * 0.8,
-        "the publisher's encodings lie too close together: {rates}"
-    );
-    rates
+                     if (now.high[1] - first.high[1] < 3000) return null;
+                     const before = first;
+                     first = now;
+                     const rates = Object.fromEntries(Object.keys(now).map((rid) => [rid, (now[rid][0] - before[rid][0]) * 8 / (now[rid][1] - before[rid][1])]));
+                     return rates.low > 0 && rates.low * 2 < rates.high && rates;
+                 })";
+    call.left.run(rates).await
 }
 
 const TWO_ENCODINGS: &str =
@@ -61,35 +60,77 @@ fn told(spatial: u8) -> String {
     )
 }
 
+/// By what the viewer of a narrow link comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Udp,
+    Tcp,
+}
+
+impl By {
+    /// How the viewer enters.
+    fn options(self) -> &'static str {
+        match self {
+            Self::Udp => "{}",
+            // The publisher comes by UDP anyway.
+            Self::Tcp => "{ edit: withoutUdp }",
+        }
+    }
+
+    /// Packets to the viewer have so many kbit/s from now on.
+    async fn narrow(self, network: &PrivateNetwork, call: &Call, kilobits: u64) {
+        let path = call.right.run("return await bob.path([...bob.receiving.values()][0])").await;
+        assert_eq!(path["local"]["protocol"], if self == Self::Tcp { "tcp" } else { "udp" }, "{path}");
+        match self {
+            Self::Udp => network.narrow(as_port(&path["local"]["port"]), kilobits),
+            // A browser does not tell the port that it connects from.
+            Self::Tcp => network.narrow_tcp_from(as_port(&path["remote"]["port"]), kilobits),
+        }
+    }
+}
+
 #[test]
 fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide() {
     let name = "a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide";
+    narrow_and_wide(name, By::Udp);
+}
+
+#[test]
+fn a_viewer_by_tcp_behind_a_narrow_link_gets_what_fits_too() {
+    narrow_and_wide("a_viewer_by_tcp_behind_a_narrow_link_gets_what_fits_too", By::Tcp);
+}
+
+fn narrow_and_wide(name: &str, by: By) {
     PrivateNetwork::around(name, async |network| {
-        let call = begin(Setup::default(), "{}").await;
+        if by == By::Tcp {
+            network.use_short_packets();
+        }
+        let call = begin(Setup::default(), by.options()).await;
         call.left.run(TWO_ENCODINGS).await;
         let rates = watch_two_encodings(&call).await;
         let limit = number(&rates, "low") * 1.5;
 
         let before = call.right.run(SEEN).await;
         call.right.run(FROM_NOW).await;
-        network.narrow(port(&call).await, limit as u64);
+        by.narrow(&network, &call, limit as u64).await;
         let down = call.right.run(&told(0)).await;
         assert_eq!(down["reason"], "bandwidth", "{down}");
         let settled = call.right.run(SEEN).await;
-        // It is to stay so for a while, with all the pictures that are made.
+        // It is to stay so for a while.
         let made = "return (await ann.outbound()).low.framesSent";
         let made_before = call.left.run(made).await;
         let later = format!("return await bob.decoded(seen.trackId, {} + 50)", number(&settled, "framesDecoded"));
         let later = call.right.run(&later).await;
         let made = call.left.run(made).await.as_f64().unwrap_or(0.0) - made_before.as_f64().unwrap_or(0.0);
+        let grown = |name: &str| number(&later, name) - number(&settled, name);
         let freezes = number(&later, "freezeCount") - number(&before, "freezeCount");
-        let seconds = (number(&later, "timestamp") - number(&settled, "timestamp")) / 1000.0;
         assert_eq!(later["frameWidth"], 160, "{later}");
         let heard = call.right.run("return bob.heard.filter(({ type }) => type === 'layer-changed').map(({ spatial, reason }) => [spatial, reason])").await;
         eprintln!(
-            "publisher: {rates} kbit/s; behind {limit:.0} kbit/s: the fitting layer after {:.1} s, 50 of {made} frames in {seconds:.1} s, \
+            "publisher: {rates} kbit/s; behind {limit:.0} kbit/s: the fitting layer after {:.1} s, 50 of {made} frames in {:.1} s, \
              {freezes} freezes ({:.2} s); told {heard}",
             number(&down, "seconds"),
+            grown("timestamp") / 1000.0,
             number(&later, "totalFreezesDuration") - number(&before, "totalFreezesDuration"),
         );
 
@@ -100,8 +141,9 @@ fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wi
         let all = number(&last, "freezeCount") - number(&before, "freezeCount");
         eprintln!("wide again: the best layer after {:.1} s, {all} freezes in all", number(&up, "seconds"));
         assert!(freezes <= 1.0 && all <= 1.0, "{freezes} freezes, {all} in all: {last}");
-        // Temporal layers may be left out, but for the lowest: every fourth picture.
-        assert!(made <= 4.0 * 50.0 + 10.0, "50 of {made} frames came");
+        // How many pictures there is room for is the link's to say, and the machine's. What comes is of use.
+        let (came, decoded) = (grown("framesReceived"), grown("framesDecoded"));
+        assert!(decoded >= 0.9 * came, "of {came} pictures that came {decoded} could be shown: {later}");
     });
 }
 
@@ -159,13 +201,21 @@ fn a_publisher_that_takes_only_an_estimate_sends_what_its_link_carries() {
                  return (performance.now() - begun) / 1000"
             )
         };
-        network.narrow(port, 300);
+        // Browsers go down by themselves when they are told of loss: there is to be none.
+        network.narrow_without_loss(port, 300);
         let down = call.left.run(&until_told("no more than fits", "<= 300_000")).await;
+        let (dropped, lost) = (network.dropped(), call.left.run(LOST).await);
+        assert_eq!((dropped, lost.as_f64()), (0, Some(0.0)), "it may have gone down for what was lost");
         network.widen();
         let up = call.left.run(&until_told("more again", ">= 600_000")).await;
         eprintln!("a publisher by REMB: under 300 kbit/s after {down} s, over 600 again after {up} s");
     });
 }
+
+/// What the node has told the publisher to be lost.
+const LOST: &str =
+    "const stats = [...(await ann.sending.getStats()).values()].filter(({ type }) => type === 'remote-inbound-rtp');
+                    return stats.length ? Math.max(...stats.map(({ packetsLost }) => packetsLost)) : null";
 
 #[test]
 fn a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything() {

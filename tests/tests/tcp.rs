@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use lockgate_tests::{Call, Node, PrivateNetwork, Setup, Token, assert_unbroken, until};
+use lockgate_tests::{Call, Node, PrivateNetwork, Setup, Token, assert_unbroken, number, until};
 
 /// Two who publish a camera each and watch the other's; both are `me` on their page.
 struct Pair(Call);
@@ -116,6 +116,60 @@ fn on_a_network_that_died_connections_end_and_nobody_stays_who_has_no_other() {
             eprintln!("the network is dead for {:.1} s: {metric} is 0", begun.elapsed().as_secs_f64());
         }
         assert_eq!(call.ended("peer").await, 0.0, "it was not dead");
+    });
+}
+
+/// Nothing but checks and what the system asks keeps its connection.
+#[test]
+fn a_viewer_by_tcp_who_is_sent_nothing_for_a_minute_stays_and_sees_what_comes_then() {
+    let name = "a_viewer_by_tcp_who_is_sent_nothing_for_a_minute_stays_and_sees_what_comes_then";
+    PrivateNetwork::around(name, async |network| {
+        network.block_udp();
+        let call = Pair::begin().await;
+        call.goes_by("tcp").await;
+        let pause = "globalThis.connection = me.tracks.get(seen).connection;
+                     globalThis.changes = [];
+                     connection.onconnectionstatechange = connection.oniceconnectionstatechange = () => changes.push(connection.iceConnectionState);
+                     globalThis.pair = async () => {
+                         const stats = await connection.getStats();
+                         const transport = [...stats.values()].find(({ type }) => type === 'transport');
+                         return stats.get(transport.selectedCandidatePairId);
+                     };
+                     const { publisherId } = me.tracks.get(seen);
+                     globalThis.set = (paused) => me.send({ type: 'set-layer', publisherId, trackId: seen, paused });
+                     set(true);
+                     await me.hear('the pause', ({ type, paused }) => type === 'layer-changed' && paused);
+                     globalThis.look = async () => ({ all: (await pair()).packetsReceived, ...await pair(), ...await me.inbound(seen) });
+                     globalThis.paused = await look();
+                     return paused";
+        let me = &call.0.right;
+        me.run(pause).await;
+        let (accepted, over) = (call.metric("lockgate_tcp_accepted_total").await, call.ended("peer").await);
+        // A browser makes one each 2.5 s, so that these are a minute: four times what a connection lives without any.
+        for checks in [12, 24] {
+            let answered = format!(
+                "await until('checks', async () => (await pair()).responsesReceived >= paused.responsesReceived + {checks})"
+            );
+            me.run(&answered).await;
+        }
+        let rested = "const now = await look();
+                      return { changes, came: now.packetsReceived - paused.packetsReceived, all: now.all - paused.all, seconds: (now.timestamp - paused.timestamp) / 1000 }";
+        let rested = me.run(rested).await;
+        eprintln!(
+            "for {:.0} s {} packets of the track came, {} of any kind",
+            number(&rested, "seconds"),
+            rested["came"],
+            rested["all"]
+        );
+        // What was on its way when the pause was told.
+        let few = number(&rested, "came") <= 20.0 && number(&rested, "all") <= 20.0;
+        assert!(number(&rested, "seconds") >= 40.0 && few, "it did not rest: {rested}");
+        assert_eq!(rested["changes"].as_array().map(Vec::len), Some(0), "{rested}");
+        me.run("set(false); await me.decoded(seen, paused.framesDecoded + 40)").await;
+        call.goes_by("tcp").await;
+        let now = (call.metric("lockgate_tcp_accepted_total").await, call.ended("peer").await);
+        assert_eq!(now, (accepted, over), "it came by the connection that rested");
+        assert_eq!(call.ended("failed").await + call.ended("unused").await, 0.0);
     });
 }
 
