@@ -152,6 +152,24 @@ impl Process {
         open.expect("the system tells of processes that run").count()
     }
 
+    /// Processor time that its threads with such a name have used so far, in seconds (proc(5), schedstat).
+    ///
+    /// # Panics
+    /// When it has ended, or has no such thread.
+    pub fn used_by(&self, name: &str) -> f64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let threads = threads.expect("the system tells of processes that run").flatten().map(|thread| thread.path());
+        let named =
+            threads.filter(|path| std::fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.starts_with(name)));
+        let used = |path: std::path::PathBuf| {
+            let told = std::fs::read_to_string(path.join("schedstat")).ok()?;
+            told.split(' ').next()?.parse::<f64>().ok()
+        };
+        let used: Vec<_> = named.filter_map(used).collect();
+        assert!(!used.is_empty(), "no thread is called {name}");
+        used.iter().sum::<f64>() / 1e9
+    }
+
     /// What the system tells of it under this name (proc(5)).
     ///
     /// # Panics

@@ -105,3 +105,33 @@ fn the_benchmark_of_decisions_reports_every_figure_and_budget() {
     assert!(positive(&report["join_storm"]["with"]["p99_us"]), "{report}");
     assert_eq!(report["gates"].as_array().map(Vec::len), Some(4));
 }
+
+#[test]
+fn the_benchmark_of_data_channels_reports_every_figure() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("data.json");
+    let mut command = Command::new(program("lockgate-bench"));
+    let output = command.args(["data", "--quick", "--out"]).arg(&file).output().expect("the benchmark starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    let reported: Vec<_> = rows.iter().map(|row| (&row["ordered"], row["viewers"].as_u64())).collect();
+    let (yes, no) = (&Value::Bool(true), &Value::Bool(false));
+    assert_eq!(reported, [(yes, Some(1)), (no, Some(1)), (yes, Some(3)), (no, Some(3))]);
+    let positive = |value: &Value| value.as_f64().is_some_and(|value| value > 0.0);
+    for row in rows {
+        assert_eq!(
+            row["delivered"].as_u64(),
+            row["sent"].as_u64().zip(row["viewers"].as_u64()).map(|(sent, by)| sent * by)
+        );
+        assert!(positive(&row["ns_per_message"]) && positive(&row["latency_us"]["p99"]), "{row}");
+    }
+    assert!(positive(&report["memory"]["viewer_bytes"]) && positive(&report["memory"]["channel_bytes"]), "{report}");
+    let behind = &report["behind"];
+    assert_eq!(
+        behind["delivered"].as_u64(),
+        behind["sent"].as_u64().map(|sent| sent * 9),
+        "nobody else loses anything"
+    );
+    assert_eq!(behind["closed"], 1, "{behind}");
+}

@@ -96,3 +96,33 @@ async fn a_room_costs_what_its_places_do_and_pauses_leave_no_holes() {
     // More than once somebody came back: that takes a key frame.
     assert!(result["sent"]["key_frames_asked"].as_u64() > Some(6), "{said}");
 }
+
+/// Fifty who all see each other, of whom each is sent nine, and nine who are watched by fifty. To be run alone:
+/// `cargo xtask test` builds `load`; `load --ignored --nocapture what_a_room_of_fifty`.
+#[tokio::test]
+#[ignore = "measures for a minute, and needs a quiet machine"]
+async fn what_a_room_of_fifty_costs_with_nine_places_is_what_nine_streams_for_each_do() {
+    let media = ["--talk", "5s", "--bitrate", "150 kbps", "--fps", "15", "--no-decrypt", "--join-rate", "25"];
+    let course = ["--duration", "20s", "--threads", "1"];
+    let room = async |rooms: &str, who: &[&str]| {
+        let node = Node::start(Setup { rooms: rooms.into(), ..Setup::default() }).await;
+        let Load { status, result, said } = Load::run(&node, &[who, &media, &course].concat()).await;
+        assert!(status.success(), "{said}");
+        (node.process().used_by("media"), result["received"]["packets_per_second"].as_f64().unwrap_or(0.0))
+    };
+    let places = "last_n = 9\ntop_n = 9";
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let (ours, packets) = room(places, &["--participants", "50"]).await;
+        let (theirs, others) = room("", &["--publishers", "9", "--subscribers", "50"]).await;
+        eprintln!(
+            "50 of whom 9 are sent: {packets:.0} packets/s, {ours:.2} s of the media thread; 9 to 50: {others:.0}, {theirs:.2} s; \
+             ratio {:.2}",
+            ours / theirs
+        );
+        assert!((0.7..1.1).contains(&(packets / others)), "that is not what nine streams are: {packets} and {others}");
+        ratios.push(ours / theirs);
+    }
+    ratios.sort_by(f64::total_cmp);
+    assert!(ratios[1] < 1.5, "it costs {ratios:?} times as much");
+}

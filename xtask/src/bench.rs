@@ -50,6 +50,10 @@ fn arguments(bench: &Bench) -> Vec<String> {
             all.push("policy".to_owned());
             all.extend(quick.then(|| "--quick".to_owned()));
         }
+        Bench::Data { quick } => {
+            all.push("data".to_owned());
+            all.extend(quick.then(|| "--quick".to_owned()));
+        }
         Bench::Dtls => all.push("dtls".to_owned()),
         Bench::Soak { joins } => all.extend(["soak".to_owned(), "--joins".to_owned(), joins.to_string()]),
     }
@@ -76,6 +80,7 @@ mod tests {
         let line = "forward --quick --scenario video-real --viewers 10 --viewers 100";
         assert_eq!(passed_on(&format!("xtask bench {line}")), line);
         assert_eq!(passed_on("xtask bench --profile ci forward --hostile"), "forward --hostile");
+        assert_eq!(passed_on("xtask bench data --quick"), "data --quick");
         assert_eq!(passed_on("xtask bench soak"), "soak --joins 10000");
         assert_eq!(passed_on("xtask bench policy"), "policy");
         assert_eq!(passed_on("xtask bench policy --quick"), "policy --quick");

@@ -134,6 +134,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         quick: bool,
     },
+    /// What messages on data channels cost, how long they take, and what channels hold
+    Data {
+        /// A few seconds instead of a minute: shows that everything works, and measures nothing well
+        #[arg(long)]
+        quick: bool,
+    },
     /// What a connection holds for DTLS, with data channels and without
     Dtls,
     /// Let viewers join and leave, and watch the worker's memory

@@ -22,6 +22,8 @@ pub(crate) enum Task {
     Forward(ForwardOptions),
     /// Let viewers join and leave, and watch the worker's memory
     Soak(SoakOptions),
+    /// Measure what messages on data channels cost, how long they take, and what channels hold
+    Data(DataOptions),
     /// Count what a connection holds for DTLS, with data channels and without
     Dtls,
     /// Measure what a decision of a plugin costs, and what policy adds to a join
@@ -85,6 +87,36 @@ impl ForwardOptions {
 
     pub(crate) fn output(&self) -> Result<PathBuf> {
         output(self.out.as_deref(), "bench/forward.json")
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataOptions {
+    /// A few seconds instead of a minute: shows that everything works, and measures nothing well
+    #[arg(long)]
+    quick: bool,
+    /// Where the figures are written; otherwise bench/data.json in the build folder
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl DataOptions {
+    pub(crate) fn viewers(&self) -> &'static [usize] {
+        if self.quick { &[1, 3] } else { &[1, 10, 50] }
+    }
+
+    /// How long messages are sent.
+    pub(crate) fn length(&self) -> Duration {
+        if self.quick { Duration::from_millis(400) } else { Duration::from_secs(8) }
+    }
+
+    /// How many viewers are weighed.
+    pub(crate) fn held_by(&self) -> usize {
+        if self.quick { 2 } else { 20 }
+    }
+
+    pub(crate) fn output(&self) -> Result<PathBuf> {
+        output(self.out.as_deref(), "bench/data.json")
     }
 }
 

@@ -65,6 +65,10 @@ impl Host {
         self.done(&Ask::Connected { worker, transports })
     }
 
+    pub(crate) fn wait_until_opened(&mut self, worker: usize, channels: usize) -> Result<()> {
+        self.done(&Ask::Opened { worker, channels })
+    }
+
     pub(crate) fn leave(&mut self, worker: usize, viewer: u64) -> Result<()> {
         self.done(&Ask::Leave { worker, viewer })
     }

@@ -7,6 +7,8 @@
 
 mod cli;
 mod client;
+mod data;
+mod data_room;
 mod dtls;
 mod floor;
 mod forward;
@@ -43,6 +45,7 @@ static ALLOCATOR: heap::Counting = heap::Counting;
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Forward(options) => forward::run(&options),
+        Task::Data(options) => data::run(&options),
         Task::Dtls => dtls::run(),
         Task::Policy(options) => policy::run(&options),
         Task::Soak(options) => soak::run(&options),

@@ -41,6 +41,8 @@ pub(crate) enum Ask {
     Answer { worker: usize, viewer: u64, sdp: String },
     /// Wait until so many transports have connected since the beginning.
     Connected { worker: usize, transports: usize },
+    /// Wait until so many data channels were opened, and are forwarded.
+    Opened { worker: usize, channels: usize },
     /// Let a viewer go.
     Leave { worker: usize, viewer: u64 },
     /// What a worker used and counted so far.

@@ -52,6 +52,7 @@ struct Hosted {
     viewers: HashMap<u64, Viewer>,
     next_viewer: u64,
     connected: usize,
+    opened: usize,
     offers: HashMap<TransportId, VecDeque<Offer>>,
 }
 
@@ -76,6 +77,7 @@ impl Role {
             Ask::Answer { worker, viewer, sdp } => self.hosted(worker)?.answer(viewer, sdp).await,
             Ask::Connected { worker, transports } => self.hosted(worker)?.wait_for(transports).await,
             Ask::Leave { worker, viewer } => self.hosted(worker)?.leave(viewer).await,
+            Ask::Opened { worker, channels } => self.hosted(worker)?.wait_for_channels(channels).await,
             Ask::Usage { worker } => self.hosted(worker)?.usage().await,
             Ask::Floor { ports, bursts } => self.floor(ports, &bursts),
         }
@@ -98,6 +100,7 @@ impl Role {
             viewers: HashMap::new(),
             next_viewer: 0,
             connected: 0,
+            opened: 0,
             offers: HashMap::new(),
         });
         Ok(Answer::Spawned { worker: self.hosted.len() - 1 })
@@ -183,6 +186,13 @@ impl Hosted {
         Ok(Answer::Done)
     }
 
+    async fn wait_for_channels(&mut self, channels: usize) -> Result<Answer> {
+        while self.opened < channels {
+            self.next_event().await?;
+        }
+        Ok(Answer::Done)
+    }
+
     async fn usage(&mut self) -> Result<Answer> {
         self.catch_up().await?;
         let usage = Usage {
@@ -226,11 +236,16 @@ impl Hosted {
                 let offer = Offer { id: offer_id, sdp, tracks: tracks.len() };
                 self.offers.entry(transport).or_default().push_back(offer);
             }
+            RouterEvent::ChannelOpened { transport, stream, channel } => {
+                if let Some(publisher) = self.publishers.iter().find(|publisher| publisher.id() == transport) {
+                    publisher.admit_channel(stream, &name(&channel.label)?);
+                    self.opened += 1;
+                }
+            }
             RouterEvent::LayerChanged { .. }
             | RouterEvent::Levels { .. }
             | RouterEvent::Steered { .. }
             | RouterEvent::Quality { .. }
-            | RouterEvent::ChannelOpened { .. }
             | RouterEvent::ChannelClosed { .. }
             | RouterEvent::ChannelLost { .. }
             | RouterEvent::Placed { .. } => {}

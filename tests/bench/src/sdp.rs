@@ -74,9 +74,18 @@ pub(crate) fn publish_offer(fingerprint: &str) -> String {
     joined(lines.into_iter())
 }
 
+/// The offer of a client that opens data channels, and sends nothing else.
+pub(crate) fn data_offer(fingerprint: &str) -> String {
+    let own = format!("a=fingerprint:{fingerprint}");
+    let session = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0"];
+    let section = ["m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "c=IN IP4 0.0.0.0", "a=mid:0", UFRAG, PASSWORD];
+    let rest = ["a=setup:actpass", own.as_str(), "a=sctp-port:5000", "a=max-message-size:262144"];
+    joined(session.into_iter().chain(section).chain(rest))
+}
+
 /// A browser's answer that takes everything; transport-wide feedback only if arrivals are reported.
 pub(crate) fn view_answer(offer: &str, fingerprint: &str, reports: bool) -> Result<String> {
-    ensure!(offer.contains("a=sendonly"), "nothing is offered");
+    ensure!(offer.contains("a=sendonly") || offer.contains("m=application 9 "), "nothing is offered");
     let own = format!("a=fingerprint:{fingerprint}");
     let answered = offer.lines().filter_map(|line| match line {
         "a=sendonly" => Some("a=recvonly"),
