@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use lockgate_model::carrier::{NodeTime, SenderReport};
+use serde::{Deserialize, Serialize};
 
 /// The clock of one publisher against the node's.
 #[derive(Debug, Default)]
@@ -14,7 +15,7 @@ pub(crate) struct PublisherClock {
     offset: Option<Offset>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Offset {
     /// Node time minus sender time, µs.
     micros: f64,
@@ -55,13 +56,26 @@ struct Point {
 }
 
 /// Sender time = `sender` + (media time − `media`) × `slope`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Fit {
     media: f64,
     sender: f64,
     slope: f64,
     /// Typical distance of the reports from it, µs.
     residual: f64,
+}
+
+/// What of an encoding's clock and of its publisher's outlives their recorder: the next one puts frames where this one would have.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClockMark {
+    last: i64,
+    arrival_base: Option<f64>,
+    step: f64,
+    fit: Option<Fit>,
+    bias: f64,
+    bias_at: f64,
+    publisher: Option<Offset>,
 }
 
 impl PublisherClock {
@@ -118,6 +132,21 @@ impl StreamClock {
             bias: 0.0,
             bias_at: 0.0,
         }
+    }
+
+    /// What the next recorder goes on with; none before any packet arrived.
+    pub(crate) fn mark(&self, publisher: &PublisherClock) -> Option<ClockMark> {
+        let Self { arrival_base, step, fit, bias, bias_at, .. } = *self;
+        Some(ClockMark { last: self.last?, arrival_base, step, fit, bias, bias_at, publisher: publisher.offset })
+    }
+
+    /// Goes on where another recorder's clock was. Of its reports, their fit stands for all.
+    pub(crate) fn resume(rate: u32, audio: bool, mark: &ClockMark, publisher: &mut PublisherClock) -> Self {
+        let ClockMark { last, arrival_base, step, fit, bias, bias_at, publisher: offset } = *mark;
+        publisher.offset = publisher.offset.or(offset);
+        let reports = fit.iter().map(|fit| Point { media: fit.media, sender: fit.sender }).collect();
+        let (last, latest) = (Some(last), arrival_base.unwrap_or(0.0));
+        Self { last, arrival_base, latest, step, reports, fit, bias, bias_at, ..Self::new(rate, audio) }
     }
 
     /// A packet with this timestamp arrived: the quickest ones show how far the clocks are apart.

@@ -1,7 +1,7 @@
 //! The sans-I/O forwarding engine: routers, publishers' tracks, viewers' subscriptions.
 //!
 //! One rule: hand it something (a command, a datagram, the time), then drain what it has to say: [`Engine::egress`],
-//! [`Engine::poll_transmit`], [`Engine::poll_event`], [`Engine::recorder_bytes`]; then wait until [`Engine::next_timeout`].
+//! [`Engine::poll_transmit`], [`Engine::poll_event`], [`Engine::recorder`]; then wait until [`Engine::next_timeout`].
 
 mod allocate;
 mod arena;
@@ -28,6 +28,7 @@ mod quality;
 mod rate;
 mod receive;
 mod redundancy;
+mod replay;
 mod ring;
 mod selection;
 mod slots;
@@ -52,4 +53,5 @@ pub use lockgate_transport::ice::Path;
 pub use lockgate_transport::sdp::check_candidate;
 pub use lockgate_transport::{CloseReason, Kind};
 pub use negotiate::{AcceptedTrack, Answer, NegotiateError, ReceiveAnswer, ViewersAnswer, inspect_offer};
+pub use replay::Replay;
 pub use stats::{Counters, DropReason};

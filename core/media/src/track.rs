@@ -23,10 +23,11 @@ use crate::packet::Packet;
 use crate::pending::Pending;
 use crate::pipe::{Announced, Pipes};
 use crate::policer::Policer;
+use crate::replay::Replay;
 use crate::stats::{Counters, DropReason};
 use crate::steering::Steering;
 use crate::subscription::Subscription;
-use crate::tap::{Tap, TapBuffer, Tapped};
+use crate::tap::{Tap, Tapped};
 use crate::transport::Transport;
 
 pub(crate) use piping::Feed;
@@ -66,7 +67,7 @@ pub(crate) struct Onward<'a> {
     pub(crate) holding: &'a mut KeySet,
     pub(crate) egress: &'a mut Egress,
     pub(crate) counters: &'a mut Counters,
-    pub(crate) recorder: &'a mut TapBuffer,
+    pub(crate) recorder: &'a mut Replay,
     pub(crate) pipes: &'a mut Pipes,
 }
 
@@ -364,7 +365,7 @@ impl Track {
     }
 
     /// The packets that the recorder need not wait for.
-    pub(crate) fn record_losses(&self, out: &mut TapBuffer, index: usize, lost: &[(u64, u64)]) {
+    pub(crate) fn record_losses(&self, out: &mut Replay, index: usize, lost: &[(u64, u64)]) {
         if let (Some(tap), Some(encoding)) = (&self.tap, self.encodings.get(index)) {
             tap.take_losses(out, encoding.origin(), lost);
         }
@@ -378,7 +379,7 @@ impl Track {
         self.want_key_for_tap(now);
     }
 
-    pub(crate) fn record_no_more(&mut self, out: &mut TapBuffer, at: NodeTime) {
+    pub(crate) fn record_no_more(&mut self, out: &mut Replay, at: NodeTime) {
         if let Some(tap) = self.tap.take() {
             tap.end(out, at);
         }

@@ -13,7 +13,7 @@ use crate::session::{Asker, Recorded};
 
 impl Room {
     /// Whether the recorder is to get this track.
-    pub fn records(&self, track: &TrackId) -> bool {
+    pub(crate) fn records(&self, track: &TrackId) -> bool {
         self.recording.as_ref().is_some_and(|recording| recording.records(track))
     }
 

@@ -2,7 +2,7 @@
 
 mod telling;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,10 +46,13 @@ struct Attached {
     token: BindingToken,
 }
 
+/// A session that runs, or whose files are being closed.
 struct Session {
     start: StartSession,
     inbox: mpsc::Sender<ToRoom>,
     tracks: HashMap<TrackId, AddTrack>,
+    /// Those that are over, and since when: what is kept of them may still have to be written.
+    over: VecDeque<(AddTrack, Instant)>,
     stopping: bool,
     /// Its files that were told of as complete.
     closed: HashSet<String>,
@@ -133,8 +136,15 @@ impl Hub {
         };
         let (over, is_over) = oneshot::channel();
         self.conversations.spawn(stop_with_room(self.recorders.clone(), session.clone(), inbox.clone(), is_over));
-        let (tracks, closed) = (HashMap::new(), HashSet::new());
-        let fresh = Session { start: start.clone(), inbox, tracks, stopping: false, closed, _over: over };
+        let fresh = Session {
+            start: start.clone(),
+            inbox,
+            tracks: HashMap::new(),
+            over: VecDeque::new(),
+            stopping: false,
+            closed: HashSet::new(),
+            _over: over,
+        };
         self.sessions.insert(session, fresh);
         self.say(ToRecorder::StartSession(start));
         Ok(())
@@ -166,14 +176,19 @@ impl Hub {
     }
 
     fn on_remove(&mut self, id: &RecordingId, track: &TrackId) {
-        let Some(add) = self.sessions.get_mut(id).and_then(|session| session.tracks.remove(track)) else { return };
-        self.say(ToRecorder::RemoveTrack { session: id.clone(), track: add.number });
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(add) = session.tracks.remove(track) else { return };
+        let track = add.number;
+        session.end_track(add);
+        self.say(ToRecorder::RemoveTrack { session: id.clone(), track });
     }
 
     fn on_stop(&mut self, id: &RecordingId) {
         let Some(session) = self.sessions.get_mut(id).filter(|session| !session.stopping) else { return };
         session.stopping = true;
-        session.tracks.clear();
+        for (_, add) in std::mem::take(&mut session.tracks) {
+            session.end_track(add);
+        }
         self.say(ToRecorder::StopSession { session: id.clone() });
     }
 
@@ -204,7 +219,7 @@ impl Hub {
             return tracing::warn!(%error, "a recorder was gone before it was welcome");
         }
         tracing::info!(software, "a recorder is attached");
-        let known = self.number_anew();
+        let known = self.everything();
         let (to, to_recorder) = mpsc::channel(MAX_UNSAID + known.len());
         self.attachments += 1;
         let conversation = Conversation { number: self.attachments, recorders: self.recorders.clone() };
@@ -237,27 +252,10 @@ impl Hub {
         }
     }
 
-    /// A recorder that came back hears of every session again, under new track numbers, of which the rooms are told.
-    fn number_anew(&mut self) -> Vec<ToRecorder> {
-        let (mut messages, mut told) = (Vec::new(), Vec::new());
-        for (id, session) in &mut self.sessions {
-            messages.push(ToRecorder::StartSession(session.start.clone()));
-            let mut numbers = Vec::new();
-            for (track, add) in &mut session.tracks {
-                self.next_number += 1;
-                add.number = TrackNumber(self.next_number);
-                messages.push(ToRecorder::AddTrack(add.clone()));
-                numbers.push((track.clone(), add.number));
-            }
-            if session.stopping {
-                messages.push(ToRecorder::StopSession { session: id.clone() });
-            }
-            if !numbers.is_empty() {
-                told.push((session.inbox.clone(), ToRoom::Record(numbers)));
-            }
-        }
-        told.into_iter().for_each(|(room, message)| self.tell_room(&room, message));
-        messages
+    /// What a recorder that came back must hear: every session and its tracks, by the numbers that they had.
+    fn everything(&self) -> Vec<ToRecorder> {
+        let sessions = self.sessions.iter().flat_map(|(id, session)| session.everything(id));
+        sessions.chain([ToRecorder::SessionsTold]).collect()
     }
 
     fn is_current(&self, number: u64) -> bool {
@@ -348,6 +346,25 @@ impl Hub {
     }
 }
 
+impl Session {
+    /// A track is over. What is kept of it is kept for seconds.
+    fn end_track(&mut self, add: AddTrack) {
+        while self.over.len() >= MAX_OVER || self.over.front().is_some_and(|(_, since)| since.elapsed() > OVER) {
+            self.over.pop_front();
+        }
+        self.over.push_back((add, Instant::now()));
+    }
+
+    fn everything(&self, id: &RecordingId) -> Vec<ToRecorder> {
+        let over = self.over.iter().filter(|(_, since)| since.elapsed() <= OVER).map(|(add, _)| add);
+        let mut messages = vec![ToRecorder::StartSession(self.start.clone())];
+        messages.extend(self.tracks.values().chain(over.clone()).cloned().map(ToRecorder::AddTrack));
+        messages.extend(over.map(|add| ToRecorder::RemoveTrack { session: id.clone(), track: add.number }));
+        messages.extend(self.stopping.then(|| ToRecorder::StopSession { session: id.clone() }));
+        messages
+    }
+}
+
 /// Stops a session whose room ended without doing so: a room that failed.
 async fn stop_with_room(
     recorders: Recorders,
@@ -368,6 +385,11 @@ fn accepted(workers: u32, token: Option<BindingToken>) -> Welcome {
 
 /// How long sessions wait for a recorder that went away.
 const COME_BACK_WITHIN: Duration = Duration::from_secs(15);
+/// How long a recorder that comes back hears of a track that is over: for as long as it may take to come back, and what is kept of the
+/// track at least.
+const OVER: Duration = Duration::from_secs(20);
+/// So many of those at most in one session; the oldest are forgotten.
+const MAX_OVER: usize = 256;
 /// Messages that the recorder may leave unread, beside those of what ran before it came.
 const MAX_UNSAID: usize = 4096;
 /// How long a room may take to hear of its recording.

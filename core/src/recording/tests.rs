@@ -1,13 +1,13 @@
 //! The hub and its door, with a recorder that is a few lines of the test.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_model::carrier::{
     BindingToken, Deframer, Frame, FromRecorder, Hello, MAX_FRAME, PROTOCOL, Refusal, Role, SessionState, ToRecorder,
-    TrackNumber, Welcome,
+    TrackNumber, Welcome, decode_message,
 };
 use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RevokedWhat, RoomName, Source, TrackId};
 use lockgate_room::{Input, RecorderReport, Revocation, Whom};
@@ -60,6 +60,13 @@ impl House {
         }
     }
 
+    /// Waits until it is known that a recorder is gone.
+    async fn detached(&self) {
+        while self.recorders.is_attached().await {
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn start(&self) -> Result<mpsc::Receiver<ToRoom>, &'static str> {
         let (inbox, outbox) = mpsc::channel(ROOM);
         self.recorders.start(session(), RoomName::new("den").unwrap(), inbox).await.map(|()| outbox)
@@ -75,11 +82,30 @@ struct Recorder {
 impl Recorder {
     async fn hello(&mut self, protocol: u32, role: Role) -> Welcome {
         write(&mut self.stream, &Hello { protocol, software: "test".into(), role }).await.unwrap();
-        self.messages.next(&mut self.stream).await.unwrap().unwrap()
+        // And no more than that: what was kept comes right behind it.
+        let mut welcome = vec![0; self.stream.read_u32().await.unwrap() as usize];
+        self.stream.read_exact(&mut welcome).await.unwrap();
+        decode_message(&welcome).unwrap()
     }
 
     async fn hear(&mut self) -> ToRecorder {
-        self.messages.next(&mut self.stream).await.unwrap().unwrap()
+        loop {
+            match self.messages.next(&mut self.stream).await.unwrap().unwrap() {
+                ToRecorder::SessionsTold => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Everything that it is told of what ran before it came.
+    async fn told(&mut self) -> Vec<ToRecorder> {
+        let mut told = Vec::new();
+        loop {
+            match self.messages.next(&mut self.stream).await.unwrap().unwrap() {
+                ToRecorder::SessionsTold => return told,
+                other => told.push(other),
+            }
+        }
     }
 
     /// The next track that it is given, of any session.
@@ -183,21 +209,31 @@ async fn a_room_that_is_gone_stops_its_session() {
 }
 
 #[tokio::test]
-async fn a_recorder_that_comes_back_hears_everything_again_under_new_numbers() {
+async fn a_recorder_that_comes_back_hears_everything_again_by_the_same_numbers() {
     let house = House::open();
-    let (recorder, _) = house.attach().await;
-    let mut outbox = house.start().await.unwrap();
-    let first = house.recorders.add(&session(), track("v1")).await.unwrap();
-    drop(recorder);
-    while house.recorders.is_attached().await {
-        tokio::task::yield_now().await;
-    }
     let (mut recorder, _) = house.attach().await;
-    assert!(matches!(recorder.hear().await, ToRecorder::StartSession(_)));
-    let ToRecorder::AddTrack(add) = recorder.hear().await else { panic!() };
-    assert_ne!(add.number, first);
-    let Some(ToRoom::Record(numbers)) = outbox.recv().await else { panic!() };
-    assert_eq!(numbers, [(add.track_id, add.number)]);
+    assert!(recorder.told().await.is_empty());
+    let _outbox = house.start().await.unwrap();
+    let first = house.recorders.add(&session(), track("v1")).await.unwrap();
+    let second = house.recorders.add(&session(), track("v2")).await.unwrap();
+    drop(recorder);
+    house.detached().await;
+    // What is kept of it still has to be written.
+    house.recorders.remove(&session(), &TrackId::new("v1").unwrap()).await;
+    let mut recorder = house.attach().await.0;
+    let told = recorder.told().await;
+    let [ToRecorder::StartSession(_), ToRecorder::AddTrack(runs), ToRecorder::AddTrack(over), last] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((runs.number, over.number), (second, first));
+    assert_eq!(*last, ToRecorder::RemoveTrack { session: session(), track: first });
+
+    house.recorders.stop(&session()).await;
+    drop(recorder);
+    house.detached().await;
+    let told = house.attach().await.0.told().await;
+    let over = told.iter().filter(|told| matches!(told, ToRecorder::RemoveTrack { .. })).count();
+    assert_eq!((over, told.last()), (2, Some(&ToRecorder::StopSession { session: session() })), "{told:?}");
 }
 
 /// A room in which somebody publishes two cameras, which are recorded.
@@ -227,63 +263,57 @@ async fn recorded(house: &House) -> (RoomHandle, PublisherId) {
 }
 
 #[tokio::test]
-async fn a_recorder_that_comes_back_is_sent_nothing_that_was_revoked_meanwhile() {
+async fn what_was_revoked_while_no_recorder_was_there_has_ended_for_the_next_one() {
     let house = House::open();
     let (mut control, token) = house.attach().await;
     let mut data = house.connect().await;
     data.hello(PROTOCOL, Role::Data { worker: 0, token }).await;
     let (room, member) = recorded(&house).await;
     let (kept, revoked) = (control.added().await, control.added().await);
+    drop((control, data));
+    house.detached().await;
     let (whom, what, track) = (Whom::Member(member), RevokedWhat::Recording, Some(revoked.clone()));
     let revocation = Revocation { whom, what, track, reason: "not this one".into() };
     assert_eq!(room.revoke(revocation, "operator".into()).await, [member]);
-    // The hub had not heard of it yet when the recorder was there again.
-    room.tell(ToRoom::Record(vec![(revoked.clone(), TrackNumber(8)), (kept, TrackNumber(9))])).await;
-    for message in [
-        json!({"type": "unpublish", "roomName": "den", "trackId": revoked}),
-        json!({"type": "leave-room", "roomName": "den"}),
-    ] {
-        let request = serde_json::from_value(message).unwrap();
-        room.input(Input::Command { member, request, offered: None }).await;
-    }
-    let (mut frames, mut ended) = (Deframer::new(MAX_FRAME), Vec::new());
-    while ended.last() != Some(&TrackNumber(9)) {
-        ended.push(data.ended(&mut frames).await);
-    }
-    assert!(!ended.contains(&TrackNumber(8)), "{ended:?}");
+
+    let (mut control, token) = house.attach().await;
+    let told = control.told().await;
+    let number = |id: &TrackId| {
+        let mut added = told.iter().filter_map(|told| match told {
+            ToRecorder::AddTrack(add) => Some(add),
+            _ => None,
+        });
+        added.find(|add| add.track_id == *id).map(|add| add.number).unwrap()
+    };
+    let removed = told.iter().filter(|told| matches!(told, ToRecorder::RemoveTrack { .. })).collect::<Vec<_>>();
+    assert!(matches!(removed[..], [ToRecorder::RemoveTrack { track, .. }] if *track == number(&revoked)), "{told:?}");
+    let mut data = house.connect().await;
+    data.hello(PROTOCOL, Role::Data { worker: 0, token }).await;
+    let mut frames = Deframer::new(MAX_FRAME);
+    assert_eq!(data.ended(&mut frames).await, number(&revoked));
+    assert_ne!(number(&revoked), number(&kept));
 }
 
 #[tokio::test]
-async fn a_recorder_that_comes_back_hears_of_any_number_of_tracks_and_a_room_that_is_behind_does_too() {
+async fn a_recorder_that_comes_back_hears_of_any_number_of_tracks() {
     const TRACKS: usize = 5000;
     let house = House::open();
     let (mut recorder, _) = house.attach().await;
-    let mut outbox = house.start().await.unwrap();
+    let _outbox = house.start().await.unwrap();
     recorder.hear().await;
-    let mut last = None;
+    let mut added = BTreeSet::new();
     for track in 0..TRACKS {
-        last = house.recorders.add(&session(), self::track(&format!("v{track}"))).await;
+        added.extend(house.recorders.add(&session(), self::track(&format!("v{track}"))).await);
         recorder.hear().await;
     }
-    for _ in 0..ROOM {
-        write(&mut recorder.stream, &FromRecorder::Pli { track: last.unwrap() }).await.unwrap();
-    }
     drop(recorder);
-    while house.recorders.is_attached().await {
-        tokio::task::yield_now().await;
-    }
-    let (mut recorder, _) = house.attach().await;
-    assert!(matches!(recorder.hear().await, ToRecorder::StartSession(_)));
-    let mut added = BTreeMap::new();
-    while added.len() < TRACKS {
-        let ToRecorder::AddTrack(add) = recorder.hear().await else { panic!() };
-        added.insert(add.track_id, add.number);
-    }
-    for _ in 0..ROOM {
-        assert!(matches!(outbox.recv().await, Some(ToRoom::KeyFrame(_))));
-    }
-    let Some(ToRoom::Record(numbers)) = outbox.recv().await else { panic!() };
-    assert_eq!(BTreeMap::from_iter(numbers), added);
+    house.detached().await;
+    let told = house.attach().await.0.told().await;
+    let again = told.iter().filter_map(|told| match told {
+        ToRecorder::AddTrack(add) => Some(add.number),
+        _ => None,
+    });
+    assert_eq!(BTreeSet::from_iter(again), added);
 }
 
 #[tokio::test]
@@ -292,9 +322,7 @@ async fn a_recorder_that_stays_away_fails_its_sessions() {
     let (recorder, _) = house.attach().await;
     let mut outbox = house.start().await.unwrap();
     drop(recorder);
-    while house.recorders.is_attached().await {
-        tokio::task::yield_now().await;
-    }
+    house.detached().await;
     // Only from here on: the sockets above need real time.
     tokio::time::pause();
     let RecorderReport::Failed { reason, .. } = report(&mut outbox).await else { panic!() };

@@ -52,12 +52,6 @@ impl RoomHandle {
         }
     }
 
-    /// What others than sessions send.
-    #[cfg(test)]
-    pub(crate) async fn tell(&self, message: ToRoom) {
-        self.inbox.send(message).await.expect("the room is there");
-    }
-
     /// How much there is in a room; none if it has ended.
     pub(crate) async fn counts(&self) -> Option<RoomCounts> {
         self.operate(ToOperate::Count).await

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lockgate_model::carrier::TrackNumber;
 use lockgate_model::{Happening, OfferedMedia, PublisherId, RecordingId, Request, RoomName, Source, TrackId};
 use lockgate_room::{
     Effect, Input, Join, LeaveReason, MediaProblem, RecordAction, RecorderReport, Revocation, Room, RoomConfig,
@@ -49,8 +48,6 @@ pub(crate) enum ToRoom {
     Reconsider(OwnedSemaphorePermit),
     /// The recorder needs a key frame of a track.
     KeyFrame(TrackId),
-    /// A recorder that came back knows these tracks by new numbers.
-    Record(Vec<(TrackId, TrackNumber)>),
 }
 
 /// What a member asks for.
@@ -198,11 +195,6 @@ impl RoomTask {
             ToRoom::Operate(wish) => self.operate(wish).await,
             ToRoom::Reconsider(turn) => self.reconsider(turn).await,
             ToRoom::KeyFrame(track) => self.media.request_key_frame(&track),
-            ToRoom::Record(tracks) => {
-                // What was revoked meanwhile stays so.
-                let recorded = tracks.iter().filter(|(track, _)| self.room.records(track));
-                recorded.for_each(|(track, number)| self.media.record(track, *number));
-            }
         }
     }
 

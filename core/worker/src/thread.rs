@@ -80,7 +80,7 @@ impl Worker {
             self.drain(now);
             self.tell();
             self.hand_over(now);
-            self.write_recording();
+            self.write_recording(now);
             self.tend_streams(now);
         }
     }
@@ -90,7 +90,8 @@ impl Worker {
         let now = Instant::now();
         self.sockets.settle(now, self.poll.registry())?;
         self.own.pulse.sleeps(now);
-        let more = self.sockets.any_readable() || self.streams.is_ready() || self.inbox.has_more();
+        let recording = self.recorder.as_ref().is_some_and(RecorderLink::has_more);
+        let more = self.sockets.any_readable() || self.streams.is_ready() || self.inbox.has_more() || recording;
         let timeout = if more { Duration::ZERO } else { self.idle(now) };
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -109,7 +110,7 @@ impl Worker {
     fn look(&mut self, now: Instant, events: &Events) {
         for event in events {
             match event.token() {
-                recorder::TOKEN => self.read_recorder(),
+                recorder::TOKEN => self.read_recorder(now),
                 WAKER => {}
                 _ if self.streams.on_ready(now, event) => {}
                 token => self.sockets.on_ready(now, token, event.is_readable(), event.is_writable()),
@@ -174,7 +175,7 @@ impl Worker {
             Command::Record(router, track, number) => engine.record(now, router, &track, number),
             Command::RecordNoMore(router, track) => engine.record_no_more(now, router, &track),
             Command::RequestKeyFrame(router, track) => engine.request_key_frame(now, router, &track),
-            Command::AttachRecorder(stream) => self.attach_recorder(stream),
+            Command::AttachRecorder(stream) => self.attach_recorder(now, stream),
             Command::Stats(reply) => drop(reply.send(self.stats())),
             Command::Stop => {}
             #[cfg(test)]
@@ -200,7 +201,7 @@ impl Worker {
     fn close_all(&mut self, now: Instant) {
         let routers: Vec<_> = self.routers.keys().copied().collect();
         routers.into_iter().for_each(|router| self.close_router(now, router));
-        self.write_recording();
+        self.write_recording(now);
     }
 
     /// Takes in a batch off each socket that has something.
@@ -343,39 +344,39 @@ impl Worker {
         }
     }
 
-    fn attach_recorder(&mut self, stream: std::os::unix::net::UnixStream) {
-        self.detach_recorder();
-        match RecorderLink::new(stream, self.poll.registry()) {
+    fn attach_recorder(&mut self, now: Instant, stream: std::os::unix::net::UnixStream) {
+        self.detach_recorder(now);
+        let replay = self.engine.recorder(now);
+        match RecorderLink::new(stream, self.poll.registry(), replay.attach()) {
             Ok(link) => self.recorder = Some(link),
-            Err(error) => tracing::warn!(%error, "the recorder's data connection cannot be used"),
+            Err(error) => {
+                replay.detach();
+                tracing::warn!(%error, "the recorder's data connection cannot be used");
+            }
         }
     }
 
-    fn detach_recorder(&mut self) {
+    fn detach_recorder(&mut self, now: Instant) {
         if let Some(link) = self.recorder.take() {
             link.detach(self.poll.registry());
         }
-        // What nobody reads is not for the next one, which is told everything anew.
-        self.engine.recorder_bytes().clear();
+        self.engine.recorder(now).detach();
     }
 
-    fn read_recorder(&mut self) {
-        if let Some(Err(error)) = self.recorder.as_mut().map(RecorderLink::read) {
+    fn read_recorder(&mut self, now: Instant) {
+        let replay = self.engine.recorder(now);
+        if let Some(Err(error)) = self.recorder.as_mut().map(|link| link.read(replay)) {
             tracing::debug!(%error, "the recorder's data connection ended");
-            self.detach_recorder();
+            self.detach_recorder(now);
         }
     }
 
-    fn write_recording(&mut self) {
-        let waiting = self.engine.recorder_bytes();
-        match &mut self.recorder {
-            Some(link) => {
-                if let Err(error) = link.write(waiting) {
-                    tracing::debug!(%error, "the recorder's data connection ended");
-                    self.detach_recorder();
-                }
-            }
-            None => waiting.clear(),
+    /// Writes what the recorder has room for; without one, what is too old goes.
+    fn write_recording(&mut self, now: Instant) {
+        let replay = self.engine.recorder(now);
+        if let Some(Err(error)) = self.recorder.as_mut().map(|link| link.write(replay)) {
+            tracing::debug!(%error, "the recorder's data connection ended");
+            self.detach_recorder(now);
         }
     }
 

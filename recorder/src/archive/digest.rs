@@ -61,8 +61,14 @@ pub(crate) fn digest(path: &Path, budget: &Budget) -> io::Result<Option<Digest>>
         context.update(&buffer[..count]);
         bytes += count as u64;
     }
-    let sha256 = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Some(Digest { bytes, sha256 }))
+    Ok(Some(Digest { bytes, sha256: hex(context.finish().as_ref()) }))
+}
+
+/// Bytes as people and `sha256sum` write them.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// Read at once, in bytes.

@@ -10,13 +10,22 @@ use std::thread::{self, JoinHandle};
 use super::digest::Budget;
 use super::key::SigningKey;
 use super::seal::{Sealing, seal};
-use super::sweep::{sessions, sweep_session};
+use super::sweep::{report_swept, sessions, sweep_session};
 
 /// The way to those threads. They end when all of these are gone and everything is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Durable {
     files: SyncSender<PathBuf>,
-    ended: SyncSender<PathBuf>,
+    ended: SyncSender<Task>,
+}
+
+/// What the sealing thread is to do.
+#[derive(Debug)]
+enum Task {
+    /// Mend and seal what earlier runs left.
+    Sweep,
+    /// Seal the archive in this folder.
+    Seal(PathBuf),
 }
 
 /// The threads themselves.
@@ -27,23 +36,21 @@ pub(crate) struct Background {
 }
 
 impl Durable {
-    /// Starts the threads. With a key, seals are signed; archives below `root` that an earlier run did not seal are sealed first.
+    /// Starts the threads. With a key, seals are signed. `root` is where [`Self::sweep`] looks.
     pub(crate) fn start(root: Option<PathBuf>, key: Option<SigningKey>) -> std::io::Result<(Self, Background)> {
         let (files, complete) = sync_channel(MAX_WAITING);
-        let (ended, folders) = sync_channel::<PathBuf>(MAX_WAITING);
+        let (ended, tasks) = sync_channel(MAX_WAITING);
         let budget = Arc::new(Budget::new());
         let own = Arc::clone(&budget);
         let threads = [
             thread::Builder::new().name("durable".into()).spawn(move || write_out(&complete))?,
             thread::Builder::new().name("sealing".into()).spawn(move || {
-                for folder in root.iter().flat_map(|root| sessions(root)) {
-                    // A recorder whose disk was full may have left one without an end.
-                    if let Err(error) = sweep_session(&folder) {
-                        tracing::error!(folder = %folder.display(), %error, "an archive cannot be mended");
+                for task in tasks {
+                    match task {
+                        Task::Sweep => root.iter().for_each(|root| sweep(root, key.as_ref(), &own)),
+                        Task::Seal(folder) => seal_one(&folder, key.as_ref(), &own),
                     }
-                    seal_one(&folder, key.as_ref(), &own);
                 }
-                folders.iter().for_each(|folder| seal_one(&folder, key.as_ref(), &own));
             })?,
         ];
         Ok((Self { files, ended }, Background { threads, budget }))
@@ -62,9 +69,16 @@ impl Durable {
         }
     }
 
+    /// Mends and seals soon what earlier runs left, but for what goes on: that is open, and locked.
+    pub(crate) fn sweep(&self) {
+        if self.ended.try_send(Task::Sweep).is_err() {
+            tracing::warn!("too many archives wait to be sealed; what was left open is mended at the next start");
+        }
+    }
+
     /// Seals the archive in a folder soon. When too many wait, the next start does it.
     pub(super) fn seal(&self, folder: PathBuf) {
-        if self.ended.try_send(folder).is_err() {
+        if self.ended.try_send(Task::Seal(folder)).is_err() {
             tracing::warn!("too many archives wait to be sealed; some will be at the next start");
         }
     }
@@ -90,6 +104,16 @@ fn write_out(paths: &Receiver<PathBuf>) {
         if let Err(error) = synced {
             tracing::warn!(file = %path.display(), %error, "a complete file may not outlive a power failure");
         }
+    }
+}
+
+fn sweep(root: &Path, key: Option<&SigningKey>, budget: &Budget) {
+    for folder in sessions(root) {
+        match sweep_session(&folder) {
+            Ok(swept) => report_swept(&swept),
+            Err(error) => tracing::error!(folder = %folder.display(), %error, "an archive cannot be mended"),
+        }
+        seal_one(&folder, key, budget);
     }
 }
 

@@ -57,13 +57,18 @@ pub(crate) enum Event<'a> {
         /// Its name.
         file: &'a str,
     },
+    /// A file that a recorder left open when it was killed goes on where it was whole.
+    Resumed {
+        /// Its name when it is complete.
+        file: &'a str,
+    },
     /// Something is missing.
     Gap {
         /// Of which track.
         track: TrackNumber,
         /// How many packets.
         packets: u64,
-        /// `loss`, `overload`, `policy`, `paused`, `quiet`.
+        /// `loss`, `overload`, `policy`, `paused`, `absent`, `quiet`.
         reason: &'a str,
         /// The last frame before it, in milliseconds of the session; absent: there was none.
         #[serde(skip_serializing_if = "Option::is_none")]

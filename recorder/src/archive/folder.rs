@@ -15,6 +15,7 @@ use super::digest::open_regular;
 use super::durable::Durable;
 use super::events::{Event, EventLog};
 use super::manifest::{FileEntry, Group, Manifest, SessionEnd};
+use super::mark::{self, LeftOpen, MarkFile};
 use super::sweep::{Swept, sweep_held};
 use crate::webm::{Finished, inspect};
 
@@ -22,6 +23,7 @@ use crate::webm::{Finished, inspect};
 #[derive(Debug)]
 pub(crate) struct Archive {
     folder: PathBuf,
+    epoch: u32,
     manifest: Manifest,
     events: EventLog,
     /// The manifest has changed since it was written.
@@ -42,25 +44,47 @@ pub(crate) struct NewFile {
     pub(crate) part: u32,
 }
 
+/// A session's folder, and what was found in it.
+pub(crate) struct Opened {
+    /// The folder.
+    pub(crate) archive: Archive,
+    /// Files that were left open and go on.
+    pub(crate) left: Vec<LeftOpen>,
+    /// Files that were left open and were mended.
+    pub(crate) swept: Vec<Swept>,
+}
+
 impl Archive {
-    /// Makes the folder, or opens it when the session goes on; files that were left open there are mended.
-    pub(crate) fn open(root: &Path, start: &StartSession, durable: Durable) -> io::Result<(Self, Vec<Swept>)> {
+    /// Makes the folder, or opens it when the session goes on. Files that were left open there go on, too, where it is known how far
+    /// they had come; the others are mended.
+    pub(crate) fn open(root: &Path, start: &StartSession, durable: Durable) -> io::Result<Opened> {
         let folder = root.join(folder_name(&start.room)).join(start.session.as_str());
         std::fs::create_dir_all(&folder)?;
         let lock = lock_folder(&folder, FlockOperation::LockShared)?;
-        let swept = sweep_held(&folder)?;
         let path = folder.join(MANIFEST);
         let known = Manifest::load(&path).filter(|manifest| manifest.session == start.session);
+        // Another life of the node would mean other tracks by the same numbers.
+        let same = known.as_ref().filter(|manifest| manifest.started_at_us == start.started_at_us);
+        let left = same.map_or(Ok(Vec::new()), |manifest| mark::take_over(&folder, manifest, start.epoch))?;
+        let swept = sweep_held(&folder)?;
+        mark::tidy(&folder)?;
+        let known = Manifest::load(&path).filter(|_| known.is_some());
         if known.is_none() {
             set_aside(&path)?;
         }
         let mut manifest = known.unwrap_or_else(|| Manifest::new(start));
         manifest.files.iter_mut().for_each(|entry| reconcile(&folder, entry));
+        for LeftOpen { entry, .. } in &left {
+            if manifest.files.iter().all(|known| known.path != entry.path) {
+                manifest.files.push(entry.clone());
+            }
+        }
         (manifest.end, manifest.reason) = (None, None);
         manifest.unseal(&path)?;
         manifest.save_for_good(&path)?;
         let events = EventLog::open(&folder.join(EVENTS))?;
-        Ok((Self { folder, manifest, events, unsaved: false, durable, lock }, swept))
+        let archive = Self { folder, epoch: start.epoch, manifest, events, unsaved: false, durable, lock };
+        Ok(Opened { archive, left, swept })
     }
 
     /// Notes what happened, at a time in microseconds on the session's timeline.
@@ -98,6 +122,11 @@ impl Archive {
         Err(io::Error::new(ErrorKind::AlreadyExists, "no free name for a file"))
     }
 
+    /// Where it is told how far the file of this name has come.
+    pub(crate) fn create_mark(&self, name: &str) -> io::Result<MarkFile> {
+        MarkFile::create(&self.folder, name, self.epoch)
+    }
+
     /// Removes a file that was made and of which nothing came.
     pub(crate) fn discard(&self, name: &str) {
         let path = self.folder.join(open_name(name));
@@ -123,6 +152,7 @@ impl Archive {
     ) -> io::Result<()> {
         let path = self.folder.join(name);
         rename_free(&self.folder.join(open_name(name)), &path)?;
+        mark::remove(&self.folder, name);
         self.durable.soon(path);
         let open = open_name(name);
         if let Some(entry) = self.manifest.files.iter_mut().find(|entry| entry.path == open) {
@@ -242,7 +272,7 @@ pub(crate) fn is_held(folder: &Path) -> bool {
 
 /// Locks a file that was just made; who only looks whether it is locked is waited for. Where locks are not supported, only a second
 /// recorder on the same folder could do harm.
-fn lock_new(file: &File) -> io::Result<()> {
+pub(super) fn lock_new(file: &File) -> io::Result<()> {
     let mut tries = 0;
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {

@@ -10,6 +10,7 @@ use super::date::now_micros;
 use super::events::{Event, EventLog};
 use super::folder::{EVENTS, MANIFEST, OPEN, close_entry, count, lock_alone, reconcile, rename_free};
 use super::manifest::{Manifest, SessionEnd};
+use super::mark;
 use crate::webm::{Finished, Repair, repair};
 
 /// A file that was left open.
@@ -26,17 +27,6 @@ impl Swept {
     fn changed(&self) -> bool {
         matches!(self.outcome, Ok(Repair::Mended(_) | Repair::Empty))
     }
-}
-
-/// Mends what is open in all sessions under `root`, and ends those that were left without an end. Files that another recorder is
-/// writing are left alone.
-pub(crate) fn sweep(root: &Path) -> Vec<Swept> {
-    let swept = sessions(root).map(|folder| {
-        let swept = sweep_session(&folder);
-        // One that cannot be mended must not keep the others from it.
-        swept.unwrap_or_else(|error| vec![Swept { path: folder, outcome: Err(error) }])
-    });
-    swept.flatten().collect()
 }
 
 /// The folders of all sessions under `root`, but for those that are being deleted.
@@ -60,6 +50,7 @@ pub(crate) fn sweep_session(folder: &Path) -> io::Result<Vec<Swept>> {
     let alone = lock_alone(folder)?;
     let swept = mend_open(folder)?;
     if alone.is_some() {
+        mark::tidy(folder)?;
         let abandoned = Manifest::load(&folder.join(MANIFEST)).is_some_and(|found| found.end.is_none());
         if abandoned || swept.iter().any(Swept::changed) {
             enter(folder, &swept)?;
@@ -103,10 +94,12 @@ fn mend(path: PathBuf) -> Option<Swept> {
             let complete = free_name(&path);
             file.sync_all()?;
             rename_free(&path, &complete)?;
+            unmark(&path);
             Ok((repair, complete))
         }
         Repair::Empty => {
             std::fs::remove_file(&path)?;
+            unmark(&path);
             Ok((repair, path.clone()))
         }
         Repair::Unknown => Ok((repair, path.clone())),
@@ -115,6 +108,14 @@ fn mend(path: PathBuf) -> Option<Swept> {
         Ok((repair, path)) => Swept { path, outcome: Ok(repair) },
         Err(error) => Swept { path, outcome: Err(error) },
     })
+}
+
+/// It goes on no more.
+fn unmark(path: &Path) {
+    let complete = path.with_extension("");
+    if let (Some(folder), Some(name)) = (path.parent(), complete.file_name().and_then(|name| name.to_str())) {
+        mark::remove(folder, name);
+    }
 }
 
 /// The name without `.part`, or, where that is taken, with a number.
@@ -170,6 +171,16 @@ fn folders(of: &Path) -> Vec<PathBuf> {
     // Not through links: they may lead anywhere.
     let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.map(|entry| entry.path()).collect()
+}
+
+/// Says what was found of earlier runs.
+pub(crate) fn report_swept(swept: &[Swept]) {
+    for Swept { path, outcome } in swept {
+        match outcome {
+            Ok(repair) => tracing::info!(file = %path.display(), ?repair, "a file was left open by an earlier run"),
+            Err(error) => tracing::error!(file = %path.display(), %error, "a file that was left open cannot be mended"),
+        }
+    }
 }
 
 /// Behind the name of a session's folder while it is deleted.

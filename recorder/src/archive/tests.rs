@@ -21,11 +21,16 @@ fn start(room: &str) -> StartSession {
 }
 
 fn open(root: &Path) -> Archive {
-    Archive::open(root, &start("r"), durable()).unwrap().0
+    Archive::open(root, &start("r"), durable()).unwrap().archive
 }
 
 fn durable() -> Durable {
     Durable::start(None, None).unwrap().0
+}
+
+/// Mends everything below a folder, as is done when nobody goes on with it.
+fn sweep(root: &Path) -> Vec<Swept> {
+    sessions(root).flat_map(|folder| sweep_session(&folder).unwrap()).collect()
 }
 
 fn head() -> Head {
@@ -139,7 +144,7 @@ fn a_sweep_completes_what_was_left_open_and_leaves_what_is_being_written() {
 fn what_cannot_be_mended_leaves_a_sealed_archive_as_it_was() {
     let root = tempfile::tempdir().unwrap();
     let key = SigningKey::load_or_make(&root.path().join("key.pem")).unwrap();
-    let (mut archive, _) = Archive::open(root.path(), &start("r"), Durable::idle()).unwrap();
+    let mut archive = Archive::open(root.path(), &start("r"), Durable::idle()).unwrap().archive;
     archive.end(SessionEnd::Stopped, None, 0).unwrap();
     let folder = archive.folder();
     assert_eq!(seal(folder, Some(&key), &Budget::new()).unwrap(), Sealing::Sealed);
@@ -237,7 +242,7 @@ fn a_manifest_that_names_files_elsewhere_cannot_be_read() {
 fn hashes_that_no_signature_covers_are_not_believed() {
     let root = tempfile::tempdir().unwrap();
     let key = SigningKey::load_or_make(&root.path().join("key.pem")).unwrap();
-    let (mut archive, _) = Archive::open(root.path(), &start("r"), Durable::idle()).unwrap();
+    let mut archive = Archive::open(root.path(), &start("r"), Durable::idle()).unwrap().archive;
     let (mut writer, name) = begin(&mut archive);
     writer.write(0, 0, true, b"x").unwrap();
     archive.closed(&name, writer.finish().unwrap(), 0, |_| ()).unwrap();
@@ -273,7 +278,7 @@ fn a_session_that_goes_on_keeps_its_files_and_counts_on() {
 fn every_room_has_a_folder_that_a_file_system_takes() {
     let root = tempfile::tempdir().unwrap();
     for room in ["../..", "a/b", &"ü".repeat(64)] {
-        let (archive, _) = Archive::open(root.path(), &start(room), durable()).unwrap();
+        let archive = Archive::open(root.path(), &start(room), durable()).unwrap().archive;
         assert_eq!(archive.folder().parent().and_then(Path::parent), Some(root.path()), "{room}");
         assert_eq!(archive.manifest().room.as_str(), room);
     }

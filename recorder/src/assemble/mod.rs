@@ -12,6 +12,7 @@ mod vp9;
 use bytes::Bytes;
 use lockgate_model::Codec;
 use lockgate_model::carrier::NodeTime;
+use serde::{Deserialize, Serialize};
 
 use crate::packet::Packet;
 
@@ -33,7 +34,7 @@ pub(crate) struct Frame {
 }
 
 /// What a file's head says of a video track.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shape {
     /// Width in pixels.
     pub(crate) width: u32,
@@ -101,6 +102,12 @@ impl Assembler {
         Self { codec: depacketiser, video, current: None, need_key: video, suspect: false, dropped: 0 }
     }
 
+    /// The same behind a frame that another assembler handed out; `whole`: what follows can be decoded.
+    pub(crate) fn resume(codec: Codec, fmtp: &str, whole: bool) -> Self {
+        let assembler = Self::new(codec, fmtp);
+        Self { need_key: assembler.video && !whole, ..assembler }
+    }
+
     /// Takes the next packet and appends the frames that it completes.
     pub(crate) fn push(&mut self, packet: &Packet, frames: &mut Vec<Frame>) {
         if packet.payload.is_empty() {
@@ -133,6 +140,11 @@ impl Assembler {
     /// Whether nothing can be kept until a key frame comes.
     pub(crate) fn needs_keyframe(&self) -> bool {
         self.need_key
+    }
+
+    /// Whether the next frame can be decoded, as far as is known.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.need_key && !self.suspect
     }
 
     /// Whether no frame is begun: every packet so far belongs to a frame that was handed out or dropped.

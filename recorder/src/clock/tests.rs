@@ -23,6 +23,33 @@ impl Sender {
 }
 
 #[test]
+fn another_recorder_puts_frames_where_the_one_before_it_would_have() {
+    for reported in [false, true] {
+        let audio = Sender { ntp0: 77 << 32, rtp0: u32::MAX - 50_000, rate: 48_000 };
+        let mut publisher = PublisherClock::default();
+        let mut clock = StreamClock::new(48_000, true);
+        for step in 0..400 {
+            let at = SECOND + step * 20_000;
+            clock.arrived(audio.rtp(at), NodeTime(at + 30_000 + step % 7 * 1000), &mut publisher);
+            if reported && step % 50 == 20 {
+                clock.reported(audio.report(at), &mut publisher);
+            }
+        }
+        let mark = serde_json::to_string(&clock.mark(&publisher).unwrap()).unwrap();
+        let mut fresh = PublisherClock::default();
+        let mut next = StreamClock::resume(48_000, true, &serde_json::from_str(&mark).unwrap(), &mut fresh);
+        for step in 400..700 {
+            let at = SECOND + step * 20_000;
+            // What comes late now was not late for the one before.
+            next.arrived(audio.rtp(at), NodeTime(at + 500_000), &mut fresh);
+            let (before, now) = (clock.map(audio.rtp(at), &publisher), next.map(audio.rtp(at), &fresh));
+            let apart = now.unwrap().micros_since(before.unwrap());
+            assert!(apart.abs() <= 1, "{reported}: step {step}: {apart}");
+        }
+    }
+}
+
+#[test]
 fn reports_put_a_delayed_picture_back_beside_its_sound() {
     let audio = Sender { ntp0: 77 << 32, rtp0: u32::MAX - 1000, rate: 48_000 };
     let video = Sender { ntp0: 77 << 32, rtp0: 5, rate: 90_000 };

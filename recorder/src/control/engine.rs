@@ -14,7 +14,7 @@ use lockgate_model::carrier::{
 use super::{Input, Outlet};
 use crate::archive::Durable;
 use crate::config::Config;
-use crate::session::{Outbox, PartLimits, Session};
+use crate::session::{Left, Outbox, PartLimits, Session};
 
 /// Sessions, and the way back to the node.
 pub(super) struct Engine {
@@ -24,10 +24,14 @@ pub(super) struct Engine {
     sessions: HashMap<RecordingId, Session>,
     routes: HashMap<TrackNumber, RecordingId>,
     early: Early,
+    /// Where sessions were when the node went away, and what they were begun with.
+    left: HashMap<RecordingId, (StartSession, Left)>,
     node: Option<Node>,
     out: Outbox,
     next_tick: Instant,
     next_stats: Instant,
+    /// When what earlier runs left open is mended, if no node says before what of it goes on.
+    sweep: Option<Instant>,
 }
 
 struct Node {
@@ -45,10 +49,12 @@ impl Engine {
             sessions: HashMap::new(),
             routes: HashMap::new(),
             early: Early::default(),
+            left: HashMap::new(),
             node: None,
             out: Outbox::default(),
             next_tick: now,
             next_stats: now,
+            sweep: Some(now + NODE_WITHIN),
         }
     }
 
@@ -90,6 +96,7 @@ impl Engine {
                 }
             }
             ToRecorder::StopSession { session } => self.on_stop(session, now),
+            ToRecorder::SessionsTold => self.on_told(now),
             ToRecorder::Ping { id } => self.out.say(FromRecorder::Pong { id }),
         }
     }
@@ -106,7 +113,9 @@ impl Engine {
         if self.sessions.len() >= MAX_SESSIONS {
             return self.refuse(id, "the recorder has as many sessions as it takes");
         }
-        match Session::open(&self.root, start, self.durable.clone(), self.limits, now, &mut self.out) {
+        let left = self.left.remove(&id).filter(|(before, _)| *before == start).map(|(_, left)| left);
+        let (durable, left) = (self.durable.clone(), left.unwrap_or_default());
+        match Session::open(&self.root, start, durable, self.limits, left, now, &mut self.out) {
             Ok(session) => {
                 tracing::info!(session = %id, "recording");
                 self.sessions.insert(id, session);
@@ -115,6 +124,14 @@ impl Engine {
                 tracing::error!(session = %id, %error, folder = %self.root.display(), "a recording cannot begin");
                 self.refuse(id, &format!("the folder of the session cannot be written: {error}"));
             }
+        }
+    }
+
+    /// What earlier runs left open and the node did not speak of ends here.
+    fn on_told(&mut self, now: Instant) {
+        self.sessions.values_mut().for_each(|session| session.all_told(now, &mut self.out));
+        if self.sweep.take().is_some() {
+            self.durable.sweep();
         }
     }
 
@@ -166,8 +183,11 @@ impl Engine {
     }
 
     fn interrupt(&mut self, now: Instant) {
-        for (_, mut session) in self.sessions.drain() {
-            session.interrupt(now, &mut self.out);
+        // Only of the last time: older ones nobody goes on with.
+        self.left.clear();
+        for (id, mut session) in self.sessions.drain() {
+            let left = session.interrupt(now, &mut self.out);
+            self.left.insert(id, (session.start().clone(), left));
         }
         self.routes.clear();
         self.early = Early::default();
@@ -183,6 +203,9 @@ impl Engine {
             return;
         }
         self.next_tick = now + TICK;
+        if self.sweep.take_if(|due| now >= *due).is_some() {
+            self.durable.sweep();
+        }
         for session in self.sessions.values_mut() {
             session.tick(now, &mut self.out);
         }
@@ -268,6 +291,8 @@ impl Early {
 
 /// Files are flushed, waits looked at and words said this often.
 const TICK: Duration = Duration::from_millis(100);
+/// A node gives its sessions up when no recorder came for 15 s: what was left open goes on within that time or never.
+const NODE_WITHIN: Duration = Duration::from_secs(20);
 const STATS: Duration = Duration::from_secs(2);
 /// A message may have 256 KiB, an entry has less than 200 bytes.
 const STATS_IN_ONE: usize = 1000;

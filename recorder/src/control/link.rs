@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lockgate_model::carrier::{
-    Deframer, FrameTooLong, Hello, MAX_FRAME, MAX_MESSAGE, MessageError, PROTOCOL, Refusal, Role, Welcome,
+    Deframer, FrameTooLong, Hello, MAX_FRAME, MAX_MESSAGE, MessageError, PROTOCOL, Refusal, Role, ToRecorder, Welcome,
     decode_message, encode_message,
 };
 
@@ -101,7 +101,14 @@ impl Link {
 
     /// Reads all connections to their ends. When one ends, the others are of no use: they are shut down, and what already came
     /// over them is still read.
-    fn read_all(&self, control: Connection, data: Vec<Connection>, streams: &Streams) -> Result<Infallible, LinkError> {
+    fn read_all(
+        &self,
+        mut control: Connection,
+        data: Vec<Connection>,
+        streams: &Streams,
+    ) -> Result<Infallible, LinkError> {
+        // What the node kept comes at once: it would find nobody as long as not all tracks are known.
+        control.read_told(&self.inputs).inspect_err(|_| streams.shut_down())?;
         thread::scope(|scope| {
             for connection in data {
                 scope.spawn(move || {
@@ -161,10 +168,28 @@ impl Connection {
         }
     }
 
+    /// Reads control messages up to where everything was told that ran before.
+    fn read_told(&mut self, inputs: &SyncSender<Input>) -> Result<(), LinkError> {
+        loop {
+            let message = self.next_control()?;
+            let told = matches!(message, ToRecorder::SessionsTold);
+            inputs.send(Input::Control(message))?;
+            if told {
+                return Ok(());
+            }
+        }
+    }
+
     fn read_control(mut self, inputs: &SyncSender<Input>) -> Result<Infallible, LinkError> {
         loop {
-            while let Some(bytes) = self.deframer.next_frame()? {
-                inputs.send(Input::Control(decode_message(bytes)?))?;
+            inputs.send(Input::Control(self.next_control()?))?;
+        }
+    }
+
+    fn next_control(&mut self) -> Result<ToRecorder, LinkError> {
+        loop {
+            if let Some(bytes) = self.deframer.next_frame()? {
+                return Ok(decode_message(bytes)?);
             }
             self.fill()?;
         }

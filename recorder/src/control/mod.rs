@@ -14,9 +14,8 @@ use std::thread;
 use bytes::Bytes;
 use lockgate_model::carrier::ToRecorder;
 
-use crate::archive::{Durable, SigningKey, sweep};
+use crate::archive::{Durable, SigningKey};
 use crate::config::Config;
-use crate::session::report_swept;
 use crate::upload::Uploader;
 use engine::Engine;
 use link::Link;
@@ -52,12 +51,12 @@ impl Stop {
     }
 }
 
-/// Mends what earlier runs left open, then records whatever the node asks for, until it is stopped.
+/// Records whatever the node asks for, until it is stopped. What earlier runs left open goes on if the node says so, and is mended if
+/// it does not, or no node comes.
 /// `ready` is given the way to stop it.
 pub fn run(config: &Config, ready: impl FnOnce(Stop)) -> std::io::Result<()> {
     let (inputs, engine_inputs) = sync_channel(MAX_WAITING);
     ready(Stop(inputs.clone()));
-    report_swept(&sweep(&config.directory));
     let (durable, background) = Durable::start(Some(config.directory.clone()), key_of(config))?;
     let uploader = Uploader::start(config)?;
     let link = Link::new(config.socket.clone(), inputs);

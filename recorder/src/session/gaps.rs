@@ -26,6 +26,16 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
+    /// Of a track whose last frame was of this moment.
+    pub(super) fn behind(last: Option<NodeTime>) -> Self {
+        Self { last, ..Self::default() }
+    }
+
+    /// The last frame's moment.
+    pub(super) fn last(&self) -> Option<NodeTime> {
+        self.last
+    }
+
     /// Packets did not come.
     pub(super) fn missed(&mut self, reason: GapReason, packets: u64) {
         let missed = self.missed.entry(reason.as_str()).or_insert(0);

@@ -12,7 +12,7 @@ use lockgate_model::{MediaKind, PublisherId};
 
 use super::part::Part;
 use super::timed::{Done, Timed};
-use crate::archive::{self, Archive, FileEntry, NewFile};
+use crate::archive::{self, Archive, FileEntry, LeftOpen, NewFile, Progress};
 use crate::assemble::Shape;
 use crate::webm::{Head, TrackHead, Writer};
 
@@ -63,10 +63,10 @@ impl Member {
 }
 
 impl Group {
-    pub(super) fn new(add: &AddTrack, limits: PartLimits) -> Self {
+    pub(super) fn new((publisher, kind): (PublisherId, archive::Group), limits: PartLimits) -> Self {
         Self {
-            publisher: add.publisher_id,
-            kind: archive::Group::of(add.source),
+            publisher,
+            kind,
             limits,
             members: Vec::new(),
             part: None,
@@ -76,6 +76,23 @@ impl Group {
             rotating: false,
             done: Vec::new(),
         }
+    }
+
+    /// Goes on with a file that another recorder left open. Of two, the later one.
+    pub(super) fn take_over(&mut self, left: LeftOpen, archive: &mut Archive, now: Instant) -> io::Result<()> {
+        self.end_part(archive)?;
+        self.part = Some(Part::resume(left, now));
+        Ok(())
+    }
+
+    /// Tells beside the open file how far it has come.
+    pub(super) fn mark(&mut self, progress: impl Fn(TrackNumber) -> Option<Progress>) -> io::Result<()> {
+        self.part.as_mut().map_or(Ok(()), |part| part.mark(progress))
+    }
+
+    /// Whether it has no track that could bring anything.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// A track joins; it makes a difference with its first frame.
@@ -292,9 +309,12 @@ impl Group {
             sha256: None,
             mended: false,
         };
-        archive.opened(entry, i64::try_from(start_us).unwrap_or(i64::MAX));
         let tracks = adds.iter().zip(shapes).map(|(add, shape)| (add.number, add.codec, shape));
-        Ok(Part::new(writer, name, start_us, tracks, now))
+        let mark = archive.create_mark(&name)?;
+        let mut part = Part::new((writer, mark), name, start_us, tracks, now);
+        part.mark_first(entry.clone())?;
+        archive.opened(entry, i64::try_from(start_us).unwrap_or(i64::MAX));
+        Ok(part)
     }
 
     fn head(&self, archive: &Archive, adds: &[&AddTrack], shapes: &[Shape], start_us: u64) -> Head {

@@ -18,12 +18,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lockgate_model::PublisherId;
 use lockgate_model::carrier::{
     AddTrack, Frame, FromRecorder, NodeTime, SessionState, StartSession, TrackNumber, TrackStats,
 };
+use lockgate_model::{PublisherId, TrackId};
 
-use crate::archive::{self, Archive, Durable, Event, SessionEnd, Swept};
+use crate::archive::{self, Archive, Durable, Event, LeftOpen, Opened, Progress, SessionEnd, report_swept};
 use crate::clock::PublisherClock;
 use group::Group;
 pub(crate) use group::PartLimits;
@@ -31,6 +31,9 @@ use notes::Notes;
 pub(crate) use outbox::Outbox;
 use timed::Timed;
 use track::Track;
+
+/// Tracks by their numbers, and where another recorder was with them, if it had begun with them.
+pub(crate) type Left = HashMap<TrackNumber, (TrackId, Option<Progress>)>;
 
 /// A session that is being recorded, or that failed and was not yet stopped.
 pub(crate) struct Session {
@@ -42,6 +45,8 @@ pub(crate) struct Session {
     state: State,
     due_each_second: Instant,
     limits: PartLimits,
+    /// Where another recorder was with tracks that the node has not told of yet.
+    left: Left,
     notes: Notes,
     /// The latest moment of the node's timeline that is known: what events are dated with.
     clock: NodeTime,
@@ -59,16 +64,17 @@ enum State {
 }
 
 impl Session {
-    /// Makes the session's folder, or goes on with it.
+    /// Makes the session's folder, or goes on with it; `before` is where its tracks were when this process was interrupted in it.
     pub(crate) fn open(
         root: &Path,
         start: StartSession,
         durable: Durable,
         limits: PartLimits,
+        before: Left,
         now: Instant,
         out: &mut Outbox,
     ) -> io::Result<Self> {
-        let (mut archive, swept) = Archive::open(root, &start, durable)?;
+        let Opened { mut archive, left, swept } = Archive::open(root, &start, durable)?;
         report_swept(&swept);
         archive.note(0, Event::Session { epoch: start.epoch });
         archive.flush()?;
@@ -82,11 +88,47 @@ impl Session {
             state: State::Starting,
             due_each_second: now,
             limits,
+            left: before,
             notes: Notes::new(now),
             clock,
         };
+        for left in left {
+            session.take_over(left, now)?;
+        }
         session.tell(SessionState::Starting, None, out);
         Ok(session)
+    }
+
+    /// Goes on with a file that another recorder left open.
+    fn take_over(&mut self, left: LeftOpen, now: Instant) -> io::Result<()> {
+        tracing::info!(session = %self.start.session, file = left.name, "goes on where another recorder was");
+        self.archive.note(0, Event::Resumed { file: &left.name });
+        for entry in &left.entry.tracks {
+            let marked = left.mark.tracks.iter().find(|track| track.number == entry.track);
+            let progress = marked.and_then(|track| track.progress.clone());
+            let last = progress.as_ref().and_then(|progress| progress.last);
+            self.clock = self.clock.max(last.unwrap_or_default());
+            self.left.insert(entry.track, (entry.track_id.clone(), progress));
+        }
+        let key = (left.entry.publisher_id, left.entry.group);
+        let group = self.groups.entry(key).or_insert_with(|| Group::new(key, self.limits));
+        group.take_over(left, &mut self.archive, now)
+    }
+
+    /// The node has told of all tracks: files of others do not go on.
+    pub(crate) fn all_told(&mut self, now: Instant, out: &mut Outbox) {
+        self.left.clear();
+        let mut closed = Ok(());
+        self.groups.retain(|_, group| {
+            let deserted = group.is_deserted();
+            if deserted && closed.is_ok() {
+                closed = group.close(&mut self.archive, now);
+            }
+            !deserted
+        });
+        if let Err(error) = closed {
+            self.fail(&error.to_string(), now, out);
+        }
     }
 
     /// A track joins.
@@ -94,13 +136,25 @@ impl Session {
         if matches!(self.state, State::Stopping | State::Stopped | State::Failed(_)) {
             return;
         }
-        let group = self.groups.entry(key_of(&add)).or_insert_with(|| Group::new(&add, self.limits));
-        if group.knows(add.number) {
+        let left = self.left.remove(&add.number).filter(|(track, _)| *track == add.track_id);
+        let key = key_of(&add);
+        let group = self.groups.entry(key).or_insert_with(|| Group::new(key, self.limits));
+        if left.is_none() && group.knows(add.number) {
             return tracing::warn!(track = %add.number, "a track is not taken: its number was used before");
         }
         group.join(add.clone());
-        self.archive.note(self.at_us(), Event::Track(&add));
-        self.tracks.insert(add.number, Track::new(add, now));
+        let number = add.number;
+        let track = match left {
+            Some((_, Some(progress))) => {
+                let clock = self.clocks.entry(add.publisher_id).or_default();
+                Track::resume(add, progress, clock, now)
+            }
+            _ => {
+                self.archive.note(self.at_us(), Event::Track(&add));
+                Track::new(add, now)
+            }
+        };
+        self.tracks.insert(number, track);
     }
 
     /// A track is over; what is on its way is waited for.
@@ -164,16 +218,19 @@ impl Session {
             return self.fail(&error.to_string(), now, out);
         }
         self.ask_for_keyframes(now, out);
+        if let Err(error) = self.mark() {
+            return self.fail(&error.to_string(), now, out);
+        }
         self.acknowledge(out);
         if matches!(self.state, State::Stopping) && self.tracks.is_empty() {
             self.finish(now, out);
         }
     }
 
-    /// Closes everything at once: node or recorder goes away. The session may go on later.
-    pub(crate) fn interrupt(&mut self, now: Instant, out: &mut Outbox) {
+    /// Closes everything at once: node or recorder goes away. The session may go on later, where its tracks are then.
+    pub(crate) fn interrupt(&mut self, now: Instant, out: &mut Outbox) -> Left {
         if matches!(self.state, State::Stopped | State::Failed(_)) {
-            return;
+            return Left::new();
         }
         let ends = if matches!(self.state, State::Stopping) { SessionEnd::Stopped } else { SessionEnd::Interrupted };
         let mut frames = Vec::new();
@@ -183,12 +240,25 @@ impl Session {
         }
         self.deliver(frames, now, out);
         if self.has_failed() {
-            return;
+            return Left::new();
         }
         self.end_notes(now);
-        if let Err(error) = self.close_all(now).and_then(|()| self.archive.end(ends, None, self.at_us())) {
+        let tracks = std::mem::take(&mut self.tracks);
+        let closed = self.close_all(now).and_then(|()| self.archive.end(ends, None, self.at_us()));
+        if let Err(error) = closed {
             tracing::error!(session = %self.start.session, %error, "a session could not be closed");
+            return Left::new();
         }
+        // Everything that came is in a file now.
+        let left = tracks.into_values().map(|mut track| {
+            track.settle();
+            if let Some(ack) = track.ack() {
+                out.acknowledge(track.add.worker, ack);
+            }
+            let clock = self.clocks.get(&track.add.publisher_id);
+            (track.add.number, (track.add.track_id.clone(), track.progress(clock)))
+        });
+        left.collect()
     }
 
     /// Says again how it stands.
@@ -202,6 +272,11 @@ impl Session {
                 self.tell(SessionState::Failed, Some(reason), out);
             }
         }
+    }
+
+    /// What it was begun with.
+    pub(crate) fn start(&self) -> &StartSession {
+        &self.start
     }
 
     /// Whether a track is being recorded here.
@@ -247,6 +322,10 @@ impl Session {
     fn tick_files(&mut self, now: Instant, out: &mut Outbox) -> io::Result<()> {
         for group in self.groups.values_mut() {
             group.tick(&mut self.archive, now)?;
+        }
+        // A file that began is known before it has content: what nobody knows would not go on.
+        self.archive.flush()?;
+        for group in self.groups.values_mut() {
             for done in group.flush()? {
                 if let Some(track) = self.tracks.get_mut(&done.track) {
                     track.on_written(&done);
@@ -315,6 +394,16 @@ impl Session {
         }
     }
 
+    /// Tells beside the open files how far they have come: what is acknowledged now, no recorder gets again.
+    fn mark(&mut self) -> io::Result<()> {
+        let (tracks, clocks) = (&self.tracks, &self.clocks);
+        for ((publisher, _), group) in &mut self.groups {
+            let clock = clocks.get(publisher);
+            group.mark(|number| tracks.get(&number).and_then(|track| track.progress(clock)))?;
+        }
+        Ok(())
+    }
+
     fn acknowledge(&mut self, out: &mut Outbox) {
         for track in self.tracks.values_mut() {
             if let Some(ack) = track.ack() {
@@ -325,7 +414,7 @@ impl Session {
 
     /// Ends the session as it was asked to.
     fn finish(&mut self, now: Instant, out: &mut Outbox) {
-        let closed = self.archive.end(SessionEnd::Stopped, None, self.at_us());
+        let closed = self.close_all(now).and_then(|()| self.archive.end(SessionEnd::Stopped, None, self.at_us()));
         match closed {
             Ok(()) => {
                 self.state = State::Stopped;
@@ -374,16 +463,6 @@ impl Session {
 
     fn at_us(&self) -> i64 {
         self.clock.micros_since(self.start.started)
-    }
-}
-
-/// Says what was found of earlier runs.
-pub(crate) fn report_swept(swept: &[Swept]) {
-    for Swept { path, outcome } in swept {
-        match outcome {
-            Ok(repair) => tracing::info!(file = %path.display(), ?repair, "a file was left open by an earlier run"),
-            Err(error) => tracing::error!(file = %path.display(), %error, "a file that was left open cannot be mended"),
-        }
     }
 }
 

@@ -9,13 +9,15 @@ use lockgate_model::carrier::TrackNumber;
 
 use super::PartLimits;
 use super::timed::{Done, Timed};
-use crate::archive::Archive;
+use crate::archive::{Archive, FileEntry, LeftOpen, MarkFile, Progress, TrackMark};
 use crate::assemble::Shape;
 use crate::webm::Writer;
 
 /// An open file.
 pub(super) struct Part {
     writer: Writer,
+    /// Where it is told how far it has come.
+    mark: MarkFile,
     /// When it is complete.
     name: String,
     /// Its time 0 on the session's timeline.
@@ -35,6 +37,8 @@ struct PartTrack {
     shape: Shape,
     /// The time of its last frame, in milliseconds of the file.
     last_ms: Option<u64>,
+    /// The same of the last one that the writer was given.
+    written_ms: Option<u64>,
     queue: VecDeque<Queued>,
     last_heard: Option<Instant>,
     frames: u64,
@@ -49,7 +53,7 @@ struct Queued {
 
 impl Part {
     pub(super) fn new(
-        writer: Writer,
+        (writer, mark): (Writer, MarkFile),
         name: String,
         start_us: u64,
         tracks: impl Iterator<Item = (TrackNumber, Codec, Shape)>,
@@ -60,13 +64,56 @@ impl Part {
             codec,
             shape,
             last_ms: None,
+            written_ms: None,
             queue: VecDeque::new(),
             last_heard: Some(now),
             frames: 0,
             keyframes: 0,
         });
         let tracks = tracks.collect();
-        Self { writer, name, start_us, tracks, queued_bytes: 0, began: now, unflushed: Vec::new(), broken: false }
+        Self { writer, mark, name, start_us, tracks, queued_bytes: 0, began: now, unflushed: Vec::new(), broken: false }
+    }
+
+    /// Goes on with a file that another recorder left open.
+    pub(super) fn resume(left: LeftOpen, now: Instant) -> Self {
+        let LeftOpen { entry, name, writer, mark, file } = left;
+        let marked = |number| mark.tracks.iter().find(|track| track.number == number);
+        let shape = |number| marked(number).map(|track| track.shape.clone()).unwrap_or_default();
+        let tracks = entry.tracks.iter().map(|track| (track.track, track.codec, shape(track.track)));
+        let mut part = Self::new((writer, file), name, entry.start_us, tracks, now);
+        for track in &mut part.tracks {
+            if let Some(mark) = marked(track.number) {
+                (track.last_ms, track.frames, track.keyframes) = (mark.last_ms, mark.frames, mark.keyframes);
+                track.written_ms = mark.last_ms;
+            }
+        }
+        part
+    }
+
+    /// Tells how far it has come, where `progress` says that of its tracks: everything up to there was flushed, and nothing behind it.
+    pub(super) fn mark(&mut self, progress: impl Fn(TrackNumber) -> Option<Progress>) -> io::Result<()> {
+        self.save_mark(progress, None)
+    }
+
+    /// The same of a file that begins, of which nobody else knows yet.
+    pub(super) fn mark_first(&mut self, entry: FileEntry) -> io::Result<()> {
+        self.save_mark(|_| None, Some(entry))
+    }
+
+    fn save_mark(
+        &mut self,
+        progress: impl Fn(TrackNumber) -> Option<Progress>,
+        entry: Option<FileEntry>,
+    ) -> io::Result<()> {
+        let tracks = self.tracks.iter().map(|track| TrackMark {
+            number: track.number,
+            shape: track.shape.clone(),
+            last_ms: track.written_ms,
+            frames: track.frames,
+            keyframes: track.keyframes,
+            progress: progress(track.number),
+        });
+        self.mark.save(self.writer.flushed(), tracks.collect(), entry)
     }
 
     /// How long it has been open.
@@ -171,6 +218,7 @@ impl Part {
         self.queued_bytes -= timed.frame.data.len();
         let written = self.writer.write(index, ms, timed.frame.keyframe, &timed.frame.data);
         written.inspect_err(|_| self.broken = true)?;
+        track.written_ms = Some(ms);
         track.frames += 1;
         track.keyframes += u64::from(timed.frame.keyframe);
         self.unflushed.push(timed.done(true));

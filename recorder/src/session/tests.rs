@@ -1,6 +1,6 @@
 use std::fs::OpenOptions;
 
-use lockgate_model::carrier::{GapReason, SenderReport};
+use lockgate_model::carrier::{Deframer, FileState, GapReason, SenderReport};
 use lockgate_model::{Codec, RecordingId, RoomName, Source, TrackId};
 use proptest::prelude::*;
 
@@ -142,12 +142,134 @@ impl Run {
 
 /// A session below `root`, one camera in it.
 fn run(root: &Path) -> Run {
-    let (now, mut out) = (Instant::now(), Outbox::default());
-    let (durable, _) = Durable::start(None, None).unwrap();
-    let session = Session::open(root, start(), durable, PartLimits::default(), now, &mut out).unwrap();
+    run_with(root, Left::new())
+}
+
+/// The same, and a recorder of this process was there before.
+fn run_with(root: &Path, left: Left) -> Run {
+    let (now, mut out, durable) = (Instant::now(), Outbox::default(), Durable::idle());
+    let session = Session::open(root, start(), durable, PartLimits::default(), left, now, &mut out).unwrap();
     let mut run = Run { session, now, out };
     run.step(&Step::Add { track: 1, source: Source::Camera, codec: Codec::Vp8 });
     run
+}
+
+/// What a node keeps for the next recorder: every step, and of packets up to which number they were acknowledged.
+struct Kept {
+    steps: Vec<Step>,
+    acked: Option<u64>,
+}
+
+impl Kept {
+    fn note(&mut self, out: &mut Outbox) {
+        for acks in std::mem::take(&mut out.acks).into_values() {
+            let mut deframer = Deframer::new(64);
+            deframer.extend(&acks);
+            while let Some(frame) = deframer.next_frame().unwrap() {
+                let Frame::Ack { seq, .. } = Frame::decode(frame).unwrap() else { panic!("no acknowledgement") };
+                self.acked = self.acked.max(Some(seq));
+            }
+        }
+    }
+
+    fn missing(&self) -> Vec<Step> {
+        let acked = |step: &Step| matches!(step, Step::Packet { seq, .. } if Some(*seq) <= self.acked);
+        self.steps.iter().filter(|step| !acked(step)).cloned().collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn however_often_recorders_are_killed_every_frame_is_there_once(
+        kills in prop::collection::vec((1_usize..40, 0_u64..400, any::<bool>()), 1..6),
+        swapped in prop::collection::btree_set(3_u64..150, 0..10),
+    ) {
+        let root = tempfile::tempdir().unwrap();
+        let mut order: Vec<_> = (1..=160).collect();
+        for at in swapped {
+            order.swap(at as usize, at as usize + 1);
+        }
+        let mut rest = order.iter().map(|seq| key_frame(*seq));
+        let mut kept = Kept { steps: Vec::new(), acked: None };
+        let mut run = run(root.path());
+        for (steps, wait, late) in kills {
+            for step in rest.by_ref().take(steps) {
+                run.step(&step);
+                run.wait(20);
+                kept.steps.push(step);
+            }
+            run.wait(wait);
+            kept.note(&mut run.out);
+            if late {
+                // Written, and killed before anybody hears of it.
+                run.wait(50);
+            }
+            drop(run);
+            run = self::run(root.path());
+            kept.missing().iter().for_each(|step| run.step(step));
+        }
+        rest.for_each(|step| run.step(&step));
+        run.session.stop(run.now);
+        (0..4).for_each(|_| run.wait(6_000));
+        prop_assert!(run.session.is_over());
+        let files = &run.session.archive.manifest().files;
+        prop_assert_eq!(files.len(), 1, "{:?}", files);
+        prop_assert_eq!((files[0].tracks[0].frames, files[0].mended), (160, false));
+        let file = std::fs::File::open(run.session.archive.folder().join(&files[0].path)).unwrap();
+        let found = crate::webm::inspect(&file).unwrap();
+        prop_assert!(found.problems.is_empty(), "{:?}", found.problems);
+        prop_assert_eq!(found.tracks[&1].frames, 160);
+        let left = std::fs::read_dir(run.session.archive.folder()).unwrap();
+        let marks = left.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "mark"));
+        prop_assert_eq!(marks.count(), 0);
+    }
+}
+
+#[test]
+fn a_session_that_its_node_takes_up_again_has_every_frame_once() {
+    let root = tempfile::tempdir().unwrap();
+    let mut first = run(root.path());
+    (1..=40).for_each(|seq| first.step(&key_frame(seq)));
+    first.wait(500);
+    (41..=60).for_each(|seq| first.step(&key_frame(seq)));
+    let left = first.session.interrupt(first.now, &mut first.out);
+    let mut next = run_with(root.path(), left);
+    // The node had not heard of the last ones.
+    (30..=100).for_each(|seq| next.step(&key_frame(seq)));
+    next.session.stop(next.now);
+    (0..4).for_each(|_| next.wait(6_000));
+    let frames: Vec<_> = next.session.archive.manifest().files.iter().map(|file| file.tracks[0].frames).collect();
+    assert_eq!(frames, [60, 40]);
+}
+
+#[test]
+fn what_was_missed_before_anything_came_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let mut run = run(root.path());
+    run.media(Frame::Gap { track: TrackNumber(1), ssrc: 10, from: 5, to: 9, reason: GapReason::Absent });
+    run.step(&key_frame(10));
+    run.session.stop(run.now);
+    (0..4).for_each(|_| run.wait(6_000));
+    let gaps = events(&run, "gap");
+    assert_eq!((gaps.len(), &gaps[0]["packets"], &gaps[0]["reason"]), (1, &5.into(), &"absent".into()), "{gaps:?}");
+}
+
+#[test]
+fn a_file_whose_tracks_are_over_is_completed_when_the_node_has_told_all() {
+    let root = tempfile::tempdir().unwrap();
+    let mut first = run(root.path());
+    (1..=40).for_each(|seq| first.step(&key_frame(seq)));
+    (0..3).for_each(|_| first.wait(300));
+    drop(first);
+    let (now, mut out, durable) = (Instant::now(), Outbox::default(), Durable::idle());
+    let mut session =
+        Session::open(root.path(), start(), durable, PartLimits::default(), Left::new(), now, &mut out).unwrap();
+    assert_eq!(session.archive.manifest().files[0].state, FileState::Open);
+    session.all_told(now, &mut out);
+    let file = &session.archive.manifest().files[0];
+    assert_eq!((file.state, file.tracks[0].frames), (FileState::Closed, 40));
 }
 
 /// A key frame that is one packet, 40 ms after that of the number before.
@@ -206,7 +328,7 @@ fn a_session_that_breaks_off_says_what_is_missing_and_that_its_tracks_are_over()
         let (now, mut out) = (run.now, Outbox::default());
         match fails {
             true => run.session.fail("no reason", now, &mut out),
-            false => run.session.interrupt(now, &mut out),
+            false => drop(run.session.interrupt(now, &mut out)),
         }
         let gaps = events(&run, "gap");
         assert_eq!((gaps.len(), &gaps[0]["packets"]), (1, &3.into()), "{gaps:?}");
@@ -248,7 +370,7 @@ proptest! {
         let root = tempfile::tempdir().unwrap();
         let (now, mut out) = (Instant::now(), Outbox::default());
         let (durable, _) = Durable::start(None, None).unwrap();
-        let session = Session::open(root.path(), start(), durable, PartLimits::default(), now, &mut out).unwrap();
+        let session = Session::open(root.path(), start(), durable, PartLimits::default(), Left::new(), now, &mut out).unwrap();
         let folder = session.archive.folder().to_owned();
         let mut run = Run { session, now, out };
         for step in [Step::Add { track: 1, source: Source::Camera, codec: Codec::Vp8 }].iter().chain(&steps) {
@@ -268,7 +390,7 @@ proptest! {
         }
         let mut frames = 0;
         for file in &run.session.archive.manifest().files {
-            prop_assert_eq!(file.state, lockgate_model::carrier::FileState::Closed);
+            prop_assert_eq!(file.state, FileState::Closed);
             let open = OpenOptions::new().read(true).write(true).open(folder.join(&file.path)).unwrap();
             let Ok(Repair::Mended(whole)) = repair(&open) else { panic!("{file:?} holds nothing") };
             prop_assert_eq!((whole.bytes, whole.duration_ms), (file.bytes, file.duration_ms));

@@ -10,7 +10,7 @@ use lockgate_rtp::{Header, audio_level};
 use super::gaps::{Gap, Gaps};
 use super::timed::{Done, Timed};
 use super::voice::{Span, Voice};
-use crate::archive::Event;
+use crate::archive::{Event, Position, Progress};
 use crate::assemble::{self, Assembler};
 use crate::clock::{PublisherClock, StreamClock};
 use crate::jitter::{Jitter, Released};
@@ -33,13 +33,17 @@ pub(super) struct Track {
     size: Option<(u32, u32)>,
     /// Frames handed on that are not in a file yet.
     unwritten: u64,
-    written: Option<(u32, u64)>,
-    acked: Option<(u32, u64)>,
+    written: Option<Position>,
+    acked: Option<Position>,
+    /// It goes on where another recorder was: what came before this and is of another encoding, that one had.
+    had_before: Option<NodeTime>,
 }
 
 /// The encoding that is being sent.
 struct Stream {
     ssrc: u32,
+    /// When its first packet reached the node.
+    since: Option<NodeTime>,
     began: Instant,
     jitter: Jitter,
     assembler: Assembler,
@@ -84,7 +88,43 @@ impl Track {
             unwritten: 0,
             written: None,
             acked: None,
+            had_before: None,
         }
+    }
+
+    /// Goes on where another recorder was.
+    pub(super) fn resume(add: AddTrack, progress: Progress, publisher: &mut PublisherClock, now: Instant) -> Self {
+        let Progress { position, last, size, clock, stats } = progress;
+        let audio = add.kind == MediaKind::Audio;
+        let clock = match clock {
+            Some(mark) => StreamClock::resume(add.clock_rate, audio, &mark, publisher),
+            None => StreamClock::new(add.clock_rate, audio),
+        };
+        let stream = Stream {
+            ssrc: position.ssrc,
+            since: Some(position.since),
+            began: now,
+            jitter: Jitter::starting_at(position.seq.saturating_add(1), HOLD),
+            assembler: Assembler::resume(add.codec, &add.fmtp, position.whole),
+            clock,
+        };
+        Self {
+            stream: Some(stream),
+            stats: TrackStats { track: add.number, ..stats },
+            gaps: Gaps::behind(last),
+            size,
+            written: Some(position),
+            had_before: Some(position.since),
+            ..Self::new(add, now)
+        }
+    }
+
+    /// Where another recorder can go on. To be asked when all frames are flushed that can be.
+    pub(super) fn progress(&self, publisher: Option<&PublisherClock>) -> Option<Progress> {
+        let position = self.position()?;
+        let stream = self.stream.as_ref().filter(|stream| stream.ssrc == position.ssrc);
+        let clock = stream.zip(publisher).and_then(|(stream, publisher)| stream.clock.mark(publisher));
+        Some(Progress { position, last: self.gaps.last(), size: self.size, clock, stats: self.stats() })
     }
 
     /// A packet came.
@@ -102,11 +142,16 @@ impl Track {
             // It will be missed as lost.
             return;
         };
+        let stale = self.had_before.is_some_and(|since| arrival < since);
+        if stale && self.stream.as_ref().is_some_and(|stream| stream.ssrc != packet.ssrc) {
+            return;
+        }
         self.stats.packets += 1;
         if self.stream.as_ref().is_none_or(|stream| stream.ssrc != packet.ssrc) {
             self.switch(packet.ssrc, Jitter::new(HOLD), now, publisher, out);
         }
         let Some(stream) = &mut self.stream else { return };
+        stream.since.get_or_insert(arrival);
         if packet.payload_type == self.add.payload_type && !packet.payload.is_empty() {
             stream.clock.arrived(packet.timestamp, arrival, publisher);
             if let Some((_, report)) = self.early_report.take_if(|(ssrc, _)| *ssrc == packet.ssrc) {
@@ -138,6 +183,11 @@ impl Track {
         out: &mut Vec<Timed>,
     ) {
         let Frame::Layer { old_ssrc, new_ssrc, first_seq, old_report, new_report, .. } = layer else { return };
+        let there = self.stream.as_ref().filter(|stream| stream.ssrc == new_ssrc);
+        if there.and_then(|stream| stream.jitter.done()).is_some_and(|done| done >= first_seq) {
+            // Another recorder was there already.
+            return;
+        }
         if let Some(report) = old_report {
             self.on_report(old_ssrc, report, publisher);
         }
@@ -149,8 +199,15 @@ impl Track {
 
     /// Packets will not come.
     pub(super) fn on_gap(&mut self, ssrc: u32, from: u64, to: u64, reason: GapReason) {
-        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.ssrc == ssrc) {
-            stream.jitter.give_up(from, to, reason);
+        match &mut self.stream {
+            Some(stream) if stream.ssrc == ssrc => stream.jitter.give_up(from, to, reason),
+            Some(_) => {}
+            // Nothing came yet, and this will not.
+            None => {
+                let count = to.saturating_sub(from).saturating_add(1);
+                self.stats.lost = self.stats.lost.saturating_add(count);
+                self.gaps.missed(reason, count);
+            }
         }
     }
 
@@ -180,7 +237,10 @@ impl Track {
     /// A frame is in a file, or was given up by it.
     pub(super) fn on_written(&mut self, done: &Done) {
         self.unwritten = self.unwritten.saturating_sub(1);
-        self.written = Some((done.ssrc, done.seq));
+        let stream = self.stream.as_ref().filter(|stream| stream.ssrc == done.ssrc).and_then(|stream| stream.since);
+        let before = self.written.filter(|written| written.ssrc == done.ssrc).map(|written| written.since);
+        let since = stream.or(before).unwrap_or_default();
+        self.written = Some(Position { ssrc: done.ssrc, seq: done.seq, whole: true, since });
         if done.bytes > 0 {
             self.stats.frames += 1;
             self.stats.bytes += done.bytes;
@@ -239,17 +299,30 @@ impl Track {
 
     /// What can be acknowledged and was not yet.
     pub(super) fn ack(&mut self) -> Option<Frame<'static>> {
-        let stream = self.stream.as_ref()?;
-        let through = match self.unwritten {
-            0 if stream.assembler.is_idle() => stream.jitter.done().map(|seq| (stream.ssrc, seq)),
-            _ => self.written,
-        };
-        let (ssrc, seq) = through.filter(|through| through.0 == stream.ssrc)?;
-        if self.acked.is_some_and(|(acked, last)| acked == ssrc && last >= seq) {
+        let position = self.position()?;
+        let Position { ssrc, seq, .. } = position;
+        if self.acked.is_some_and(|acked| acked.ssrc == ssrc && acked.seq >= seq) {
             return None;
         }
-        self.acked = Some((ssrc, seq));
+        self.acked = Some(position);
         Some(Frame::Ack { track: self.add.number, ssrc, seq })
+    }
+
+    /// All its frames are in files, or were given up.
+    pub(super) fn settle(&mut self) {
+        self.unwritten = 0;
+    }
+
+    /// The last packet behind which a frame ends and up to which everything is in a file or was given up.
+    fn position(&self) -> Option<Position> {
+        let settled = self.stream.as_ref().filter(|stream| self.unwritten == 0 && stream.assembler.is_idle());
+        let settled = settled.and_then(|stream| {
+            let (seq, whole) = (stream.jitter.done()?, stream.assembler.is_whole());
+            Some(Position { ssrc: stream.ssrc, seq, whole, since: stream.since? })
+        });
+        // What was said once holds: behind it there may only be what is not written yet.
+        let before = [self.written, self.acked].into_iter().flatten();
+        settled.or_else(|| before.max_by_key(|position| (position.since, position.seq)))
     }
 
     /// The picture's size, when it is another one than before.
@@ -315,6 +388,7 @@ impl Track {
         let audio = self.add.kind == MediaKind::Audio;
         self.stream = Some(Stream {
             ssrc,
+            since: None,
             began: now,
             jitter,
             assembler: Assembler::new(self.add.codec, &self.add.fmtp),

@@ -19,7 +19,7 @@ fn running(root: &Path) -> Archive {
     };
     // No thread seals what is to be looked at before.
     let durable = Durable::idle();
-    let (mut archive, _) = Archive::open(root, &start, durable).unwrap();
+    let mut archive = Archive::open(root, &start, durable).unwrap().archive;
     archive.note(0, Event::Session { epoch: 0 });
     archive.flush().unwrap();
     archive

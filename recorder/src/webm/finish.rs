@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use webm_iterable::matroska_spec::{Master, MatroskaSpec};
 
-use super::fragment::{self, size8};
-use super::head::{duration, seek_head};
+use super::fragment::{self, UNKNOWN_SIZE, size8};
+use super::head::{DURATION_LENGTH, SEEK_HEAD_ROOM, duration, seek_head};
 use super::scan::Layout;
 
 /// A complete file.
@@ -99,6 +99,17 @@ pub(super) fn finish(file: &File, layout: &Layout, cues: &Cues, duration_ms: u64
     }
     file.write_all_at(&size8(bytes - layout.segment), layout.segment - 8)?;
     Ok(Finished { bytes, duration_ms })
+}
+
+/// Takes back what `finish` said of a file, for it goes on.
+pub(super) fn reopen(file: &File, layout: &Layout) -> io::Result<()> {
+    file.write_all_at(&UNKNOWN_SIZE, layout.segment - 8)?;
+    for (offset, length) in [(layout.seek_head, SEEK_HEAD_ROOM), (layout.duration, DURATION_LENGTH)] {
+        if let Some((offset, void)) = offset.zip(fragment::void(length)) {
+            file.write_all_at(&void, offset)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) const CUES: u32 = 0x1C53_BB6B;

@@ -5,16 +5,24 @@ use std::io;
 use webm_iterable::matroska_spec::{Master, MatroskaSpec};
 use webm_iterable::{WebmWriter, WriteOptions};
 
-/// The bytes of elements that stand at the top of a segment.
-pub(super) fn in_segment(elements: &[MatroskaSpec]) -> io::Result<Vec<u8>> {
+/// A writer for what stands in a segment whose beginning was written by another one.
+pub(super) fn segment_writer() -> io::Result<WebmWriter<Vec<u8>>> {
     let mut writer = WebmWriter::new(Vec::new());
     let unknown = WriteOptions::is_unknown_sized_element();
     writer.write_advanced(&MatroskaSpec::Segment(Master::Start), unknown).map_err(io::Error::other)?;
+    // The library keeps the segment's head back until something follows it.
+    writer.write(&MatroskaSpec::Void(Vec::new())).map_err(io::Error::other)?;
+    writer.get_mut().clear();
+    Ok(writer)
+}
+
+/// The bytes of elements that stand at the top of a segment.
+pub(super) fn in_segment(elements: &[MatroskaSpec]) -> io::Result<Vec<u8>> {
+    let mut writer = segment_writer()?;
     for element in elements {
         writer.write(element).map_err(io::Error::other)?;
     }
-    let bytes = std::mem::take(writer.get_mut());
-    Ok(bytes.get(SEGMENT_HEAD..).unwrap_or_default().to_vec())
+    Ok(std::mem::take(writer.get_mut()))
 }
 
 /// A `Void` element that is this long as a whole; none below its least length of two bytes.
@@ -32,10 +40,10 @@ pub(super) fn void(length: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// A size in eight bytes that says that it is not known.
+pub(super) const UNKNOWN_SIZE: [u8; 8] = [1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+
 /// An element's size in eight bytes, as it is patched over an unknown one.
 pub(super) fn size8(size: u64) -> [u8; 8] {
     (size | 1 << 56).to_be_bytes()
 }
-
-/// The length of a segment's id and of its unknown size.
-const SEGMENT_HEAD: usize = 12;

@@ -191,14 +191,15 @@ impl<R: Read + Seek> Reader<'_, R> {
         Ok(Some(Element { id: id.0 as u32, start, content: self.at, size: known.then_some(size) }))
     }
 
-    /// Like `element`, and none if its content is cut off.
+    /// Like `element`, and none if its content is cut off. Of a cluster that is, the whole blocks still count: it is as if its size
+    /// were not known yet.
     fn whole_element(&mut self) -> io::Result<Option<Element>> {
         let length = self.length;
-        let fits = |element: &Element| match element.size {
-            Some(size) => element.content.checked_add(size).is_some_and(|end| end <= length),
-            None => matches!(element.id, CLUSTER),
-        };
-        Ok(self.element()?.filter(fits))
+        let fits = |size: &u64, content: u64| content.checked_add(*size).is_some_and(|end| end <= length);
+        Ok(self.element()?.and_then(|element| {
+            let size = element.size.filter(|size| fits(size, element.content));
+            (size.is_some() || element.id == CLUSTER).then_some(Element { size, ..element })
+        }))
     }
 
     /// A number of variable width (RFC 8794 §4) and its width.

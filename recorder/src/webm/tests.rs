@@ -91,6 +91,62 @@ fn a_finished_file_has_duration_index_and_all_blocks() {
 }
 
 #[test]
+fn a_file_goes_on_where_its_first_writer_was_whole() {
+    let (whole, writer) = written();
+    writer.finish().unwrap();
+    let expected = inspect(&whole).unwrap();
+    // Killed at any time: with the rest torn, or completed and not renamed.
+    for (step, completed) in [(0, false), (3, true), (130, false), (207, true), (499, true)] {
+        let file = tempfile::tempfile().unwrap();
+        let mut writer = Writer::create(file.try_clone().unwrap(), &head()).unwrap();
+        let mut mark = writer.flushed();
+        let write = |writer: &mut Writer, step: u64| {
+            let at = step * 20;
+            if step.is_multiple_of(2) {
+                writer.write(1, at, at % 4000 == 0, &[step as u8; 300]).unwrap();
+            }
+            writer.write(0, at, true, &[step as u8; 40]).unwrap();
+        };
+        for now in 0..500 {
+            if now == step {
+                writer.flush().unwrap();
+                mark = writer.flushed();
+            }
+            write(&mut writer, now);
+        }
+        match completed {
+            true => {
+                writer.finish().unwrap();
+            }
+            false => {
+                writer.flush().unwrap();
+                file.set_len(writer.flushed() - 7).unwrap();
+            }
+        }
+        let mut next = Writer::resume(file.try_clone().unwrap(), mark, vec![false, true]).unwrap().unwrap();
+        (step..500).for_each(|step| write(&mut next, step));
+        let finished = next.finish().unwrap();
+        let found = inspect(&file).unwrap();
+        assert!(found.problems.is_empty(), "{step}: {:?}", found.problems);
+        assert_eq!((finished.duration_ms, found.tracks.len()), (expected.duration_ms, 2), "{step}");
+        assert_eq!(read(&bytes(&file)).blocks, read(&bytes(&whole)).blocks, "{step}");
+    }
+}
+
+#[test]
+fn what_is_not_as_its_mark_says_does_not_go_on() {
+    let (file, mut writer) = written();
+    writer.flush().unwrap();
+    let (all, pictures) = (writer.flushed(), || vec![false, true]);
+    assert!(Writer::resume(file.try_clone().unwrap(), all + 1, pictures()).unwrap().is_none());
+    assert!(Writer::resume(file.try_clone().unwrap(), all - 1, pictures()).unwrap().is_none());
+    let Repair::Mended(_) = repair(&file).unwrap() else { panic!("the rest is whole") };
+    let rubbish = tempfile::tempfile().unwrap();
+    (&rubbish).write_all(b"no such thing").unwrap();
+    assert!(Writer::resume(rubbish, 5, pictures()).unwrap().is_none());
+}
+
+#[test]
 fn a_file_cut_anywhere_is_mended_to_its_whole_blocks() {
     let (file, mut writer) = written();
     writer.flush().unwrap();

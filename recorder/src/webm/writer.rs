@@ -1,17 +1,17 @@
 //! A file that grows. Blocks are gathered and written in batches; every cluster gets its size when the next one begins.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader};
 use std::os::unix::fs::FileExt;
 
 use webm_iterable::matroska_spec::{Master, MatroskaSpec, SimpleBlock};
 use webm_iterable::{WebmWriter, WriteOptions};
 
 use super::ends::Ends;
-use super::finish::{Cue, Cues, Finished, finish};
-use super::fragment::size8;
+use super::finish::{Cue, Cues, Finished, finish, reopen};
+use super::fragment::{segment_writer, size8};
 use super::head::Head;
-use super::scan::{Layout, scan};
+use super::scan::{Layout, Scan, scan};
 
 /// Writes one file.
 pub(crate) struct Writer {
@@ -61,6 +61,32 @@ impl Writer {
         Ok(writer)
     }
 
+    /// Goes on with a file of which another writer had flushed so many bytes; what stands behind them is cut off. `pictures` says of each
+    /// of its tracks whether it is one. None: it is not such a file.
+    pub(crate) fn resume(file: File, bytes: u64, pictures: Vec<bool>) -> io::Result<Option<Self>> {
+        if file.metadata()?.len() < bytes {
+            return Ok(None);
+        }
+        file.set_len(bytes)?;
+        let scanned = scan(&mut BufReader::new(&file))?.filter(|scan| scan.end == bytes);
+        let Some(Scan { layout, cues, ends, open_cluster, .. }) = scanned else { return Ok(None) };
+        reopen(&file, &layout)?;
+        let mut writer = Self {
+            file,
+            elements: segment_writer()?,
+            written: bytes,
+            layout,
+            cluster: None,
+            unsized_cluster: open_cluster,
+            cues,
+            written_ends: ends.clone(),
+            ends,
+            pictures,
+        };
+        writer.patch_cluster()?;
+        Ok(Some(writer))
+    }
+
     /// Adds a block of the track with this index in the head, at this time in milliseconds. A key frame starts a cluster.
     pub(crate) fn write(&mut self, track: usize, at: u64, keyframe: bool, data: &[u8]) -> io::Result<()> {
         let picture = self.pictures.get(track).copied().unwrap_or(false);
@@ -103,6 +129,11 @@ impl Writer {
         self.end_cluster()?;
         self.patch_cluster()?;
         finish(&self.file, &self.layout, &self.cues, self.ends.duration_ms(), self.written)
+    }
+
+    /// How much of it the operating system has: it ends behind a whole block.
+    pub(crate) fn flushed(&self) -> u64 {
+        self.written
     }
 
     /// Its size so far.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::support::{
     Clip, Node, Probe, Recorder, Recording, Sender, decodes, exit_code, is_well_formed, session, tool, track,
+    until_sealed,
 };
 
 const SECOND: u64 = 1_000_000;
@@ -47,6 +48,7 @@ fn what_was_acknowledged_before_a_kill_is_readable_and_the_next_run_completes_it
 
     running.recorder = Recorder::start(running.node.folder());
     running.node.attach();
+    until_sealed(open.parent().unwrap());
     let file = running.check_file("9-camera-1.webm");
     is_well_formed(&file);
     assert!((Probe::read(&file).duration.unwrap() - 2.47).abs() < 0.1);

@@ -7,6 +7,7 @@ mod breaks;
 mod codecs;
 mod compose;
 mod disks;
+mod kills;
 mod losses;
 mod parts;
 mod recording;

@@ -38,8 +38,8 @@ use crate::egress::Egress;
 use crate::entropy::Entropy;
 use crate::ids::{RouterId, TransportId};
 use crate::pipe::Pipes;
+use crate::replay::Replay;
 use crate::stats::{Counters, DropCounts};
-use crate::tap::TapBuffer;
 use crate::told::Change;
 use crate::track::{Onward, Track};
 use crate::transport::{Role, Transport};
@@ -188,7 +188,7 @@ pub struct Engine {
     channels: Arena<DataPublisher>,
     demux: Demux,
     egress: Egress,
-    recorder: TapBuffer,
+    recorder: Replay,
     counters: Counters,
     events: VecDeque<Event>,
     /// When time acts on which transport; entries that were overtaken are passed over.
@@ -242,7 +242,7 @@ impl Engine {
             channels: Arena::new(),
             demux: Demux::default(),
             egress: Egress::default(),
-            recorder: TapBuffer::default(),
+            recorder: Replay::default(),
             counters: Counters::default(),
             events: VecDeque::new(),
             due: BinaryHeap::new(),
@@ -291,9 +291,10 @@ impl Engine {
         self.events.pop_front()
     }
 
-    /// Frames for the recorder's data connection; to be taken from the front.
-    pub fn recorder_bytes(&mut self) -> &mut Vec<u8> {
-        self.recorder.bytes()
+    /// Frames for the recorder's data connection, as of now.
+    pub fn recorder(&mut self, now: Instant) -> &mut Replay {
+        self.recorder.expire(self.at(now));
+        &mut self.recorder
     }
 
     /// What was counted so far, and what there is.

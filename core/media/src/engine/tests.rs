@@ -320,7 +320,7 @@ fn the_recorder_gets_the_publishers_own_packets_from_a_key_frame_on() {
     world.send(publisher, &Picture::new(20, 3).rid("low").bytes());
     world.engine.record_no_more(world.now, world.router, &track("camera"));
     let mut deframer = Deframer::new(MAX_FRAME);
-    deframer.extend(world.engine.recorder_bytes());
+    deframer.extend(world.engine.recorder(world.now).unsent());
     let mut seen = Vec::new();
     while let Some(bytes) = deframer.next_frame().unwrap() {
         match Frame::decode(bytes).unwrap() {

@@ -93,6 +93,8 @@ pub enum ToRecorder {
         /// The session.
         session: RecordingId,
     },
+    /// Everything was told that ran when the recorder attached. What it finds of other sessions nobody goes on with.
+    SessionsTold,
     /// Asks for a pong.
     Ping {
         /// Comes back in the pong.
@@ -298,7 +300,7 @@ mod tests {
     #[test]
     fn a_hello_names_its_role_beside_its_version() {
         let control = Hello { protocol: PROTOCOL, software: "r/1".into(), role: Role::Control };
-        assert_eq!(there_and_back(&control), r#"{"protocol":1,"software":"r/1","role":"control"}"#);
+        assert_eq!(there_and_back(&control), r#"{"protocol":2,"software":"r/1","role":"control"}"#);
         let role = Role::Data { worker: 3, token: BindingToken::from_random([0x11; 16]) };
         let data = Hello { protocol: PROTOCOL, software: "r/1".into(), role };
         let json = there_and_back(&data);

@@ -67,7 +67,8 @@ pub enum Frame<'a> {
         /// When it ended.
         at: NodeTime,
     },
-    /// From the recorder: every packet of this encoding up to `seq` is in the file or was given up.
+    /// From the recorder: every packet of this encoding up to `seq` is in the file or was given up, and a recorder that comes after
+    /// this one knows that. What is not acknowledged, the node keeps for a while, to send it to that one again.
     Ack {
         /// The track.
         track: TrackNumber,
@@ -99,6 +100,8 @@ pub enum GapReason {
     Policy = 3,
     /// The encoding was paused by its publisher or by the node.
     Paused = 4,
+    /// No recorder was there for longer than the node keeps packets.
+    Absent = 5,
 }
 
 impl GapReason {
@@ -109,11 +112,13 @@ impl GapReason {
             Self::Overload => "overload",
             Self::Policy => "policy",
             Self::Paused => "paused",
+            Self::Absent => "absent",
         }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Loss, Self::Overload, Self::Policy, Self::Paused].into_iter().find(|reason| *reason as u8 == byte)
+        let all = [Self::Loss, Self::Overload, Self::Policy, Self::Paused, Self::Absent];
+        all.into_iter().find(|reason| *reason as u8 == byte)
     }
 }
 

@@ -23,7 +23,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol. Both sides must speak the same one.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// A control message is at most this long, in bytes without its length.
 pub const MAX_MESSAGE: usize = 256 * 1024;
@@ -31,7 +31,8 @@ pub const MAX_MESSAGE: usize = 256 * 1024;
 /// A data frame is at most this long, in bytes without its length: the largest UDP datagram and the frame's own head.
 pub const MAX_FRAME: usize = 65_535 + 32;
 
-/// A recorded track, numbered by the node; never used twice on one control connection, also not in another session.
+/// A recorded track, numbered by the node; never used for another one in the node's life, also not in another session. A recorder that
+/// attaches anew hears of the same tracks by the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TrackNumber(pub u32);

@@ -35,11 +35,8 @@ fn a_refused_track_is_rejected_in_the_answer_and_told_besides() {
 fn what_needs_no_plugin_is_refused_without_one() {
     let config = RoomConfig { max_tracks: 2, ..RoomConfig::default() };
     let mut call = Call::with(config, Rules::default());
-    let ann = call.join_with(
-        1,
-        Grant { kinds: Some([MediaKind::Video].into()), ..all() },
-        SubscribeConnections::Shared,
-    );
+    let ann =
+        call.join_with(1, Grant { kinds: Some([MediaKind::Video].into()), ..all() }, SubscribeConnections::Shared);
     call.publish(ann, &["x1", "a1", "v1"]);
     let answer = call.only(ann, "publish-answer");
     let codes: Vec<_> = (0..3).map(|index| answer["tracks"][index]["code"].as_str()).collect();

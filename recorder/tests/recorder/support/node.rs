@@ -145,12 +145,40 @@ impl Node {
         let listener = UnixListener::bind(folder.path().join("run/r.sock")).unwrap();
         let recorder = start(folder.path());
         let (control, data) = attach(&listener);
-        (Self { listener, folder, control, data, plis: Vec::new(), open: Vec::new() }, recorder)
+        let mut node = Self { listener, folder, control, data, plis: Vec::new(), open: Vec::new() };
+        node.say(&ToRecorder::SessionsTold);
+        (node, recorder)
     }
 
-    /// Waits for a recorder that comes (back).
+    /// What the recorder, which is gone, had acknowledged and was not heard yet: tracks and numbers.
+    pub(crate) fn last_acks(&mut self) -> Vec<(TrackNumber, u64)> {
+        let mut acks = Vec::new();
+        let Connection { stream, deframer } = &mut self.data;
+        loop {
+            while let Some(bytes) = deframer.next_frame().unwrap() {
+                let Frame::Ack { track, seq, .. } = Frame::decode(bytes).unwrap() else { panic!("no acknowledgement") };
+                acks.push((track, seq));
+            }
+            match stream.read(deframer.space(4096)) {
+                Ok(count) if count > 0 => deframer.filled(count),
+                // It left something unread.
+                Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+                _ => return acks,
+            }
+        }
+    }
+
+    /// Waits for a recorder that comes (back). Nothing goes on.
     pub(crate) fn attach(&mut self) {
         (self.control, self.data) = attach(&self.listener);
+        self.say(&ToRecorder::SessionsTold);
+    }
+
+    /// The same, and a session with these tracks goes on.
+    pub(crate) fn attach_again(&mut self, start: &StartSession, tracks: &[AddTrack]) {
+        (self.control, self.data) = attach(&self.listener);
+        self.begin(start, tracks);
+        self.say(&ToRecorder::SessionsTold);
     }
 
     /// Ends all connections, as when the node dies.
@@ -188,7 +216,12 @@ impl Node {
     pub(crate) fn frame(&mut self, frame: &Frame<'_>) {
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
-        self.data.stream.write_all(&bytes).unwrap();
+        self.bytes(&bytes);
+    }
+
+    /// Sends frames as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.data.stream.write_all(bytes).unwrap();
     }
 
     /// Ends all tracks and stops a session; its files.

@@ -332,7 +332,8 @@ fn the_recorder_is_fed_where_the_publisher_is() {
     let viewer = pair.viewer(Limits::default());
     pair.send(publisher, &Picture::new(9, 1).key());
     assert_eq!(pair.away.received(viewer).len(), 1);
-    assert!(!pair.home.engine.recorder_bytes().is_empty() && pair.away.engine.recorder_bytes().is_empty());
+    let waits = |world: &mut World| !world.engine.recorder(world.now).unsent().is_empty();
+    assert!(waits(&mut pair.home) && !waits(&mut pair.away));
 }
 
 #[test]

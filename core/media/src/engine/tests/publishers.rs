@@ -127,7 +127,7 @@ fn the_recorder_goes_on_at_a_key_frame_after_a_mute_and_is_told_of_the_pause() {
     world.send(publisher, &Picture::new(9, 3).bytes());
     world.send(publisher, &Picture::new(9, 4).key().bytes());
     let mut deframer = Deframer::new(MAX_FRAME);
-    deframer.extend(world.engine.recorder_bytes());
+    deframer.extend(world.engine.recorder(world.now).unsent());
     let mut seen = Vec::new();
     while let Some(bytes) = deframer.next_frame().unwrap() {
         match Frame::decode(bytes).unwrap() {
