@@ -396,10 +396,15 @@ impl Session {
 
     /// Tells beside the open files how far they have come: what is acknowledged now, no recorder gets again.
     fn mark(&mut self) -> io::Result<()> {
-        let (tracks, clocks) = (&self.tracks, &self.clocks);
+        let (tracks, clocks, left) = (&self.tracks, &self.clocks, &self.left);
+        // Who takes over says of tracks that it was not told of yet what it found.
+        let before = |number| left.get(&number).and_then(|(_, progress)| progress.clone());
         for ((publisher, _), group) in &mut self.groups {
             let clock = clocks.get(publisher);
-            group.mark(|number| tracks.get(&number).and_then(|track| track.progress(clock)))?;
+            group.mark(|number| match tracks.get(&number) {
+                Some(track) => track.progress(clock),
+                None => before(number),
+            })?;
         }
         Ok(())
     }

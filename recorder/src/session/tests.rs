@@ -228,6 +228,32 @@ proptest! {
 }
 
 #[test]
+fn a_recorder_that_is_killed_before_it_hears_of_its_tracks_leaves_them_as_it_found_them() {
+    let root = tempfile::tempdir().unwrap();
+    let delta = |seq: u64| match key_frame(seq) {
+        Step::Packet { track, ssrc, seq, timestamp, late_us, start, length, .. } if seq > 1 => {
+            Step::Packet { track, ssrc, seq, timestamp, late_us, start, key: false, length }
+        }
+        key => key,
+    };
+    let mut first = run(root.path());
+    (1..=40).for_each(|seq| first.step(&delta(seq)));
+    (0..3).for_each(|_| first.wait(300));
+    drop(first);
+    let (now, mut out, durable) = (Instant::now(), Outbox::default(), Durable::idle());
+    let mut second =
+        Session::open(root.path(), start(), durable, PartLimits::default(), Left::new(), now, &mut out).unwrap();
+    second.tick(now, &mut out);
+    drop(second);
+    let mut third = run(root.path());
+    (41..=60).for_each(|seq| third.step(&delta(seq)));
+    third.session.stop(third.now);
+    (0..4).for_each(|_| third.wait(6_000));
+    let frames: Vec<_> = third.session.archive.manifest().files.iter().map(|file| file.tracks[0].frames).collect();
+    assert_eq!(frames, [60]);
+}
+
+#[test]
 fn a_session_that_its_node_takes_up_again_has_every_frame_once() {
     let root = tempfile::tempdir().unwrap();
     let mut first = run(root.path());
