@@ -117,7 +117,8 @@ async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_g
     recorder.kill().await;
 
     let archive = Archive::of(&node.recordings(), ROOM, &session);
-    let [open] = &archive.files(".part")[..] else { panic!("{:?}", archive.files("")) };
+    let growing = archive.files(".part");
+    let [open] = &growing[..] else { panic!("{:?}", archive.files("")) };
     let torn = node.folder().join("torn.webm");
     let before = std::fs::copy(open, &torn).expect("it can be read");
     let _second = Recorder::beside(node).await;
@@ -131,7 +132,8 @@ async fn what_was_written_plays_after_the_recorder_was_killed_and_the_next_one_g
     assert_plays(&first, 60);
     let played = page.play(&torn).await;
     assert!(played >= 30, "the browser shows {played} frames of it");
-    let [whole] = &archive.files(".webm")[..] else { panic!("{:?}", archive.files("")) };
+    let complete = archive.files(".webm");
+    let [whole] = &complete[..] else { panic!("{:?}", archive.files("")) };
     let whole = MediaFile::decode(whole);
     assert_plays(&whole, 100);
     let frames = |file: &MediaFile| file.stream("video").frames;
