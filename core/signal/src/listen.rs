@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,6 +26,15 @@ use tokio::time::{sleep, timeout};
 #[derive(Clone)]
 pub(crate) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
+    /// Whether the connection carries an answer that goes on for as long as somebody listens.
+    streams: Arc<AtomicBool>,
+}
+
+impl Place {
+    /// From now on the connection may last as long as its answer does.
+    pub(crate) fn stream(&self) {
+        self.streams.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What a connection is carried with.
@@ -63,7 +73,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (Place, TcpS
         // Nobody closes it.
         let Ok(permit) = places.clone().acquire_owned().await else { return std::future::pending().await };
         match listener.accept().await {
-            Ok((stream, peer)) => return (Place { _permit: Arc::new(permit) }, stream, peer),
+            Ok((stream, peer)) => return (Place { _permit: Arc::new(permit), streams: Arc::default() }, stream, peer),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "connections cannot be accepted");
@@ -87,7 +97,7 @@ impl Carrier {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection delays small messages");
         }
-        let app = self.app;
+        let (app, streams) = (self.app, Arc::clone(&place.streams));
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(place.clone());
@@ -97,17 +107,32 @@ impl Carrier {
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
             () = ends(self.ending) => None,
-            () = sleep(CONNECTION_WITHIN) => None,
+            () = is_over(&streams) => None,
         };
         let ended = match ended {
             Some(ended) => ended,
             None => {
                 connection.as_mut().graceful_shutdown();
-                timeout(FINISH_WITHIN, connection).await.unwrap_or(Ok(()))
+                if streams.load(Ordering::Relaxed) {
+                    // It has an end of its own when the node has; whoever ends the doors bounds how long that takes.
+                    connection.await
+                } else {
+                    timeout(FINISH_WITHIN, connection).await.unwrap_or(Ok(()))
+                }
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, %peer, "a connection failed");
+        }
+    }
+}
+
+/// Waits until the time of a connection is over, which does not come while it streams.
+async fn is_over(streams: &AtomicBool) {
+    loop {
+        sleep(CONNECTION_WITHIN).await;
+        if !streams.load(Ordering::Relaxed) {
+            return;
         }
     }
 }
@@ -127,3 +152,16 @@ const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 const FINISH_WITHIN: Duration = Duration::from_secs(4);
 /// How long nothing is accepted after the system refused.
 const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_its_time_unless_it_streams() {
+        let streams = AtomicBool::new(true);
+        assert!(timeout(CONNECTION_WITHIN * 100, is_over(&streams)).await.is_err());
+        streams.store(false, Ordering::Relaxed);
+        assert!(timeout(CONNECTION_WITHIN * 2, is_over(&streams)).await.is_ok());
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use lockgate_model::policy::Denial;
@@ -16,6 +16,7 @@ use lockgate_model::{ErrorCode, Secret};
 use tokio::sync::mpsc;
 
 use super::{read, too_many};
+use crate::listen::Place;
 use crate::pages::bearer;
 use crate::problem::{problem, refuse};
 use crate::server::Doors;
@@ -61,6 +62,7 @@ pub(super) async fn follow(
     State(doors): State<Arc<Doors>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(turns): Extension<Arc<Turns>>,
+    Extension(place): Extension<Place>,
     request: Request,
 ) -> Response {
     let Some(open) = &doors.pages.feed else {
@@ -79,7 +81,10 @@ pub(super) async fn follow(
     let opened = open(FeedRequest { token, peer: peer.ip().to_canonical(), after }).await;
     drop(turn);
     match opened {
-        Ok(items) => stream(items),
+        Ok(items) => {
+            place.stream();
+            stream(items)
+        }
         Err(denial) => refuse(&denial),
     }
 }
@@ -92,6 +97,8 @@ fn stream(items: mpsc::Receiver<FeedItem>) -> Response {
     let mut response = Sse::new(events).into_response();
     // Reverse proxies pass on each event when it comes, and not when a buffer is full.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    // The connection has no limit of time any more: nothing else is to come over it.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

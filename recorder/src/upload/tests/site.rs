@@ -81,7 +81,7 @@ impl Site {
 
     /// A session that has these files, each of so many bytes, and runs.
     pub(super) fn running(&self, sizes: &[usize]) -> Archive {
-        let (mut archive, _) = Archive::open(&self.root(), &start(), Durable::idle()).unwrap();
+        let mut archive = Archive::open(&self.root(), &start(), Durable::idle()).unwrap().archive;
         sizes.iter().for_each(|&size| record(&mut archive, size));
         archive.flush().unwrap();
         archive
