@@ -103,7 +103,7 @@ fn a_file_goes_on_where_its_first_writer_was_whole() {
         let write = |writer: &mut Writer, step: u64| {
             let at = step * 20;
             if step.is_multiple_of(2) {
-                writer.write(1, at, at % 4000 == 0, &[step as u8; 300]).unwrap();
+                writer.write(1, at, at.is_multiple_of(4000), &[step as u8; 300]).unwrap();
             }
             writer.write(0, at, true, &[step as u8; 40]).unwrap();
         };
