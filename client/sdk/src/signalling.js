@@ -178,7 +178,8 @@ export class Signalling extends Emitter {
     try {
       return await this.#token(why);
     } catch (error) {
-      throw LockgateError.from(error, "unauthenticated");
+      // Who has been in comes back: a token is often fetched over the very network that is gone.
+      throw LockgateError.from(error, why === "reconnect" ? "unreachable" : "unauthenticated");
     }
   }
 

@@ -18,6 +18,7 @@ export class Uplink {
   #running;
   #steering = Promise.resolve();
   #patience;
+  #again;
 
   constructor(link) {
     this.#link = link;
@@ -157,16 +158,21 @@ export class Uplink {
   #offerSoon({ restart = false } = {}) {
     this.#due = true;
     this.#restart ||= restart;
-    this.#running ??= this.#run().finally(() => (this.#running = undefined));
+    this.#running ??= this.#run();
     return this.#running;
   }
 
   async #run() {
     // Whatever else is published in this breath comes along.
     await null;
-    while (this.#due && this.#link.isOpen) {
-      this.#due = false;
-      await this.#negotiate().catch((error) => this.#onRefused(error));
+    try {
+      while (this.#due && this.#link.isOpen) {
+        this.#due = false;
+        await this.#negotiate().catch((error) => this.#onRefused(error));
+      }
+    } finally {
+      // In the same breath as the last look at what is due: nobody is to wait for a run that looks no more.
+      this.#running = undefined;
     }
   }
 
@@ -179,7 +185,11 @@ export class Uplink {
     const { sdp } = await transport.offer({ iceRestart });
     const offered = this.publications.filter(({ transceiver }) => transceiver?.mid);
     const tracks = offered.map((publication) => publication.hint());
-    const answered = await this.#link.ask({ type: "publish-offer", offer: sdp, tracks });
+    const answered = await this.#link.ask({ type: "publish-offer", offer: sdp, tracks }).catch((error) => {
+      // The way is still broken.
+      this.#restart ||= iceRestart && transport === this.#transport;
+      throw error;
+    });
     if (transport !== this.#transport) return;
     await transport.setAnswer({ type: "answer", sdp: answered.answer });
     for (const told of answered.tracks) this.#onAnswered(offered.find(({ transceiver }) => transceiver?.mid === told.mid), told);
@@ -198,7 +208,10 @@ export class Uplink {
     this.#link.emit("published", { publication });
   }
 
-  /** An offer came to nothing. If the socket was lost meanwhile, it is made again when that is back. */
+  /**
+   * An offer came to nothing. If the socket was lost meanwhile, it is made again when that is back; and if it was about nothing new but
+   * is only refused for now (an ICE restart, a track that was taken back), after a while.
+   */
   async #onRefused(error) {
     if (error.code === "disconnected" || error.code === "timeout") return void (this.#due = true);
     if (error.code === "closed") return;
@@ -209,6 +222,9 @@ export class Uplink {
     }
     this.#link.problem(error);
     await this.connection?.setLocalDescription({ type: "rollback" }).catch(() => {});
+    if (!error.isTemporary || pending.length > 0) return;
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => this.#link.isOpen && this.#offerSoon(), error.retryAfter ?? DISCONNECTED_FOR);
   }
 
   #begin() {
@@ -230,6 +246,7 @@ export class Uplink {
 
   #close() {
     clearTimeout(this.#patience);
+    clearTimeout(this.#again);
     this.#transport?.close();
     this.#transport = undefined;
   }

@@ -139,6 +139,15 @@ test("a refused track is told by its promise, and taken out of the offer", async
   assert.equal(FakePeerConnection.last.transceivers[0].currentDirection, "stopped");
 });
 
+test("what is published the moment something else was is offered, too", async () => {
+  const { room, socket } = await joined();
+  const both = Promise.all([room.publish(new FakeTrack())]).then(() => room.publish(new FakeTrack("audio")));
+  await answer(socket);
+  assert.equal(socket.of("publish-offer").length, 2);
+  await answer(socket);
+  assert.equal((await both).isOver, false);
+});
+
 test("while the socket is lost nothing is published, and the caller knows", async () => {
   const { room, socket } = await joined();
   socket.cut();
@@ -261,6 +270,23 @@ test("a connection that fails gets a new way; one that the server lost is made a
   socket.say({ type: "revoked", roomName: "r", what: "publication", reason: "the connection was lost" });
   await answer(socket);
   assert.deepEqual([FakePeerConnection.all.length, room.publications[0].isPublished], [2, true]);
+});
+
+test("a new way that is refused for now is looked for again", async () => {
+  const { room, socket } = await joined();
+  const publishing = room.publish(new FakeTrack());
+  await answer(socket);
+  await publishing;
+  FakePeerConnection.last.become("failed");
+  await settle();
+  const { id } = socket.of("publish-offer").at(-1);
+  socket.say({ type: "error", id, of: "publish-offer", code: "overloaded", message: "in a moment", retryAfterMs: 400 });
+  await settle();
+  assert.equal(socket.of("publish-offer").length, 2);
+  mock.timers.tick(500);
+  await answer(socket);
+  assert.deepEqual([FakePeerConnection.last.offers.length, FakePeerConnection.last.offers.at(-1)], [3, { iceRestart: true }]);
+  assert.equal(room.publications[0].isPublished, true);
 });
 
 test("a publication ends with its device, and by the server's word", async () => {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
+import { LockgateError } from "../src/errors.js";
 import { Signalling } from "../src/signalling.js";
 import { FakeWebSocket, install, settle } from "./fakes.js";
 
@@ -214,6 +215,23 @@ test("an ended token ends it, unless there is a callback for another one", async
   await accept();
   assert.ok(renewing.signalling.isOpen);
   assert.deepEqual(reasons, ["connect", "reconnect"]);
+});
+
+test("a token that cannot be fetched for now is asked for again, and a refusal of whoever gives it ends it", async () => {
+  const answers = ["first", new TypeError("Failed to fetch"), "second", new LockgateError("forbidden", "signed out")];
+  const token = async () => {
+    const next = answers.shift();
+    if (typeof next === "string") return next;
+    throw next;
+  };
+  const { signalling, socket } = await connected({ token });
+  socket.cut();
+  await pass(1500);
+  await accept();
+  assert.ok(signalling.isOpen);
+  FakeWebSocket.last.cut();
+  await pass(1500);
+  assert.deepEqual(told.at(-1), ["closed", "forbidden"]);
 });
 
 test("a node that drains says where to go, and nonsense is not followed", async () => {
