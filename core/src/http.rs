@@ -72,7 +72,9 @@ impl HttpClient {
     /// Sends a request to its absolute address and waits, at most so long, until the answer begins.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<Exchange, HttpProblem> {
         let uri = request.uri().clone();
-        let to = uri.authority().map_or_else(|| uri.to_string(), ToString::to_string);
+        // It is logged: without what may stand before the host.
+        let to = uri.authority().map_or("", |authority| authority.as_str());
+        let to = to.rsplit('@').next().unwrap_or_default().to_owned();
         let unreachable = |problem: String| HttpProblem::Unreachable { to: to.clone(), problem };
         let broken = |problem: String| HttpProblem::Broken { to: to.clone(), problem };
         let mut sender = match timeout(CONNECTED_WITHIN.min(within), self.open(&uri)).await {

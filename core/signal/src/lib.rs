@@ -23,6 +23,7 @@ pub use admin::{
     RecordingRequest, RecordingWish, RevocationRequest,
 };
 pub use guest::{GuestRequest, MintGuest};
+pub use listen::Streaming;
 pub use server::{Asset, Doors, Pages, Readiness, serve};
 pub use socket::{Arrival, CloseCode, Incoming, Outgoing};
 pub use whip::Origins;

@@ -31,9 +31,21 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// From now on the connection may last as long as its answer does.
-    pub(crate) fn stream(&self) {
+    /// From now on the connection may last for as long as this is kept.
+    pub(crate) fn stream(&self) -> Streaming {
         self.streams.store(true, Ordering::Relaxed);
+        Streaming(Arc::clone(&self.streams))
+    }
+}
+
+/// Lets a connection last beyond its time. Whoever gives an answer that goes on drops it when there is no more to come: a client that
+/// does not read the rest must not keep its place for it.
+#[derive(Debug, Default)]
+pub struct Streaming(Arc<AtomicBool>);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -159,9 +171,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_has_its_time_unless_it_streams() {
-        let streams = AtomicBool::new(true);
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let place = Place { _permit: Arc::new(permit), streams: Arc::default() };
+        let (streams, streaming) = (Arc::clone(&place.streams), place.stream());
         assert!(timeout(CONNECTION_WITHIN * 100, is_over(&streams)).await.is_err());
-        streams.store(false, Ordering::Relaxed);
+        drop(streaming);
         assert!(timeout(CONNECTION_WITHIN * 2, is_over(&streams)).await.is_ok());
     }
 }

@@ -55,6 +55,9 @@ impl FromValue for WebhookUrl {
         let Value::Text(text) = value else { return Err("is not a text".into()) };
         let uri: Uri = text.parse().map_err(|_| "is no address")?;
         let fits = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("has a user's name in it: leave it out, messages are signed with webhooks.secret".into());
+        }
         if fits { Ok(Self(text.clone())) } else { Err("is no address with http:// or https://".into()) }
     }
 }
@@ -81,6 +84,7 @@ mod tests {
             (format!("{url}\nsecret = {{ file = \"bad\" }}"), "openssl rand -base64 32"),
             ("url = \"example.org\"".to_owned(), "write an address"),
             ("url = \"ftp://example.org\"".to_owned(), "http:// or https://"),
+            ("url = \"https://me:mine@example.org\"".to_owned(), "a user's name"),
         ] {
             let told = problems(&wrong).join("\n");
             assert!(told.contains(words), "{wrong}: {told}");

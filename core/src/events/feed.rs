@@ -43,7 +43,7 @@ enum Over {
 }
 
 async fn open(node: Arc<Node>, request: FeedRequest) -> Result<mpsc::Receiver<FeedItem>, Denial> {
-    let FeedRequest { token, peer, after } = request;
+    let FeedRequest { token, peer, after, streaming } = request;
     let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
     let operator = node.authenticate(question).await?;
     if !operator.grant.is_admin() {
@@ -58,7 +58,7 @@ async fn open(node: Arc<Node>, request: FeedRequest) -> Result<mpsc::Receiver<Fe
     let feed = Feed { node, operator, at, newest, to };
     tokio::spawn(async move {
         feed.run().await;
-        drop(seat);
+        drop((seat, streaming));
     });
     Ok(items)
 }
@@ -284,8 +284,8 @@ mod tests {
         assert!(Seat::take(&node).is_err());
         seats.pop();
         assert!(Seat::take(&node).is_ok());
-        let request =
-            FeedRequest { token: lockgate_model::Secret::new("no"), peer: Ipv4Addr::LOCALHOST.into(), after: None };
+        let (token, peer) = (lockgate_model::Secret::new("no"), Ipv4Addr::LOCALHOST.into());
+        let request = FeedRequest { token, peer, after: None, streaming: lockgate_signal::Streaming::default() };
         assert!(open(node, request).await.is_err(), "no plugin accepts anybody");
     }
 }

@@ -32,7 +32,14 @@ pub(super) struct Remote {
 pub(super) struct Access {
     /// Without a `/` at its end.
     pub(super) url: String,
-    pub(super) token: Secret,
+    right: Right,
+}
+
+#[derive(Debug)]
+enum Right {
+    Given(Secret),
+    /// Tokens are made as they are needed: they do not last.
+    Made(Box<Config>),
 }
 
 impl Access {
@@ -44,15 +51,26 @@ impl Access {
             Config::load(config.unwrap_or(Path::new(DEFAULT_CONFIG))).map_err(problems)
         };
         let given = given_token(remote.token_file.as_deref())?;
-        let (url, token) = match (&remote.url, given) {
-            (Some(url), Some(token)) => (url.clone(), token),
+        let (url, right) = match (&remote.url, given) {
+            (Some(url), Some(token)) => (url.clone(), Right::Given(token)),
             (url, token) => {
                 let config = read()?;
                 let url = url.clone().map_or_else(|| address_of(&config), Ok)?;
-                (url, token.map_or_else(|| made_token(&config), Ok)?)
+                (url, token.map_or_else(|| Right::Made(Box::new(config)), Right::Given))
             }
         };
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), token })
+        let access = Self { url: url.trim_end_matches('/').to_owned(), right };
+        // Better said now than after a connection was made.
+        access.token()?;
+        Ok(access)
+    }
+
+    /// A token for one request.
+    pub(super) fn token(&self) -> Result<Secret, String> {
+        match &self.right {
+            Right::Given(token) => Ok(token.clone()),
+            Right::Made(config) => made_token(config),
+        }
     }
 }
 
@@ -80,7 +98,7 @@ fn address_of(config: &Config) -> Result<String, String> {
     }
 }
 
-/// A token for this one command.
+/// A token for one request.
 fn made_token(config: &Config) -> Result<Secret, String> {
     let secret = signing_secret(config)
         .map_err(|error| format!("{error}; or give a token with --token-file or in {TOKEN_VARIABLE}"))?;
@@ -119,7 +137,7 @@ mod tests {
         fs::write(&file, "a.b.c\n").unwrap();
         let remote = Remote { url: Some("https://sfu.example.org/".into()), token_file: Some(file), json: false };
         let access = Access::of(&remote, Some(Path::new("/nowhere/config.toml"))).unwrap();
-        assert_eq!((access.url.as_str(), access.token.expose()), ("https://sfu.example.org", "a.b.c"));
+        assert_eq!((access.url.as_str(), access.token().unwrap().expose()), ("https://sfu.example.org", "a.b.c"));
         let without = Remote { url: None, ..remote };
         assert!(Access::of(&without, Some(Path::new("/nowhere/config.toml"))).is_err());
     }

@@ -37,11 +37,12 @@ pub(super) enum Refused {
 /// Asks the node for a page below `/admin/v1`; gives the answer's JSON.
 pub(super) async fn ask(access: &Access, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Refused> {
     let client = HttpClient::new().map_err(|error| Refused::Away(error.to_string()))?;
+    let token = access.token().map_err(Refused::Away)?;
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = Request::builder()
         .method(method)
         .uri(format!("{}/admin/v1{path}", access.url))
-        .header(AUTHORIZATION, format!("Bearer {}", access.token.expose()))
+        .header(AUTHORIZATION, format!("Bearer {}", token.expose()))
         .body(Full::new(Bytes::from(body)));
     let request = request.map_err(|_| Refused::Away(HttpProblem::Address(access.url.clone()).to_string()))?;
     let away = |problem: HttpProblem| {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
 use hyper::header::AUTHORIZATION;
+use hyper::{Request, StatusCode};
 use lockgate_model::rfc3339;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -48,6 +48,7 @@ pub(super) async fn follow(
             }
             // It may only be on its way back.
             Err(Refused::Away(_)) if was_there => {}
+            Err(Refused::No { status, .. }) if was_there && is_for_now(status) => {}
             Err(refused) => return Err(refused),
         }
         after = reader.last;
@@ -55,10 +56,16 @@ pub(super) async fn follow(
     }
 }
 
+/// Whether the same request may succeed in a while: the node is full or begins, or a proxy before it does not reach it.
+fn is_for_now(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
 async fn open(client: &HttpClient, access: &Access, after: Option<u64>) -> Result<Exchange, Refused> {
     let after = after.map(|after| format!("?after={after}")).unwrap_or_default();
+    let token = access.token().map_err(Refused::Away)?;
     let request = Request::get(format!("{}/admin/v1/events{after}", access.url))
-        .header(AUTHORIZATION, format!("Bearer {}", access.token.expose()))
+        .header(AUTHORIZATION, format!("Bearer {}", token.expose()))
         .body(Full::new(Bytes::new()))
         .map_err(|error| Refused::Away(error.to_string()))?;
     let exchange = client.send(request, ANSWER_WITHIN).await.map_err(|problem| Refused::Away(problem.to_string()))?;

@@ -16,7 +16,7 @@ use lockgate_model::{ErrorCode, Secret};
 use tokio::sync::mpsc;
 
 use super::{read, too_many};
-use crate::listen::Place;
+use crate::listen::{Place, Streaming};
 use crate::pages::bearer;
 use crate::problem::{problem, refuse};
 use crate::server::Doors;
@@ -36,6 +36,8 @@ pub struct FeedRequest {
     pub peer: IpAddr,
     /// After which event; none: after the last one that there is.
     pub after: Option<u64>,
+    /// To be kept until nothing more is told.
+    pub streaming: Streaming,
 }
 
 /// What a reader is told.
@@ -78,13 +80,10 @@ pub(super) async fn follow(
     };
     // Who they are is asked in a turn like any operator's; following takes none.
     let Some(turn) = turns.take(peer.ip()) else { return refuse(&too_many()) };
-    let opened = open(FeedRequest { token, peer: peer.ip().to_canonical(), after }).await;
+    let opened = open(FeedRequest { token, peer: peer.ip().to_canonical(), after, streaming: place.stream() }).await;
     drop(turn);
     match opened {
-        Ok(items) => {
-            place.stream();
-            stream(items)
-        }
+        Ok(items) => stream(items),
         Err(denial) => refuse(&denial),
     }
 }
