@@ -11,6 +11,7 @@ use lockgate_model::{PublisherId, RoomName};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statvfs};
 use rustix::io::Errno;
 
+use super::date::now_micros;
 use super::digest::open_regular;
 use super::durable::Durable;
 use super::events::{Event, EventLog};
@@ -79,7 +80,7 @@ impl Archive {
                 manifest.files.push(entry.clone());
             }
         }
-        (manifest.end, manifest.reason) = (None, None);
+        (manifest.end, manifest.ended_at_us, manifest.reason) = (None, None, None);
         manifest.unseal(&path)?;
         manifest.save_for_good(&path)?;
         let events = EventLog::open(&folder.join(EVENTS))?;
@@ -183,6 +184,7 @@ impl Archive {
     pub(crate) fn end(&mut self, end: SessionEnd, reason: Option<&str>, at_us: i64) -> io::Result<()> {
         self.note(at_us, Event::End { state: end.as_str(), reason });
         (self.manifest.end, self.manifest.reason) = (Some(end), reason.map(str::to_owned));
+        self.manifest.ended_at_us = Some(now_micros());
         let path = self.folder.join(MANIFEST);
         let written = self.events.flush().and_then(|()| self.manifest.save_for_good(&path));
         // Whatever came of it, this one writes no more.

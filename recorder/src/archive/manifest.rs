@@ -27,6 +27,9 @@ pub(crate) struct Manifest {
     /// How the session ended; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<SessionEnd>,
+    /// When that was written, in microseconds since 1970 (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_at_us: Option<u64>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
@@ -199,6 +202,7 @@ impl Manifest {
             started_at: rfc3339(start.started_at_us),
             started_at_us: start.started_at_us,
             end: None,
+            ended_at_us: None,
             reason: None,
             software: concat!("lockgate-recorder ", env!("CARGO_PKG_VERSION")).into(),
             files: Vec::new(),

@@ -151,7 +151,9 @@ fn enter(folder: &Path, swept: &[Swept]) -> io::Result<()> {
         }
     }
     manifest.files.iter_mut().for_each(|entry| reconcile(folder, entry));
-    manifest.end.get_or_insert(SessionEnd::Interrupted);
+    if manifest.end.is_none() {
+        (manifest.end, manifest.ended_at_us) = (Some(SessionEnd::Interrupted), Some(now_micros()));
+    }
     events.flush()?;
     manifest.save_for_good(&path)
 }

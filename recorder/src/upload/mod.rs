@@ -72,6 +72,8 @@ impl Uploader {
                     _ = stopped => {}
                 }
             });
+            // Not after what it waits for in threads of its own: names that nobody resolves, a folder that does not answer.
+            runtime.shutdown_background();
         })?;
         Ok(Some(Self { thread, stop }))
     }

@@ -1,6 +1,6 @@
 //! One look at all sessions: what is complete goes to the store, what has been there long enough goes away here, what is too old is deleted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -57,7 +57,8 @@ impl Pass {
     /// Looks at all sessions once. `false`: something failed and nothing worked, as when the store is away.
     pub(super) async fn run(&mut self) -> bool {
         let folders: Vec<_> = sessions(&self.root).collect();
-        self.known.retain(|folder, _| folders.contains(folder) || folder.exists());
+        let here: HashSet<_> = folders.iter().collect();
+        self.known.retain(|folder, _| here.contains(folder) || folder.exists());
         let to_do: Vec<_> = folders.into_iter().filter(|folder| self.is_due(folder)).collect();
         let (mut worked, mut failed) = (0, 0);
         // Each has its own troubles, but where many have them the rest need not be tried.

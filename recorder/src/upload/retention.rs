@@ -21,7 +21,9 @@ pub(super) fn due(since_us: u64, after: Duration) -> u64 {
 
 /// When a session ended, in microseconds since 1970 (UTC); none: it has not.
 pub(super) fn ended_at_us(manifest: &Manifest) -> Option<u64> {
-    manifest.end.map(|_| manifest.started_at_us.saturating_add(manifest.duration_ms().saturating_mul(1000)))
+    // A session may go on for long after its last file. Manifests of earlier versions tell of the files only.
+    let last_file = manifest.started_at_us.saturating_add(manifest.duration_ms().saturating_mul(1000));
+    manifest.end.map(|_| last_file.max(manifest.ended_at_us.unwrap_or_default()))
 }
 
 /// Removes the media of a session that is in the store as a whole. How many files.

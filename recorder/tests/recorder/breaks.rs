@@ -98,10 +98,10 @@ fn a_recorder_outlives_its_node_and_attaches_to_the_next() {
     let mut running = begin();
     running.node.hang_up();
     running.node.attach();
-    running.check_file("9-camera-1.webm");
     let start = running.start.clone();
     running.node.begin(&start, &[]);
     let files = running.node.stop(&start);
+    running.check_file("9-camera-1.webm");
     assert_eq!(files.len(), 1);
     assert_eq!(running.manifest()["end"], "stopped");
 }

@@ -123,6 +123,9 @@ fn old_sessions_are_deleted_here_and_there_unless_they_are_held() {
     site.ended(&[10]);
     assert!(site.look());
     site.delete_after = Some(Duration::from_secs(60));
+    assert!(site.look());
+    assert!(site.archive().join(MANIFEST).exists(), "it has only just ended, however old its last file is");
+    site.delete_after = Some(Duration::ZERO);
     set_hold(&site.archive(), Some("")).unwrap();
     assert!(site.look());
     assert!(site.archive().join(MANIFEST).exists() && site.stored(MANIFEST).exists());
