@@ -202,7 +202,8 @@ async fn people_write_look_at_who_speaks_and_choose_what_they_fetch() {
         select.value = '0';
         select.dispatchEvent(new Event('change', { bubbles: true }))";
     left.run(small).await;
-    left.shows("a small picture", "document.querySelector('.tile:not(.own) video').videoWidth === 320").await;
+    let chosen = "lockgate.room.tracks.find(({ kind }) => kind === 'video').layer.spatial === 0";
+    left.shows("a small picture", chosen).await;
     left.run(&small.replace("'0'", "'off'")).await;
     left.shows("no picture", "!document.querySelector('.tile:not(.own)').classList.contains('seen')").await;
     left.run(&small.replace("'0'", "'auto'")).await;

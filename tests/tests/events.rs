@@ -14,13 +14,16 @@ async fn a_call_is_told_in_order_without_a_gap_from_its_room_to_its_end() {
     let place = format!("/rooms/{ROOM}/participants/{}", joined["publisherId"]);
     assert_eq!(node.admin("POST", &format!("{place}/mute"), Some(&operator()), "").await.0, 200);
     assert_eq!(node.admin("DELETE", &format!("{place}?reason=enough"), Some(&operator()), "").await.0, 200);
+    let mut events: Vec<(u64, Value)> = Vec::new();
+    while events.last().is_none_or(|(_, event)| event["type"] != "room-closed") {
+        events.push(stream.next().await.expect("the room closes"));
+    }
     let (mut eve, _) = node.enter(&Token::of(3, "Eve"), "another room").await;
     let refused = eve.ask(json!({ "type": "start-recording", "roomName": "another room" })).await;
     assert_eq!(refused["code"], "forbidden");
     assert_eq!(node.reload().await.0, 200);
     node.terminate().await;
 
-    let mut events: Vec<(u64, Value)> = Vec::new();
     while let Some(event) = stream.next().await {
         events.push(event);
     }
@@ -135,7 +138,7 @@ async fn a_webhook_has_every_event_in_order_and_again_until_it_takes_it() {
     let policy =
         format!("[webhooks]\nurl = \"http://127.0.0.1:{port}/hook?x=1\"\nsecret = {{ file = {:?} }}\n", place.path());
     let mut node = Node::start(Setup { policy, ..Setup::default() }).await;
-    let (ann, _) = node.enter(&Token::of(1, "Ann"), ROOM).await;
+    let (mut ann, _) = node.enter(&Token::of(1, "Ann"), ROOM).await;
     let (refused, first) = message(&listener, "503 Service Unavailable").await;
     assert!(refused.starts_with("post /hook?x=1 http/1.1\n"), "{refused}");
     let (taken, again) = message(&listener, "204 No Content").await;
@@ -147,20 +150,12 @@ async fn a_webhook_has_every_event_in_order_and_again_until_it_takes_it() {
     let (_, second) = message(&listener, "200 OK").await;
     assert_eq!(second["type"], "participant-joined");
     assert_eq!(second["data"]["id"].as_u64(), first["data"]["id"].as_u64().map(|id| id + 1));
-    drop(ann);
-    let rest = async {
-        let mut told = Vec::new();
-        while told.last().is_none_or(|last| last != "node-ending") {
-            let (_, event) = message(&listener, "200 OK").await;
-            told.push(event["type"].as_str().unwrap_or_default().to_owned());
-        }
-        told
-    };
-    let (told, status) = tokio::join!(rest, node.terminate());
-    assert_eq!(
-        (told, status.code()),
-        (vec!["participant-left".into(), "room-closed".into(), "node-ending".into()], Some(0))
-    );
+    assert_eq!(ann.ask(json!({ "type": "leave-room", "roomName": ROOM })).await["type"], "room-left");
+    for kind in ["participant-left", "room-closed"] {
+        assert_eq!(message(&listener, "200 OK").await.1["type"], kind);
+    }
+    let ((_, last), status) = tokio::join!(message(&listener, "200 OK"), node.terminate());
+    assert_eq!((&last["type"], status.code()), (&json!("node-ending"), Some(0)));
 }
 
 #[tokio::test]
