@@ -41,13 +41,14 @@ export class Tiles {
     const entry = this.add(OWN, name, { own: true, screen: source === "screen" });
     const video = make("video", { autoplay: true, playsInline: true, muted: true, className: source, data: { track: source } });
     video.srcObject = new MediaStream([track]);
+    entry.dark.clear();
     this.#replace(entry, video);
   }
 
   hideOwn(source) {
     const entry = this.#tiles.get(keyOf(OWN, source === "screen"));
     entry?.tile.querySelector("video")?.remove();
-    entry?.tile.classList.remove("seen");
+    if (entry) this.#see(entry);
     if (source === "screen") this.#drop(keyOf(OWN, true));
   }
 
@@ -58,7 +59,10 @@ export class Tiles {
     element.className = track.source;
     element.dataset.track = track.trackId;
     if (track.kind === "audio") this.#playAt(element);
-    else entry.track = track;
+    else {
+      entry.track = track;
+      entry.dark.clear();
+    }
     this.#replace(entry, element);
     this.#showMenu(entry);
     if (track.muted) this.setMuted(track, true);
@@ -73,7 +77,7 @@ export class Tiles {
     if (entry.track === track) entry.track = undefined;
     if (track.source === "microphone") entry.caption.classList.remove("muted");
     const hasPicture = entry.tile.querySelector("video") !== null;
-    entry.tile.classList.toggle("seen", hasPicture && entry.tile.classList.contains("seen"));
+    this.#see(entry);
     if (screen && !hasPicture) this.#drop(keyOf(track.publisherId, true));
     else this.#showMenu(entry);
   }
@@ -82,14 +86,14 @@ export class Tiles {
     const entry = this.#tiles.get(keyOf(publisherId, source.startsWith("screen")));
     if (!entry) return;
     if (source === "microphone") entry.caption.classList.toggle("muted", muted);
-    if (entry.tile.querySelector(`video.${source}`)) this.#see(entry, !muted);
+    else if (entry.tile.querySelector(`video.${source}`)) this.#darken(entry, "muted", muted);
     this.#showMenu(entry);
   }
 
   /** A picture that is not sent for now does not stand still: its publisher's initial is shown. */
   setPaused({ publisherId, source, kind }, paused) {
     const entry = this.#tiles.get(keyOf(publisherId, source.startsWith("screen")));
-    if (entry && kind === "video") this.#see(entry, !paused);
+    if (entry && kind === "video") this.#darken(entry, "paused", paused);
   }
 
   /** Somebody speaks: their picture is set off until somebody else does. */
@@ -171,7 +175,8 @@ export class Tiles {
     tile.classList.toggle("own", own);
     tile.classList.toggle("is-screen", screen);
     tile.addEventListener("dblclick", () => this.pin(key));
-    const entry = { key, tile, caption, bars, menu, name, own, screen, publisherId: own ? OWN : Number(publisherId), quality: {} };
+    const entry = { key, tile, caption, bars, menu, name, own, screen, publisherId: own ? OWN : Number(publisherId) };
+    Object.assign(entry, { quality: {}, dark: new Set() });
     this.#showMenu(entry);
     return entry;
   }
@@ -179,14 +184,21 @@ export class Tiles {
   #replace(entry, element) {
     entry.tile.querySelector(`${element.tagName}.${element.className}`)?.remove();
     if (element instanceof HTMLVideoElement) {
-      element.onresize = () => this.#see(entry, element.videoWidth > 0 && !entry.track?.muted);
+      element.onresize = () => this.#see(entry);
     }
     entry.tile.prepend(element);
   }
 
-  #see(entry, seen) {
+  /** Takes a picture out of sight for a reason, or that reason away. */
+  #darken(entry, reason, isDark) {
+    entry.dark[isDark ? "add" : "delete"](reason);
+    this.#see(entry);
+  }
+
+  /** A picture is seen that has come, unless there is a reason why not: a last frame may come after that reason. */
+  #see(entry) {
     const video = entry.tile.querySelector("video");
-    entry.tile.classList.toggle("seen", seen && video?.videoWidth > 0);
+    entry.tile.classList.toggle("seen", entry.dark.size === 0 && video?.videoWidth > 0);
   }
 
   #playAt(element) {
