@@ -6,6 +6,7 @@
 mod arrows;
 mod client;
 mod licences;
+mod machine;
 mod metadata;
 mod report;
 mod suite;
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_test_that_did_not_run_is_told() {
-        let counts = |passed, failed| Counts { passed, failed, skipped: 7 };
+        let counts = |passed, failed| Counts { passed, failed, skipped: 7, again: 0 };
         all_ran(&OF_LANGUAGES, counts(1, 1)).unwrap();
         let told = all_ran(&OF_LANGUAGES, counts(1, 0)).unwrap_err().to_string();
         assert!(told.contains("tests that ran: 1;") && OF_LANGUAGES.iter().all(|name| told.contains(name)), "{told}");

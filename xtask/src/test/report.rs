@@ -65,18 +65,18 @@ mod tests {
     #[test]
     fn it_ends_with_the_sum_of_all_tests() {
         let mut report = Report::default();
-        report.add("unit", Duration::from_secs(61), Counts { passed: 40, failed: 0, skipped: 1 }, None);
+        report.add("unit", Duration::from_secs(61), Counts { passed: 40, skipped: 1, ..Counts::default() }, None);
         report.add("fmt", Duration::from_millis(900), Counts::default(), None);
         assert!(report.passed());
         report.add(
             "system",
             Duration::from_secs(9),
-            Counts { passed: 2, failed: 1, skipped: 0 },
+            Counts { passed: 2, failed: 1, again: 3, ..Counts::default() },
             Some("call failed".into()),
         );
         assert!(!report.passed());
         let text = report.to_string();
-        assert!(text.ends_with("\n42 passed, 1 failed, 1 skipped\n"), "{text}");
+        assert!(text.ends_with("\n42 passed, 1 failed, 1 skipped, 3 run again\n"), "{text}");
         assert!(text.contains("FAILED  system"), "{text}");
         assert!(text.contains("1m01s"), "{text}");
     }

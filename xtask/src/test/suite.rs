@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::machine::Watch;
 use super::metadata::Metadata;
 use crate::cargo::{self, Artifact, cargo, shown};
 use crate::console::{brief, failure, note};
@@ -26,6 +27,8 @@ pub(super) struct Counts {
     pub(super) passed: u32,
     pub(super) failed: u32,
     pub(super) skipped: u32,
+    /// How many were run once more, as the machine had not been there for them.
+    pub(super) again: u32,
 }
 
 impl Counts {
@@ -33,6 +36,7 @@ impl Counts {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.again += other.again;
     }
 
     /// Reads the line that closes a test run: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
@@ -45,7 +49,8 @@ impl Counts {
             }
         }
         let number = |name| numbers.get(name).copied().unwrap_or(0);
-        Some(Self { passed: number("passed"), failed: number("failed"), skipped: number("ignored") })
+        let (passed, failed, skipped) = (number("passed"), number("failed"), number("ignored"));
+        Some(Self { passed, failed, skipped, again: 0 })
     }
 
     /// Reads the lines that close a run of Node.js's tests, one number each: `ℹ pass 3`.
@@ -66,6 +71,9 @@ impl fmt::Display for Counts {
         write!(f, "{} passed, {} failed", self.passed, self.failed)?;
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
+        }
+        if self.again > 0 {
+            write!(f, ", {} run again", self.again)?;
         }
         Ok(())
     }
@@ -102,7 +110,7 @@ impl Suite {
         for executable in self.executables.iter().filter(|executable| wanted(&executable.package)) {
             let name = format!("{} {}", executable.package, executable.target);
             note(&name);
-            failed.extend(watched(&name, &mut executable.command(), counts)?);
+            failed.extend(executable.run(&name, counts)?);
         }
         Ok(failed)
     }
@@ -125,6 +133,53 @@ impl Executable {
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command
     }
+
+    /// Runs its tests. What fails while the machine is away says nothing of what is tested, and is run once more. Returns its name if
+    /// it failed.
+    fn run(&self, name: &str, counts: &mut Counts) -> Result<Option<String>> {
+        let watch = Watch::begin();
+        let outcome = run_for(&mut self.command(), PATIENCE)?;
+        let machine = watch.end();
+        let fails = u32::try_from(outcome.failures.len()).unwrap_or(u32::MAX);
+        if outcome.passed || !machine.was_away() || fails == 0 || fails != outcome.counts.failed {
+            return Ok(outcome.told(name, counts));
+        }
+        failure(format!("{name}: {machine}. Once more: {}", outcome.failures.join(", ")));
+        counts.add(Counts { failed: 0, again: fails, ..outcome.counts });
+        let mut command = self.command();
+        command.args(["--exact", "--test-threads=1"]).args(&outcome.failures);
+        Ok(run_for(&mut command, PATIENCE)?.told(name, counts))
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Default)]
+struct Outcome {
+    passed: bool,
+    counts: Counts,
+    /// The names of the tests that failed.
+    failures: Vec<String>,
+}
+
+impl Outcome {
+    /// Counts it. Returns the name if it failed.
+    fn told(self, name: &str, counts: &mut Counts) -> Option<String> {
+        counts.add(self.counts);
+        if self.passed {
+            return None;
+        }
+        if self.counts.failed == 0 {
+            // It crashed, hung or failed before its tests could say so.
+            counts.add(Counts { failed: 1, ..Counts::default() });
+        }
+        Some(name.to_string())
+    }
+
+    fn read(&mut self, line: &str) {
+        self.counts.add(Counts::parse(line).or_else(|| Counts::parse_node(line)).unwrap_or_default());
+        let failed = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"));
+        self.failures.extend(failed.map(str::to_owned));
+    }
 }
 
 /// Runs the examples in the documentation.
@@ -137,42 +192,36 @@ pub(super) fn documentation(profile: &str, counts: &mut Counts) -> Result<Option
 ///
 /// A command that passes its deadline is killed with everything it has started, and has failed.
 pub(super) fn watched(name: &str, command: &mut Command, counts: &mut Counts) -> Result<Option<String>> {
-    watched_for(name, command, counts, PATIENCE)
+    Ok(run_for(command, PATIENCE)?.told(name, counts))
 }
 
-fn watched_for(name: &str, command: &mut Command, counts: &mut Counts, patience: Duration) -> Result<Option<String>> {
+fn run_for(command: &mut Command, patience: Duration) -> Result<Outcome> {
     let (output, writer) = std::io::pipe()?;
     command.stdout(writer).process_group(0);
     let child = command.spawn().with_context(|| format!("cannot start {}", shown(command)))?;
     // Ours keeps the pipe open: without this, its end would never be seen.
     command.stdout(std::process::Stdio::null());
-    let (passed, seen) = attend(child, lines(output), patience)?;
-    counts.add(seen);
-    if passed {
-        return Ok(None);
-    }
-    if seen.failed == 0 {
-        // It crashed, hung or failed before its tests could say so.
-        counts.add(Counts { failed: 1, ..Counts::default() });
-    }
-    Ok(Some(name.to_string()))
+    attend(child, lines(output), patience)
 }
 
-/// Follows a run to its end or its deadline. Returns whether it succeeded, and the tests it reported.
-fn attend(mut child: Child, lines: Receiver<String>, patience: Duration) -> Result<(bool, Counts)> {
+/// Follows a run to its end or its deadline.
+fn attend(mut child: Child, lines: Receiver<String>, patience: Duration) -> Result<Outcome> {
     let deadline = Instant::now() + patience;
-    let mut counts = Counts::default();
+    let mut outcome = Outcome::default();
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 println!("{line}");
-                counts.add(Counts::parse(&line).or_else(|| Counts::parse_node(&line)).unwrap_or_default());
+                outcome.read(&line);
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok((child.wait()?.success(), counts)),
+            Err(RecvTimeoutError::Disconnected) => {
+                outcome.passed = child.wait()?.success();
+                return Ok(outcome);
+            }
             Err(RecvTimeoutError::Timeout) => {
                 failure(format!("no end after {}: killed", brief(patience)));
                 kill(&mut child)?;
-                return Ok((false, counts));
+                return Ok(outcome);
             }
         }
     }
@@ -224,14 +273,23 @@ mod tests {
         let mut counts = Counts::default();
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        let failed = watched_for("it", &mut command, &mut counts, patience).unwrap();
+        let failed = run_for(&mut command, patience).unwrap().told("it", &mut counts);
         (failed, counts)
+    }
+
+    #[test]
+    fn the_names_of_tests_that_fail_are_read() {
+        let mut outcome = Outcome::default();
+        for line in ["test a::b ... ok", "test a::c ... FAILED", "test d ... FAILED", "contest ... FAILED"] {
+            outcome.read(line);
+        }
+        assert_eq!(outcome.failures, ["a::c", "d"]);
     }
 
     #[test]
     fn the_closing_line_of_a_run_is_read() {
         let line = "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.22s";
-        assert_eq!(Counts::parse(line), Some(Counts { passed: 12, failed: 2, skipped: 1 }));
+        assert_eq!(Counts::parse(line), Some(Counts { passed: 12, failed: 2, skipped: 1, again: 0 }));
         assert_eq!(Counts::parse("test a::b ... ok"), None);
     }
 
@@ -239,19 +297,19 @@ mod tests {
     fn results_of_a_run_are_added_up() {
         let script =
             "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'; echo 'test result: ok. 3 passed; 0 failed'";
-        assert_eq!(shell(script, PATIENCE), (None, Counts { passed: 5, failed: 0, skipped: 0 }));
+        assert_eq!(shell(script, PATIENCE), (None, Counts { passed: 5, ..Counts::default() }));
     }
 
     #[test]
     fn results_of_node_are_added_up_too() {
         let script =
             "echo 'ℹ tests 6'; echo 'ℹ pass 4'; echo 'ℹ fail 1'; echo 'ℹ skipped 1'; echo 'ℹ duration_ms 9.5'; exit 1";
-        assert_eq!(shell(script, PATIENCE), (Some("it".into()), Counts { passed: 4, failed: 1, skipped: 1 }));
+        assert_eq!(shell(script, PATIENCE), (Some("it".into()), Counts { passed: 4, failed: 1, skipped: 1, again: 0 }));
     }
 
     #[test]
     fn a_run_that_crashes_counts_as_a_failed_test() {
-        assert_eq!(shell("kill -9 $$", PATIENCE), (Some("it".into()), Counts { passed: 0, failed: 1, skipped: 0 }));
+        assert_eq!(shell("kill -9 $$", PATIENCE), (Some("it".into()), Counts { failed: 1, ..Counts::default() }));
     }
 
     #[test]
