@@ -214,6 +214,11 @@ impl Room {
         };
         let publishers: Vec<_> = others().filter_map(|other| other.publisher_info_for(member)).collect();
         let announcements: Vec<_> = publishers.iter().map(|publisher| self.new_publisher(publisher)).collect();
+        // Who comes back may have been muted meanwhile.
+        let muted = member.tracks.iter().filter(|(_, track)| track.info.muted).map(|(track, _)| track.clone());
+        let muted: Vec<_> = muted
+            .map(|track_id| Event::TrackMuted { room_name: self.name.clone(), publisher_id: id, track_id })
+            .collect();
         let recording = self.recording_state();
         if let Some(member) = self.members.get_mut(&id) {
             member.met.extend(met);
@@ -222,11 +227,8 @@ impl Room {
         }
         self.reply(id, mark, joined);
         self.send(id, Event::PublishersList { room_name: self.name.clone(), publishers });
-        for announcement in announcements {
-            self.send(id, announcement);
-        }
-        if let Some(state) = recording {
-            self.send(id, state);
+        for event in announcements.into_iter().chain(muted).chain(recording) {
+            self.send(id, event);
         }
         self.tell_layers(id);
         self.tell_speaker_to(id);

@@ -276,6 +276,17 @@ fn a_member_whose_socket_came_back_hears_the_state_again() {
 }
 
 #[test]
+fn who_was_muted_while_the_socket_was_lost_hears_it_when_it_is_back() {
+    let mut call = Call::new();
+    let (admin, guest) = (call.join(1), call.join(2));
+    call.publish(guest, &["a2", "v2"]);
+    call.say(admin, json!({"type": "mute", "trackId": "a2", "publisherId": guest}));
+    call.quiet();
+    call.input(Input::Resumed { member: guest });
+    assert_eq!(call.only(guest, "track-muted")["trackId"], "a2");
+}
+
+#[test]
 fn a_renewed_token_narrows_or_widens_within_what_admission_allows() {
     let mut call = Call::ruled(Rules {
         admit: Box::new(|_| Ok(Grant { can_data: Some(false), ..Grant::default() })),
