@@ -84,6 +84,8 @@ impl View {
                 self.meet(PublisherInfo { publisher_id, user_id, username, tracks, subject });
             }
             Event::PublisherLeft { publisher_id, .. } => self.miss(publisher_id),
+            // Of a publisher of whom nothing can be sent yet: what is sent of others goes on.
+            Event::Subscribed { tracks, .. } if tracks.is_empty() => self.keep_published(),
             Event::Subscribed { tracks, .. } => self.place(tracks),
             Event::MediaConnected { .. } => self.place = None,
             Event::Revoked { what, track_id, .. } => self.lose(what, track_id),
@@ -140,6 +142,7 @@ impl View {
         }
         let publisher = one.publisher_id;
         self.publishers.insert(publisher, one.tracks);
+        self.keep_published();
         self.want(publisher);
         self.tell_layers();
     }
@@ -157,14 +160,23 @@ impl View {
         self.asked.remove(&publisher);
         self.wanted.remove(&publisher);
         // The room says so, too, but later.
-        let left = self.lines.iter().filter(|line| line.publisher_id != publisher).cloned().collect();
-        self.place(left);
+        self.keep_published();
         if !self.is_open {
             return;
         }
         let is_sent = |track: &TrackInfo| self.lines.iter().any(|line| line.track_id == track.track_id);
         let lacking = self.publishers.iter().filter(|(_, tracks)| !tracks.iter().all(is_sent));
         self.wanted.extend(lacking.map(|(publisher, _)| *publisher));
+    }
+
+    /// Lines of what is published no more are free.
+    fn keep_published(&mut self) {
+        let is_published = |line: &&OfferedTrack| {
+            let tracks = self.publishers.get(&line.publisher_id);
+            tracks.is_some_and(|tracks| tracks.iter().any(|track| track.track_id == line.track_id))
+        };
+        let left = self.lines.iter().filter(is_published).cloned().collect();
+        self.place(left);
     }
 
     /// What is sent on which line now.

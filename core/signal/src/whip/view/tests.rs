@@ -67,6 +67,18 @@ fn revoked(what: RevokedWhat, track: Option<&str>) -> Event {
 }
 
 #[test]
+fn a_publisher_of_whom_nothing_can_be_sent_takes_nobodys_line() {
+    let mut view = view(Watched::Room, 2);
+    view.hear(publishes(1, "7", &["a"]));
+    gets(&mut view, 1, Some("a"));
+    view.hear(publishes(2, "8", &["b"]));
+    gets(&mut view, 2, None);
+    assert_eq!(view.lines.len(), 1);
+    view.hear(publishes(1, "7", &[]));
+    assert!(view.lines.is_empty(), "what is published no more is sent no more");
+}
+
+#[test]
 fn whoever_comes_is_asked_for_while_there_are_lines_and_again_when_one_is_free() {
     let mut view = view(Watched::Room, 1);
     view.hear(publishes(1, "7", &["a"]));
