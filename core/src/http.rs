@@ -1,5 +1,5 @@
-//! HTTP as a client: one request over a connection of its own, in the clear or over TLS. For the command line, and for what the node tells
-//! others.
+//! HTTP as a client, in the clear or over TLS: one request over a connection of its own, or one after the other over a line that is kept. For
+//! the command line, and for what the node tells others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,12 @@ pub(crate) struct Exchange {
     pub(crate) status: StatusCode,
     pub(crate) body: Incoming,
     _sender: SendRequest<Full<Bytes>>,
+}
+
+/// A client that keeps its connection from one request to the next, for as long as the server lets it: all of them are for one server.
+pub(crate) struct HttpLine {
+    client: HttpClient,
+    kept: Option<SendRequest<Full<Bytes>>>,
 }
 
 /// Why there is no answer.
@@ -72,20 +78,18 @@ impl HttpClient {
     /// Sends a request to its absolute address and waits, at most so long, until the answer begins.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<Exchange, HttpProblem> {
         let uri = request.uri().clone();
-        // It is logged: without what may stand before the host.
-        let to = uri.authority().map_or("", |authority| authority.as_str());
-        let to = to.rsplit('@').next().unwrap_or_default().to_owned();
-        let unreachable = |problem: String| HttpProblem::Unreachable { to: to.clone(), problem };
-        let broken = |problem: String| HttpProblem::Broken { to: to.clone(), problem };
-        let mut sender = match timeout(CONNECTED_WITHIN.min(within), self.open(&uri)).await {
-            Ok(opened) => opened?,
-            Err(_) => return Err(unreachable("it does not accept connections in time".to_owned())),
-        };
+        let mut sender = self.reach(&uri, within).await?;
         let request = in_origin_form(request, &uri)?;
-        let answer = timeout(within, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| broken(format!("none came within {} s", within.as_secs())))?;
-        let answer = answer.map_err(|error| broken(error.to_string()))?;
+        let answer = timeout(within, sender.send_request(request)).await.map_err(|_| late(&uri, within))?;
+        let answer = answer.map_err(|error| broken(&uri, error))?;
         Ok(Exchange { status: answer.status(), body: answer.into_body(), _sender: sender })
+    }
+
+    /// Opens a connection, in the time that there is.
+    async fn reach(&self, uri: &Uri, within: Duration) -> Result<SendRequest<Full<Bytes>>, HttpProblem> {
+        let problem = || "it does not accept connections in time".to_owned();
+        let opened = timeout(CONNECTED_WITHIN.min(within), self.open(uri)).await;
+        opened.unwrap_or_else(|_| Err(HttpProblem::Unreachable { to: host_of(uri), problem: problem() }))
     }
 
     async fn open(&self, uri: &Uri) -> Result<SendRequest<Full<Bytes>>, HttpProblem> {
@@ -111,12 +115,72 @@ impl HttpClient {
     }
 }
 
+impl HttpLine {
+    pub(crate) fn new(client: HttpClient) -> Self {
+        Self { client, kept: None }
+    }
+
+    /// Sends a request to its absolute address and waits, at most so long, for the whole answer, of which the status is told.
+    pub(crate) async fn ask(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<StatusCode, HttpProblem> {
+        let uri = request.uri().clone();
+        let request = in_origin_form(request, &uri)?;
+        let exchange = timeout(within, self.exchange(&uri, request, within));
+        let Exchange { status, body, _sender: sender } = exchange.await.map_err(|_| late(&uri, within))??;
+        // The connection is free for more once the body is read; a long one costs more than another connection.
+        let rest = timeout(within, Limited::new(body, MAX_UNREAD).collect()).await;
+        self.kept = matches!(rest, Ok(Ok(_))).then_some(sender);
+        Ok(status)
+    }
+
+    async fn exchange(
+        &mut self,
+        uri: &Uri,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<Exchange, HttpProblem> {
+        let mut sender = match self.kept.take().filter(|kept| !kept.is_closed()) {
+            Some(kept) => kept,
+            None => self.client.reach(uri, within).await?,
+        };
+        let answer = match sender.try_send_request(request).await {
+            Ok(answer) => answer,
+            Err(mut failed) => match failed.take_message() {
+                // The server has closed it in this moment, and nothing was sent.
+                Some(request) => {
+                    sender = self.client.reach(uri, within).await?;
+                    sender.send_request(request).await.map_err(|error| broken(uri, error))?
+                }
+                None => return Err(broken(uri, failed.into_error())),
+            },
+        };
+        Ok(Exchange { status: answer.status(), body: answer.into_body(), _sender: sender })
+    }
+}
+
 impl Exchange {
     /// The whole body, if it has at most so many bytes.
     pub(crate) async fn read(self, most: usize) -> Result<Bytes, String> {
         let Self { body, _sender, .. } = self;
         Limited::new(body, most).collect().await.map(|body| body.to_bytes()).map_err(|error| error.to_string())
     }
+}
+
+/// Whom an address is of, without what may be a secret before the host: it is logged.
+fn host_of(uri: &Uri) -> String {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    authority.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+fn broken(uri: &Uri, problem: impl ToString) -> HttpProblem {
+    HttpProblem::Broken { to: host_of(uri), problem: problem.to_string() }
+}
+
+fn late(uri: &Uri, within: Duration) -> HttpProblem {
+    broken(uri, format!("none came within {} s", within.as_secs()))
 }
 
 /// Begins HTTP on a stream; a task drives it until it is no longer needed.
@@ -134,13 +198,13 @@ where
 /// The address as a server wants it (RFC 9112 §3.2.1), and its host beside it.
 fn in_origin_form(mut request: Request<Full<Bytes>>, uri: &Uri) -> Result<Request<Full<Bytes>>, HttpProblem> {
     let wrong = || HttpProblem::Address(uri.to_string());
-    let authority = uri.authority().ok_or_else(wrong)?;
-    // Whoever is named before an `@` is nobody's business but the connection's.
-    let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-    request.headers_mut().insert(HOST, HeaderValue::from_str(host).map_err(|_| wrong())?);
+    uri.authority().ok_or_else(wrong)?;
+    request.headers_mut().insert(HOST, HeaderValue::from_str(&host_of(uri)).map_err(|_| wrong())?);
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     *request.uri_mut() = target.parse().map_err(|_| wrong())?;
     Ok(request)
 }
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+/// What is read of an answer that nobody wants, in bytes, so that its connection serves again.
+const MAX_UNREAD: usize = 64 << 10;

@@ -17,13 +17,13 @@ use tokio::time::sleep;
 use super::feed::LAST;
 use super::sign::SigningKey;
 use super::{Batch, Kept};
-use crate::http::HttpClient;
+use crate::http::{HttpClient, HttpLine};
 use crate::node::{Ending, Node, wall_clock_ms};
 
 /// Tells one address of everything.
 pub(crate) struct Webhook {
     node: Arc<Node>,
-    client: HttpClient,
+    line: HttpLine,
     url: Uri,
     key: SigningKey,
     /// Tells the messages of this run from those of others, as their numbers alone may not.
@@ -48,11 +48,11 @@ enum Attempt {
 impl Webhook {
     pub(crate) fn new(node: Arc<Node>, client: HttpClient, url: Uri, key: SigningKey, run: String) -> Self {
         node.events.counts.has_webhook.store(true, Ordering::Relaxed);
-        Self { node, client, url, key, run }
+        Self { node, line: HttpLine::new(client), url, key, run }
     }
 
     /// Goes on until the last event of the node was taken.
-    pub(crate) async fn run(self, mut ending: Ending) {
+    pub(crate) async fn run(mut self, mut ending: Ending) {
         if !self.tell_all().await {
             // A part of the node ends with the node only.
             ending.comes().await;
@@ -60,8 +60,9 @@ impl Webhook {
     }
 
     /// False: the address wants no more.
-    async fn tell_all(&self) -> bool {
-        let events = &self.node.events;
+    async fn tell_all(&mut self) -> bool {
+        let node = Arc::clone(&self.node);
+        let events = &node.events;
         let mut newest = events.newest();
         let mut at = events.counts.webhook_at.load(Ordering::Relaxed);
         loop {
@@ -70,12 +71,14 @@ impl Webhook {
                 let Batch { gap, events: batch, last } = events.after(at);
                 if let Some(gap) = gap {
                     events.counts.lost.fetch_add(gap.lost.unwrap_or(0), Ordering::Relaxed);
-                    if !self.deliver(&self.gap(gap.last, at, gap.lost)).await {
+                    let message = self.gap(gap.last, at, gap.lost);
+                    if !self.deliver(&message).await {
                         return false;
                     }
                 }
                 for event in batch {
-                    if !self.deliver(&self.message(&event)).await {
+                    let message = self.message(&event);
+                    if !self.deliver(&message).await {
                         return false;
                     }
                     events.counts.webhook_at.store(event.id, Ordering::Relaxed);
@@ -109,8 +112,9 @@ impl Webhook {
     }
 
     /// Sends a message until it is taken. False: the address wants no more.
-    async fn deliver(&self, message: &Message) -> bool {
-        let counts = &self.node.events.counts;
+    async fn deliver(&mut self, message: &Message) -> bool {
+        let node = Arc::clone(&self.node);
+        let counts = &node.events.counts;
         let mut wait = FIRST_WAIT;
         loop {
             match self.attempt(message).await {
@@ -132,7 +136,7 @@ impl Webhook {
         }
     }
 
-    async fn attempt(&self, message: &Message) -> Attempt {
+    async fn attempt(&mut self, message: &Message) -> Attempt {
         // The time is that of the attempt: receivers refuse what is old, as it might be somebody's copy.
         let seconds = wall_clock_ms() / 1000;
         let request = Request::post(self.url.clone())
@@ -146,10 +150,10 @@ impl Webhook {
             Ok(request) => request,
             Err(error) => return Attempt::Failed(error.to_string()),
         };
-        match self.client.send(request, ANSWER_WITHIN).await {
-            Ok(answer) if answer.status.is_success() => Attempt::Taken,
-            Ok(answer) if answer.status == StatusCode::GONE => Attempt::Gone,
-            Ok(answer) => Attempt::Failed(format!("it answered {}", answer.status)),
+        match self.line.ask(request, ANSWER_WITHIN).await {
+            Ok(status) if status.is_success() => Attempt::Taken,
+            Ok(StatusCode::GONE) => Attempt::Gone,
+            Ok(status) => Attempt::Failed(format!("it answered {status}")),
             Err(problem) => Attempt::Failed(problem.to_string()),
         }
     }
