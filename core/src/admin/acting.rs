@@ -61,8 +61,9 @@ pub(super) fn drain(node: &Node, operator: &Identity, wish: &DrainRequest) -> Va
     let within = Duration::from_millis(wish.within_ms);
     tracing::info!(operator = operator.subject, ?within, "the node drains");
     note(node, operator, OperatorAct::Drain);
-    node.drain.begin(within);
+    // First the news: an empty node may end as soon as it drains.
     node.events.tell(None, &Happening::NodeDraining { deadline_ms: milliseconds(within) });
+    node.drain.begin(within);
     json!({
         "draining": true,
         "deadlineMs": milliseconds(within),

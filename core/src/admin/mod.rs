@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockgate_model::policy::{AuthQuestion, Denial, Door, Identity};
-use lockgate_model::{ErrorCode, Happening, PublisherId, RoomName};
+use lockgate_model::{ErrorCode, Happening, PublisherId, RoomName, Secret};
 use lockgate_policy::journal::{Line, SwapOutcome};
 use lockgate_policy::{CanaryStatus, PolicyStatus};
 use lockgate_room::{Revocation, Whom};
@@ -32,19 +32,26 @@ pub(crate) fn administer(node: &Arc<Node>, reloads: Reloads) -> Administer {
 
 async fn act(node: &Arc<Node>, reloads: &Reloads, request: AdminRequest) -> Result<Value, Denial> {
     let AdminRequest { token, peer, act } = request;
-    let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
-    let operator = Operator { who: node.authenticate(question).await?, peer };
-    let done = if operator.who.grant.is_admin() {
-        carry_out(node, reloads, &operator, act).await
-    } else {
-        Err(Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant"))
-    };
+    let operator = Operator { who: let_in(node, token, peer).await?, peer };
+    let done = carry_out(node, reloads, &operator, act).await;
     if let Err(denial) = done.as_ref()
         && denial.code == ErrorCode::FORBIDDEN
     {
         node.note_refusal(&operator.who.subject, None, "admin", denial);
     }
     done
+}
+
+/// Who an operator is: whoever policy knows by the door `admin` and gives the admin grant. A refusal is told to those who look.
+pub(crate) async fn let_in(node: &Node, token: Secret, peer: IpAddr) -> Result<Identity, Denial> {
+    let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
+    let operator = node.authenticate(question).await?;
+    if operator.grant.is_admin() {
+        return Ok(operator);
+    }
+    let denial = Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant");
+    node.note_refusal(&operator.subject, None, "admin", &denial);
+    Err(denial)
 }
 
 /// Somebody with the admin grant, and where they are.

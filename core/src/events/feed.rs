@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lockgate_model::ErrorCode;
-use lockgate_model::policy::{AuthQuestion, Denial, Door, Identity};
+use lockgate_model::policy::{Denial, Identity};
 use lockgate_signal::{FeedItem, FeedRequest, OpenFeed};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Batch, Kept};
+use crate::admin::let_in;
 use crate::node::{Node, wall_clock_ms};
 
 /// How operators get to the events.
@@ -29,6 +30,8 @@ struct Feed {
     operator: Identity,
     /// Up to which event it has had them.
     at: u64,
+    /// When it was told something last.
+    heard: Instant,
     newest: watch::Receiver<u64>,
     to: mpsc::Sender<FeedItem>,
 }
@@ -44,18 +47,12 @@ enum Over {
 
 async fn open(node: Arc<Node>, request: FeedRequest) -> Result<mpsc::Receiver<FeedItem>, Denial> {
     let FeedRequest { token, peer, after, streaming } = request;
-    let question = AuthQuestion { token, door: Door::Admin, peer, now_ms: wall_clock_ms() };
-    let operator = node.authenticate(question).await?;
-    if !operator.grant.is_admin() {
-        let denial = Denial::new(ErrorCode::FORBIDDEN, "this is for those with the admin grant");
-        node.note_refusal(&operator.subject, None, "admin", &denial);
-        return Err(denial);
-    }
+    let operator = let_in(&node, token, peer).await?;
     let seat = Seat::take(&node)?;
     let (to, items) = mpsc::channel(MAX_WAITING);
     let at = after.unwrap_or_else(|| node.events.last());
     let newest = node.events.newest();
-    let feed = Feed { node, operator, at, newest, to };
+    let feed = Feed { node, operator, at, heard: Instant::now(), newest, to };
     tokio::spawn(async move {
         feed.run().await;
         drop((seat, streaming));
@@ -65,7 +62,12 @@ async fn open(node: Arc<Node>, request: FeedRequest) -> Result<mpsc::Receiver<Fe
 
 impl Feed {
     async fn run(mut self) {
-        if self.follow().await == Over::Slow {
+        // From where it is told, before anything happens: who is cut off by then has missed nothing.
+        let over = match self.send(FeedItem::At { id: self.at }).await {
+            Ok(()) => self.follow().await,
+            Err(over) => over,
+        };
+        if over == Over::Slow {
             self.node.events.counts.slow_readers.fetch_add(1, Ordering::Relaxed);
             tracing::info!(
                 operator = self.operator.subject,
@@ -99,17 +101,18 @@ impl Feed {
                 json!({ "id": gap.last, "timeMs": wall_clock_ms(), "type": "gap", "after": self.at, "lost": lost });
             self.send(FeedItem::Event { id: gap.last, name: "gap", text: text.to_string() }).await?;
         }
-        for event in events.iter().filter(|event| may_read(&self.operator, event)) {
+        for event in &events {
+            if !may_read(&self.operator, event) {
+                continue;
+            }
             if self.may_not_go_on() {
                 return Err(Over::Done);
             }
             self.send(FeedItem::Event { id: event.id, name: event.name, text: event.text.clone() }).await?;
         }
         self.at = last;
-        match events.last() {
-            Some(last) if last.name == LAST => Err(Over::Done),
-            _ => Ok(()),
-        }
+        // What was asked for before the end may be told after it.
+        if events.iter().any(|event| event.name == LAST) { Err(Over::Done) } else { Ok(()) }
     }
 
     /// Waits until there is more. A reader that hears nothing for long is told how far it is, so that it can go on from there.
@@ -117,7 +120,9 @@ impl Feed {
         let now = Instant::now();
         let expires_at_ms = self.operator.expires_at_ms;
         let left = expires_at_ms.map(|ms| Duration::from_millis(ms.saturating_sub(wall_clock_ms())));
-        let look = now + left.map_or(KEEP_ALIVE, |left| left.min(KEEP_ALIVE));
+        // What happens where it may not look does not put this off.
+        let due = self.heard + KEEP_ALIVE;
+        let look = left.map_or(due, |left| due.min(now + left));
         tokio::select! {
             _ = self.newest.changed() => {}
             () = self.to.closed() => return Err(Over::Done),
@@ -138,9 +143,12 @@ impl Feed {
         is_over || self.node.held.refusal(&self.operator.subject, now).is_some()
     }
 
-    async fn send(&self, item: FeedItem) -> Result<(), Over> {
+    async fn send(&mut self, item: FeedItem) -> Result<(), Over> {
         match timeout(STALLED, self.to.send(item)).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.heard = Instant::now();
+                Ok(())
+            }
             Ok(Err(_)) => Err(Over::Done),
             Err(_) => Err(Over::Slow),
         }
@@ -203,7 +211,8 @@ mod tests {
         let Participant { identity, .. } = testing::join(node.allot_publisher()).participant;
         let (to, items) = mpsc::channel(MAX_WAITING);
         let (at, newest) = (at.unwrap_or_else(|| node.events.last()), node.events.newest());
-        let feed = Feed { node: node.clone(), operator: Identity { grant, ..identity }, at, newest, to };
+        let operator = Identity { grant, ..identity };
+        let feed = Feed { node: node.clone(), operator, at, heard: Instant::now(), newest, to };
         (node, feed, items)
     }
 
@@ -225,6 +234,7 @@ mod tests {
         let (node, feed, mut items) = reader(grant, None);
         let origin = node.events.last();
         tokio::spawn(feed.run());
+        assert_eq!(name_of(items.recv().await), (origin, "at"));
         node.events.tell(Some(&room("lab")), &Happening::RoomOpened {});
         node.events.tell(None, &Happening::NodeUndrained {});
         node.events.tell(Some(&room("board")), &Happening::RoomClosed {});
@@ -239,6 +249,7 @@ mod tests {
         node.events.tell(None, &Happening::NodeUndrained {});
         let last = node.events.last();
         tokio::spawn(feed.run());
+        assert_eq!(name_of(items.recv().await), (5, "at"));
         let Some(FeedItem::Event { id, name, text }) = items.recv().await else { panic!("nothing came") };
         let said: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((id, name, &said["after"], &said["lost"]), (last - 1, "gap", &5.into(), &serde_json::Value::Null));
@@ -249,7 +260,9 @@ mod tests {
     async fn a_reader_that_does_not_read_is_ended_and_one_that_hears_nothing_knows_how_far_it_is() {
         let (node, feed, mut items) = reader(Grant::default(), None);
         let mut feed = tokio::spawn(feed.run());
-        assert_eq!(name_of(items.recv().await), (node.events.last(), "at"));
+        for _ in 0..2 {
+            assert_eq!(name_of(items.recv().await), (node.events.last(), "at"));
+        }
         for _ in 0..MAX_WAITING + 2 {
             node.events.tell(None, &Happening::NodeUndrained {});
         }
@@ -274,7 +287,38 @@ mod tests {
         node.held.hold("7", u64::MAX, 0).unwrap();
         node.events.tell(None, &Happening::NodeUndrained {});
         feed.run().await;
+        assert_eq!(name_of(items.recv().await).1, "at");
         assert!(items.recv().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_elsewhere_keeps_no_reader_in_the_dark() {
+        let grant = Grant { rooms: Some(["board".to_owned()].into()), ..Grant::default() };
+        let (node, feed, mut items) = reader(grant, None);
+        tokio::spawn(feed.run());
+        assert_eq!(name_of(items.recv().await).1, "at");
+        let elsewhere = async {
+            loop {
+                tokio::time::sleep(KEEP_ALIVE * 2 / 3).await;
+                node.events.tell(Some(&room("lab")), &Happening::RoomOpened {});
+            }
+        };
+        let told = tokio::select! {
+            told = items.recv() => told,
+            () = elsewhere => None,
+            () = tokio::time::sleep(KEEP_ALIVE * 10) => None,
+        };
+        assert_eq!(name_of(told), (node.events.last(), "at"));
+    }
+
+    #[tokio::test]
+    async fn the_end_is_the_end_whatever_is_told_after_it() {
+        let (node, feed, mut items) = reader(Grant::default(), None);
+        node.events.tell(None, &Happening::NodeEnding {});
+        node.events.tell(None, &Happening::NodeUndrained {});
+        feed.run().await;
+        let told: Vec<_> = std::iter::from_fn(|| items.try_recv().ok().map(|item| name_of(Some(item)).1)).collect();
+        assert_eq!(told.get(..2), Some(&["at", LAST][..]));
     }
 
     #[tokio::test]

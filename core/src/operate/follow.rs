@@ -9,7 +9,7 @@ use hyper::header::AUTHORIZATION;
 use hyper::{Request, StatusCode};
 use lockgate_model::rfc3339;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::access::Access;
 use super::call::Refused;
@@ -30,7 +30,7 @@ pub(super) async fn follow(
         match open(&client, access, after).await {
             Ok(mut exchange) => {
                 was_there = true;
-                while let Some(Ok(frame)) = exchange.body.frame().await {
+                while let Ok(Some(Ok(frame))) = timeout(SILENT_FOR, exchange.body.frame()).await {
                     for event in reader.take(frame.data_ref().map_or(&[][..], |data| &data[..])) {
                         let Ok(event) = serde_json::from_str::<Value>(&event) else { continue };
                         if room.is_none_or(|room| event["roomName"] == room || event["type"] == "gap") {
@@ -120,6 +120,8 @@ fn line(event: &Value) -> String {
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// A node says every 15 s how far it is: one that is silent for three times as long is out of reach, though nobody said so.
+const SILENT_FOR: Duration = Duration::from_secs(45);
 /// No refusal of a node is longer, in bytes.
 const MAX_REFUSAL: usize = 1 << 20;
 
