@@ -74,11 +74,13 @@ export class RemoteTrack extends Emitter {
 
   /**
    * At most this layer from now on, whatever the elements' sizes: `spatial` counts sizes and `temporal` frame rates, from the
-   * smallest. `"auto"` leaves it to the sizes again.
+   * smallest. `"auto"` leaves it to the sizes again. What was said of pauses and priority stays.
    */
   setLayer(layer) {
+    const { paused, priority } = this.#wish;
+    const { spatial = 7, temporal = 7 } = layer === "auto" ? {} : layer;
     this.#automatic = layer === "auto";
-    this.#wish = this.#automatic ? {} : { spatial: layer.spatial ?? 7, temporal: layer.temporal ?? 7 };
+    this.#wish = { spatial, temporal, paused, priority };
     this.#choose();
   }
 
@@ -176,9 +178,9 @@ export class RemoteTrack extends Emitter {
 
   /** What is wanted of it, by the elements' sizes and by what was said. */
   #wanted() {
-    const { paused, priority = 128, ...layer } = this.#wish;
+    const { paused, priority = 128, spatial, temporal } = this.#wish;
     const seen = this.kind === "video" && this.#downlink.adaptive ? this.#bySize() : { spatial: 7, paused: false };
-    const chosen = this.#automatic ? { spatial: seen.spatial, temporal: 7 } : layer;
+    const chosen = this.#automatic ? { spatial: seen.spatial, temporal: 7 } : { spatial, temporal };
     return { ...chosen, paused: paused ?? seen.paused, priority };
   }
 

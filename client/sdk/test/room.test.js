@@ -216,11 +216,14 @@ test("what is wanted of a track is said once, and again on another socket", asyn
   socket.reply("subscribe-request", offer());
   await settle();
   const [track] = room.tracks;
-  track.setLayer({ spatial: 0 });
-  track.setLayer({ spatial: 0 });
+  const said = () => socket.of("set-layer").map(({ spatial, temporal, paused, priority }) => ({ spatial, temporal, paused, priority }));
+  const nothing = { spatial: undefined, temporal: undefined, paused: undefined, priority: undefined };
   track.setPriority(200);
-  const said = socket.of("set-layer").map(({ spatial, temporal, priority }) => ({ spatial, temporal, priority }));
-  assert.deepEqual(said, [{ spatial: 0, temporal: undefined, priority: undefined }, { spatial: undefined, temporal: undefined, priority: 200 }]);
+  track.setPaused(true);
+  track.setLayer({ spatial: 0 });
+  track.setLayer({ spatial: 0 });
+  track.setPaused(undefined);
+  assert.deepEqual(said(), [{ ...nothing, priority: 200 }, { ...nothing, paused: true }, { ...nothing, spatial: 0 }, { ...nothing, paused: false }]);
   const second = await comeBack(1, [{ ...bob, tracks: [camera] }]);
   const { spatial, paused, priority } = second.of("set-layer")[0];
   assert.deepEqual([spatial, paused, priority], [0, false, 200]);
