@@ -77,9 +77,19 @@ export class Downlink {
 
   /** A publisher's tracks, all of them. */
   onPublisher(publisherId, infos) {
+    const before = this.#announced.get(publisherId) ?? new Map();
     this.#announced.set(publisherId, new Map(infos.map((info) => [info.trackId, info])));
     this.forget(publisherId, infos.map(({ trackId }) => trackId));
-    for (const info of infos) this.#tracks.get(info.trackId)?.onInfo(info);
+    for (const info of infos) this.#onInfo(publisherId, info, before.get(info.trackId));
+  }
+
+  /** What happened while the socket was lost is told as if it happened now. */
+  #onInfo(publisherId, info, before) {
+    const { trackId, muted } = info;
+    const track = this.#tracks.get(trackId);
+    const wasMuted = (track ?? before ?? info).muted;
+    track?.onInfo(info);
+    if (wasMuted !== muted) this.#link.emit("muted", { track, publisherId, trackId, muted, own: false });
   }
 
   /** Ends what was received of a publisher, but for tracks that it still has. */

@@ -253,7 +253,7 @@ export interface RoomEvents {
   announced: Told & { tracks: TrackInfo[] };
   track: Told & { track: RemoteTrack };
   "track-ended": Told & { track: RemoteTrack; elements: HTMLMediaElement[] };
-  /** Something is silent, or is not any more: a publication of one's own, or a track if it is received. */
+  /** Something is silent, or is not any more: a publication of one's own, or a track if it is received. Of a time without socket it is told afterwards. */
   muted: Told & { trackId?: string; muted: boolean; own: boolean; track?: RemoteTrack; publication?: Publication };
   layer: Told & Layer & { track: RemoteTrack };
   published: Told & { publication: Publication };

@@ -19,6 +19,9 @@ export class Publication {
     this.stopsTrack = stop;
     this.trackId = undefined;
     this.muted = !track.enabled;
+    /** Whether the server last said that it is mute, and how much of what it was told of that it has not answered. */
+    this.heardMuted = false;
+    this.unheard = 0;
     this.transceiver = undefined;
     this.isOver = false;
     /** Resolves when the server has accepted it for the first time. */
@@ -74,6 +77,8 @@ export class Publication {
   }
 
   onAccepted(trackId) {
+    // What is new there speaks.
+    if (this.trackId !== trackId) this.heardMuted = false;
     this.trackId = trackId;
     this.#settle.resolve(this);
   }

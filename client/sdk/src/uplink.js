@@ -78,10 +78,8 @@ export class Uplink {
 
   setMuted(publication, muted) {
     if (publication.isOver || publication.muted === muted) return;
-    publication.muted = muted;
-    publication.track.enabled = !muted;
-    if (publication.trackId) this.#link.send({ type: muted ? "mute" : "unmute", trackId: publication.trackId });
-    this.#link.emit("muted", { publication, own: true, trackId: publication.trackId, muted });
+    this.#becomeMuted(publication, muted);
+    this.#tellMuted(publication);
   }
 
   // What the server says.
@@ -89,10 +87,9 @@ export class Uplink {
   /** A moderator silenced one of our tracks, or let it speak again; our own mutes come back, too. */
   onMuted(trackId, muted) {
     const publication = this.#find(trackId);
-    if (!publication || publication.muted === muted) return;
-    publication.muted = muted;
-    publication.track.enabled = !muted;
-    this.#link.emit("muted", { publication, own: true, trackId, muted });
+    if (!publication) return;
+    publication.heardMuted = muted;
+    this.#followMuted(publication);
   }
 
   /** Which encodings are to be sent: taken after the answer that names the track. */
@@ -129,6 +126,7 @@ export class Uplink {
     const unanswered = this.#transport?.signalingState() === "have-local-offer";
     const broken = state === "failed" || state === "disconnected";
     if (this.#due || unanswered || broken) this.#offerSoon({ restart: broken });
+    for (const publication of this.#publications) if (publication.muted !== publication.heardMuted) this.#tellMuted(publication);
   }
 
   /** Everything goes over a new connection. */
@@ -151,6 +149,32 @@ export class Uplink {
     this.#publications.clear();
     this.#channels.clear();
     this.#close();
+  }
+
+  // Mutes.
+
+  #becomeMuted(publication, muted) {
+    publication.muted = muted;
+    publication.track.enabled = !muted;
+    this.#link.emit("muted", { publication, own: true, trackId: publication.trackId, muted });
+  }
+
+  /** Without a socket, or before it is accepted, it is told later. */
+  async #tellMuted(publication) {
+    const { trackId, muted } = publication;
+    if (!trackId || !this.#link.isOpen) return;
+    publication.unheard++;
+    const isHeard = await this.#link.ask({ type: muted ? "mute" : "unmute", trackId }).then(() => true, (error) => {
+      if (!["disconnected", "closed"].includes(error.code)) this.#link.problem(error);
+    });
+    publication.unheard--;
+    if (isHeard && publication.trackId === trackId) this.#followMuted(publication);
+  }
+
+  /** What the server says before it has heard all that it was told is out of date. */
+  #followMuted(publication) {
+    const { muted, heardMuted, unheard } = publication;
+    if (unheard === 0 && muted !== heardMuted) this.#becomeMuted(publication, heardMuted);
   }
 
   // Offers.
@@ -204,7 +228,7 @@ export class Uplink {
     const isNew = publication.trackId !== trackId;
     publication.onAccepted(trackId);
     if (!isNew) return;
-    if (publication.muted) this.#link.send({ type: "mute", trackId });
+    if (publication.muted) this.#tellMuted(publication);
     this.#link.emit("published", { publication });
   }
 

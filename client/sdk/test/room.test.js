@@ -62,8 +62,9 @@ async function answer(socket, refused = {}) {
   await settle();
 }
 
+/** Loses the socket, unless the test has, and comes back. */
 async function comeBack(publisherId, participants) {
-  FakeWebSocket.last.cut();
+  if (FakeWebSocket.last.readyState === 1) FakeWebSocket.last.cut();
   mock.timers.tick(300);
   return letIn(publisherId, participants);
 }
@@ -180,6 +181,64 @@ test("who was forgotten publishes everything anew, muted as it was, and subscrib
   assert.equal(FakePeerConnection.all.length, 2);
   // The list of those who are there has not named Bob.
   assert.deepEqual([room.participants.length, again.of("subscribe-request").length], [0, 0]);
+});
+
+test("who comes back to a kept place says what was muted meanwhile, and hears what a moderator muted", async () => {
+  const { room, socket } = await joined();
+  const publishing = Promise.all([room.publish(new FakeTrack()), room.publish(new FakeTrack("audio"), { source: "microphone" })]);
+  await answer(socket);
+  const [camera, microphone] = await publishing;
+  microphone.mute();
+  socket.reply("mute", { type: "track-muted", roomName: "r", publisherId: 1, trackId: "t1" });
+  await settle();
+  socket.cut();
+  camera.mute();
+  microphone.unmute();
+  const again = await comeBack(1);
+  const said = ["mute", "unmute"].map((type) => again.of(type).map(({ trackId }) => trackId));
+  assert.deepEqual(said, [["t0"], ["t1"]]);
+  // What the node knew before it heard that.
+  again.say({ type: "track-muted", roomName: "r", publisherId: 1, trackId: "t1" });
+  assert.deepEqual([camera.muted, microphone.muted, microphone.track.enabled], [true, false, true]);
+  again.reply("mute", { type: "track-muted", roomName: "r", publisherId: 1, trackId: "t0" });
+  again.reply("unmute", { type: "track-unmuted", roomName: "r", publisherId: 1, trackId: "t1" });
+  await settle();
+  const third = await comeBack(1);
+  assert.deepEqual([third.of("mute").length, third.of("unmute").length], [0, 0], "it is known already");
+  third.say({ type: "track-muted", roomName: "r", publisherId: 1, trackId: "t1" });
+  assert.deepEqual([microphone.muted, microphone.track.enabled, detail("muted").publication], [true, false, microphone]);
+});
+
+test("mutes in quick succession end as the last one says", async () => {
+  const { room, socket } = await joined();
+  const publishing = room.publish(new FakeTrack("audio"));
+  await answer(socket);
+  const publication = await publishing;
+  publication.mute();
+  publication.unmute();
+  socket.reply("mute", { type: "track-muted", roomName: "r", publisherId: 1, trackId: "t0" });
+  await settle();
+  assert.equal(publication.muted, false);
+  socket.reply("unmute", { type: "track-unmuted", roomName: "r", publisherId: 1, trackId: "t0" });
+  await settle();
+  assert.deepEqual(told.filter(([type]) => type === "muted").map(([, { muted }]) => muted), [true, false]);
+  publication.mute();
+  socket.reply("mute", { type: "error", code: "rate-limited", message: "slowly", of: "mute" });
+  await settle();
+  assert.deepEqual([publication.muted, detail("problem").code], [true, "rate-limited"]);
+});
+
+test("a mute of somebody else's that came meanwhile is told by the room, too", async () => {
+  const { room, socket } = await joined({}, [{ ...bob, tracks: [camera] }]);
+  socket.say({ type: "new-publisher", roomName: "r", publisherId: 2, userId: 7, username: "Bob", tracks: [camera] });
+  socket.reply("subscribe-request", offer());
+  await settle();
+  const [track] = room.tracks;
+  await comeBack(1, [{ ...bob, tracks: [{ ...camera, muted: true }] }]);
+  const { muted, trackId, own, participant } = detail("muted");
+  assert.deepEqual([muted, trackId, own, participant.username, detail("muted").track === track, track.muted], [true, "v2", false, "Bob", true, true]);
+  FakeWebSocket.last.say({ type: "new-publisher", roomName: "r", publisherId: 2, userId: 7, username: "Bob", tracks: [{ ...camera, muted: true }] });
+  assert.equal(types().filter((type) => type === "muted").length, 1, "it is no news any more");
 });
 
 test("tracks come with offers, stay the same objects, and end", async () => {
