@@ -47,6 +47,8 @@ assets! {
     "sdk/sizes.js" from "sdk/src/sizes.js" as JS,
     "sdk/subscribe-transport.js" from "sdk/src/subscribe-transport.js" as JS,
     "sdk/uplink.js" from "sdk/src/uplink.js" as JS,
+    "sdk/wish.js" from "sdk/src/wish.js" as JS,
+    "sdk/wishes.js" from "sdk/src/wishes.js" as JS,
 }
 
 #[cfg(test)]

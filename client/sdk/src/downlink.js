@@ -1,16 +1,16 @@
-// Everything that this participant receives: what is wanted is kept here, and asked for again whenever a connection is lost.
+// Everything that this participant receives: tracks stay the same objects over all connections.
 
 import { RemoteTrack } from "./remote-track.js";
 import { Sizes } from "./sizes.js";
 import { SubscribeTransport } from "./subscribe-transport.js";
+import { Wishes } from "./wishes.js";
 
 /** The subscribe side of a room. `link` is the room's way to the server. */
 export class Downlink {
   #link;
   #transport;
   #inOrder = Promise.resolve();
-  /** What is wanted of whom: track ids, or null for all present and later ones. */
-  #wanted = new Map();
+  #wishes;
   /** What publishers say of their tracks, by publisher and track. */
   #announced = new Map();
   #tracks = new Map();
@@ -21,6 +21,7 @@ export class Downlink {
 
   constructor(link, { adaptive }) {
     this.#link = link;
+    this.#wishes = new Wishes(link, (publisherId) => this.announced(publisherId));
     /** Whether layers follow elements' sizes. */
     this.adaptive = adaptive;
   }
@@ -40,30 +41,17 @@ export class Downlink {
 
   /** Asks for tracks of a publisher; without ids for all present and later ones. Resolves when they are granted. */
   async subscribe(publisherId, trackIds) {
-    const before = this.#wanted.get(publisherId);
-    const all = trackIds === undefined || before === null;
-    this.#wanted.set(publisherId, all ? null : [...new Set([...(before ?? []), ...trackIds])]);
-    try {
-      await this.#link.ask({ type: "subscribe-request", publisherId, trackIds });
-    } catch (error) {
-      // It is asked for again when the socket is back.
-      if (error.code === "disconnected") return;
-      if (before === undefined) this.#wanted.delete(publisherId);
-      else this.#wanted.set(publisherId, before);
-      throw error;
-    }
+    await this.#wishes.add(publisherId, trackIds);
   }
 
+  /** Tracks of a publisher are not wanted until they are asked for again; without ids nothing of it is. */
   async unsubscribe(publisherId, trackIds) {
-    const wanted = this.#wanted.get(publisherId);
-    if (wanted === undefined) return;
-    if (!trackIds) this.#wanted.delete(publisherId);
-    else if (wanted) this.#wanted.set(publisherId, wanted.filter((id) => !trackIds.includes(id)));
-    await this.#link.ask({ type: "unsubscribe", publisherId, trackIds });
+    if (this.#announced.has(publisherId)) await this.#wishes.remove(publisherId, trackIds);
   }
 
-  isWanted(publisherId) {
-    return this.#wanted.has(publisherId);
+  /** Whether it was said what is wanted of them. */
+  hasWish(publisherId) {
+    return this.#wishes.has(publisherId);
   }
 
   /** Tells the server what is wanted of a track; false: it could not be told. */
@@ -75,12 +63,19 @@ export class Downlink {
 
   // What the server says.
 
+  /** Somebody is there, who publishes nothing yet. */
+  onCame(publisherId) {
+    if (!this.#announced.has(publisherId)) this.#announced.set(publisherId, new Map());
+  }
+
   /** A publisher's tracks, all of them. */
   onPublisher(publisherId, infos) {
     const before = this.#announced.get(publisherId) ?? new Map();
     this.#announced.set(publisherId, new Map(infos.map((info) => [info.trackId, info])));
-    this.forget(publisherId, infos.map(({ trackId }) => trackId));
+    const trackIds = infos.map(({ trackId }) => trackId);
+    this.forget(publisherId, trackIds);
     for (const info of infos) this.#onInfo(publisherId, info, before.get(info.trackId));
+    this.#wishes.onTracks(publisherId, trackIds, trackIds.filter((id) => !before.has(id)));
   }
 
   /** What happened while the socket was lost is told as if it happened now. */
@@ -103,7 +98,7 @@ export class Downlink {
   onLeft(publisherId) {
     this.forget(publisherId);
     this.#announced.delete(publisherId);
-    this.#wanted.delete(publisherId);
+    this.#wishes.onLeft(publisherId);
   }
 
   onMuted(publisherId, trackId, muted) {
@@ -142,7 +137,7 @@ export class Downlink {
   resume() {
     const state = this.#transport?.connectionState();
     if (state === "failed" || state === "disconnected") this.#restart();
-    this.#askAgain();
+    this.#wishes.resume();
     for (const track of this.tracks) if (track.mid !== undefined) track.receive(track.mid, track.track);
   }
 
@@ -150,7 +145,7 @@ export class Downlink {
   startOver() {
     this.#close();
     for (const track of this.tracks) track.mid = undefined;
-    this.#askAgain();
+    this.#wishes.startOver();
   }
 
   configure() {
@@ -172,7 +167,7 @@ export class Downlink {
 
   close() {
     this.tracks.forEach((track) => this.#end(track));
-    this.#wanted.clear();
+    this.#wishes.clear();
     this.#announced.clear();
     this.#blocked.clear();
     this.#close();
@@ -208,12 +203,6 @@ export class Downlink {
     elements.forEach((element) => this.#blocked.delete(element));
     track.end();
     this.#link.emit("track-ended", { track, elements });
-  }
-
-  #askAgain() {
-    for (const [publisherId, trackIds] of this.#wanted) {
-      this.#link.send({ type: "subscribe-request", publisherId, trackIds: trackIds ?? undefined });
-    }
   }
 
   #begin() {

@@ -345,6 +345,7 @@ export class Participant {
   readonly tracks: RemoteTrack[];
   /** Asks for tracks; without ids for all present and later ones. */
   subscribe(trackIds?: string[]): Promise<void>;
+  /** Takes tracks out until they are asked for again; without ids all present and later ones, `autoSubscribe` or not. */
   unsubscribe(trackIds?: string[]): Promise<void>;
 }
 
@@ -370,6 +371,7 @@ export class RemoteTrack extends Emitter<{ muted: { muted: boolean }; layer: Lay
   attach<Element extends HTMLMediaElement = HTMLVideoElement>(element?: Element): Element;
   /** Takes it out of an element, or of all; a picture in no element is not sent. */
   detach(element?: HTMLMediaElement): void;
+  /** A limit by hand, or the element's size again; pause and priority stay. */
   setLayer(layer: { spatial?: number; temporal?: number } | "auto"): void;
   /** `undefined` leaves it to the elements again. */
   setPaused(paused: boolean | undefined): void;

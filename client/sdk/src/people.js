@@ -37,6 +37,7 @@ export class People {
     if (this.#present.has(member.publisherId)) return;
     const participant = new Participant(this.#downlink, member);
     this.#present.set(member.publisherId, participant);
+    this.#downlink.onCame(member.publisherId);
     this.#tell("participant-joined", { participant });
   }
 

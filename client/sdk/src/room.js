@@ -296,7 +296,7 @@ export class Room extends Emitter {
     const { publisherId, tracks } = message;
     if (publisherId === this.publisherId) return;
     this.#people.publish(message);
-    const isWanted = this.#subscribesItself && tracks.length > 0 && !this.#downlink.isWanted(publisherId);
+    const isWanted = this.#subscribesItself && tracks.length > 0 && !this.#downlink.hasWish(publisherId);
     if (isWanted) this.#downlink.subscribe(publisherId).catch((error) => this.#onError(error));
   }
 
