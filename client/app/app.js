@@ -48,6 +48,8 @@ async function onJoin(event) {
   try {
     await enter();
   } catch (error) {
+    // Left while waiting: that was one's own wish.
+    if (error.code === "closed") return;
     leave();
     showJoinProblem(explain(error));
     if (error.code === "x-password" || /password/i.test(error.message ?? "")) askForPassword();
@@ -66,12 +68,11 @@ async function enter() {
   document.title = `${roomName} · Lockgate`;
   show("meeting");
   tiles.add(OWN, name, { own: true });
-  if (devices.track("camera")) tiles.showOwn(devices.track("camera"), "camera", name);
   panel.begin(room);
   countPeople();
   setView("grid");
-  // Without camera or microphone one may still look and listen.
-  await Promise.all(["camera", "microphone"].map((kind) => devices.track(kind) && guard(() => publish(kind))));
+  // A device may still be opening, or its question unanswered: it is published as soon as it is there. Without any one may look and listen.
+  for (const kind of ["camera", "microphone"]) if ($(`with-${kind}`).checked) guard(() => publish(kind));
   showDevices();
 }
 
@@ -127,7 +128,11 @@ function listen(room) {
   on("audio-blocked", () => ($("audio-blocked").hidden = false));
   on("problem", (error) => notify(explain(error)));
   on("reconnecting", () => ($("connection").hidden = false));
-  on("reconnected", () => ($("connection").hidden = true));
+  on("reconnected", () => {
+    // Whoever had to wait in the lobby meanwhile is in again.
+    show("meeting");
+    $("connection").hidden = true;
+  });
   on("left", ({ error }) => onLeft(error));
   on("joined", showGrants);
 }
@@ -169,8 +174,12 @@ function onLeft(error) {
 // Devices.
 
 async function publish(kind) {
+  const here = room;
   const track = await devices.open(kind);
-  published[kind] = await room.publish(track, { source: kind });
+  // A question is answered when it is answered: that may be in another room, or in none.
+  if (room !== here) return;
+  published[kind] = await here.publish(track, { source: kind });
+  if (kind === "camera") showCamera(devices.track(kind));
   showDevices();
 }
 
@@ -190,11 +199,11 @@ function onDevice(kind, track) {
   showDevices();
 }
 
+/** One's own tile shows what the others get, the preview what they would get. */
 function showCamera(track) {
   $("preview").srcObject = track ? new MediaStream([track]) : null;
   $("preview-off").hidden = track !== undefined;
-  if (!room) return;
-  if (track) tiles.showOwn(track, "camera", $("name").value.trim());
+  if (track && published.camera) tiles.showOwn(track, "camera", $("name").value.trim());
   else tiles.hideOwn("camera");
 }
 

@@ -13,7 +13,13 @@ const WORDS = {
 };
 
 export function explain(error) {
+  if (error.code === "unauthenticated" && error.cause) return explainToken(error);
   return WORDS[error.code] ?? error.message ?? String(error);
+}
+
+/** There is no token to be shown: who was to give one says why, unless it could not be asked. */
+function explainToken({ cause, message }) {
+  return cause instanceof TypeError ? WORDS.unreachable : message;
 }
 
 /** How well media flows, in words. */

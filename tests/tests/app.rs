@@ -1,6 +1,7 @@
 //! The web app, used as people use it.
 
-use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, root, until};
+use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, Token, root, until};
+use serde_json::json;
 
 /// Fills in the form and joins.
 async fn join(page: &Page, name: &str, room: &str) {
@@ -69,8 +70,8 @@ async fn two_people_meet_record_and_leave() {
     left.click("#toggle-recording").await;
     right.shows("the end of the recording", "document.querySelector('#recording').hidden").await;
 
-    assert_eq!(left.run(NOTICES).await, serde_json::json!([]));
-    assert_eq!(right.run(NOTICES).await, serde_json::json!([]));
+    assert_eq!(left.run(NOTICES).await, json!([]));
+    assert_eq!(right.run(NOTICES).await, json!([]));
     right.click("#leave").await;
     right.shows("the lobby", "!document.querySelector('#lobby').hidden").await;
     left.shows("one tile", "document.querySelectorAll('.tile').length === 1").await;
@@ -108,6 +109,60 @@ async fn a_wrong_password_is_told_in_words_and_asked_for_again() {
     page.fill("#password", "open sesame").await;
     page.click("#enter").await;
     page.shows("the meeting", "!document.querySelector('#meeting').hidden").await;
+}
+
+/// The page's devices are there when `answer()` was called, as when people are asked whether they may be used.
+const SLOW_DEVICES: &str = "
+    const { mediaDevices } = navigator;
+    const open = mediaDevices.getUserMedia.bind(mediaDevices);
+    const answered = new Promise((answer) => (globalThis.answer = answer));
+    mediaDevices.getUserMedia = (wanted) => answered.then(() => open(wanted));";
+
+#[tokio::test]
+async fn who_joins_before_the_camera_is_there_is_seen_when_it_is_and_shown_so() {
+    let node = Node::start(Setup { guests: true, ..Setup::default() }).await;
+    let browser = Browser::start().await;
+    let (left, right) = (browser.open(&node.url("/")).await, browser.open(&node.url("/")).await);
+    left.shows("how she looks", "document.querySelector('#preview').srcObject").await;
+    left.run(SLOW_DEVICES).await;
+    left.click("#with-camera").await;
+    left.shows("no picture", "!document.querySelector('#preview').srcObject").await;
+    left.click("#with-camera").await;
+    join(&left, "Ann", "Kitchen table").await;
+    left.shows("that it is done with joining", "!document.querySelector('#enter').disabled").await;
+    join(&right, "Bob", "Kitchen table").await;
+    left.shows("Bob", "document.querySelector('.tile:not(.own)')").await;
+    // Out and in again before the question is answered: what was asked for the first time is for nobody.
+    left.click("#leave").await;
+    left.shows("the lobby", "!document.querySelector('#lobby').hidden").await;
+    join(&left, "Ann", "Kitchen table").await;
+    left.shows("Bob's picture", "document.querySelector('.tile.seen:not(.own) video')?.videoWidth > 0").await;
+    assert_eq!(left.run("return document.querySelector('.tile.own video')").await, json!(null), "nobody sees her yet");
+    left.run("answer()").await;
+    sees_the_other(&right, 10).await;
+    left.shows("how she is seen", "document.querySelector('.tile.own.seen video.camera')").await;
+    assert_eq!(left.run("return lockgate.room.publications.length").await, 2, "each is published once");
+    assert_eq!(left.run(NOTICES).await, json!([]));
+}
+
+#[tokio::test]
+async fn a_node_without_guests_asks_for_a_token_in_words() {
+    let node = Node::plain().await;
+    let browser = Browser::start().await;
+    let page = browser.open(&node.url("/")).await;
+    page.fill("#name", "Ann").await;
+    page.fill("#room", "den").await;
+    page.click("#enter").await;
+    let told = "document.querySelector('#join-problem:not([hidden])')?.textContent";
+    page.shows("what it wants", &format!("/access token/.test({told})")).await;
+    page.run("globalThis.fetch = () => Promise.reject(new TypeError('Failed to fetch'))").await;
+    page.click("#enter").await;
+    page.shows("that it is not there", &format!("/cannot be reached/.test({told})")).await;
+    page.fill("#token", &Token::of(1, "Ann").forged().text()).await;
+    page.click("#enter").await;
+    page.shows("that the token is wrong", &format!("/did not accept/.test({told})")).await;
+    page.fill("#token", &Token::of(1, "Ann").text()).await;
+    join(&page, "Ann", "den").await;
 }
 
 /// The page's sockets can be cut, and kept from coming back.
@@ -163,7 +218,43 @@ async fn who_publishes_while_the_socket_is_lost_is_told_so_and_can_when_it_is_ba
     let screen = "document.querySelector('.tile:not(.own) video.screen')?.videoWidth === 160";
     right.shows("the picture that was refused before", screen).await;
     sees_more(&right, 10).await;
-    assert_eq!(left.run(NOTICES).await, serde_json::json!([]));
+    assert_eq!(left.run(NOTICES).await, json!([]));
+}
+
+#[tokio::test]
+async fn who_comes_back_through_the_lobby_is_shown_the_meeting_and_who_gives_up_is_told_nothing() {
+    let waiting_room: (_, &[_], _) = ("waiting-room", &["config", "kv"], "");
+    let setup = Setup { rooms: "resume = \"0s\"".into(), policies: vec![waiting_room], ..Setup::default() };
+    let node = Node::start(setup).await;
+    let (mut host, _) = node.enter(&Token::of(9, "Host").role("host"), "den").await;
+    let browser = Browser::start().await;
+    let page = browser.open(&node.url("/")).await;
+    page.run(SOCKETS).await;
+    // Who comes back moderates no more.
+    let tokens = [Token::of(1, "Ann").role("host").text(), Token::of(1, "Ann").text()];
+    page.run(&format!(
+        "const tokens = {tokens:?}; globalThis.fetch = async () => new Response(JSON.stringify({{ token: tokens.shift() }}))"
+    ))
+    .await;
+    join(&page, "Ann", "den").await;
+    page.run("sockets.last.close(4000)").await;
+    page.shows("that she waits", "!document.querySelector('#waiting').hidden").await;
+    let admit = json!({ "type": "policy-command", "roomName": "den", "name": "lobby-admit", "payload": "1" });
+    assert_eq!(host.ask(admit).await["type"], "policy-reply");
+    page.shows(
+        "the meeting",
+        "!document.querySelector('#meeting').hidden && document.querySelector('#waiting').hidden",
+    )
+    .await;
+    page.shows("that she is back", "document.querySelector('#connection').hidden").await;
+    page.click("#leave").await;
+
+    page.run(&format!("document.querySelector('#token').value = {:?}", Token::of(2, "Bob").text())).await;
+    page.click("#enter").await;
+    page.shows("that Bob waits", "!document.querySelector('#waiting').hidden").await;
+    page.click("#stop-waiting").await;
+    page.shows("the lobby, as it was", "document.querySelector('#preview').srcObject").await;
+    assert_eq!(page.run("return document.querySelector('#join-problem').hidden").await, true, "it was Bob's own wish");
 }
 
 /// Two people in one room, who see each other.
@@ -208,8 +299,8 @@ async fn people_write_look_at_who_speaks_and_choose_what_they_fetch() {
     left.shows("no picture", "!document.querySelector('.tile:not(.own)').classList.contains('seen')").await;
     left.run(&small.replace("'0'", "'auto'")).await;
     left.shows("the picture", "document.querySelector('.tile:not(.own)').classList.contains('seen')").await;
-    assert_eq!(left.run(NOTICES).await, serde_json::json!([]));
-    assert_eq!(right.run(NOTICES).await, serde_json::json!([]));
+    assert_eq!(left.run(NOTICES).await, json!([]));
+    assert_eq!(right.run(NOTICES).await, json!([]));
 }
 
 /// What an accessibility checker finds that is serious, and whether something is wider than the window.
@@ -239,7 +330,7 @@ async fn the_page_has_no_serious_fault_of_accessibility() {
     ] {
         for (page, who) in [(&left, "left"), (&right, "right")] {
             page.looks(width, height, scheme).await;
-            assert_eq!(page.run(FAULTS).await, serde_json::json!([]), "{name} {who}");
+            assert_eq!(page.run(FAULTS).await, json!([]), "{name} {who}");
             page.screenshot(&format!("{name}-{who}")).await;
         }
     }
@@ -249,7 +340,7 @@ async fn the_page_has_no_serious_fault_of_accessibility() {
         [("lobby-phone-light", 390, 844, "light"), ("lobby-desktop-dark", 1280, 800, "dark")]
     {
         right.looks(width, height, scheme).await;
-        assert_eq!(right.run(FAULTS).await, serde_json::json!([]), "{name}");
+        assert_eq!(right.run(FAULTS).await, json!([]), "{name}");
         right.screenshot(name).await;
     }
 }
