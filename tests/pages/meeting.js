@@ -1,4 +1,4 @@
-// A participant that stands on the client SDK as the node serves it. A classic script, like peer.js, whose `until` it uses.
+// A participant that stands on the client SDK as the node serves it. A classic script, like peer.js, whose `until` and `keepSize` it uses.
 
 "use strict";
 
@@ -12,6 +12,7 @@ class Meeting {
     const meeting = Object.assign(new Meeting(), { sdk });
     meeting.room = new sdk.Room({ room: "board", token, ...options });
     for (const type of TOLD) meeting.room.on(type, (detail) => meeting.heard.push({ type, ...detail }));
+    meeting.room.on("published", ({ publication }) => publication.kind === "video" && keepSize(publication.transceiver.sender));
     meeting.room.on("track", ({ track }) => meeting.show(track));
     meeting.room.on("track-ended", ({ elements }) => elements.forEach((element) => element.remove()));
     await meeting.room.connect();
