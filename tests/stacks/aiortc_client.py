@@ -2,8 +2,9 @@
 
     aiortc_client.py publish URL TOKEN SECONDS    sends a picture and a sound
     aiortc_client.py view URL TOKEN FRAMES        decodes so many frames of each, and ends
+    aiortc_client.py version
 
-Prints one JSON object when it is done.
+Prints one line when it is done, or when it publishes.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import sys
 import urllib.parse
 import urllib.request
 
+import aiortc
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
 
@@ -81,5 +83,8 @@ async def view(url, token, frames):
 
 
 if __name__ == "__main__":
-    act, url, token, much = sys.argv[1:]
-    asyncio.run({"publish": publish, "view": view}[act](url, token, much))
+    if sys.argv[1] == "version":
+        print(aiortc.__version__)
+    else:
+        act, url, token, much = sys.argv[1:]
+        asyncio.run({"publish": publish, "view": view}[act](url, token, much))

@@ -1,0 +1,3 @@
+module pion_client
+
+go 1.19
