@@ -102,6 +102,48 @@ async fn what_one_publishes_the_other_sees_hears_and_is_told() {
 }
 
 #[tokio::test]
+async fn the_last_track_is_taken_back_and_others_follow_over_the_same_connection() {
+    let call = meet(Setup::default()).await;
+    call.left.run(PUBLISH).await;
+    call.right.run("await bob.more(5)").await;
+    call.left.run("globalThis.connection = ann.room.connections.publish; await camera.unpublish(); await microphone.unpublish()").await;
+    let is_gone = "await until('nothing', () => bob.room.tracks.length === 0)";
+    call.right.run(is_gone).await;
+    call.left.run(PUBLISH).await;
+    call.right.run("await bob.more(5)").await;
+    call.left.run("await Promise.all([microphone.unpublish(), camera.unpublish()])").await;
+    call.right.run(is_gone).await;
+    call.left.run(PUBLISH).await;
+    call.right.run("await bob.more(5)").await;
+    let seen = call
+        .left
+        .run(
+            "const published = ann.heard.filter(({ type }) => type === 'published').length;
+             return { same: connection === ann.room.connections.publish, published, problems: ann.problems,
+                      lines: connection.localDescription.sdp.match(/^m=/gm).length }",
+        )
+        .await;
+    assert_eq!(seen, json!({ "same": true, "published": 6, "problems": [], "lines": 3 }));
+}
+
+#[tokio::test]
+async fn a_track_that_policy_refuses_is_told_and_others_are_published_after_it() {
+    let admission = "[plugin.settings.roles.quiet]\npublish = [\"microphone\"]".to_owned();
+    let call = Call::begin(Setup { admission, ..Setup::default() }).await;
+    enter(&call.left, "ann", &Token::of(1, "Ann").role("quiet"), "{}").await;
+    let seen = call
+        .left
+        .run(
+            "const outcome = (publishing) => publishing.then(({ source }) => source, ({ code }) => code);
+             const alone = await outcome(ann.room.publishCamera());
+             const together = await Promise.all([ann.room.publishCamera(), ann.room.publishMicrophone()].map(outcome));
+             return { alone, together, problems: ann.problems }",
+        )
+        .await;
+    assert_eq!(seen, json!({ "alone": "forbidden", "together": ["forbidden", "microphone"], "problems": [] }));
+}
+
+#[tokio::test]
 async fn no_more_of_a_picture_is_fetched_than_is_seen() {
     let call = meet(Setup::default()).await;
     call.left.run("globalThis.camera = await ann.room.publishCamera({ width: 960, height: 540 })").await;

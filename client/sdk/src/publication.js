@@ -2,6 +2,7 @@
 
 import { defaultEncodings } from "./encodings.js";
 import { LockgateError } from "./errors.js";
+import { retire } from "./publish-transport.js";
 
 /** A track that is published, or is about to be. `trackId` is its name in the room. */
 export class Publication {
@@ -88,8 +89,7 @@ export class Publication {
     this.isOver = true;
     this.trackId = undefined;
     this.track.removeEventListener("ended", this.#onEnded);
-    // A connection that is closed has stopped it already.
-    if (this.transceiver && this.transceiver.currentDirection !== "stopped") this.transceiver.stop();
+    if (this.transceiver) retire(this.transceiver);
     if (this.stopsTrack) this.track.stop();
     this.#settle.reject(error ?? new LockgateError("closed", "The track was taken back."));
   }

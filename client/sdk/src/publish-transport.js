@@ -68,7 +68,8 @@ export class PublishTransport extends Emitter {
   async unpublish(track) {
     await this.#begin();
     return this.#orFinish(() => {
-      this.#connection.getTransceivers().find(({ sender }) => sender.track === track)?.stop();
+      const transceiver = this.#connection.getTransceivers().find(({ sender }) => sender.track === track);
+      if (transceiver) retire(transceiver);
       return this.offer();
     });
   }
@@ -102,6 +103,7 @@ export class PublishTransport extends Emitter {
   /** Offers what there is now, in the place of an offer that has no answer yet. */
   async offer({ iceRestart = false } = {}) {
     this.#offering = true;
+    this.#stopRetired();
     await this.#connection.setLocalDescription(await this.#connection.createOffer({ iceRestart }));
     if (!this.#trickle) await this.#gathered();
     return this.#connection.localDescription;
@@ -167,6 +169,12 @@ export class PublishTransport extends Emitter {
     this.emit("negotiationneeded", await this.#orFinish(() => this.offer()));
   }
 
+  /** Gives the lines of what was taken back free, to be used again: all but the first one, which bears the bundle. */
+  #stopRetired() {
+    const [, ...others] = this.#connection.getTransceivers().filter(({ currentDirection }) => currentDirection !== "stopped");
+    others.filter(({ direction }) => direction === "inactive").forEach((transceiver) => transceiver.stop());
+  }
+
   #gathered() {
     if (this.#connection.iceGatheringState === "complete") return undefined;
     return new Promise((resolve) => {
@@ -178,6 +186,18 @@ export class PublishTransport extends Emitter {
       this.#connection.addEventListener("icegatheringstatechange", look);
     });
   }
+}
+
+/**
+ * Sends nothing on it any more, from the next offer on. It is not stopped: without the line that bears the bundle (RFC 9143 §7.2),
+ * browsers refuse an offer if it is the last one, or else begin another transport, which is lost on the server.
+ */
+export function retire(transceiver) {
+  // A connection that is closed, and an answer that refused it, have stopped it already.
+  if ([transceiver.direction, transceiver.currentDirection].includes("stopped")) return;
+  transceiver.direction = "inactive";
+  // A connection that is closed meanwhile sends nothing, too.
+  transceiver.sender.replaceTrack(null).catch(() => {});
 }
 
 const NO_HANDLERS = { onicecandidate: null, onconnectionstatechange: null, onnegotiationneeded: null };

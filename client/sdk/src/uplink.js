@@ -65,7 +65,9 @@ export class Uplink {
 
   async unpublish(publication, error) {
     if (!this.#publications.delete(publication)) return;
-    const wasOffered = publication.transceiver !== undefined;
+    // What the server has refused, it needs not be told of.
+    const { transceiver } = publication;
+    const wasOffered = transceiver !== undefined && transceiver.currentDirection !== "stopped";
     publication.end(error);
     this.#link.emit("unpublished", { publication, error });
     if (wasOffered) await this.#offerSoon();
@@ -207,8 +209,9 @@ export class Uplink {
     const iceRestart = this.#restart;
     this.#restart = false;
     const { sdp } = await transport.offer({ iceRestart });
-    const offered = this.publications.filter(({ transceiver }) => transceiver?.mid);
-    const tracks = offered.map((publication) => publication.hint());
+    // By mid as it is now: of a line that is refused, browsers take the mid away.
+    const offered = new Map(this.publications.filter(({ transceiver }) => transceiver?.mid).map((one) => [one.transceiver.mid, one]));
+    const tracks = [...offered.values()].map((publication) => publication.hint());
     const answered = await this.#link.ask({ type: "publish-offer", offer: sdp, tracks }).catch((error) => {
       // The way is still broken.
       this.#restart ||= iceRestart && transport === this.#transport;
@@ -216,7 +219,7 @@ export class Uplink {
     });
     if (transport !== this.#transport) return;
     await transport.setAnswer({ type: "answer", sdp: answered.answer });
-    for (const told of answered.tracks) this.#onAnswered(offered.find(({ transceiver }) => transceiver?.mid === told.mid), told);
+    for (const told of answered.tracks) this.#onAnswered(offered.get(told.mid), told);
   }
 
   #onAnswered(publication, { trackId, accepted, code, reason }) {

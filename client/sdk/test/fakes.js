@@ -88,6 +88,7 @@ export class FakeTrack extends EventTarget {
 
 class FakeTransceiver {
   mid = null;
+  direction = "sendonly";
   currentDirection = null;
 
   constructor(track, init) {
@@ -166,10 +167,10 @@ export class FakePeerConnection extends EventTarget {
       this.signalingState = "stable";
       return void (this.localDescription = description);
     }
-    for (const one of this.transceivers) one.mid ??= String(this.#mids++);
+    for (const one of this.transceivers) if (one.currentDirection !== "stopped") one.mid ??= String(this.#mids++);
     if (this.channels.length) this.sctp = {};
     this.signalingState = "have-local-offer";
-    const media = this.transceivers.map(({ mid, sender }) => `m=${sender.track.kind} 9 x\r\na=mid:${mid}\r\na=msid:- ${sender.track.id}\r\n`);
+    const media = this.transceivers.map(({ mid, receiver: { track } }) => `m=${track.kind} 9 x\r\na=mid:${mid}\r\na=msid:- ${track.id}\r\n`);
     this.localDescription = { type: "offer", sdp: `v=0\r\n${media.join("")}` };
   }
 
@@ -181,6 +182,10 @@ export class FakePeerConnection extends EventTarget {
         this.transceivers.push(Object.assign(new FakeTransceiver(new FakeTrack(kind), {}), { mid }));
       }
     }
+    for (const one of this.transceivers) if (one.mid && one.currentDirection !== "stopped") one.currentDirection = one.direction;
+    // As a browser does with lines that are refused.
+    const refused = [...description.sdp.matchAll(/refusing (\d+)/g)].map(([, mid]) => mid);
+    for (const one of this.transceivers) if (refused.includes(one.mid)) Object.assign(one, { mid: null, currentDirection: "stopped" });
     this.remoteDescription = description;
     this.signalingState = "stable";
   }

@@ -58,7 +58,8 @@ async function answer(socket, refused = {}) {
   const tracks = socket.of("publish-offer").at(-1).tracks.map(({ mid }) => ({
     mid, trackId: `t${mid}`, accepted: !(mid in refused), code: refused[mid], reason: "because",
   }));
-  socket.reply("publish-offer", { type: "publish-answer", roomName: "r", answer: "an answer", tracks });
+  const words = ["an answer", ...Object.keys(refused).map((mid) => `refusing ${mid}`)];
+  socket.reply("publish-offer", { type: "publish-answer", roomName: "r", answer: words.join(", "), tracks });
   await settle();
 }
 
@@ -137,7 +138,32 @@ test("a refused track is told by its promise, and taken out of the offer", async
   assert.equal(await refused, "forbidden");
   socket.say({ type: "error", code: "forbidden", message: "no", of: "publish-offer", trackId: "t0" });
   assert.deepEqual([track.readyState, room.publications.length, types().includes("problem")], ["ended", 0, false]);
-  assert.equal(FakePeerConnection.last.transceivers[0].currentDirection, "stopped");
+  assert.equal(socket.of("publish-offer").length, 1, "the server knows that");
+  const publishing = room.publish(new FakeTrack("audio"));
+  await answer(socket);
+  assert.equal((await publishing).trackId, "t1");
+});
+
+test("the first line bears the bundle: it stays when its track is taken back, all others are used again", async () => {
+  const { room, socket } = await joined();
+  const publish = async (kind) => {
+    const publishing = room.publish(new FakeTrack(kind));
+    await answer(socket);
+    return publishing;
+  };
+  const one = await publish("video");
+  const { sender } = one.transceiver;
+  const ended = one.unpublish();
+  await answer(socket);
+  await ended;
+  const { transceivers } = FakePeerConnection.last;
+  const directions = () => transceivers.map(({ direction, currentDirection }) => (currentDirection === "stopped" ? "stopped" : direction));
+  assert.deepEqual([directions(), sender.track, socket.of("publish-offer").length], [["inactive"], null, 2]);
+  const other = await publish("audio");
+  assert.deepEqual([directions(), other.isPublished], [["inactive", "sendonly"], true]);
+  other.unpublish();
+  await answer(socket);
+  assert.deepEqual(directions(), ["inactive", "stopped"]);
 });
 
 test("what is published the moment something else was is offered, too", async () => {
