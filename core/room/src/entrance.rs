@@ -214,11 +214,9 @@ impl Room {
         };
         let publishers: Vec<_> = others().filter_map(|other| other.publisher_info_for(member)).collect();
         let announcements: Vec<_> = publishers.iter().map(|publisher| self.new_publisher(publisher)).collect();
-        // Who comes back may have been muted meanwhile.
-        let muted = member.tracks.iter().filter(|(_, track)| track.info.muted).map(|(track, _)| track.clone());
-        let muted: Vec<_> = muted
-            .map(|track_id| Event::TrackMuted { room_name: self.name.clone(), publisher_id: id, track_id })
-            .collect();
+        // Who comes back may have been muted meanwhile, or heard again.
+        let own = member.tracks.iter().map(|(track, state)| (track.clone(), state.info.muted));
+        let own: Vec<_> = own.map(|(track, muted)| self.mute_event(id, track, muted)).collect();
         let recording = self.recording_state();
         if let Some(member) = self.members.get_mut(&id) {
             member.met.extend(met);
@@ -227,7 +225,7 @@ impl Room {
         }
         self.reply(id, mark, joined);
         self.send(id, Event::PublishersList { room_name: self.name.clone(), publishers });
-        for event in announcements.into_iter().chain(muted).chain(recording) {
+        for event in announcements.into_iter().chain(own).chain(recording) {
             self.send(id, event);
         }
         self.tell_layers(id);

@@ -140,12 +140,17 @@ impl Room {
                 false => Happening::TrackUnmuted { publisher_id, track_id },
             });
         }
-        let (room_name, track_id) = (self.name.clone(), track.clone());
-        let event = match muted {
-            true => Event::TrackMuted { room_name, publisher_id: owner, track_id },
-            false => Event::TrackUnmuted { room_name, publisher_id: owner, track_id },
-        };
+        let event = self.mute_event(owner, track.clone(), muted);
         self.broadcast_answering(answered, &event, |member| member.id == owner || member.may_know(track));
+    }
+
+    /// Whether a track is muted, as members are told.
+    pub(crate) fn mute_event(&self, publisher_id: PublisherId, track_id: TrackId, muted: bool) -> Event {
+        let room_name = self.name.clone();
+        match muted {
+            true => Event::TrackMuted { room_name, publisher_id, track_id },
+            false => Event::TrackUnmuted { room_name, publisher_id, track_id },
+        }
     }
 
     pub(crate) fn on_chat(&mut self, id: PublisherId, mark: Option<RequestId>, text: String) {

@@ -92,7 +92,9 @@ impl Room {
         self.note_verdicts(id, ticket, tracks.clone(), decisions);
         let Some(member) = self.members.get(&id) else { return };
         let (mut allowed, mut errors, mut ended) = (Vec::new(), Vec::new(), Vec::new());
-        for track in tracks {
+        // What was taken back while policy thought is not sent.
+        let is_wanted = |track: &TrackId| member.wants.get(&publisher).is_some_and(|want| want.covers(track));
+        for track in tracks.into_iter().filter(is_wanted) {
             let unanswered = unanswered.get(&track).cloned();
             match unanswered.map(Err).or_else(|| member.verdict(&track)) {
                 Some(Ok(_)) => allowed.push(track),

@@ -284,6 +284,7 @@ fn who_was_muted_while_the_socket_was_lost_hears_it_when_it_is_back() {
     call.quiet();
     call.input(Input::Resumed { member: guest });
     assert_eq!(call.only(guest, "track-muted")["trackId"], "a2");
+    assert_eq!(call.only(guest, "track-unmuted")["trackId"], "v2");
 }
 
 #[test]

@@ -236,6 +236,21 @@ fn unsubscribing_from_one_track_takes_nothing_of_those_that_are_on_their_way() {
 }
 
 #[test]
+fn what_is_taken_back_while_policy_thinks_is_not_sent() {
+    let mut call = Call::new();
+    let (ann, bob) = (call.join(1), call.join(2));
+    call.publish(ann, &["v1", "v2"]);
+    call.slow_policy = true;
+    call.say(bob, json!({"type": "subscribe-request", "publisherId": 1}));
+    call.say(bob, json!({"type": "unsubscribe", "publisherId": 1, "trackIds": ["v1"]}));
+    while !call.asked.is_empty() {
+        call.answer_next();
+    }
+    let sent: Vec<_> = call.sending.values().flatten().cloned().collect();
+    assert_eq!(sent, [track("v2")]);
+}
+
+#[test]
 fn a_second_or_stale_answer_is_refused_and_changes_nothing() {
     let (mut call, _, bob, _) = Call::watched(&["v1"]);
     call.quiet();
