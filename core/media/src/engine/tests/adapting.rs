@@ -252,6 +252,20 @@ fn a_picture_stands_for_less_than_400_ms_when_a_lower_encoding_is_gone_to() {
     }
 }
 
+/// The queue of such a link is full after 65 ms, before any report can tell of it: what is lost then is lost whatever the server does. What it
+/// can do is to begin a low encoding with a key frame as soon as the first report is there, and to let the queue run empty for it.
+#[test]
+fn a_picture_is_back_soon_after_a_link_was_cut_to_a_seventh_of_what_is_sent() {
+    let mut call = Call::new(5_000_000);
+    assert_eq!(most(call.run(10)), 2);
+    (call.link().rate, call.screen.longest) = (300_000, Duration::ZERO);
+    call.run(8);
+    let longest = call.screen.longest;
+    println!("stood for {longest:?}");
+    assert_eq!(most(call.run(4)), 0);
+    assert!(longest < Duration::from_millis(400), "{longest:?}");
+}
+
 /// The last quality that was told of a client's connection.
 fn quality(world: &World, client: usize) -> Quality {
     let own = world.clients[client].transport;
