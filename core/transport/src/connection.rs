@@ -58,7 +58,7 @@ pub enum CloseReason {
     /// The peer said so.
     #[error("the peer closed the connection")]
     Peer,
-    /// No check came for too long (RFC 7675).
+    /// Neither a check nor media came for too long.
     #[error("the peer has not been heard of for {} s", CONSENT.as_secs())]
     Silent,
     /// No handshake in time.
@@ -218,16 +218,26 @@ impl Connection {
         self.after_dtls(now);
     }
 
-    /// Unprotects an RTP packet in place; its length without the tag comes back.
-    pub fn unprotect_rtp(&mut self, packet: &mut [u8], header: &Header) -> Result<usize, Refused> {
+    /// Unprotects in place an RTP packet that came by this path; its length without the tag comes back.
+    pub fn unprotect_rtp(
+        &mut self,
+        now: Instant,
+        path: Path,
+        packet: &mut [u8],
+        header: &Header,
+    ) -> Result<usize, Refused> {
         let media = self.media.as_mut().ok_or(Refused::NoKeys)?;
-        Ok(media.receiver.unprotect_rtp(packet, header)?)
+        let len = media.receiver.unprotect_rtp(packet, header)?;
+        self.ice.hear(now, path);
+        Ok(len)
     }
 
-    /// Unprotects an RTCP packet in place; its length without tag and index comes back.
-    pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, Refused> {
+    /// Unprotects in place an RTCP packet that came by this path; its length without tag and index comes back.
+    pub fn unprotect_rtcp(&mut self, now: Instant, path: Path, packet: &mut [u8]) -> Result<usize, Refused> {
         let media = self.media.as_mut().ok_or(Refused::NoKeys)?;
-        Ok(media.receiver.unprotect_rtcp(packet)?)
+        let len = media.receiver.unprotect_rtcp(packet)?;
+        self.ice.hear(now, path);
+        Ok(len)
     }
 
     /// The way out for media: where to, and what protects it. None before both are there, and after the end.
@@ -320,7 +330,7 @@ impl Connection {
         }
         if self.media.is_none() && self.connect_by <= now {
             self.close_with(CloseReason::NotConnected);
-        } else if self.media.is_some() && self.ice.last_check() + CONSENT <= now {
+        } else if self.media.is_some() && self.ice.last_sign() + CONSENT <= now {
             self.close_with(CloseReason::Silent);
         }
     }
@@ -334,7 +344,7 @@ impl Connection {
             Handshake::Running(dtls, _) => dtls.next_timeout(),
             Handshake::Waiting(_) => None,
         };
-        let own = if self.media.is_none() { self.connect_by } else { self.ice.last_check() + CONSENT };
+        let own = if self.media.is_none() { self.connect_by } else { self.ice.last_sign() + CONSENT };
         let data = self.data().and_then(Association::next_timeout);
         dtls.into_iter().chain(data).chain([own]).min()
     }
@@ -378,7 +388,13 @@ impl Connection {
                 }
                 Err(error) => self.close_with(CloseReason::Handshake(error.to_string())),
             },
-            DtlsEvent::Data(packet) => self.on_data(now, Some(packet)),
+            DtlsEvent::Data(packet) => {
+                // It acknowledges what went by the path that we send by, or the association gives up.
+                if let Some(path) = self.ice.path() {
+                    self.ice.hear(now, path);
+                }
+                self.on_data(now, Some(packet));
+            }
             DtlsEvent::PeerClosed => self.close_with(CloseReason::Peer),
             DtlsEvent::Failed(failure) => self.close_with(CloseReason::Handshake(failure.to_string())),
         }
@@ -436,6 +452,9 @@ fn media(keys: &SrtpKeys) -> Result<Media, crate::srtp::KeyError> {
 }
 
 /// Browsers check every 2.5 s and lose some; RFC 7675 §5.1 lets a sender go on for 30 s, and half of that serves a room better.
+///
+/// It binds agents that send checks, and a lite one sends none. Those of Pion and of libnice check only, or not even, while nothing
+/// else flows: media that is authentic counts, too.
 const CONSENT: Duration = Duration::from_secs(15);
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 /// A peer's hello fits into a few datagrams, also in small ones.

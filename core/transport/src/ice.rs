@@ -76,7 +76,7 @@ pub struct IceLite {
     /// The newest first; an older one is good until the newest is nominated.
     local: Vec<Credentials>,
     selected: Option<Selected>,
-    last_check: Instant,
+    last_sign: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -88,7 +88,7 @@ struct Selected {
 impl IceLite {
     /// An agent that waits for checks.
     pub fn new(now: Instant, local: Credentials) -> Self {
-        Self { local: vec![local], selected: None, last_check: now }
+        Self { local: vec![local], selected: None, last_sign: now }
     }
 
     /// What the next description says. Checks with the former credentials stay good until the new ones are nominated
@@ -110,7 +110,7 @@ impl IceLite {
         }
         let mapped = XorMappedAddress { ip: path.remote.ip(), port: path.remote.port() };
         let response = respond(&request, password, Box::new(mapped))?;
-        self.last_check = now;
+        self.last_sign = now;
         let renewed = self.select(path, generation, has(&request, ATTR_USE_CANDIDATE));
         Ok(Checked { response, renewed })
     }
@@ -132,9 +132,18 @@ impl IceLite {
         self.selected.is_some_and(|selected| selected.nominated)
     }
 
-    /// When the last authentic check came; before the first one, when the agent was made.
-    pub fn last_check(&self) -> Instant {
-        self.last_check
+    /// Something came by a path that only the peer can have made. By the path that we send by this says what a check does; by another
+    /// one, nothing of whether the peer still is where we send to.
+    pub fn hear(&mut self, now: Instant, path: Path) {
+        if self.path() == Some(path) {
+            self.last_sign = now;
+        }
+    }
+
+    /// When the peer was last known to be there, by an authentic check or what [`Self::hear`] was told; before the first one, when the
+    /// agent was made.
+    pub fn last_sign(&self) -> Instant {
+        self.last_sign
     }
 
     /// What our description says.
@@ -341,6 +350,23 @@ mod tests {
         assert_eq!(agent.path(), Some(path(7)));
         agent.handle(now, path(8), &check(&ours, &[ATTR_USE_CANDIDATE])).unwrap();
         assert_eq!(agent.path(), Some(path(8)));
+    }
+
+    #[test]
+    fn the_peer_is_there_while_it_checks_or_is_heard_by_the_path_that_is_sent_by() {
+        let (start, ours) = (Instant::now(), credentials(1));
+        let after = |seconds| start + std::time::Duration::from_secs(seconds);
+        let mut agent = IceLite::new(start, ours.clone());
+        agent.hear(after(1), path(5));
+        assert_eq!(agent.last_sign(), start, "there is no path yet");
+        agent.handle(after(2), path(5), &check(&ours, &[ATTR_USE_CANDIDATE])).unwrap();
+        assert_eq!(agent.last_sign(), after(2));
+        agent.hear(after(3), path(5));
+        agent.hear(after(4), path(6));
+        assert_eq!(agent.last_sign(), after(3), "another path says nothing of this one");
+        agent.forget(path(5));
+        agent.hear(after(5), path(5));
+        assert_eq!(agent.last_sign(), after(3), "nothing is sent by any path");
     }
 
     #[test]

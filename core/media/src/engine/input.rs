@@ -19,8 +19,8 @@ impl Engine {
     pub fn handle_datagram(&mut self, now: Instant, path: Path, datagram: &mut [u8]) {
         let taken = match (Kind::of(datagram), self.demux.by_path(&path)) {
             (Some(Kind::Stun), _) => self.handle_stun(now, path, datagram),
-            (Some(Kind::Rtp), Some(key)) => self.handle_rtp(now, key, datagram),
-            (Some(Kind::Rtcp), Some(key)) => self.handle_rtcp(now, key, datagram),
+            (Some(Kind::Rtp), Some(key)) => self.handle_rtp(now, path, key, datagram),
+            (Some(Kind::Rtcp), Some(key)) => self.handle_rtcp(now, path, key, datagram),
             (Some(Kind::Dtls), Some(key)) => self.handle_dtls(now, key, datagram),
             (Some(_), None) => Err(DropReason::Stray),
             (None, _) => Err(DropReason::Unknown),
@@ -78,11 +78,11 @@ impl Engine {
         Ok(())
     }
 
-    fn handle_rtp(&mut self, now: Instant, key: Key, datagram: &mut [u8]) -> Result<(), DropReason> {
+    fn handle_rtp(&mut self, now: Instant, path: Path, key: Key, datagram: &mut [u8]) -> Result<(), DropReason> {
         let header = Header::parse(datagram).map_err(|_| DropReason::Malformed)?;
         let transport = self.transports.get_mut(key).ok_or(DropReason::Stray)?;
         let (publish, connection) = transport.publish_mut().ok_or(DropReason::UnknownSource)?;
-        let len = connection.unprotect_rtp(datagram, &header).map_err(reason)?;
+        let len = connection.unprotect_rtp(now, path, datagram, &header).map_err(reason)?;
         let packet = &mut datagram[..len];
         publish.note_arrival(now, &header, packet);
         let bound = publish.bind(&header, packet)?;
@@ -148,9 +148,9 @@ impl Engine {
         }
     }
 
-    fn handle_rtcp(&mut self, now: Instant, key: Key, datagram: &mut [u8]) -> Result<(), DropReason> {
+    fn handle_rtcp(&mut self, now: Instant, path: Path, key: Key, datagram: &mut [u8]) -> Result<(), DropReason> {
         let transport = self.transports.get_mut(key).ok_or(DropReason::Stray)?;
-        let len = transport.connection.unprotect_rtcp(datagram).map_err(reason)?;
+        let len = transport.connection.unprotect_rtcp(now, path, datagram).map_err(reason)?;
         let publishes = matches!(transport.role, Role::Publish(_));
         let malformed = parse_rtcp(&datagram[..len], |one| {
             if publishes { self.take_from_publisher(now, key, one) } else { self.take_from_viewer(now, key, one) }

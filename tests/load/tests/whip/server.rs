@@ -208,12 +208,12 @@ impl Sessions {
             Some(Kind::Dtls) => session.connection.handle_dtls(now, datagram),
             Some(Kind::Rtp) if session.publishes => {
                 let Ok(header) = Header::parse(datagram) else { return };
-                if let Ok(len) = session.connection.unprotect_rtp(datagram, &header) {
+                if let Ok(len) = session.connection.unprotect_rtp(now, path, datagram, &header) {
                     self.fan_out(&datagram[..len], media);
                 }
             }
             Some(Kind::Rtcp) if !session.publishes => {
-                if let Ok(len) = session.connection.unprotect_rtcp(datagram) {
+                if let Ok(len) = session.connection.unprotect_rtcp(now, path, datagram) {
                     self.arrivals += reported(&datagram[..len]);
                 }
             }

@@ -2,20 +2,51 @@
 
 use super::*;
 
+/// Whose connections ended because nothing was heard of them.
+fn closed(world: &World) -> Vec<TransportId> {
+    let silent = |event: &RouterEvent| match event {
+        RouterEvent::Closed { transport, reason: CloseReason::Silent } => Some(*transport),
+        _ => None,
+    };
+    world.events.iter().filter_map(silent).collect()
+}
+
 #[test]
-fn media_is_no_consent_and_checks_are() {
+fn who_sends_media_by_the_path_that_is_sent_by_needs_no_checks() {
     let mut world = World::new();
-    let (silent, talking) = (world.publisher("camera", &[]), world.publisher("screen", &[]));
-    let transport = world.clients[silent].transport;
-    let (ufrag, password) = world.clients[talking].server.clone();
+    let (talking, elsewhere) = (world.publisher("camera", &[]), world.publisher("screen", &[]));
+    let (transport, ended) = (world.clients[talking].transport, world.clients[elsewhere].transport);
+    let other = Path { socket: 0, remote: "192.0.2.9:1000".parse().unwrap() };
+    let (ufrag, password) = world.clients[elsewhere].server.clone();
+    world.engine.handle_datagram(world.now, other, &mut check(&ufrag, &password, false));
+    world.clients[elsewhere].path = other;
     for second in 1..=40 {
         world.advance(Duration::from_secs(1));
-        let path = world.clients[talking].path;
-        world.engine.handle_datagram(world.now, path, &mut check(&ufrag, &password, true));
-        world.send(silent, &Picture::new(9, second).key().bytes());
+        world.send(talking, &Picture::new(9, second).key().bytes());
+        world.send(elsewhere, &Picture::new(10, second).key().bytes());
     }
-    let closed: Vec<_> = world.events.iter().filter(|event| matches!(event, RouterEvent::Closed { .. })).collect();
-    assert_eq!(closed, [&RouterEvent::Closed { transport, reason: CloseReason::Silent }]);
+    assert_eq!(closed(&world), [ended]);
+    // What somebody else has made is no sign of it, wherever it seems to come from.
+    let path = world.clients[talking].path;
+    for _ in 0..20 {
+        world.advance(Duration::from_secs(1));
+        world.engine.handle_datagram(world.now, path, &mut [128; 40]);
+    }
+    assert_eq!(closed(&world), [ended, transport]);
+}
+
+#[test]
+fn a_viewer_that_sends_rtcp_needs_no_checks() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &[]);
+    let viewer = world.viewer("camera", Limits::default());
+    world.send(publisher, &Picture::new(9, 1).key().bytes());
+    for second in 2..=40 {
+        world.advance(Duration::from_secs(1));
+        world.send(publisher, &Picture::new(9, second).bytes());
+        world.send_rtcp(viewer, &written(|out| write::pli(out, 1, 7)));
+    }
+    assert!(closed(&world).is_empty());
 }
 
 #[test]
