@@ -9,6 +9,7 @@ mod licences;
 mod machine;
 mod metadata;
 mod report;
+mod stacks;
 mod suite;
 mod tools;
 
@@ -134,6 +135,7 @@ fn unit(counts: &mut Counts) -> Result<()> {
 
 fn system(counts: &mut Counts) -> Result<()> {
     tools::for_system_tests()?;
+    stacks::provide();
     plugins::build(Wanted::Compiled)?;
     let suite = Suite::build(PROFILE)?;
     let mut failed = suite.run(|package| package == SYSTEM_TESTS, counts)?;

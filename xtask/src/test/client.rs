@@ -36,17 +36,21 @@ pub(super) fn check(counts: &mut Counts) -> Result<()> {
 
 /// Whether what checks pages and types is there, or can be fetched.
 pub(super) fn has_tools() -> bool {
-    let client = root().join("client");
+    fetched(&root().join("client"), "what checks the client, from npm (5 MB)")
+}
+
+/// Whether what a folder's package-lock.json names is there, or can be fetched; `what` it is, with the place and the size.
+pub(super) fn fetched(folder: &Path, what: &str) -> bool {
     if !has_node() {
         return false;
     }
-    let installed = client.join("node_modules/.package-lock.json");
-    if is_newer(&installed, &client.join("package-lock.json")) {
+    let installed = folder.join("node_modules/.package-lock.json");
+    if is_newer(&installed, &folder.join("package-lock.json")) {
         return true;
     }
-    note("fetching what checks the client, from npm (5 MB)");
+    note(format!("fetching {what}"));
     let mut install = Command::new("npm");
-    install.current_dir(client).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    install.current_dir(folder).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
     run(install.stdin(Stdio::null()).stdout(Stdio::null())).is_ok()
 }
 
@@ -60,7 +64,8 @@ fn major(version: &str) -> Option<u32> {
     version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
-fn is_newer(file: &Path, than: &Path) -> bool {
+/// Whether a file was changed at the same time as another one, or later; not, if one of them is missing.
+pub(super) fn is_newer(file: &Path, than: &Path) -> bool {
     let changed = |file: &Path| file.metadata().and_then(|data| data.modified()).ok();
     changed(file).zip(changed(than)).is_some_and(|(file, than)| file >= than)
 }
