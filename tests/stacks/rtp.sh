@@ -19,7 +19,8 @@ decode() {
     printf '%s\n' 'v=0' 'o=- 0 0 IN IP4 127.0.0.1' 's=-' 'c=IN IP4 127.0.0.1' 't=0 0' \
         "m=video $1 RTP/AVP 96" 'a=rtpmap:96 VP8/90000' \
         "m=audio $(($1 + 2)) RTP/AVP 111" 'a=rtpmap:111 opus/48000/2' |
-        ffmpeg -v fatal -protocol_whitelist pipe,udp,rtp -f sdp -i pipe:0 -map 0:v -map 0:a -flush_packets 1 -f framecrc pipe:1 |
+        ffmpeg -v fatal -protocol_whitelist pipe,udp,rtp -listen_timeout 60 -f sdp -i pipe:0 \
+            -map 0:v -map 0:a -flush_packets 1 -f framecrc pipe:1 |
         awk -F, -v frames="$2" '
             !/^#/ { count[$1]++ }
             count[0] >= frames && count[1] >= frames { exit }
