@@ -2,30 +2,35 @@
 //! had taken is sent to the next one again.
 //!
 //! One log of encoded frames for all tracks of a worker: what is sent and what is kept are the same bytes. A frame goes when the
-//! recorder acknowledges it, when it is old, or when there is no room for it; nothing here ever waits.
+//! recorder acknowledges it, when it is old, or when there is no room for it; nothing here ever waits, and nothing of the log is
+//! ever moved: the thread that forwards media has no time for tens of megabytes.
 
-use std::collections::{HashMap, VecDeque};
+mod blocks;
 
+use std::collections::HashMap;
+
+use blocks::Blocks;
 use lockgate_model::carrier::{Frame, GapReason, NodeTime, TrackNumber};
 
 /// The log of what the recorder is to get.
 #[derive(Debug, Default)]
 pub struct Replay {
-    bytes: Vec<u8>,
-    /// Where in `bytes` the oldest frame begins that is kept.
-    start: usize,
-    /// Where in `bytes` that begins which the recorder was not given yet.
+    /// The frames that are kept, one behind the other.
+    bytes: Blocks<u8, BLOCK>,
+    /// So many of these bytes the recorder was given.
     sent: usize,
     /// Of what is to be sent, so much was kept from before the recorder came, in bytes.
     backlog: usize,
-    entries: VecDeque<Entry>,
+    entries: Blocks<Entry, ENTRIES>,
+    /// The frame that is being added: only then its length is known.
+    scratch: Vec<u8>,
     tracks: HashMap<TrackNumber, Progress>,
     attached: bool,
     now: NodeTime,
 }
 
 /// A frame that is kept.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     len: usize,
     at: NodeTime,
@@ -61,9 +66,9 @@ struct Progress {
 }
 
 impl Replay {
-    /// What is to be sent next; it ends anywhere.
+    /// What is to be sent next, as far as it lies in one piece; it ends anywhere. Empty: nothing is to be sent.
     pub fn unsent(&self) -> &[u8] {
-        &self.bytes[self.sent..]
+        self.bytes.from(self.sent)
     }
 
     /// So many bytes of [`Self::unsent`] were sent.
@@ -73,11 +78,13 @@ impl Replay {
         self.release();
     }
 
-    /// A recorder is there: it gets everything that is kept, behind these frames, which say what is kept no more.
+    /// A recorder is there, and one that was there is gone: it gets everything that is kept, behind these frames, which say what
+    /// is kept no more.
     pub fn attach(&mut self) -> Vec<u8> {
+        self.detach();
         self.attached = true;
-        self.sent = self.start;
-        self.backlog = self.unsent().len();
+        self.sent = 0;
+        self.backlog = self.bytes.len();
         let mut gaps = Vec::new();
         for (track, progress) in &self.tracks {
             if let Some((ssrc, from, to)) = progress.missing() {
@@ -90,6 +97,8 @@ impl Replay {
     /// The recorder is gone. What it was given is kept for the next one, as everything that comes.
     pub fn detach(&mut self) {
         self.attached = false;
+        // What waited for it beyond what is kept would else wait for the next one, beside what waits then.
+        self.release();
     }
 
     /// Every packet of an encoding up to this one is in a file or was given up.
@@ -113,7 +122,7 @@ impl Replay {
 
     /// Whether more may wait. Without a recorder, the oldest makes room.
     pub(crate) fn has_room(&self) -> bool {
-        !self.attached || self.unsent().len() - self.backlog < MAX_WAITING
+        !self.attached || self.bytes.len() - self.sent - self.backlog < MAX_WAITING
     }
 
     /// A track goes on with another encoding, or begins with its first one.
@@ -132,16 +141,17 @@ impl Replay {
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         self.now = self.now.max(at);
-        let before = self.bytes.len();
-        encode(&mut self.bytes);
-        let len = self.bytes.len() - before;
+        self.scratch.clear();
+        encode(&mut self.scratch);
+        let len = self.scratch.len();
         if len == 0 {
             return;
         }
+        self.bytes.extend(&self.scratch);
         let progress = self.tracks.entry(track).or_default();
         progress.kept += 1;
         progress.over |= matches!(content, Content::End);
-        self.entries.push_back(Entry { len, at: self.now, track, content });
+        self.entries.extend(&[Entry { len, at: self.now, track, content }]);
         self.release();
     }
 
@@ -153,8 +163,8 @@ impl Replay {
     /// Lets go of the oldest frames as far as nobody needs them.
     fn release(&mut self) {
         while let Some(entry) = self.entries.front() {
-            let was_sent = self.start + entry.len <= self.sent;
-            let kept = if self.attached { self.sent } else { self.bytes.len() } - self.start;
+            let was_sent = entry.len <= self.sent;
+            let kept = if self.attached { self.sent } else { self.bytes.len() };
             let is_old = self.now.micros_since(entry.at) > KEEP || kept > MAX_KEPT;
             let progress = self.tracks.get(&entry.track);
             let is_done = progress.is_some_and(|progress| progress.is_done(entry.content));
@@ -162,15 +172,15 @@ impl Replay {
             if self.attached && !was_sent || !is_done && !is_old {
                 break;
             }
-            self.pop(is_done);
+            self.pop(entry, is_done);
         }
-        self.tidy();
     }
 
-    fn pop(&mut self, is_done: bool) {
-        let Some(Entry { len, track, content, .. }) = self.entries.pop_front() else { return };
-        self.start += len;
-        self.sent = self.sent.max(self.start);
+    /// Lets go of the oldest frame, which is this one.
+    fn pop(&mut self, Entry { len, track, content, .. }: Entry, is_done: bool) {
+        self.entries.drop_front(1);
+        self.bytes.drop_front(len);
+        self.sent = self.sent.saturating_sub(len);
         let Some(progress) = self.tracks.get_mut(&track) else { return };
         progress.kept -= 1;
         if !is_done {
@@ -179,20 +189,6 @@ impl Replay {
         if progress.over && progress.kept == 0 {
             self.tracks.remove(&track);
         }
-    }
-
-    /// Gives memory back. Moving costs as much as was let go of since it was last done.
-    fn tidy(&mut self) {
-        if self.entries.is_empty() {
-            self.bytes.clear();
-            self.bytes.shrink_to(SPARE);
-        } else if self.start > SPARE && self.start > self.bytes.len() / 2 {
-            self.bytes.drain(..self.start);
-        } else {
-            return;
-        }
-        self.sent -= self.start;
-        self.start = 0;
     }
 }
 
@@ -238,8 +234,10 @@ const KEEP: i64 = 4_000_000;
 const MAX_KEPT: usize = 64 << 20;
 /// Some seconds of a worker's recordings: a recorder that is behind by more has a disk that cannot keep up.
 const MAX_WAITING: usize = 16 << 20;
-/// Not worth giving back, in bytes.
-const SPARE: usize = 256 << 10;
+/// The log grows by this, in bytes. Little enough to be had, and given back, while viewers wait.
+const BLOCK: usize = 256 << 10;
+/// And the list of what is in it by so many, which take 160 KiB.
+const ENTRIES: usize = 4096;
 
 #[cfg(test)]
 mod tests;
