@@ -169,9 +169,14 @@ impl Encoding {
         self.off.settle(now)
     }
 
+    /// How many bits came of it in the last second.
+    pub(crate) fn measured(&mut self, now: Instant) -> u64 {
+        self.meter.rate(now).0
+    }
+
     /// How many bits a second it has: what came, or what its publisher says while that was not measured yet.
     pub(crate) fn rate(&mut self, now: Instant) -> u64 {
-        match self.meter.rate(now).0 {
+        match self.measured(now) {
             0 => self.layer_rates.told(),
             measured => measured,
         }

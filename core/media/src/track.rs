@@ -117,6 +117,11 @@ impl Track {
         self.codec.codec.kind()
     }
 
+    /// Its name, and what came of each encoding in the last second, the smallest first, in bit/s.
+    pub(crate) fn measured(&mut self, now: Instant) -> (TrackId, Vec<u64>) {
+        (self.id.clone(), self.encodings.iter_mut().map(|encoding| encoding.measured(now)).collect())
+    }
+
     /// Takes a packet that is decrypted; viewers get it with [`Self::forward`]. `repaired`: the publisher sent it again.
     pub(crate) fn receive(
         &mut self,

@@ -105,6 +105,9 @@ pub struct TrackOverview {
     pub encodings: u8,
     /// Whether it is recorded.
     pub recorded: bool,
+    /// What came of each encoding, the smallest first, in bit/s, as was told in the last seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bitrates: Option<Vec<u64>>,
 }
 
 /// A track on its way to somebody.

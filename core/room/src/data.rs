@@ -195,6 +195,7 @@ impl Opening {
             asked_again: Ticket(0),
             withheld: false,
             max_bitrate: None,
+            rates: None,
         }
     }
 }

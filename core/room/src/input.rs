@@ -178,6 +178,13 @@ pub enum Input {
         /// How well.
         quality: Quality,
     },
+    /// How much comes from a publisher.
+    Rates {
+        /// Whose.
+        member: PublisherId,
+        /// Each track, and what came of each of its encodings in the last second, the smallest first, in bit/s.
+        tracks: Vec<(TrackId, Vec<u64>)>,
+    },
     /// A member need not send all encodings of a track, or is to send more again: nobody, or somebody, watches them.
     Steered {
         /// Who.

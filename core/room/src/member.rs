@@ -116,6 +116,8 @@ pub(crate) struct Track {
     pub(crate) withheld: bool,
     /// What the media side was told of it: the most that may be sent.
     pub(crate) max_bitrate: Option<Bitrate>,
+    /// What came of its encodings, in bit/s, and when that was told, in ms since 1970.
+    pub(crate) rates: Option<(Vec<u64>, u64)>,
 }
 
 /// What a client wants of one publisher.

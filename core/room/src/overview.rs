@@ -78,7 +78,8 @@ impl Room {
 
     fn track_overview(&self, track: &Track) -> TrackOverview {
         let recorded = self.records(&track.info.track_id);
-        TrackOverview { info: track.info.clone(), encodings: track.encodings, recorded }
+        let bitrates = track.rates_now(self.now_ms);
+        TrackOverview { info: track.info.clone(), encodings: track.encodings, recorded, bitrates }
     }
 }
 

@@ -382,6 +382,7 @@ impl Offered {
             asked_again: Ticket(0),
             withheld: false,
             max_bitrate: self.verdict.as_ref().ok().and_then(|grant| grant.max_bitrate),
+            rates: None,
             info: TrackInfo {
                 track_id: accepted.track.clone(),
                 kind: self.facts.kind,

@@ -3,7 +3,7 @@
 use lockgate_model::{Event, PublisherId, Quality, RoomName, TrackId};
 
 use crate::effect::Connection;
-use crate::member::Member;
+use crate::member::{Member, Track};
 use crate::room::Room;
 
 impl Room {
@@ -41,6 +41,26 @@ impl Room {
             let event = told(&self.name, Some(id), quality, member == id);
             self.send(member, event);
         }
+    }
+}
+
+impl Room {
+    /// What operators see of tracks.
+    pub(crate) fn on_rates(&mut self, id: PublisherId, tracks: Vec<(TrackId, Vec<u64>)>) {
+        let now = self.now_ms;
+        let Some(publisher) = self.members.get_mut(&id) else { return };
+        for (track, rates) in tracks {
+            if let Some(track) = publisher.tracks.get_mut(&track) {
+                track.rates = Some((rates, now));
+            }
+        }
+    }
+}
+
+impl Track {
+    /// What its encodings have, if that was told lately.
+    pub(crate) fn rates_now(&self, now_ms: u64) -> Option<Vec<u64>> {
+        self.rates.as_ref().filter(|(_, at)| now_ms.abs_diff(*at) <= COUNTS_MS).map(|(rates, _)| rates.clone())
     }
 }
 

@@ -149,6 +149,7 @@ impl Room {
             Input::PublishLost { member, reason } => self.on_publish_lost(member, &reason),
             Input::Received { connection, quality } => self.on_received(connection, quality),
             Input::Sent { member, quality } => self.on_sent(member, quality),
+            Input::Rates { member, tracks } => self.on_rates(member, tracks),
             Input::Steered { member, track, encodings } => self.on_steered(member, &track, encodings),
             Input::Layer { connection, track, layer, reason } => self.on_layer(connection, track, layer, reason),
             Input::Levels { at, heard } => self.on_levels(at, &heard),

@@ -352,10 +352,15 @@ impl RoomMedia {
                 .connection(transport)
                 .map(|connection| Input::Placed { connection, cause: PublisherId(cause), tracks }),
             RouterEvent::Levels { at, heard } => Some(Input::Levels { at, heard }),
-            RouterEvent::Quality { transport, quality } => self.owners.get(&transport).map(|owner| match *owner {
-                Owner::Publish(member) => Input::Sent { member, quality },
-                Owner::Subscribe(connection) => Input::Received { connection, quality },
-            }),
+            RouterEvent::Quality { transport, quality, rates } => {
+                self.owners.get(&transport).map(|owner| match *owner {
+                    Owner::Publish(member) => {
+                        self.backlog.extend([Input::Rates { member, tracks: rates }]);
+                        Input::Sent { member, quality }
+                    }
+                    Owner::Subscribe(connection) => Input::Received { connection, quality },
+                })
+            }
             RouterEvent::Steered { transport, track, encodings } => {
                 self.publisher(transport).map(|member| Input::Steered { member, track, encodings })
             }

@@ -149,6 +149,8 @@ pub enum RouterEvent {
         transport: TransportId,
         /// How well.
         quality: Quality,
+        /// From a publisher: each of its tracks, and what its encodings have, the smallest first, in bit/s.
+        rates: Vec<(TrackId, Vec<u64>)>,
     },
     /// A publisher is to send other encodings of a track than before: the others are not watched by anybody.
     Steered {

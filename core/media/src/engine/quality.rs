@@ -31,7 +31,13 @@ impl Engine {
             subscribe.link.lossy.note(now, quality.loss);
         }
         let router = transport.router;
-        self.tell(router, RouterEvent::Quality { transport: transport_id(key), quality });
+        let lines: Vec<_> = match &transport.role {
+            Role::Publish(publish) => publish.lines.iter().map(|line| line.track).collect(),
+            Role::Subscribe(_) => Vec::new(),
+        };
+        let rates =
+            lines.into_iter().filter_map(|line| self.tracks.get_mut(line).map(|track| track.measured(now))).collect();
+        self.tell(router, RouterEvent::Quality { transport: transport_id(key), quality, rates });
     }
 
     /// A publisher gives a reference time back: the time there and back is what it did not have it for.

@@ -116,6 +116,7 @@ fn operators_see_who_watches_what_and_why_not_more() {
     let quality = |bitrate| Quality { score: 9, bitrate, loss: 10, rtt: Some(20) };
     call.input(Input::Sent { member: ann, quality: quality(5000) });
     call.input(Input::Received { connection, quality: quality(4000) });
+    call.input(Input::Rates { member: ann, tracks: vec![(track("v1"), vec![1000, 3000]), (track("gone"), vec![1])] });
     let layer = Some(Layer::new(1, 2));
     call.input(Input::Layer { connection, track: track("v1"), layer, reason: LayerReason::Bandwidth });
     call.say(bob, json!({"type": "set-layer", "publisherId": 1, "trackId": "a1", "paused": true}));
@@ -127,6 +128,7 @@ fn operators_see_who_watches_what_and_why_not_more() {
         (&published["trackId"], &published["kind"], &published["codec"]),
         (&json!("v1"), &json!("video"), &json!("vp8"))
     );
+    assert_eq!((&published["bitrates"], first["tracks"][0].get("bitrates")), (&json!([1000, 3000]), None));
     assert_eq!((&second["receives"]["bitrate"], &second["receives"]["loss"]), (&json!(4000), &json!(0.01)));
     let watches = second["watches"].as_array().unwrap();
     assert_eq!((watches.len(), &watches[0]["paused"]), (2, &json!(true)));
@@ -142,6 +144,7 @@ fn operators_see_who_watches_what_and_why_not_more() {
         (&later["participants"][0]["sends"], &later["participants"][1]["receives"]),
         (&Value::Null, &Value::Null)
     );
+    assert_eq!(later["participants"][0]["tracks"][1].get("bitrates"), None);
     assert_eq!(shared(bob), connection);
 }
 

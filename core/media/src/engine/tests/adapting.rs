@@ -270,7 +270,17 @@ fn a_picture_is_back_soon_after_a_link_was_cut_to_a_seventh_of_what_is_sent() {
 fn quality(world: &World, client: usize) -> Quality {
     let own = world.clients[client].transport;
     let told = world.events.iter().rev().find_map(|event| match event {
-        RouterEvent::Quality { transport, quality } if *transport == own => Some(*quality),
+        RouterEvent::Quality { transport, quality, .. } if *transport == own => Some(*quality),
+        _ => None,
+    });
+    told.expect("it is told every two seconds")
+}
+
+/// What was told last of the tracks of a publisher.
+fn rates(world: &World, client: usize) -> Vec<(lockgate_model::TrackId, Vec<u64>)> {
+    let own = world.clients[client].transport;
+    let told = world.events.iter().rev().find_map(|event| match event {
+        RouterEvent::Quality { transport, rates, .. } if *transport == own => Some(rates.clone()),
         _ => None,
     });
     told.expect("it is told every two seconds")
@@ -282,6 +292,9 @@ fn the_quality_of_a_link_tells_what_flows_and_what_it_has_no_room_for() {
     call.run(6);
     let (up, down) = (quality(&call.world, call.publisher), quality(&call.world, call.viewer));
     assert_eq!((up.score, up.loss, up.rtt), (10, 0, None));
+    let rates = rates(&call.world, call.publisher);
+    let of_track: u64 = rates.iter().flat_map(|(_, rates)| rates).sum();
+    assert!(of_track.abs_diff(up.bitrate) < up.bitrate / 2, "its tracks are all that it sends: {rates:?}, {up:?}");
     assert!((1_800_000..2_800_000).contains(&up.bitrate), "{up:?}");
     assert_eq!((down.score, down.loss), (10, 0));
     assert!((1_200_000..3_000_000).contains(&down.bitrate) && down.rtt >= Some(20), "{down:?}");

@@ -165,7 +165,7 @@ fn a_publisher_that_gives_times_back_has_its_round_trip_told() {
     }
     let own = world.clients[publisher].transport;
     let told = world.events.iter().rev().find_map(|event| match event {
-        RouterEvent::Quality { transport, quality } if *transport == own => Some(quality.rtt),
+        RouterEvent::Quality { transport, quality, .. } if *transport == own => Some(quality.rtt),
         _ => None,
     });
     let rtt = told.expect("it is told every two seconds").expect("it was measured");
