@@ -1,4 +1,5 @@
-//! What each plugin of a chain said to one question, kept for the decision log. Without a log nothing is kept, nor copied, but whether one failed.
+//! What each plugin of a chain said to one question, kept for the decision log and for operators who look on. Without either nothing is
+//! kept, nor copied, but whether one failed.
 
 use std::time::{Duration, Instant};
 

@@ -31,6 +31,7 @@ mod policy;
 mod pool;
 mod question;
 mod quota;
+mod recent;
 pub mod replay;
 mod secrecy;
 mod set;
@@ -50,6 +51,7 @@ pub use journal::{Journal, JournalConfig, JournalError};
 pub use load_error::{LoadError, LoadProblem};
 pub use metrics::{HookMetrics, LATENCY_BOUNDS, MetricsSnapshot, PluginMetrics, ShadowResult};
 pub use policy::Policy;
+pub use recent::{RecentDecision, RecentDecisions, RecentSaid, RecentWord};
 pub use signature::signature_file;
 pub use swap::{CanaryStatus, Candidate, PolicyStatus, Swap};
 

@@ -22,6 +22,7 @@ use crate::metrics::{MetricsSnapshot, PluginMetrics};
 use crate::plugin::Moment;
 use crate::pool::Pool;
 use crate::question::{Answer, Question};
+use crate::recent::{Recent, RecentDecisions};
 use crate::set::{Ground, Set};
 use crate::sets::Sets;
 use crate::shadow::Lane;
@@ -47,6 +48,8 @@ pub(crate) struct Inner {
     /// The way to plugins in shadow.
     shadows: Arc<Lane>,
     turned_away: AtomicU64,
+    /// The last decisions, while somebody looks at them.
+    recent: Arc<Recent>,
 }
 
 impl Policy {
@@ -69,7 +72,8 @@ impl Policy {
         set.chain.warm_up(load::wall_clock_ms());
         let sets = RwLock::new(Arc::new(Sets::of(Arc::new(set))));
         let (changes, turned_away) = (Mutex::default(), AtomicU64::new(0));
-        let inner = Inner { sets, changes, ground, pool, operators, shadows, turned_away };
+        let recent = Arc::new(Recent::new());
+        let inner = Inner { sets, changes, ground, pool, operators, shadows, turned_away, recent };
         Ok(Self { inner: Arc::new(inner), journal: Journal::default() })
     }
 
@@ -139,6 +143,11 @@ impl Policy {
         }
     }
 
+    /// The last decisions, at most so many, of those after one of them; what it takes to know them is kept for 15 s from now on.
+    pub fn recent_decisions(&self, after: Option<u64>, most: usize) -> RecentDecisions {
+        self.inner.recent.after(after, most)
+    }
+
     /// The sets that answer now.
     pub(crate) fn sets(&self) -> Arc<Sets> {
         Arc::clone(&self.inner.sets.read().unwrap_or_else(PoisonError::into_inner))
@@ -153,9 +162,9 @@ impl Policy {
         let (budget, now_ms) = (put.set.budget, put.question.now_ms());
         let moment = Moment { now_ms, until: put.at + budget };
         let (journal, job, tended) = (self.journal.clone(), Arc::clone(&put), Arc::clone(&put));
-        let shadows = Arc::clone(&self.inner.shadows);
+        let (shadows, recent) = (Arc::clone(&self.inner.shadows), Arc::clone(&self.inner.recent));
         let tend = move || tended.set.chain.warm_up(now_ms);
-        let why = match pool.submit(move || job.answer(moment, &journal, &shadows), tend) {
+        let why = match pool.submit(move || job.answer(moment, &journal, &shadows, &recent), tend) {
             Err(_) => Unanswered::Full,
             // The thread keeps to the budget by itself; the rest is for a queue that does not move.
             Ok(mut answer) => match timeout(budget + SLACK, &mut answer).await {
@@ -178,8 +187,13 @@ impl Policy {
             self.inner.turned_away.fetch_add(1, Relaxed);
         }
         let answer = put.question.denied(why.denial());
-        if self.journal.is_on() {
-            self.journal.answered(put.answered(Vec::new(), Some(why.reason()), &answer));
+        let watched = self.inner.recent.is_watched();
+        if self.journal.is_on() || watched {
+            let answered = put.answered(Vec::new(), Some(why.reason()), &answer);
+            if watched {
+                self.inner.recent.keep(&answered);
+            }
+            self.journal.answered(answered);
         }
         answer
     }
@@ -197,20 +211,24 @@ struct Put {
 
 impl Put {
     /// Asks the plugins. None: it waited for its turn until too little time was left, or was given up meanwhile.
-    fn answer(&self, moment: Moment, journal: &Journal, shadows: &Lane) -> Option<Answer> {
+    fn answer(&self, moment: Moment, journal: &Journal, shadows: &Lane, recent: &Recent) -> Option<Answer> {
         let (hook, began) = (self.question.hook(), Instant::now());
         // So all that is asked counts, also where each question takes the time of those behind it.
         if moment.until.saturating_duration_since(began) < self.set.least(hook) {
             return None;
         }
         let has_shadow = self.set.shadows.iter().any(|shadow| shadow.is_asked(hook));
-        let mut heard = Heard::new(journal.is_on() || has_shadow);
+        let watched = recent.is_watched();
+        let mut heard = Heard::new(journal.is_on() || has_shadow || watched);
         let answer = self.question.put_to(&self.set.chain, moment, &mut heard);
         let (decisions, denials) = answer.counted();
         self.set.tally.note(Outcome { failed: heard.failed(), decisions, denials, took: began.elapsed() });
         self.settle().then(|| {
-            if journal.is_on() || has_shadow {
+            if journal.is_on() || has_shadow || watched {
                 let answered = self.answered(heard.into_words(), None, &answer);
+                if watched {
+                    recent.keep(&answered);
+                }
                 journal.answered(Arc::clone(&answered));
                 if has_shadow {
                     shadows.hand_over(answered, &self.set, journal);

@@ -3,7 +3,9 @@
 //! A revocation asks nobody but who the operator is, past the queue of all others: it must work when policy is busy, and at once.
 
 mod acting;
+mod archive;
 mod looking;
+mod overview;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -67,6 +69,12 @@ async fn carry_out(
     act: AdminAct,
 ) -> Result<Value, Denial> {
     match act {
+        AdminAct::ShowNode => {
+            of_all_rooms(operator)?;
+            overview::show_node(node).await
+        }
+        AdminAct::ListDecisions(page) => of_all_rooms(operator).map(|()| overview::list_decisions(node, &page)),
+        AdminAct::ListRecordings(page) => archive::list_recordings(node, operator, page).await,
         AdminAct::ListRooms(page) => looking::list_rooms(node, operator, page).await,
         AdminAct::ShowRoom { room, page } => looking::show_room(node, operator, &room, page, true).await,
         AdminAct::ListParticipants { room, page } => looking::show_room(node, operator, &room, page, false).await,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lockgate_model::carrier::{
     AddTrack, BindingToken, FromRecorder, Hello, PROTOCOL, Refusal, Role, SessionState, StartSession, ToRecorder,
-    TrackNumber, Welcome,
+    TrackNumber, TrackStats, Welcome,
 };
 use lockgate_model::{RecordingId, RecordingState, RoomName, TrackId};
 use lockgate_room::{Input, RecorderReport};
@@ -44,6 +44,9 @@ struct Attached {
     number: u64,
     to: mpsc::Sender<ToRecorder>,
     token: BindingToken,
+    software: String,
+    /// What it said last of the tracks.
+    stats: Vec<TrackStats>,
 }
 
 /// A session that runs, or whose files are being closed.
@@ -110,6 +113,7 @@ impl Hub {
             // The last words of a recorder that was put out.
             ToHub::Connection(Connection::Said(..) | Connection::Ended(_)) => {}
             ToHub::IsAttached(reply) => drop(reply.send(self.attached.is_some())),
+            ToHub::Look(reply) => drop(reply.send(self.overview())),
         }
     }
 
@@ -224,7 +228,8 @@ impl Hub {
         self.attachments += 1;
         let conversation = Conversation { number: self.attachments, recorders: self.recorders.clone() };
         self.conversations.spawn(conversation.carry(stream, messages, to_recorder));
-        self.attached = Some(Attached { number: self.attachments, to, token });
+        let software = software.to_owned();
+        self.attached = Some(Attached { number: self.attachments, to, token, software, stats: Vec::new() });
         self.idle.clear();
         self.give_up = None;
         known.into_iter().for_each(|message| self.say(message));
@@ -269,7 +274,12 @@ impl Hub {
                 self.on_state(session, state, reason);
             }
             FromRecorder::Pli { track } => self.on_pli(track),
-            FromRecorder::Stats { .. } | FromRecorder::Pong { .. } => {}
+            FromRecorder::Stats { tracks } => {
+                if let Some(attached) = &mut self.attached {
+                    attached.stats = tracks;
+                }
+            }
+            FromRecorder::Pong { .. } => {}
         }
     }
 

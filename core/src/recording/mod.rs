@@ -10,6 +10,7 @@ mod wire;
 use lockgate_model::carrier::TrackNumber;
 use lockgate_model::policy::Identity;
 use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RoomName, Source, TrackId};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::rooms::ToRoom;
@@ -29,6 +30,29 @@ pub(crate) struct Recordable {
     pub(crate) fmtp: String,
     /// The id of the header extension that tells its loudness, if it does.
     pub(crate) level_id: Option<u8>,
+}
+
+/// How recording does, for operators. What is counted is of the tracks that are recorded now, as the recorder said in the last seconds.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RecorderOverview {
+    /// Whether a recorder is attached.
+    pub(crate) attached: bool,
+    /// Its name and version; absent: none is attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) software: Option<String>,
+    /// Sessions, those included whose files are being closed.
+    pub(crate) sessions: usize,
+    /// Tracks that are recorded.
+    pub(crate) tracks: usize,
+    /// Packets that came to the recorder.
+    pub(crate) packets: u64,
+    /// Bytes of frames that were written.
+    pub(crate) bytes: u64,
+    /// Packets that never came.
+    pub(crate) lost: u64,
+    /// Frames that were given up.
+    pub(crate) dropped_frames: u64,
 }
 
 /// The way to the recorder.
@@ -60,6 +84,7 @@ pub(crate) enum ToHub {
     },
     Connection(door::Connection),
     IsAttached(oneshot::Sender<bool>),
+    Look(oneshot::Sender<RecorderOverview>),
 }
 
 /// A track to be recorded.
@@ -109,6 +134,13 @@ impl Recorders {
         let (reply, answer) = oneshot::channel();
         self.tell(ToHub::IsAttached(reply)).await;
         answer.await.unwrap_or(false)
+    }
+
+    /// How it does.
+    pub(crate) async fn look(&self) -> RecorderOverview {
+        let (reply, answer) = oneshot::channel();
+        self.tell(ToHub::Look(reply)).await;
+        answer.await.unwrap_or_default()
     }
 
     pub(crate) async fn tell(&self, message: ToHub) {

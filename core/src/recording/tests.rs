@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lockgate_model::carrier::{
     BindingToken, Deframer, Frame, FromRecorder, Hello, MAX_FRAME, PROTOCOL, Refusal, Role, SessionState, ToRecorder,
-    TrackNumber, Welcome, decode_message,
+    TrackNumber, TrackStats, Welcome, decode_message,
 };
 use lockgate_model::{Codec, MediaKind, PublisherId, RecordingId, RevokedWhat, RoomName, Source, TrackId};
 use lockgate_room::{Input, RecorderReport, Revocation, Whom};
@@ -196,6 +196,29 @@ async fn a_session_goes_to_the_recorder_and_its_states_come_back() {
     assert!(house.recorders.add(&session(), track("v2")).await.is_none());
     recorder.say(SessionState::Stopped).await;
     assert!(matches!(report(&mut outbox).await, RecorderReport::Stopped { .. }));
+}
+
+#[tokio::test]
+async fn operators_see_what_the_recorder_says_of_the_tracks_that_are_recorded() {
+    let house = House::open();
+    let nothing = house.recorders.look().await;
+    assert!(!nothing.attached && nothing.software.is_none());
+    let (mut recorder, _) = house.attach().await;
+    let mut outbox = house.start().await.unwrap();
+    let first = house.recorders.add(&session(), track("v1")).await.unwrap();
+    let second = house.recorders.add(&session(), track("v2")).await.unwrap();
+    let of = |track| TrackStats { track, packets: 10, frames: 5, bytes: 1000, lost: 2, dropped_frames: 1, plis: 0 };
+    let tracks = vec![of(first), of(second)];
+    write(&mut recorder.stream, &FromRecorder::Stats { tracks }).await.unwrap();
+    // What is said later is taken later.
+    recorder.say(SessionState::Recording).await;
+    assert!(matches!(report(&mut outbox).await, RecorderReport::Recording { .. }));
+    let both = house.recorders.look().await;
+    assert_eq!((both.software.as_deref(), both.sessions, both.tracks), (Some("test"), 1, 2));
+    assert_eq!((both.packets, both.bytes, both.lost, both.dropped_frames), (20, 2000, 4, 2));
+    house.recorders.remove(&session(), &TrackId::new("v1").unwrap()).await;
+    let one = house.recorders.look().await;
+    assert_eq!((one.tracks, one.packets), (1, 10));
 }
 
 #[tokio::test]

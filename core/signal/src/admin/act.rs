@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lockgate_model::{PublisherId, RevokedWhat, RoomName, Secret, TrackId};
+use lockgate_model::{PublisherId, RecordingId, RevokedWhat, RoomName, Secret, TrackId};
 use serde::Deserialize;
 
 /// What somebody wants of the node.
@@ -67,6 +67,12 @@ pub enum AdminAct {
         /// What.
         revocation: RevocationRequest,
     },
+    /// How is the node?
+    ShowNode,
+    /// What was decided lately?
+    ListDecisions(PageRequest<u64>),
+    /// What was recorded?
+    ListRecordings(PageRequest<RecordingId>),
     /// Which plugins answer?
     ShowPolicy,
     /// The configuration of plugins is to be read again.

@@ -27,6 +27,9 @@ pub(crate) fn routes() -> Router<Arc<Doors>> {
 /// Each path once.
 fn all() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
     vec![
+        ("/node", get(show_node)),
+        ("/decisions", get(list_decisions)),
+        ("/recordings", get(list_recordings)),
         ("/rooms", get(list_rooms)),
         ("/rooms/{room}", get(show_room)),
         ("/rooms/{room}/participants", get(list_participants)),
@@ -41,6 +44,26 @@ fn all() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
         ("/events", get(feed::follow)),
         ("/openapi.json", get(describe)),
     ]
+}
+
+async fn show_node(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
+    act(doors, whence, request, |_, body| read::nothing(body).map(|()| AdminAct::ShowNode)).await
+}
+
+async fn list_decisions(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
+    act(doors, whence, request, |query, body| {
+        read::nothing(body)?;
+        read::page(query).map(AdminAct::ListDecisions)
+    })
+    .await
+}
+
+async fn list_recordings(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
+    act(doors, whence, request, |query, body| {
+        read::nothing(body)?;
+        read::page(query).map(AdminAct::ListRecordings)
+    })
+    .await
 }
 
 async fn list_rooms(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {

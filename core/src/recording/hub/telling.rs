@@ -1,11 +1,39 @@
-//! What those who follow the node learn of recordings from the recorder: complete files, and the end, also when the room is over by then.
+//! What operators see of recording, and what those who follow the node learn of it from the recorder: complete files, and the end, also when
+//! the room is over by then.
+
+use std::collections::HashSet;
 
 use lockgate_model::carrier::{FileState, RecordedFile};
 use lockgate_model::{Happening, RecordingId, RecordingState};
 
 use super::Hub;
+use crate::recording::RecorderOverview;
 
 impl Hub {
+    /// How recording does. The recorder tells of each track about every two seconds while there are any: what it said of those that are over is
+    /// none of them.
+    pub(super) fn overview(&self) -> RecorderOverview {
+        let tracks: HashSet<_> =
+            self.sessions.values().flat_map(|session| session.tracks.values()).map(|add| add.number).collect();
+        let of_recorder = self.attached.as_ref().map(|attached| (attached.software.clone(), &attached.stats));
+        let (software, stats) = of_recorder.unzip();
+        let overview = RecorderOverview {
+            attached: software.is_some(),
+            software,
+            sessions: self.sessions.len(),
+            tracks: tracks.len(),
+            ..RecorderOverview::default()
+        };
+        let of_now = stats.into_iter().flatten().filter(|stats| tracks.contains(&stats.track));
+        of_now.fold(overview, |sum, of_track| RecorderOverview {
+            packets: sum.packets + of_track.packets,
+            bytes: sum.bytes + of_track.bytes,
+            lost: sum.lost + of_track.lost,
+            dropped_frames: sum.dropped_frames + of_track.dropped_frames,
+            ..sum
+        })
+    }
+
     /// Files of a session, of which some may be complete since it was last heard of.
     pub(super) fn on_files(&mut self, id: &RecordingId, files: Vec<RecordedFile>) {
         let Some(session) = self.sessions.get_mut(id) else { return };
