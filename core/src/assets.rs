@@ -4,7 +4,7 @@ use lockgate_signal::Asset;
 
 macro_rules! assets {
     ($($path:literal from $file:literal as $media_type:ident,)*) => {
-        /// Every file, as the doors serve it: the app below `/app/`, the SDK below `/sdk/`.
+        /// Every file, as the doors serve it: the app and the operator's page below `/app/`, the SDK below `/sdk/`.
         pub(crate) static ASSETS: &[Asset] = &[$(
             Asset {
                 path: $path,
@@ -28,6 +28,23 @@ assets! {
     "app/panel.js" from "app/panel.js" as JS,
     "app/tiles.js" from "app/tiles.js" as JS,
     "app/words.js" from "app/words.js" as JS,
+    "app/admin/admin.css" from "app/admin/admin.css" as CSS,
+    "app/admin/admin.js" from "app/admin/admin.js" as JS,
+    "app/admin/api.js" from "app/admin/api.js" as JS,
+    "app/admin/confirm.js" from "app/admin/confirm.js" as JS,
+    "app/admin/desk.js" from "app/admin/desk.js" as JS,
+    "app/admin/events.js" from "app/admin/events.js" as JS,
+    "app/admin/history.js" from "app/admin/history.js" as JS,
+    "app/admin/index.html" from "app/admin/index.html" as HTML,
+    "app/admin/lists.js" from "app/admin/lists.js" as JS,
+    "app/admin/node.js" from "app/admin/node.js" as JS,
+    "app/admin/person.js" from "app/admin/person.js" as JS,
+    "app/admin/plot.js" from "app/admin/plot.js" as JS,
+    "app/admin/policy.js" from "app/admin/policy.js" as JS,
+    "app/admin/recordings.js" from "app/admin/recordings.js" as JS,
+    "app/admin/rooms.js" from "app/admin/rooms.js" as JS,
+    "app/admin/stream.js" from "app/admin/stream.js" as JS,
+    "app/admin/units.js" from "app/admin/units.js" as JS,
     "sdk/backoff.js" from "sdk/src/backoff.js" as JS,
     "sdk/devices.js" from "sdk/src/devices.js" as JS,
     "sdk/downlink.js" from "sdk/src/downlink.js" as JS,
@@ -67,8 +84,9 @@ mod tests {
 
     #[test]
     fn every_file_of_the_app_and_of_the_sdk_is_served() {
-        for (below, folder) in [("app/", "app"), ("sdk/", "sdk/src")] {
-            let served = ASSETS.iter().filter_map(|asset| asset.path.strip_prefix(below).map(str::to_owned));
+        for (below, folder) in [("app", "app"), ("app/admin", "app/admin"), ("sdk", "sdk/src")] {
+            let names = ASSETS.iter().filter_map(|asset| asset.path.rsplit_once('/'));
+            let served = names.filter(|(path, _)| *path == below).map(|(_, name)| name.to_owned());
             assert_eq!(served.collect::<BTreeSet<_>>(), files(folder), "{folder}");
         }
     }

@@ -50,6 +50,11 @@ pub(crate) async fn asset(State(doors): State<Arc<Doors>>, uri: Uri) -> Response
     serve_asset(&doors, uri.path().trim_start_matches('/'))
 }
 
+/// `GET /admin/`: the operator's page. It is no secret: what it shows, it asks for with the operator's token.
+pub(crate) async fn dashboard(State(doors): State<Arc<Doors>>) -> Response {
+    serve_asset(&doors, "app/admin/index.html")
+}
+
 pub(crate) fn serve_asset(doors: &Doors, path: &str) -> Response {
     let Some(asset) = doors.pages.assets.iter().find(|asset| asset.path == path) else {
         return problem(StatusCode::NOT_FOUND, "not-found", "there is no such page");

@@ -39,7 +39,7 @@ pub struct Pages {
     pub metrics: Arc<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>,
     /// Who may read the metrics from elsewhere; none: only this machine.
     pub metrics_token: Option<Secret>,
-    /// The web app, of which `app/index.html` is shown on `/`, and the client SDK.
+    /// The web app, of which `app/index.html` is shown on `/` and `app/admin/index.html` on `/admin/`, and the client SDK.
     pub assets: &'static [Asset],
     /// For `/admin/v1`; none: there are no such pages.
     pub admin: Option<Administer>,
@@ -92,6 +92,8 @@ fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
         .route("/ready", get(pages::ready))
         .route("/metrics", get(pages::metrics))
         .route("/dev/token", post(guest::mint))
+        .route("/admin", get(pages::dashboard))
+        .route("/admin/", get(pages::dashboard))
         .nest("/admin/v1", admin::routes().layer(turns))
         .route("/whip/{*rest}", any(whip::whip).layer(sessions.clone()))
         .route("/whep/{*rest}", any(whip::whep).layer(sessions))

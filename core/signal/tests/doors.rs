@@ -237,6 +237,11 @@ async fn the_web_app_is_shown_with_headers_that_protect_it() {
         assert!(page.head.contains(header), "{}", page.head);
     }
     assert_eq!(door.get("/app/index.html", &[]).await.status, 200);
+    for path in ["/admin", "/admin/", "/app/admin/index.html"] {
+        let page = door.get(path, &[]).await;
+        assert_eq!((page.status, page.body.as_str()), (200, "<p>operator"), "{path}");
+        assert!(page.head.contains("content-security-policy: default-src 'self'"), "{}", page.head);
+    }
     for path in ["/app/../index.html", "/app/none.js", "/app/%2e%2e/x", "/sdk/index.html", "/sdk/../app/index.html"] {
         assert_eq!(door.get(path, &[]).await.status, 404, "{path}");
     }

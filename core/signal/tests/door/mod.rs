@@ -98,6 +98,7 @@ impl Door {
             metrics_token,
             assets: &[
                 Asset { path: "app/index.html", media_type: "text/html", bytes: b"<p>hello" },
+                Asset { path: "app/admin/index.html", media_type: "text/html", bytes: b"<p>operator" },
                 Asset { path: "sdk/index.js", media_type: "text/javascript", bytes: b"export {};" },
             ],
             admin: Some(Arc::new(move |_| Box::pin(administer(operator.clone())))),

@@ -1,0 +1,73 @@
+// The recorder, and what it has written.
+
+import { $, make } from "../dom.js";
+import { say, showEach } from "./lists.js";
+import { bytes, date, duration, many } from "./units.js";
+
+export class RecordingsPane {
+  #api;
+  #listed = [];
+  #next;
+  #stale = true;
+
+  constructor(api, act) {
+    this.#api = api;
+    $("more-recordings").onclick = () => act(() => this.#more());
+  }
+
+  showRecorder({ attached, software, sessions, tracks, lost, droppedFrames }) {
+    const runs = sessions ? `records ${many(sessions, "session")}, ${many(tracks, "track")}` : "waits";
+    const parts = [`${software} ${runs}`, lost && `${many(lost, "packet")} lost`, droppedFrames && `${many(droppedFrames, "frame")} given up`];
+    $("recorder").className = `badge ${!attached ? "bad" : sessions ? "live" : "good"}`;
+    say($("recorder").lastElementChild, attached ? parts.filter(Boolean).join(", ") : "no recorder is attached");
+  }
+
+  /** Something is not as it was when the list was read. */
+  spoil() {
+    this.#stale = true;
+  }
+
+  async look() {
+    // What is being recorded grows.
+    if (!this.#stale && this.#listed.every(({ end }) => end !== undefined)) return;
+    this.#stale = false;
+    const { recordings, next } = await this.#api.get("/recordings", { limit: Math.max(PAGE, this.#listed.length) });
+    this.#take(recordings, next);
+  }
+
+  async #more() {
+    const { recordings, next } = await this.#api.get("/recordings", { limit: PAGE, after: this.#next });
+    this.#take([...this.#listed, ...recordings], next);
+  }
+
+  #take(recordings, next) {
+    [this.#listed, this.#next] = [recordings, next];
+    $("more-recordings").hidden = next === undefined;
+    $("no-recordings").hidden = recordings.length > 0;
+    showEach($("recordings"), recordings, ({ sessionId, roomName }) => `${sessionId} ${roomName}`, session);
+  }
+}
+
+function session({ roomName, startedAtMs }) {
+  const [state, facts, files] = [make("span", { className: "badge" }), make("span", { className: "quiet" }), make("ul", { className: "files" })];
+  const summary = make("summary", {}, make("b", { text: roomName }), make("time", { text: date(startedAtMs) }), state, facts);
+  return [make("li", {}, make("details", {}, summary, files)), ({ end, sealed, durationMs, bytes: size, files: all, reason }) => {
+    const words = end === undefined ? "recording" : sealed ? `${end}, sealed` : end;
+    state.className = `badge ${end === undefined ? "live" : end === "stopped" ? "good" : "warn"}`;
+    say(state, reason ? `${words}: ${reason}` : words);
+    say(facts, `${duration(durationMs)}, ${bytes(size)}, ${many(all.length, "file")}`);
+    showEach(files, all, ({ path }) => path, file);
+  }];
+}
+
+function file({ path }) {
+  const facts = make("span", { className: "quiet" });
+  const who = make("span");
+  return [make("li", {}, who, make("code", { text: path }), facts), ({ username, publisherId, group, part, durationMs, bytes: size, state }) => {
+    say(who, `${username || `participant ${publisherId}`}: ${group}${part > 1 ? `, part ${part}` : ""}`);
+    say(facts, `${duration(durationMs)}, ${bytes(size)}${state === "open" ? ", still being written" : ""}`);
+  }];
+}
+
+/** Sessions that are listed at a time. */
+const PAGE = 20;
