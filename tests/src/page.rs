@@ -1,6 +1,7 @@
 //! A page in the browser: it runs what it is told and shows what it looks like.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::devtools::DevTools;
 use crate::node::Node;
-use crate::programs::{screenshots, script};
+use crate::programs::{root, screenshots, script};
 use crate::token::Token;
 use crate::{PATIENCE, within};
 
@@ -206,7 +207,48 @@ impl Page {
         file
     }
 
+    /// The same, and for the documentation if that is to be written anew (`LOCKGATE_WRITE_DOCS=1`): `docs/images/<name>.png`, in few colours, so
+    /// that it is small.
+    ///
+    /// # Panics
+    /// When it cannot be kept.
+    pub async fn picture(&self, name: &str) {
+        let taken = self.screenshot(name).await;
+        if std::env::var_os("LOCKGATE_WRITE_DOCS").is_some() {
+            shrink(&taken, &root().join("docs/images").join(name).with_extension("png"));
+        }
+    }
+
+    /// Has the page know the accessibility checker.
+    ///
+    /// # Panics
+    /// When it is not installed.
+    pub async fn learn_axe(&self) {
+        let file = root().join("client/node_modules/axe-core/axe.min.js");
+        let axe = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self.define(&axe).await;
+    }
+
+    /// What an accessibility checker finds that is serious, and whether something is wider than the window.
+    pub async fn faults(&self) -> Value {
+        self.run(FAULTS).await
+    }
+
     async fn call(&self, method: &str, params: Value) -> Value {
         self.devtools.call(Some(&self.session), method, params).await
     }
 }
+
+/// Writes a picture anew, in few colours.
+fn shrink(from: &Path, to: &Path) {
+    let filter = "split[a][b];[a]palettegen=max_colors=96[p];[b][p]paletteuse=dither=none";
+    let one = ["-vf", filter, "-frames:v", "1", "-update", "1"];
+    let result = Command::new("ffmpeg").args(["-v", "error", "-y", "-i"]).arg(from).args(one).arg(to).status();
+    let status = result.unwrap_or_else(|error| panic!("ffmpeg cannot be started ({error}): install Debian's ffmpeg"));
+    assert!(status.success(), "ffmpeg does not write {}", to.display());
+}
+
+const FAULTS: &str = "const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+    const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+    const wide = document.documentElement.scrollWidth > innerWidth ? ['wider than the window'] : [];
+    return [...wide, ...serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target)}`)]";

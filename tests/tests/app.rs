@@ -1,6 +1,6 @@
 //! The web app, used as people use it.
 
-use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, Token, root, until};
+use lockgate_tests::{Archive, Browser, MediaFile, Node, Page, Recorder, Setup, Token, until};
 use serde_json::json;
 
 /// Fills in the form and joins.
@@ -63,7 +63,11 @@ async fn two_people_meet_record_and_leave() {
     tokio::join!(left.shows("the recording", recording), right.shows("the recording", recording));
     right.shows("a notice of it", "!document.querySelector('#consent').hidden").await;
     assert_eq!(left.run("return document.querySelector('#consent').hidden").await, true, "who records knows");
-    left.screenshot("meeting").await;
+    left.picture("meeting").await;
+    let rows = "new Set([...document.querySelectorAll('.controls button')].map((one) => one.getBoundingClientRect().top)).size";
+    assert_eq!(left.run(&format!("return {rows}")).await, 1, "the controls are in one row");
+    let scrolls = "const { scrollHeight } = document.documentElement; return scrollHeight > innerHeight";
+    assert_eq!(left.run(scrolls).await, false, "nothing is below the window");
     right.click("#agree").await;
     right.shows("no notice any more", "document.querySelector('#consent').hidden").await;
     tokio::join!(sees_more(&left, 60), sees_more(&right, 60));
@@ -303,24 +307,16 @@ async fn people_write_look_at_who_speaks_and_choose_what_they_fetch() {
     assert_eq!(right.run(NOTICES).await, json!([]));
 }
 
-/// What an accessibility checker finds that is serious, and whether something is wider than the window.
-const FAULTS: &str = "const { violations } = await axe.run(document, { resultTypes: ['violations'] });
-    const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-    const wide = document.documentElement.scrollWidth > innerWidth ? ['wider than the window'] : [];
-    return [...wide, ...serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target)}`)]";
-
 #[tokio::test]
 #[ignore = "needs axe-core: `npm ci` in client/; cargo xtask test runs it where npm is"]
 async fn the_page_has_no_serious_fault_of_accessibility() {
-    let file = root().join("client/node_modules/axe-core/axe.min.js");
-    let axe = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let (_node, _browser, left, right) = meeting().await;
     left.click("#toggle-chat").await;
     left.fill("#chat-text", "Shall we begin?").await;
     left.click("#chat-form button").await;
     right.shows("that something was written", "!document.querySelector('#unread').hidden").await;
     for page in [&left, &right] {
-        page.define(&axe).await;
+        page.learn_axe().await;
     }
     for (name, width, height, scheme) in [
         ("meeting-desktop-dark", 1280, 800, "dark"),
@@ -330,7 +326,7 @@ async fn the_page_has_no_serious_fault_of_accessibility() {
     ] {
         for (page, who) in [(&left, "left"), (&right, "right")] {
             page.looks(width, height, scheme).await;
-            assert_eq!(page.run(FAULTS).await, json!([]), "{name} {who}");
+            assert_eq!(page.faults().await, json!([]), "{name} {who}");
             page.screenshot(&format!("{name}-{who}")).await;
         }
     }
@@ -340,7 +336,7 @@ async fn the_page_has_no_serious_fault_of_accessibility() {
         [("lobby-phone-light", 390, 844, "light"), ("lobby-desktop-dark", 1280, 800, "dark")]
     {
         right.looks(width, height, scheme).await;
-        assert_eq!(right.run(FAULTS).await, json!([]), "{name}");
+        assert_eq!(right.faults().await, json!([]), "{name}");
         right.screenshot(name).await;
     }
 }
