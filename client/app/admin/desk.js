@@ -71,7 +71,7 @@ export class Desk {
     try {
       const seen = await this.#api.get("/node");
       node.show(seen, rooms, now);
-      policy.showPlugins(seen.policy);
+      policy.showPlugins(seen.policy, seen.decisionLog);
       recordings.showRecorder(seen.recorder);
       await policy.look();
     } catch (error) {

@@ -6,7 +6,7 @@ import { say, showEach } from "./lists.js";
 import { bitrate } from "./units.js";
 
 export class Plot {
-  #figure;
+  #title;
   #svg = draw("svg", { class: "plot-area", role: "img", height: HEIGHT });
   #legend = make("ul", { className: "legend" });
   #width = 600;
@@ -17,8 +17,7 @@ export class Plot {
   #cursor;
 
   constructor(figure, title) {
-    this.#figure = figure;
-    this.title = title;
+    this.#title = title;
     figure.append(this.#svg, this.#legend);
     new ResizeObserver(([{ contentRect }]) => {
       this.#width = Math.max(200, Math.floor(contentRect.width));
@@ -93,12 +92,11 @@ export class Plot {
         say(value, bitrate(point?.[1]));
       }];
     });
-    this.#figure.classList.toggle("empty", this.#series.every(({ points }) => points.length < 2));
   }
 
   #inWords(most) {
     const each = this.#series.map(({ name, points }) => `${name} ${bitrate(points.at(-1)?.[1])}`);
-    return `${this.title} in the last minutes, up to ${bitrate(most)}. Now: ${each.join(", ") || "nothing"}.`;
+    return `${this.#title} in the last minutes, up to ${bitrate(most)}. Now: ${each.join(", ") || "nothing"}.`;
   }
 }
 

@@ -23,8 +23,8 @@ export class PolicyPane {
     filter();
   }
 
-  showPlugins({ plugins, overloaded, epoch, canaryEpoch }) {
-    const facts = [`Configuration ${epoch}`, canaryEpoch && `configuration ${canaryEpoch} is being tried`, overloaded && `${many(overloaded, "question")} denied unasked, as too many waited`];
+  showPlugins({ plugins, overloaded, epoch, canaryEpoch }, decisionLog) {
+    const facts = [`Configuration ${epoch}`, canaryEpoch && `configuration ${canaryEpoch} is being tried`, overloaded && `${many(overloaded, "question")} denied unasked, as too many waited`, decisionLog && inWords(decisionLog)];
     say($("policy-facts"), facts.filter(Boolean).join(", "));
     showEach($("plugins"), plugins, ({ plugin }) => plugin, ({ plugin }) => {
       const [health, facts, hooks] = [make("span", { className: "badge" }), make("span", { className: "quiet" }), make("ul", { className: "hooks" })];
@@ -48,8 +48,12 @@ function healthOf({ hooks, failures }) {
   return hooks.some(({ calls }) => calls) ? ["good", "answers"] : ["", "was not asked yet"];
 }
 
-function costs({ instancesKept, memoryPeakBytes, lastKnown }) {
-  const parts = [`${many(instancesKept, "instance")} of up to ${(memoryPeakBytes / (1 << 20)).toFixed(1)} MiB`, lastKnown && `${many(lastKnown, "last answer")} stood in`];
+function inWords({ lines, lost, works }) {
+  return `${many(lines, "line")} in the decision log${lost ? `, ${count(lost)} lost` : ""}${works ? "" : ", which cannot be written now"}`;
+}
+
+function costs({ instancesKept, memoryPeakBytes, lastKnown, shadow }) {
+  const parts = [`${many(instancesKept, "instance")} of up to ${(memoryPeakBytes / (1 << 20)).toFixed(1)} MiB`, lastKnown && `${many(lastKnown, "last answer")} stood in`, shadow && "in shadow: its answers do not count"];
   return parts.filter(Boolean).join(", ");
 }
 

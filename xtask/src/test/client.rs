@@ -19,8 +19,8 @@ pub(super) fn check(counts: &mut Counts) -> Result<()> {
     let tests = tests()?;
     let mut node = Command::new("node");
     node.current_dir(root()).args(["--test", "--test-reporter=spec"]).args(&tests);
-    if watched("the client SDK", &mut node, counts)?.is_some() {
-        bail!("the tests in client/sdk/test failed");
+    if watched("the client SDK and the pages", &mut node, counts)?.is_some() {
+        bail!("the tests in {} failed", FOLDERS.join(" and "));
     }
     if !has_tools() {
         note("types left out: npm could not fetch what client/package-lock.json names");
@@ -71,9 +71,11 @@ pub(super) fn is_newer(file: &Path, than: &Path) -> bool {
 }
 
 fn tests() -> Result<Vec<PathBuf>> {
-    let folder = root().join("client/sdk/test");
-    let entries = std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
-    let mut tests: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| is_test(path)).collect();
+    let mut tests = Vec::new();
+    for folder in FOLDERS.map(|folder| root().join(folder)) {
+        let entries = std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
+        tests.extend(entries.flatten().map(|entry| entry.path()).filter(|path| is_test(path)));
+    }
     tests.sort();
     Ok(tests)
 }
@@ -81,6 +83,8 @@ fn tests() -> Result<Vec<PathBuf>> {
 fn is_test(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".test.js")
 }
+
+const FOLDERS: [&str; 2] = ["client/app/test", "client/sdk/test"];
 
 #[cfg(test)]
 mod tests {
@@ -92,7 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn the_sdk_has_tests() {
-        assert!(tests().unwrap().len() >= 4);
+    fn the_sdk_and_the_pages_have_tests() {
+        let tests = tests().unwrap();
+        for folder in FOLDERS {
+            assert!(tests.iter().any(|test| test.starts_with(root().join(folder))), "{folder}");
+        }
     }
 }
