@@ -44,6 +44,7 @@ assets! {
     "app/admin/recordings.js" from "app/admin/recordings.js" as JS,
     "app/admin/rooms.js" from "app/admin/rooms.js" as JS,
     "app/admin/stream.js" from "app/admin/stream.js" as JS,
+    "app/admin/timeline.js" from "app/admin/timeline.js" as JS,
     "app/admin/units.js" from "app/admin/units.js" as JS,
     "sdk/backoff.js" from "sdk/src/backoff.js" as JS,
     "sdk/devices.js" from "sdk/src/devices.js" as JS,

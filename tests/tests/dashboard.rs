@@ -134,6 +134,8 @@ async fn an_operator_silences_removes_records_and_drains_after_asking_once_more(
     press(&desk, "#record").await;
     agree(&desk).await;
     desk.shows("a recording that is over", &entry("#recordings", "stopped")).await;
+    press(&desk, "#recordings summary").await;
+    desk.shows("what was recorded of both", "document.querySelectorAll('.timeline svg .file').length === 2").await;
 
     press(&desk, "[aria-label=\"Mute Ann's camera\"]").await;
     agree(&desk).await;

@@ -2,7 +2,7 @@
 //!
 //! The document is what tests are made from: an operation that is added to it is called here without another line.
 
-use lockgate_tests::{Client, Node, ROOM, Recorder, Token, camera_offer, operator};
+use lockgate_tests::{Client, Node, ROOM, Recorder, Token, camera_offer, operator, until};
 use serde_json::{Map, Value, json};
 
 /// One operation of the document.
@@ -45,9 +45,9 @@ impl Operation<'_> {
     }
 
     /// The path with these values in the place of its parameters.
-    fn at(&self, room: &str, publisher: u64, subject: &str) -> String {
+    fn at(&self, room: &str, publisher: u64, subject: &str, session: &str) -> String {
         let path = self.path.replace("{room}", room).replace("{publisher}", &publisher.to_string());
-        path.replace("{subject}", subject)
+        path.replace("{subject}", subject).replace("{session}", session)
     }
 
     /// The body of the example, if it takes one.
@@ -98,18 +98,34 @@ async fn participant(node: &Node, subject: u64) -> (Client, u64) {
     (client, joined["publisherId"].as_u64().expect("a place has a number"))
 }
 
+/// A session of [`ROOM`] in the archive.
+async fn recorded(node: &Node) -> String {
+    let page = format!("/rooms/{ROOM}/recording");
+    for action in ["start", "stop"] {
+        let (status, answer) =
+            node.admin("POST", &page, Some(&operator()), &json!({ "action": action }).to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    until("the recording in the archive", async || {
+        let (_, listed) = node.admin("GET", "/recordings", Some(&operator()), "").await;
+        listed["recordings"][0]["sessionId"].as_str().map(ToOwned::to_owned)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn every_operation_answers_as_its_document_says() {
     let node = Node::plain().await;
     let _recorder = Recorder::beside(&node).await;
     let document = document(&node).await;
     let (_watched, watched) = participant(&node, 1).await;
+    let session = recorded(&node).await;
     let mut called = 0;
     for operation in operations(&document) {
         let name = operation.name();
         let (mut client, publisher) = participant(&node, 7).await;
         client.ask(json!({ "type": "subscribe-request", "roomName": ROOM, "publisherId": watched })).await;
-        let path = operation.at(ROOM, publisher, "7");
+        let path = operation.at(ROOM, publisher, "7", &session);
         if operation.takes_no_token() {
             operation.assert_says(200, &document);
             continue;
@@ -131,8 +147,8 @@ async fn every_operation_answers_as_its_document_says() {
         assert_eq!(bad.0, 400, "{name}: {}", bad.1);
         operation.assert_says(400, &bad.1);
         if operation.path.contains("{room}") {
-            for absent in [operation.at("no such room", publisher, "7").replace(' ', "%20"), operation.at(ROOM, 5, "7")]
-            {
+            let elsewhere = operation.at("no%20such%20room", publisher, "7", &session);
+            for absent in [elsewhere, operation.at(ROOM, 5, "7", "no-such-session")] {
                 if absent != path {
                     let (status, problem) = call(&absent, Some(&operator()), &operation.example()).await;
                     assert_eq!(status, 404, "{name} at {absent}: {problem}");

@@ -1,7 +1,9 @@
 // The recorder, and what it has written.
 
 import { $, make } from "../dom.js";
+import { part } from "./api.js";
 import { say, showEach } from "./lists.js";
+import { Timeline } from "./timeline.js";
 import { bytes, date, duration, many } from "./units.js";
 
 export class RecordingsPane {
@@ -44,14 +46,19 @@ export class RecordingsPane {
     [this.#listed, this.#next] = [recordings, next];
     $("more-recordings").hidden = next === undefined;
     $("no-recordings").hidden = recordings.length > 0;
-    showEach($("recordings"), recordings, ({ sessionId, roomName }) => `${sessionId} ${roomName}`, session);
+    const look = ({ roomName, sessionId }) => this.#api.get(`/recordings/${part(roomName)}/${part(sessionId)}`);
+    showEach($("recordings"), recordings, ({ sessionId, roomName }) => `${sessionId} ${roomName}`, (one) => session(one, look));
   }
 }
 
-function session({ roomName, startedAtMs }) {
+function session(first, look) {
+  const { roomName, startedAtMs } = first;
   const [state, facts, files] = [make("span", { className: "badge" }), make("span", { className: "quiet" }), make("ul", { className: "files" })];
-  const summary = make("summary", {}, make("b", { text: roomName }), make("time", { text: date(startedAtMs) }), state, facts);
-  return [make("li", {}, make("details", {}, summary, files)), ({ end, sealed, durationMs, bytes: size, files: all, reason }) => {
+  const [summary, timeline] = [make("summary", {}, make("b", { text: roomName }), make("time", { text: date(startedAtMs) }), state, facts), new Timeline()];
+  const details = make("details", {}, summary, timeline.element, files);
+  // Read when somebody wants to know, and as it is by then.
+  details.addEventListener("toggle", () => details.open && timeline.load(() => look(first)));
+  return [make("li", {}, details), ({ end, sealed, durationMs, bytes: size, files: all, reason }) => {
     const words = end === undefined ? "recording" : sealed ? `${end}, sealed` : end;
     state.className = `badge ${end === undefined ? "live" : end === "stopped" ? "good" : "warn"}`;
     say(state, reason ? `${words}: ${reason}` : words);

@@ -67,7 +67,7 @@ export class RoomsPane {
 
   #leave() {
     this.#inside = undefined;
-    $("room-inside").hidden = $("record").hidden = $("room-recording").hidden = true;
+    for (const id of ["room-inside", "room-plot-label", "room-recording", "record"]) $(id).hidden = true;
     $("no-room").hidden = false;
     say($("room-title"), this.chosen ?? "Room");
     $("people").replaceChildren();
@@ -85,7 +85,7 @@ export class RoomsPane {
 
   #show() {
     const { roomName, counts, participants, next } = this.#inside;
-    $("room-inside").hidden = false;
+    for (const id of ["room-inside", "room-plot-label", "record"]) $(id).hidden = false;
     $("no-room").hidden = true;
     say($("room-title"), roomName);
     this.#showRecording(counts.recording);
@@ -100,7 +100,6 @@ export class RoomsPane {
   }
 
   #showRecording(recording) {
-    $("record").hidden = false;
     $("room-recording").hidden = !recording;
     if (recording) say($("room-recording").lastElementChild, `${recording.state}, ${many(recording.tracks, "track")}`);
     say($("record").querySelector("span"), recording ? "Stop recording" : "Record");

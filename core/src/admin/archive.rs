@@ -11,6 +11,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::allowed_in;
+use super::timeline::Timeline;
 use crate::node::Node;
 
 /// What is shown of a session's `session.json`.
@@ -72,12 +74,46 @@ pub(super) async fn list_recordings(
     page: PageRequest<RecordingId>,
 ) -> Result<Value, Denial> {
     let (directory, grant) = (node.config.recording.directory.clone(), operator.grant.clone());
-    let listed = tokio::task::spawn_blocking(move || list(&directory, &grant, &page));
+    aside(move || list(&directory, &grant, &page)).await
+}
+
+/// A session with its timeline: when something is missing, and who spoke when.
+pub(super) async fn show_recording(
+    node: &Node,
+    operator: &Identity,
+    room: RoomName,
+    session: RecordingId,
+) -> Result<Value, Denial> {
+    allowed_in(operator, &room)?;
+    let directory = node.config.recording.directory.clone();
+    let shown = aside(move || show(&directory, &room, &session)).await?;
+    shown.ok_or_else(|| Denial::new(ErrorCode::NOT_FOUND, "there is no such recording on this node's disk"))
+}
+
+/// Reads where a slow disk holds nobody up.
+async fn aside<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Denial> {
     let failed = |problem: &dyn std::fmt::Display| {
-        tracing::warn!(%problem, "the archive cannot be listed");
+        tracing::warn!(%problem, "the archive cannot be read");
         Denial::new(ErrorCode::INTERNAL, "the archive cannot be read; the node's log says why")
     };
-    listed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| failed(&error))?;
+    read.map_err(|error| failed(&error))
+}
+
+/// None: there is no such session.
+fn show(directory: &Path, room: &RoomName, session: &RecordingId) -> io::Result<Option<Value>> {
+    for folder in folders_in(directory)? {
+        let folder = folder.join(session.as_str());
+        // A link leads elsewhere.
+        let is_folder = std::fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir());
+        let is_it = |of: &Manifest| of.session == *session && of.room == *room;
+        if let Some(manifest) = manifest(&folder).filter(|of| is_folder && is_it(of)) {
+            let mut shown = json!(Listed::from(manifest));
+            shown["timeline"] = json!(Timeline::read(&folder.join(EVENTS))?);
+            return Ok(Some(shown));
+        }
+    }
+    Ok(None)
 }
 
 fn list(directory: &Path, grant: &Grant, page: &PageRequest<RecordingId>) -> io::Result<Value> {
@@ -162,6 +198,7 @@ impl From<Manifest> for Listed {
 }
 
 const MANIFEST: &str = "session.json";
+const EVENTS: &str = "events.jsonl";
 /// Folders that are looked at: their names are held for as long as the list is made.
 const MAX_SESSIONS: usize = 100_000;
 /// Manifests that are read for one page: a token for few rooms may look at many that it is not for.
@@ -232,6 +269,12 @@ mod tests {
         std::fs::write(archive.path().join("den/3000-a-1").join(MANIFEST), "{").unwrap();
         std::os::unix::fs::symlink(archive.path().join("den/1000-a-1"), archive.path().join("den/4000-a-1")).unwrap();
         assert_eq!(ids(&list(archive.path(), &Grant::default(), &page(None, 10)).unwrap()), ["1000-a-1"]);
+        let [den, attic] = ["den", "attic"].map(|room| RoomName::new(room).unwrap());
+        let show = |room, id| show(archive.path(), room, &RecordingId::new(id).unwrap()).unwrap();
+        let shown = show(&den, "1000-a-1").unwrap();
+        assert_eq!((&shown["sessionId"], &shown["timeline"]["gaps"]), (&json!("1000-a-1"), &json!([])));
+        assert!(show(&attic, "1000-a-1").is_none(), "of another room");
+        assert!(show(&den, "4000-a-1").is_none(), "a link");
         let nowhere = archive.path().join("nowhere");
         assert!(ids(&list(&nowhere, &Grant::default(), &page(None, 10)).unwrap()).is_empty());
     }

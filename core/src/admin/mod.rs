@@ -6,6 +6,7 @@ mod acting;
 mod archive;
 mod looking;
 mod overview;
+mod timeline;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ async fn carry_out(
         }
         AdminAct::ListDecisions(page) => of_all_rooms(operator).map(|()| overview::list_decisions(node, &page)),
         AdminAct::ListRecordings(page) => archive::list_recordings(node, operator, page).await,
+        AdminAct::ShowRecording { room, session } => archive::show_recording(node, operator, room, session).await,
         AdminAct::ListRooms(page) => looking::list_rooms(node, operator, page).await,
         AdminAct::ShowRoom { room, page } => looking::show_room(node, operator, &room, page, true).await,
         AdminAct::ListParticipants { room, page } => looking::show_room(node, operator, &room, page, false).await,

@@ -73,6 +73,13 @@ pub enum AdminAct {
     ListDecisions(PageRequest<u64>),
     /// What was recorded?
     ListRecordings(PageRequest<RecordingId>),
+    /// How did a recording go?
+    ShowRecording {
+        /// Of which room.
+        room: RoomName,
+        /// Which session.
+        session: RecordingId,
+    },
     /// Which plugins answer?
     ShowPolicy,
     /// The configuration of plugins is to be read again.

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use lockgate_model::policy::Denial;
-use lockgate_model::{ErrorCode, PublisherId, RoomName};
+use lockgate_model::{ErrorCode, PublisherId, RecordingId, RoomName};
 
 use super::{AdminAct, Whence, act, feed, read};
 use crate::MAX_SUBJECT;
@@ -30,6 +30,7 @@ fn all() -> Vec<(&'static str, MethodRouter<Arc<Doors>>)> {
         ("/node", get(show_node)),
         ("/decisions", get(list_decisions)),
         ("/recordings", get(list_recordings)),
+        ("/recordings/{room}/{session}", get(show_recording)),
         ("/rooms", get(list_rooms)),
         ("/rooms/{room}", get(show_room)),
         ("/rooms/{room}/participants", get(list_participants)),
@@ -64,6 +65,18 @@ async fn list_recordings(doors: State<Arc<Doors>>, whence: Whence, request: Requ
         read::page(query).map(AdminAct::ListRecordings)
     })
     .await
+}
+
+async fn show_recording(
+    doors: State<Arc<Doors>>,
+    whence: Whence,
+    Path((room, session)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let (Ok(room), Ok(session)) = (RoomName::new(room), RecordingId::new(session)) else {
+        return refuse(&not_found("there is no such recording"));
+    };
+    act(doors, whence, request, |_, body| read::nothing(body).map(|()| AdminAct::ShowRecording { room, session })).await
 }
 
 async fn list_rooms(doors: State<Arc<Doors>>, whence: Whence, request: Request) -> Response {
