@@ -11,6 +11,8 @@ export class RecordingsPane {
   #listed = [];
   #next;
   #stale = true;
+  #readAt = 0;
+  #sessions;
 
   constructor(api, act) {
     this.#api = api;
@@ -18,6 +20,8 @@ export class RecordingsPane {
   }
 
   showRecorder({ attached, software, sessions, tracks, lost, droppedFrames }) {
+    if (sessions !== this.#sessions) this.spoil();
+    this.#sessions = sessions;
     const runs = sessions ? `records ${many(sessions, "session")}, ${many(tracks, "track")}` : "waits";
     const parts = [`${software} ${runs}`, lost && `${many(lost, "packet")} lost`, droppedFrames && `${many(droppedFrames, "frame")} given up`];
     $("recorder").className = `badge ${!attached ? "bad" : sessions ? "live" : "good"}`;
@@ -30,10 +34,11 @@ export class RecordingsPane {
   }
 
   async look() {
-    // What is being recorded grows.
-    if (!this.#stale && this.#listed.every(({ end }) => end !== undefined)) return;
+    const isOld = performance.now() - this.#readAt > GROWS;
+    if (!this.#stale && !(isOld && this.#listed.some(({ end }) => end === undefined))) return;
     this.#stale = false;
-    const { recordings, next } = await this.#api.get("/recordings", { limit: Math.max(PAGE, this.#listed.length) });
+    this.#readAt = performance.now();
+    const { recordings, next } = await this.#api.get("/recordings", { limit: Math.min(MOST, Math.max(PAGE, this.#listed.length)) });
     this.#take(recordings, next);
   }
 
@@ -76,5 +81,7 @@ function file({ path }) {
   }];
 }
 
-/** Sessions that are listed at a time. */
-const PAGE = 20;
+/** What is being recorded grows, and is looked at again after so long, in milliseconds: an archive may have many folders. */
+const GROWS = 10_000;
+/** Sessions that are listed at a time, and at most. */
+const [PAGE, MOST] = [20, 1000];
