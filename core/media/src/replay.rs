@@ -82,6 +82,8 @@ impl Replay {
     /// is kept no more.
     pub fn attach(&mut self) -> Vec<u8> {
         self.detach();
+        // All of it: what waited for the one before, beyond what is kept, would wait for this one beside what waits then.
+        while self.release() {}
         self.attached = true;
         self.sent = 0;
         self.backlog = self.bytes.len();
@@ -97,7 +99,6 @@ impl Replay {
     /// The recorder is gone. What it was given is kept for the next one, as everything that comes.
     pub fn detach(&mut self) {
         self.attached = false;
-        // What waited for it beyond what is kept would else wait for the next one, beside what waits then.
         self.release();
     }
 
@@ -112,7 +113,7 @@ impl Replay {
         }
     }
 
-    /// Lets go of what is too old by now.
+    /// Lets go of what is too old by now. To be called often: it goes on with what was too much for once.
     pub fn expire(&mut self, now: NodeTime) {
         if !self.entries.is_empty() {
             self.now = self.now.max(now);
@@ -160,9 +161,11 @@ impl Replay {
         self.now
     }
 
-    /// Lets go of the oldest frames as far as nobody needs them.
-    fn release(&mut self) {
-        while let Some(entry) = self.entries.front() {
+    /// Lets go of the oldest frames as far as nobody needs them, but not of so many that viewers wait for it: the rest has its
+    /// turn with whatever happens next. Whether there may be a rest.
+    fn release(&mut self) -> bool {
+        for _ in 0..MOST_AT_ONCE {
+            let Some(entry) = self.entries.front() else { return false };
             let was_sent = entry.len <= self.sent;
             let kept = if self.attached { self.sent } else { self.bytes.len() };
             let is_old = self.now.micros_since(entry.at) > KEEP || kept > MAX_KEPT;
@@ -170,10 +173,11 @@ impl Replay {
             let is_done = progress.is_some_and(|progress| progress.is_done(entry.content));
             // Of what is being sent, nothing may go.
             if self.attached && !was_sent || !is_done && !is_old {
-                break;
+                return false;
             }
             self.pop(entry, is_done);
         }
+        true
     }
 
     /// Lets go of the oldest frame, which is this one.
@@ -234,6 +238,8 @@ const KEEP: i64 = 4_000_000;
 const MAX_KEPT: usize = 64 << 20;
 /// Some seconds of a worker's recordings: a recorder that is behind by more has a disk that cannot keep up.
 const MAX_WAITING: usize = 16 << 20;
+/// So many frames go at once: of packets as long as a datagram, a tenth of a millisecond's work.
+const MOST_AT_ONCE: usize = 1024;
 /// The log grows by this, in bytes. Little enough to be had, and given back, while viewers wait.
 const BLOCK: usize = 256 << 10;
 /// And the list of what is in it by so many, which take 160 KiB.
