@@ -277,7 +277,7 @@ fn quality(world: &World, client: usize) -> Quality {
 }
 
 /// What was told last of the tracks of a publisher.
-fn rates(world: &World, client: usize) -> Vec<(lockgate_model::TrackId, Vec<u64>)> {
+fn rates(world: &World, client: usize) -> Vec<(TrackId, Vec<u64>)> {
     let own = world.clients[client].transport;
     let told = world.events.iter().rev().find_map(|event| match event {
         RouterEvent::Quality { transport, rates, .. } if *transport == own => Some(rates.clone()),
