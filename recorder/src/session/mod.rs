@@ -3,6 +3,8 @@
 //! The engine feeds it messages and media and asks it, ten times a second, for what is due. It writes files and nothing else;
 //! what it has to say goes into an [`Outbox`].
 
+mod ending;
+mod files;
 mod gaps;
 mod group;
 mod notes;
@@ -15,7 +17,7 @@ mod voice;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use lockgate_model::carrier::{
@@ -23,13 +25,12 @@ use lockgate_model::carrier::{
 };
 use lockgate_model::{PublisherId, TrackId};
 
-use crate::archive::{self, Archive, Durable, Event, LeftOpen, Opened, Progress, SessionEnd, report_swept};
+use crate::archive::{self, Archive, Durable, Event, LeftOpen, Opened, Progress, report_swept};
 use crate::clock::PublisherClock;
 use group::Group;
 pub(crate) use group::PartLimits;
 use notes::Notes;
 pub(crate) use outbox::Outbox;
-use timed::Timed;
 use track::Track;
 
 /// Tracks by their numbers, and where another recorder was with them, if it had begun with them.
@@ -227,40 +228,6 @@ impl Session {
         }
     }
 
-    /// Closes everything at once: node or recorder goes away. The session may go on later, where its tracks are then.
-    pub(crate) fn interrupt(&mut self, now: Instant, out: &mut Outbox) -> Left {
-        if matches!(self.state, State::Stopped | State::Failed(_)) {
-            return Left::new();
-        }
-        let ends = if matches!(self.state, State::Stopping) { SessionEnd::Stopped } else { SessionEnd::Interrupted };
-        let mut frames = Vec::new();
-        for track in self.tracks.values_mut() {
-            let clock = self.clocks.entry(track.add.publisher_id).or_default();
-            track.on_end(now, clock, &mut frames);
-        }
-        self.deliver(frames, now, out);
-        if self.has_failed() {
-            return Left::new();
-        }
-        self.end_notes(now);
-        let tracks = std::mem::take(&mut self.tracks);
-        let closed = self.close_all(now).and_then(|()| self.archive.end(ends, None, self.at_us()));
-        if let Err(error) = closed {
-            tracing::error!(session = %self.start.session, %error, "a session could not be closed");
-            return Left::new();
-        }
-        // Everything that came is in a file now.
-        let left = tracks.into_values().map(|mut track| {
-            track.settle();
-            if let Some(ack) = track.ack() {
-                out.acknowledge(track.add.worker, ack);
-            }
-            let clock = self.clocks.get(&track.add.publisher_id);
-            (track.add.number, (track.add.track_id.clone(), track.progress(clock)))
-        });
-        left.collect()
-    }
-
     /// Says again how it stands.
     pub(crate) fn repeat_state(&mut self, out: &mut Outbox) {
         match &self.state {
@@ -299,90 +266,6 @@ impl Session {
         self.tracks.values().map(Track::stats)
     }
 
-    fn deliver(&mut self, frames: Vec<Timed>, now: Instant, out: &mut Outbox) {
-        for timed in frames {
-            if let Err(error) = self.hand_on(timed, now) {
-                return self.fail(&error.to_string(), now, out);
-            }
-        }
-    }
-
-    /// Gives a frame its place on the session's timeline and to its group's files.
-    fn hand_on(&mut self, mut timed: Timed, now: Instant) -> io::Result<()> {
-        let at = self.at_us();
-        let Some(track) = self.tracks.get_mut(&timed.track) else { return Ok(()) };
-        timed.at_us = session_time(timed.at, &self.start);
-        if let Some((width, height)) = track.new_size(&timed.frame) {
-            self.archive.note(at, Event::Resolution { track: timed.track, width, height });
-        }
-        let group = self.groups.get_mut(&key_of(&track.add));
-        group.map_or(Ok(()), |group| group.take(timed, &mut self.archive, now))
-    }
-
-    fn tick_files(&mut self, now: Instant, out: &mut Outbox) -> io::Result<()> {
-        for group in self.groups.values_mut() {
-            group.tick(&mut self.archive, now)?;
-        }
-        // A file that began is known before it has content: what nobody knows would not go on.
-        self.archive.flush()?;
-        for group in self.groups.values_mut() {
-            for done in group.flush()? {
-                if let Some(track) = self.tracks.get_mut(&done.track) {
-                    track.on_written(&done);
-                }
-            }
-        }
-        if matches!(self.state, State::Starting) && self.groups.values().any(Group::is_open) {
-            self.state = State::Recording;
-            self.tell(SessionState::Recording, None, out);
-        }
-        self.end_tracks(now)?;
-        if now >= self.due_each_second {
-            self.due_each_second = now + Duration::from_secs(1);
-            self.check_disk()?;
-            self.note_tracks(now);
-        }
-        self.archive.flush()
-    }
-
-    /// Lets go of tracks that are over, and closes the files that no track is left for.
-    fn end_tracks(&mut self, now: Instant) -> io::Result<()> {
-        let over: Vec<_> =
-            self.tracks.iter().filter(|(_, track)| track.is_over(now)).map(|(number, _)| *number).collect();
-        for number in over {
-            let Some(track) = self.tracks.get_mut(&number) else { continue };
-            let clock = self.clocks.entry(track.add.publisher_id).or_default();
-            let mut frames = Vec::new();
-            track.on_end(now, clock, &mut frames);
-            for timed in frames {
-                self.hand_on(timed, now)?;
-            }
-            self.note_tracks(now);
-            let Some(track) = self.tracks.remove(&number) else { continue };
-            self.archive.note(self.at_us(), track.end_event());
-            let key = key_of(&track.add);
-            let Some(group) = self.groups.get_mut(&key) else { continue };
-            if group.leave(number, &mut self.archive, now)? {
-                self.groups.remove(&key);
-            }
-            let publisher = track.add.publisher_id;
-            if !self.tracks.values().any(|track| track.add.publisher_id == publisher) {
-                self.clocks.remove(&publisher);
-            }
-        }
-        Ok(())
-    }
-
-    fn check_disk(&self) -> io::Result<()> {
-        match self.archive.free_bytes() {
-            Ok(free) if free < RESERVE => Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                format!("the disk is nearly full: {} MiB are left, {} MiB are kept free", free >> 20, RESERVE >> 20),
-            )),
-            _ => Ok(()),
-        }
-    }
-
     fn ask_for_keyframes(&mut self, now: Instant, out: &mut Outbox) {
         let at = self.at_us();
         for (number, track) in &mut self.tracks {
@@ -392,71 +275,6 @@ impl Session {
                 out.say(FromRecorder::Pli { track: *number });
             }
         }
-    }
-
-    /// Tells beside the open files how far they have come: what is acknowledged now, no recorder gets again.
-    fn mark(&mut self) -> io::Result<()> {
-        let (tracks, clocks, left) = (&self.tracks, &self.clocks, &self.left);
-        // Who takes over says of tracks that it was not told of yet what it found.
-        let before = |number| left.get(&number).and_then(|(_, progress)| progress.clone());
-        for ((publisher, _), group) in &mut self.groups {
-            let clock = clocks.get(publisher);
-            group.mark(|number| match tracks.get(&number) {
-                Some(track) => track.progress(clock),
-                None => before(number),
-            })?;
-        }
-        Ok(())
-    }
-
-    fn acknowledge(&mut self, out: &mut Outbox) {
-        for track in self.tracks.values_mut() {
-            if let Some(ack) = track.ack() {
-                out.acknowledge(track.add.worker, ack);
-            }
-        }
-    }
-
-    /// Ends the session as it was asked to.
-    fn finish(&mut self, now: Instant, out: &mut Outbox) {
-        let closed = self.close_all(now).and_then(|()| self.archive.end(SessionEnd::Stopped, None, self.at_us()));
-        match closed {
-            Ok(()) => {
-                self.state = State::Stopped;
-                tracing::info!(session = %self.start.session, folder = %self.archive.folder().display(), "recorded");
-                self.tell(SessionState::Stopped, None, out);
-            }
-            Err(error) => self.fail(&error.to_string(), now, out),
-        }
-    }
-
-    /// Ends the session because it cannot go on; what was written stays.
-    fn fail(&mut self, reason: &str, now: Instant, out: &mut Outbox) {
-        tracing::error!(session = %self.start.session, reason, "a recording failed");
-        self.state = State::Failed(reason.to_owned());
-        self.end_notes(now);
-        for group in self.groups.values_mut() {
-            if let Err(error) = group.abandon(&mut self.archive) {
-                tracing::warn!(session = %self.start.session, %error, "a file was left as it was");
-            }
-        }
-        self.groups.clear();
-        self.tracks.clear();
-        if let Err(error) = self.archive.end(SessionEnd::Failed, Some(reason), self.at_us()) {
-            tracing::warn!(session = %self.start.session, %error, "session.json is not up to date");
-        }
-        self.tell(SessionState::Failed, Some(reason.to_owned()), out);
-    }
-
-    fn close_all(&mut self, now: Instant) -> io::Result<()> {
-        let mut result = Ok(());
-        for group in self.groups.values_mut() {
-            // One file that cannot be closed must not keep the others open.
-            result = group.close(&mut self.archive, now).and(result);
-        }
-        self.groups.clear();
-        self.tracks.clear();
-        result
     }
 
     fn tell(&mut self, state: SessionState, reason: Option<String>, out: &mut Outbox) {
@@ -476,15 +294,8 @@ fn key_of(add: &AddTrack) -> (PublisherId, archive::Group) {
     (add.publisher_id, archive::Group::of(add.source))
 }
 
-/// A moment on the session's timeline; what lies before its start counts as its start.
-fn session_time(at: NodeTime, start: &StartSession) -> u64 {
-    u64::try_from(at.micros_since(start.started)).unwrap_or(0)
-}
-
 /// A message has room for so many files and more; the latest are told. `session.json` has them all.
 const MOST_FILES_TOLD: usize = 1000;
-/// So much of the disk is left free, so that open files can still be ended and the rest of the machine lives, in bytes.
-const RESERVE: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests;

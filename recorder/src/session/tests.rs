@@ -1,10 +1,12 @@
 use std::fs::OpenOptions;
+use std::time::Duration;
 
 use lockgate_model::carrier::{Deframer, FileState, GapReason, SenderReport};
 use lockgate_model::{Codec, RecordingId, RoomName, Source, TrackId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::archive::SessionEnd;
 use crate::webm::{Repair, repair};
 
 const BEGAN: u64 = 50_000_000;
