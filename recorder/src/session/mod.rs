@@ -25,7 +25,7 @@ use lockgate_model::carrier::{
 };
 use lockgate_model::{PublisherId, TrackId};
 
-use crate::archive::{self, Archive, Durable, Event, LeftOpen, Opened, Progress, report_swept};
+use crate::archive::{self, Archive, Durable, Event, LeftOpen, Manifest, Opened, Progress, report_swept};
 use crate::clock::PublisherClock;
 use group::Group;
 pub(crate) use group::PartLimits;
@@ -75,11 +75,9 @@ impl Session {
         now: Instant,
         out: &mut Outbox,
     ) -> io::Result<Self> {
-        let Opened { mut archive, left, swept } = Archive::open(root, &start, durable)?;
+        let Opened { archive, left, swept } = Archive::open(root, &start, durable)?;
         report_swept(&swept);
-        archive.note(0, Event::Session { epoch: start.epoch });
-        archive.flush()?;
-        let clock = start.started;
+        let clock = latest(&start, archive.manifest(), &left, &before);
         let mut session = Self {
             start,
             archive,
@@ -93,6 +91,8 @@ impl Session {
             notes: Notes::new(now),
             clock,
         };
+        session.archive.note(session.at_us(), Event::Session { epoch: session.start.epoch });
+        session.archive.flush()?;
         for left in left {
             session.take_over(left, now)?;
         }
@@ -103,12 +103,10 @@ impl Session {
     /// Goes on with a file that another recorder left open.
     fn take_over(&mut self, left: LeftOpen, now: Instant) -> io::Result<()> {
         tracing::info!(session = %self.start.session, file = left.name, "goes on where another recorder was");
-        self.archive.note(0, Event::Resumed { file: &left.name });
+        self.archive.note(self.at_us(), Event::Resumed { file: &left.name });
         for entry in &left.entry.tracks {
             let marked = left.mark.tracks.iter().find(|track| track.number == entry.track);
             let progress = marked.and_then(|track| track.progress.clone());
-            let last = progress.as_ref().and_then(|progress| progress.last);
-            self.clock = self.clock.max(last.unwrap_or_default());
             self.left.insert(entry.track, (entry.track_id.clone(), progress));
         }
         let key = (left.entry.publisher_id, left.entry.group);
@@ -292,6 +290,16 @@ impl Session {
 /// Which files a track goes to.
 fn key_of(add: &AddTrack) -> (PublisherId, archive::Group) {
     (add.publisher_id, archive::Group::of(add.source))
+}
+
+/// The latest moment that is known of a session when it begins or goes on.
+fn latest(start: &StartSession, manifest: &Manifest, left: &[LeftOpen], before: &Left) -> NodeTime {
+    let ends = manifest.files.iter().map(|file| file.start_us.saturating_add(file.duration_ms.saturating_mul(1000)));
+    let complete = start.started.0.saturating_add(ends.max().unwrap_or(0));
+    let marked = left.iter().flat_map(|left| &left.mark.tracks).filter_map(|track| track.progress.as_ref());
+    let known = before.values().filter_map(|(_, progress)| progress.as_ref());
+    let last = marked.chain(known).filter_map(|progress| progress.last).max();
+    last.unwrap_or_default().max(NodeTime(complete))
 }
 
 /// A message has room for so many files and more; the latest are told. `session.json` has them all.

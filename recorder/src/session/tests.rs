@@ -251,6 +251,9 @@ fn a_recorder_that_is_killed_before_it_hears_of_its_tracks_leaves_them_as_it_fou
     (41..=60).for_each(|seq| third.step(&delta(seq)));
     third.session.stop(third.now);
     (0..4).for_each(|_| third.wait(6_000));
+    // The last of the forty came 1.54 s after the start: that is known of the first one.
+    let moments = |name| events(&third, name).iter().map(|event| event["t"].as_i64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((moments("session"), moments("resumed")), (vec![0, 1544, 1544], vec![1544, 1544]));
     let frames: Vec<_> = third.session.archive.manifest().files.iter().map(|file| file.tracks[0].frames).collect();
     assert_eq!(frames, [60]);
 }
@@ -270,6 +273,9 @@ fn a_session_that_its_node_takes_up_again_has_every_frame_once() {
     (0..4).for_each(|_| next.wait(6_000));
     let frames: Vec<_> = next.session.archive.manifest().files.iter().map(|file| file.tracks[0].frames).collect();
     assert_eq!(frames, [60, 40]);
+    // Its file was complete then, and ended one frame's length behind the sixtieth.
+    let moments: Vec<_> = events(&next, "session").iter().map(|event| event["t"].clone()).collect();
+    assert_eq!(moments, [0, 2375]);
 }
 
 #[test]
