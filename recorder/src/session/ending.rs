@@ -16,7 +16,7 @@ impl Session {
         }
         let ends = if matches!(self.state, State::Stopping) { SessionEnd::Stopped } else { SessionEnd::Interrupted };
         let mut frames = Vec::new();
-        for track in self.tracks.values_mut() {
+        for track in self.tracks.values_mut().filter(|track| !track.has_left()) {
             let clock = self.clocks.entry(track.add.publisher_id).or_default();
             track.on_end(now, clock, &mut frames);
         }
@@ -24,9 +24,10 @@ impl Session {
         if self.has_failed() {
             return Left::new();
         }
+        let closed = self.close_all(now);
         self.end_notes(now);
         let tracks = std::mem::take(&mut self.tracks);
-        let closed = self.close_all(now).and_then(|()| self.archive.end(ends, None, self.at_us()));
+        let closed = closed.and_then(|()| self.archive.end(ends, None, self.at_us()));
         if let Err(error) = closed {
             tracing::error!(session = %self.start.session, %error, "a session could not be closed");
             return Left::new();

@@ -1,13 +1,15 @@
 //! What a session's frames become: files, what is told of them, and what is acknowledged.
 
+use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use lockgate_model::carrier::{NodeTime, SessionState, StartSession};
+use lockgate_model::carrier::{NodeTime, SessionState, StartSession, TrackNumber};
 
 use super::group::Group;
 use super::outbox::Outbox;
-use super::timed::Timed;
+use super::timed::{Done, Timed};
+use super::track::Track;
 use super::{Session, State, key_of};
 use crate::archive::Event;
 
@@ -39,11 +41,7 @@ impl Session {
         // A file that began is known before it has content: what nobody knows would not go on.
         self.archive.flush()?;
         for group in self.groups.values_mut() {
-            for done in group.flush()? {
-                if let Some(track) = self.tracks.get_mut(&done.track) {
-                    track.on_written(&done);
-                }
-            }
+            note_written(&mut self.tracks, group.flush()?);
         }
         if matches!(self.state, State::Starting) && self.groups.values().any(Group::is_open) {
             self.state = State::Recording;
@@ -58,7 +56,7 @@ impl Session {
         self.archive.flush()
     }
 
-    /// Lets go of tracks that are over, and closes the files that no track is left for.
+    /// Takes tracks that are over out of their groups, and closes the files that no track is left for.
     fn end_tracks(&mut self, now: Instant) -> io::Result<()> {
         let over: Vec<_> =
             self.tracks.iter().filter(|(_, track)| track.is_over(now)).map(|(number, _)| *number).collect();
@@ -71,19 +69,38 @@ impl Session {
                 self.hand_on(timed, now)?;
             }
             self.note_tracks(now);
+            self.leave(number, now)?;
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, number: TrackNumber, now: Instant) -> io::Result<()> {
+        let Some(track) = self.tracks.get_mut(&number) else { return Ok(()) };
+        track.leave(now);
+        let key = key_of(&track.add);
+        let Some(group) = self.groups.get_mut(&key) else { return Ok(()) };
+        if group.leave(number, &mut self.archive, now)? {
+            note_written(&mut self.tracks, group.flush()?);
+            self.groups.remove(&key);
+            // Everything that came of the group is in a file now, or was given up.
+            self.tracks.values_mut().filter(|track| key_of(&track.add) == key).for_each(Track::settle);
+        }
+        Ok(())
+    }
+
+    /// Forgets tracks that have left and whose last acknowledgement is out.
+    pub(super) fn forget_tracks(&mut self, now: Instant) {
+        let at = self.at_us();
+        let done: Vec<_> =
+            self.tracks.iter().filter(|(_, track)| track.is_done(now)).map(|(number, _)| *number).collect();
+        for number in done {
             let Some(track) = self.tracks.remove(&number) else { continue };
-            self.archive.note(self.at_us(), track.end_event());
-            let key = key_of(&track.add);
-            let Some(group) = self.groups.get_mut(&key) else { continue };
-            if group.leave(number, &mut self.archive, now)? {
-                self.groups.remove(&key);
-            }
+            self.archive.note(at, track.end_event());
             let publisher = track.add.publisher_id;
             if !self.tracks.values().any(|track| track.add.publisher_id == publisher) {
                 self.clocks.remove(&publisher);
             }
         }
-        Ok(())
     }
 
     fn check_disk(&self) -> io::Result<()> {
@@ -98,15 +115,10 @@ impl Session {
 
     /// Tells beside the open files how far they have come: what is acknowledged now, no recorder gets again.
     pub(super) fn mark(&mut self) -> io::Result<()> {
-        let (tracks, clocks, left) = (&self.tracks, &self.clocks, &self.left);
-        // Who takes over says of tracks that it was not told of yet what it found.
-        let before = |number| left.get(&number).and_then(|(_, progress)| progress.clone());
+        let (tracks, clocks) = (&self.tracks, &self.clocks);
         for ((publisher, _), group) in &mut self.groups {
             let clock = clocks.get(publisher);
-            group.mark(|number| match tracks.get(&number) {
-                Some(track) => track.progress(clock),
-                None => before(number),
-            })?;
+            group.mark(|number| tracks.get(&number).and_then(|track| track.progress(clock)))?;
         }
         Ok(())
     }
@@ -123,11 +135,21 @@ impl Session {
         let mut result = Ok(());
         for group in self.groups.values_mut() {
             // One file that cannot be closed must not keep the others open.
-            result = group.close(&mut self.archive, now).and(result);
+            let closed = group.close(&mut self.archive, now);
+            let written = group.flush().map(|done| note_written(&mut self.tracks, done));
+            result = closed.and(written).and(result);
         }
         self.groups.clear();
-        self.tracks.clear();
         result
+    }
+}
+
+/// Frames are in files, or were given up.
+fn note_written(tracks: &mut HashMap<TrackNumber, Track>, done: Vec<Done>) {
+    for done in done {
+        if let Some(track) = tracks.get_mut(&done.track) {
+            track.on_written(&done);
+        }
     }
 }
 

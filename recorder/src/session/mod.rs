@@ -174,7 +174,8 @@ impl Session {
 
     /// A media frame of one of its tracks, which lies in `batch`.
     pub(crate) fn media(&mut self, frame: Frame<'_>, batch: &Bytes, now: Instant, out: &mut Outbox) {
-        let Some(track) = self.tracks.get_mut(&frame.track()) else { return };
+        let track = self.tracks.get_mut(&frame.track()).filter(|track| !track.has_left());
+        let Some(track) = track else { return };
         let clock = self.clocks.entry(track.add.publisher_id).or_default();
         let mut frames = Vec::new();
         match frame {
@@ -221,6 +222,7 @@ impl Session {
             return self.fail(&error.to_string(), now, out);
         }
         self.acknowledge(out);
+        self.forget_tracks(now);
         if matches!(self.state, State::Stopping) && self.tracks.is_empty() {
             self.finish(now, out);
         }

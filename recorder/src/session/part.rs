@@ -43,6 +43,8 @@ struct PartTrack {
     last_heard: Option<Instant>,
     frames: u64,
     keyframes: u64,
+    /// Where its packets go on, as was last told beside the file.
+    progress: Option<Progress>,
 }
 
 struct Queued {
@@ -69,6 +71,7 @@ impl Part {
             last_heard: Some(now),
             frames: 0,
             keyframes: 0,
+            progress: None,
         });
         let tracks = tracks.collect();
         Self { writer, mark, name, start_us, tracks, queued_bytes: 0, began: now, unflushed: Vec::new(), broken: false }
@@ -85,6 +88,7 @@ impl Part {
             if let Some(mark) = marked(track.number) {
                 (track.last_ms, track.frames, track.keyframes) = (mark.last_ms, mark.frames, mark.keyframes);
                 track.written_ms = mark.last_ms;
+                track.progress.clone_from(&mark.progress);
             }
         }
         part
@@ -105,13 +109,17 @@ impl Part {
         progress: impl Fn(TrackNumber) -> Option<Progress>,
         entry: Option<FileEntry>,
     ) -> io::Result<()> {
-        let tracks = self.tracks.iter().map(|track| TrackMark {
-            number: track.number,
-            shape: track.shape.clone(),
-            last_ms: track.written_ms,
-            frames: track.frames,
-            keyframes: track.keyframes,
-            progress: progress(track.number),
+        let tracks = self.tracks.iter_mut().map(|track| {
+            // Of a track that is over, or that this recorder was not told of yet, what was said last holds.
+            track.progress = progress(track.number).or_else(|| track.progress.take());
+            TrackMark {
+                number: track.number,
+                shape: track.shape.clone(),
+                last_ms: track.written_ms,
+                frames: track.frames,
+                keyframes: track.keyframes,
+                progress: track.progress.clone(),
+            }
         });
         self.mark.save(self.writer.flushed(), tracks.collect(), entry)
     }

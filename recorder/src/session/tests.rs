@@ -162,16 +162,23 @@ struct Kept {
     acked: Option<u64>,
 }
 
+/// What was acknowledged since this was last asked: track and number.
+fn acks(out: &mut Outbox) -> Vec<(TrackNumber, u64)> {
+    let mut found = Vec::new();
+    for acks in std::mem::take(&mut out.acks).into_values() {
+        let mut deframer = Deframer::new(64);
+        deframer.extend(&acks);
+        while let Some(frame) = deframer.next_frame().unwrap() {
+            let Frame::Ack { track, seq, .. } = Frame::decode(frame).unwrap() else { panic!("no acknowledgement") };
+            found.push((track, seq));
+        }
+    }
+    found
+}
+
 impl Kept {
     fn note(&mut self, out: &mut Outbox) {
-        for acks in std::mem::take(&mut out.acks).into_values() {
-            let mut deframer = Deframer::new(64);
-            deframer.extend(&acks);
-            while let Some(frame) = deframer.next_frame().unwrap() {
-                let Frame::Ack { seq, .. } = Frame::decode(frame).unwrap() else { panic!("no acknowledgement") };
-                self.acked = self.acked.max(Some(seq));
-            }
-        }
+        self.acked = self.acked.max(acks(out).into_iter().map(|(_, seq)| seq).max());
     }
 
     fn missing(&self) -> Vec<Step> {
@@ -304,6 +311,52 @@ fn a_file_whose_tracks_are_over_is_completed_when_the_node_has_told_all() {
     session.all_told(now, &mut out);
     let file = &session.archive.manifest().files[0];
     assert_eq!((file.state, file.tracks[0].frames), (FileState::Closed, 40));
+}
+
+#[test]
+fn what_a_track_brought_last_is_acknowledged_before_it_is_forgotten() {
+    let root = tempfile::tempdir().unwrap();
+    let mut first = run(root.path());
+    let microphone = TrackNumber(3);
+    let join = Step::Add { track: 3, source: Source::Microphone, codec: Codec::Opus };
+    first.step(&join);
+    for seq in 1..=40 {
+        first.step(&key_frame(seq));
+        [2 * seq - 1, 2 * seq].iter().for_each(|seq| first.step(&sound(*seq)));
+        first.wait(40);
+    }
+    first.media(Frame::End { track: microphone, at: NodeTime(BEGAN + 1_600_000) });
+    // Its last sounds wait for the pictures that are to stand before them.
+    let mut last = None;
+    for seq in 41..=60 {
+        first.wait(40);
+        let acked = acks(&mut first.out).into_iter().filter(|(track, _)| *track == microphone).map(|(_, seq)| seq);
+        last = last.max(acked.max());
+        assert!(first.session.has_track(microphone) || last == Some(80), "acknowledged up to {last:?}");
+        first.step(&key_frame(seq));
+    }
+    first.wait(500);
+    assert!(!first.session.has_track(microphone));
+    let ends = events(&first, "track-end");
+    assert_eq!((ends.len(), &ends[0]["packets"]), (1, &80.into()), "{ends:?}");
+    drop(first);
+    // The acknowledgements were lost on their way: the node tells of the track again, and sends what it kept.
+    let mut second = run(root.path());
+    second.step(&join);
+    (60..=80).for_each(|seq| second.step(&sound(seq)));
+    second.media(Frame::End { track: microphone, at: NodeTime(BEGAN + 1_600_000) });
+    (55..=70).for_each(|seq| second.step(&key_frame(seq)));
+    second.session.stop(second.now);
+    (0..4).for_each(|_| second.wait(6_000));
+    let files = &second.session.archive.manifest().files;
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert_eq!(files[0].tracks.iter().map(|track| track.frames).collect::<Vec<_>>(), [70, 80]);
+}
+
+/// A packet of sound, 20 ms after that of the number before.
+fn sound(seq: u64) -> Step {
+    let (timestamp, late_us) = ((seq as u32 - 1) * 960, (seq as i64 - 1) * (20_000 - 960 * 11));
+    Step::Packet { track: 3, ssrc: 11, seq, timestamp, late_us, start: true, key: true, length: 20 }
 }
 
 /// A key frame that is one packet, 40 ms after that of the number before.

@@ -58,6 +58,10 @@ enum Life {
         since: Instant,
     },
     Over,
+    /// It has left its group: what it brought last is on its way into a file, and is acknowledged from there.
+    Left {
+        since: Instant,
+    },
 }
 
 /// Key frames that are asked for.
@@ -352,7 +356,7 @@ impl Track {
         self.stream.as_ref().and_then(|stream| stream.clock.fitness())
     }
 
-    /// Whether nothing more is to be expected.
+    /// Whether nothing more is to be expected, and its group does not know that yet.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         match self.life {
             Life::Running => false,
@@ -361,7 +365,24 @@ impl Track {
                 quiet >= QUIET || now.saturating_duration_since(since) >= PATIENCE
             }
             Life::Over => true,
+            Life::Left { .. } => false,
         }
+    }
+
+    /// It leaves its group: nothing more is taken.
+    pub(super) fn leave(&mut self, now: Instant) {
+        self.life = Life::Left { since: now };
+    }
+
+    /// Whether it has left its group.
+    pub(super) fn has_left(&self) -> bool {
+        matches!(self.life, Life::Left { .. })
+    }
+
+    /// Whether it can be forgotten: it has left, and all that it brought is in files, or was waited for long enough.
+    pub(super) fn is_done(&self, now: Instant) -> bool {
+        let Life::Left { since } = self.life else { return false };
+        self.unwritten == 0 || now.saturating_duration_since(since) >= KEPT
     }
 
     pub(super) fn stats(&self) -> TrackStats {
@@ -430,3 +451,5 @@ const LAST_WAIT: Duration = Duration::from_secs(8);
 const QUIET: Duration = Duration::from_secs(1);
 /// Or after this in any case.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A node keeps no packet for longer: acknowledging later would tell nobody anything.
+const KEPT: Duration = Duration::from_secs(4);
