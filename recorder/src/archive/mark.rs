@@ -19,7 +19,7 @@ use super::folder::{lock_new, open_name};
 use super::manifest::{FileEntry, Manifest};
 use crate::assemble::Shape;
 use crate::clock::ClockMark;
-use crate::webm::Writer;
+use crate::webm::{Place, Writer};
 
 /// How far a file that grows has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub(crate) struct Mark {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) entry: Option<FileEntry>,
     /// Up to here it is whole.
-    pub(crate) bytes: u64,
+    pub(crate) place: Place,
     /// Its tracks.
     pub(crate) tracks: Vec<TrackMark>,
 }
@@ -44,13 +44,11 @@ pub(crate) struct TrackMark {
     pub(crate) number: TrackNumber,
     /// What the file's head says of it.
     pub(crate) shape: Shape,
-    /// The time of its last block, in milliseconds of the file.
-    pub(crate) last_ms: Option<u64>,
     /// Its blocks.
     pub(crate) frames: u64,
     /// Key frames among them.
     pub(crate) keyframes: u64,
-    /// None when it was over already, or had not begun.
+    /// None when nothing of it was settled yet.
     pub(crate) progress: Option<Progress>,
 }
 
@@ -114,8 +112,8 @@ impl MarkFile {
     }
 
     /// Says up to where the file is whole, and what it is as long as the manifest may not know it.
-    pub(crate) fn save(&mut self, bytes: u64, tracks: Vec<TrackMark>, entry: Option<FileEntry>) -> io::Result<()> {
-        let json = serde_json::to_vec(&Mark { epoch: self.epoch, bytes, entry, tracks })?;
+    pub(crate) fn save(&mut self, place: Place, tracks: Vec<TrackMark>, entry: Option<FileEntry>) -> io::Result<()> {
+        let json = serde_json::to_vec(&Mark { epoch: self.epoch, entry, place, tracks })?;
         if json == self.last {
             return Ok(());
         }
@@ -152,7 +150,7 @@ fn take_over_one(folder: &Path, name: &str, manifest: &Manifest, epoch: u32) -> 
     let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
     lock_new(&file).ok()?;
     let pictures = entry.tracks.iter().map(|track| track.kind == MediaKind::Video).collect();
-    let resumed = Writer::resume(file, mark.bytes, pictures);
+    let resumed = Writer::resume(file, mark.place.clone(), pictures);
     let resumed = resumed.inspect_err(|error| tracing::warn!(file = %path.display(), %error, "a file cannot go on"));
     let (writer, file) = (resumed.ok()??, MarkFile::create(folder, name, epoch).ok()?);
     Some(LeftOpen { entry, name: name.to_owned(), writer, mark, file })

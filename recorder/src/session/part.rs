@@ -37,8 +37,6 @@ struct PartTrack {
     shape: Shape,
     /// The time of its last frame, in milliseconds of the file.
     last_ms: Option<u64>,
-    /// The same of the last one that the writer was given.
-    written_ms: Option<u64>,
     queue: VecDeque<Queued>,
     last_heard: Option<Instant>,
     frames: u64,
@@ -66,7 +64,6 @@ impl Part {
             codec,
             shape,
             last_ms: None,
-            written_ms: None,
             queue: VecDeque::new(),
             last_heard: Some(now),
             frames: 0,
@@ -84,10 +81,10 @@ impl Part {
         let shape = |number| marked(number).map(|track| track.shape.clone()).unwrap_or_default();
         let tracks = entry.tracks.iter().map(|track| (track.track, track.codec, shape(track.track)));
         let mut part = Self::new((writer, file), name, entry.start_us, tracks, now);
-        for track in &mut part.tracks {
+        for (index, track) in part.tracks.iter_mut().enumerate() {
+            track.last_ms = part.writer.last_ms(index);
             if let Some(mark) = marked(track.number) {
-                (track.last_ms, track.frames, track.keyframes) = (mark.last_ms, mark.frames, mark.keyframes);
-                track.written_ms = mark.last_ms;
+                (track.frames, track.keyframes) = (mark.frames, mark.keyframes);
                 track.progress.clone_from(&mark.progress);
             }
         }
@@ -115,7 +112,6 @@ impl Part {
             TrackMark {
                 number: track.number,
                 shape: track.shape.clone(),
-                last_ms: track.written_ms,
                 frames: track.frames,
                 keyframes: track.keyframes,
                 progress: track.progress.clone(),
@@ -181,6 +177,7 @@ impl Part {
     pub(super) fn flush(&mut self, done: &mut Vec<Done>) -> io::Result<()> {
         self.writer.flush().inspect_err(|_| self.broken = true)?;
         done.append(&mut self.unflushed);
+        self.writer.catch_up();
         Ok(())
     }
 
@@ -226,7 +223,6 @@ impl Part {
         self.queued_bytes -= timed.frame.data.len();
         let written = self.writer.write(index, ms, timed.frame.keyframe, &timed.frame.data);
         written.inspect_err(|_| self.broken = true)?;
-        track.written_ms = Some(ms);
         track.frames += 1;
         track.keyframes += u64::from(timed.frame.keyframe);
         self.unflushed.push(timed.done(true));

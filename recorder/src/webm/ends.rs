@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-/// The ends of a file's tracks, in milliseconds.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ends(BTreeMap<u64, End>);
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug)]
+/// The ends of a file's tracks by their numbers in it, in milliseconds of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ends(BTreeMap<u64, End>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct End {
     last: u64,
     step: u64,
@@ -20,6 +22,11 @@ impl Ends {
             end.step = (at - end.last).min(LONGEST_STEP);
             end.last = at;
         }
+    }
+
+    /// The time of a track's last block.
+    pub(super) fn last(&self, track: u64) -> Option<u64> {
+        self.0.get(&track).map(|end| end.last)
     }
 
     /// When the last of them ends.

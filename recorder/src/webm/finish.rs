@@ -59,6 +59,11 @@ impl Cues {
         self.list.push(cue);
     }
 
+    /// What others stand behind these.
+    pub(super) fn append(&mut self, later: Self) {
+        later.list.into_iter().for_each(|cue| self.note(cue, true));
+    }
+
     /// Nothing from here on reached the file.
     pub(super) fn cut(&mut self, end: u64) {
         self.list.retain(|cue| cue.offset < end);

@@ -1,5 +1,7 @@
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
 
 use lockgate_model::Codec;
 use lockgate_model::testing::cases;
@@ -120,16 +122,19 @@ fn a_file_goes_on_where_its_first_writer_was_whole() {
             }
             false => {
                 writer.flush().unwrap();
-                file.set_len(writer.flushed() - 7).unwrap();
+                file.set_len(writer.flushed().bytes - 7).unwrap();
             }
         }
-        let mut next = Writer::resume(file.try_clone().unwrap(), mark, vec![false, true]).unwrap().unwrap();
+        let mut next = Writer::resume(file.try_clone().unwrap(), mark.clone(), vec![false, true]).unwrap().unwrap();
         (step..500).for_each(|step| write(&mut next, step));
         let finished = next.finish().unwrap();
         let found = inspect(&file).unwrap();
         assert!(found.problems.is_empty(), "{step}: {:?}", found.problems);
         assert_eq!((finished.duration_ms, found.tracks.len()), (expected.duration_ms, 2), "{step}");
-        assert_eq!(read(&bytes(&file)).blocks, read(&bytes(&whole)).blocks, "{step}");
+        let (found, all) = (read(&bytes(&file)), read(&bytes(&whole)));
+        assert_eq!(found.blocks, all.blocks, "{step}");
+        let times = |found: &Found| found.cues.iter().map(|cue| cue.0).collect::<Vec<_>>();
+        assert_eq!(times(&found), times(&all), "{step}: the index has what the first writer wrote");
     }
 }
 
@@ -138,12 +143,82 @@ fn what_is_not_as_its_mark_says_does_not_go_on() {
     let (file, mut writer) = written();
     writer.flush().unwrap();
     let (all, pictures) = (writer.flushed(), || vec![false, true]);
-    assert!(Writer::resume(file.try_clone().unwrap(), all + 1, pictures()).unwrap().is_none());
-    assert!(Writer::resume(file.try_clone().unwrap(), all - 1, pictures()).unwrap().is_none());
+    let cluster = all.cluster.map(|cluster| cluster + 1);
+    for wrong in [
+        Place { bytes: all.bytes + 1, ..all.clone() },
+        Place { cluster, ..all.clone() },
+        Place { bytes: all.bytes - 1, ..all },
+    ] {
+        let said = format!("{wrong:?}");
+        assert!(Writer::resume(file.try_clone().unwrap(), wrong, pictures()).unwrap().is_none(), "{said}");
+    }
     let Repair::Mended(_) = repair(&file).unwrap() else { panic!("the rest is whole") };
     let rubbish = tempfile::tempfile().unwrap();
     (&rubbish).write_all(b"no such thing").unwrap();
-    assert!(Writer::resume(rubbish, 5, pictures()).unwrap().is_none());
+    let place = Place { bytes: 5, ..Place::default() };
+    assert!(Writer::resume(rubbish, place, pictures()).unwrap().is_none());
+}
+
+#[test]
+fn an_index_that_cannot_be_made_of_what_stands_there_leaves_a_whole_file() {
+    let (file, mut writer) = written();
+    writer.flush().unwrap();
+    let (place, whole) = (writer.flushed(), bytes(&file));
+    // The second cluster of five says that it is longer than the file.
+    let cluster = [0x1F, 0x43, 0xB6, 0x75];
+    let second = whole.windows(4).enumerate().filter(|(_, bytes)| *bytes == cluster).nth(1).unwrap().0;
+    file.write_all_at(&[0x01, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF], second as u64 + 4).unwrap();
+    let mut next = Writer::resume(file.try_clone().unwrap(), place, vec![false, true]).unwrap().unwrap();
+    next.catch_up();
+    next.write(1, 12_000, true, &[7; 30]).unwrap();
+    let finished = next.finish().unwrap();
+    assert_eq!((finished.bytes, finished.duration_ms), (bytes(&file).len() as u64, 13_000));
+    file.write_all_at(&whole[second..][..12], second as u64).unwrap();
+    let found = read(&bytes(&file));
+    assert_eq!(found.cues.iter().map(|cue| cue.0).collect::<Vec<_>>(), [0, 8_000, 12_000]);
+    assert_eq!(found.blocks.len(), 751);
+}
+
+/// A picture of 1 Mbit/s and sound, `seconds` long, flushed and no more in memory.
+fn long(seconds: u64) -> (File, Place) {
+    let file = tempfile::tempfile().unwrap();
+    let mut writer = Writer::create(file.try_clone().unwrap(), &head()).unwrap();
+    for step in 0..seconds * 50 {
+        if step.is_multiple_of(2) {
+            writer.write(1, step * 20, step.is_multiple_of(200), &[step as u8; 5000]).unwrap();
+        }
+        writer.write(0, step * 20, true, &[step as u8; 80]).unwrap();
+    }
+    writer.flush().unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    (file, writer.flushed())
+}
+
+#[test]
+#[ignore = "writes and reads a file of half a gigabyte, for the figures in docs/decisions/0031-replay.md"]
+fn figures_of_a_file_that_goes_on_after_an_hour() {
+    let (file, place) = long(3600);
+    let bytes = place.bytes;
+    let began = Instant::now();
+    let mut next = Writer::resume(file.try_clone().unwrap(), place, vec![false, true]).unwrap().unwrap();
+    let resumed = began.elapsed();
+    let began = Instant::now();
+    next.catch_up();
+    let one = began.elapsed();
+    let began = Instant::now();
+    let finished = next.finish().unwrap();
+    eprintln!(
+        "{} MB: goes on after {resumed:?}, one look back {one:?}, ended after {:?}",
+        bytes >> 20,
+        began.elapsed()
+    );
+    let found = inspect(&file).unwrap();
+    assert_eq!((found.problems, finished.duration_ms), (Vec::<String>::new(), 3_600_000));
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let began = Instant::now();
+    repair(&file).unwrap();
+    eprintln!("reading all of it as a repair does: {:?}", began.elapsed());
 }
 
 #[test]

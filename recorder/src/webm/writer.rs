@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::unix::fs::FileExt;
 
+use serde::{Deserialize, Serialize};
 use webm_iterable::matroska_spec::{Master, MatroskaSpec, SimpleBlock};
 use webm_iterable::{WebmWriter, WriteOptions};
 
+use super::earlier::Earlier;
 use super::ends::Ends;
 use super::finish::{Cue, Cues, Finished, finish, reopen};
 use super::fragment::{segment_writer, size8};
 use super::head::Head;
-use super::scan::{Layout, Scan, scan};
+use super::scan::{Layout, Scan, scan, scan_from};
 
 /// Writes one file.
 pub(crate) struct Writer {
@@ -22,9 +24,13 @@ pub(crate) struct Writer {
     written: u64,
     layout: Layout,
     cluster: Option<Cluster>,
+    /// Where the last cluster begins that is written.
+    last_cluster: Option<u64>,
     /// Offset and size of a cluster that has ended and whose size is not in the file.
     unsized_cluster: Option<(u64, u64)>,
     cues: Cues,
+    /// Of another writer.
+    earlier: Option<Earlier>,
     ends: Ends,
     /// The same of what is written.
     written_ends: Ends,
@@ -35,6 +41,18 @@ pub(crate) struct Writer {
 struct Cluster {
     offset: u64,
     at: u64,
+}
+
+/// Up to where a file that grows is whole, and what another writer must know to go on there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Place {
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// Where its last cluster begins; none: there is none yet.
+    pub(crate) cluster: Option<u64>,
+    /// Where its tracks end.
+    pub(crate) ends: Ends,
 }
 
 impl Writer {
@@ -51,8 +69,10 @@ impl Writer {
             written: 0,
             layout,
             cluster: None,
+            last_cluster: None,
             unsized_cluster: None,
             cues,
+            earlier: None,
             ends: Ends::default(),
             written_ends: Ends::default(),
             pictures,
@@ -61,24 +81,29 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Goes on with a file of which another writer had flushed so many bytes; what stands behind them is cut off. `pictures` says of each
-    /// of its tracks whether it is one. None: it is not such a file.
-    pub(crate) fn resume(file: File, bytes: u64, pictures: Vec<bool>) -> io::Result<Option<Self>> {
+    /// Goes on with a file that another writer had flushed up to this place; what stands behind it is cut off. `pictures` says of each
+    /// of its tracks whether it is one. Only the head and the last cluster are read. None: it is not such a file.
+    pub(crate) fn resume(file: File, place: Place, pictures: Vec<bool>) -> io::Result<Option<Self>> {
+        let Place { bytes, cluster, ends } = place;
         if file.metadata()?.len() < bytes {
             return Ok(None);
         }
         file.set_len(bytes)?;
-        let scanned = scan(&mut BufReader::new(&file))?.filter(|scan| scan.end == bytes);
-        let Some(Scan { layout, cues, ends, open_cluster, .. }) = scanned else { return Ok(None) };
+        let mut reader = BufReader::with_capacity(SHORT_READ, &file);
+        let scanned = scan_from(&mut reader, cluster.unwrap_or(0))?.filter(|scan| scan.end == bytes);
+        let Some(Scan { layout, cues, open_cluster, skipped, .. }) = scanned else { return Ok(None) };
         reopen(&file, &layout)?;
+        let earlier = skipped.map(|clusters| Earlier::new(clusters, pictures.contains(&true)));
         let mut writer = Self {
             file,
             elements: segment_writer()?,
             written: bytes,
             layout,
             cluster: None,
+            last_cluster: cluster,
             unsized_cluster: open_cluster,
             cues,
+            earlier,
             written_ends: ends.clone(),
             ends,
             pictures,
@@ -120,7 +145,13 @@ impl Writer {
         self.written += bytes.len() as u64;
         bytes.clear();
         self.written_ends.clone_from(&self.ends);
+        self.last_cluster = self.cluster.as_ref().map(|cluster| cluster.offset).or(self.last_cluster);
         Ok(())
+    }
+
+    /// Looks at a bit of what another writer wrote, for the index. To be called now and then; else it takes longer to finish.
+    pub(crate) fn catch_up(&mut self) {
+        self.look_back(CATCH_UP);
     }
 
     /// Ends the file: index, duration and sizes are put in, so that players can seek. Flush before, to see what cannot be written.
@@ -128,12 +159,23 @@ impl Writer {
         self.flush()?;
         self.end_cluster()?;
         self.patch_cluster()?;
-        finish(&self.file, &self.layout, &self.cues, self.ends.duration_ms(), self.written)
+        self.look_back(usize::MAX);
+        let mut cues = self.cues;
+        if let Some(earlier) = self.earlier {
+            let later = std::mem::replace(&mut cues, earlier.into_cues());
+            cues.append(later);
+        }
+        finish(&self.file, &self.layout, &cues, self.ends.duration_ms(), self.written)
     }
 
     /// How much of it the operating system has: it ends behind a whole block.
-    pub(crate) fn flushed(&self) -> u64 {
-        self.written
+    pub(crate) fn flushed(&self) -> Place {
+        Place { bytes: self.written, cluster: self.last_cluster, ends: self.written_ends.clone() }
+    }
+
+    /// The time of the last block of the track with this index in the head, in milliseconds.
+    pub(crate) fn last_ms(&self, track: usize) -> Option<u64> {
+        self.ends.last(track as u64 + 1)
     }
 
     /// Its size so far.
@@ -150,6 +192,15 @@ impl Writer {
     /// How long it is so far, in milliseconds.
     pub(crate) fn duration_ms(&self) -> u64 {
         self.ends.duration_ms()
+    }
+
+    fn look_back(&mut self, most: usize) {
+        let Some(earlier) = &mut self.earlier else { return };
+        if let Err(error) = earlier.look(&self.file, &self.pictures, most) {
+            // What the index lacks then only makes seeking slower.
+            tracing::warn!(%error, "a file that goes on has clusters that its index will not have");
+            earlier.give_up();
+        }
     }
 
     fn needs_cluster(&self, at: u64, keyframe: bool) -> bool {
@@ -189,6 +240,10 @@ impl Writer {
 
 /// A batch is written when it is this long, in bytes, if the clock does not ask for it before.
 const BATCH: usize = 64 * 1024;
+/// Reading here and there, more at once would be thrown away, in bytes.
+const SHORT_READ: usize = 512;
+/// So many clusters of another writer are looked at in one go: an hour of two-second ones is done after 22 s of ten goes a second.
+const CATCH_UP: usize = 8;
 /// A cluster's id and its size.
 pub(super) const CLUSTER_HEAD: u64 = 12;
 /// Clusters are at most this long, in milliseconds. Blocks count from their cluster in 16 bits: 32 s.
