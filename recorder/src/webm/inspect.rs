@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufReader, Seek};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use webm_iterable::WebmIterator;
@@ -12,7 +12,7 @@ use webm_iterable::matroska_spec::{Master, MatroskaSpec, SimpleBlock};
 
 use super::ends::Ends;
 use super::finish::CUES;
-use super::fragment::size8;
+use super::fragment::{UNKNOWN_SIZE, size8};
 use super::head::VIDEO;
 use super::scan::{INFO, TAGS, TRACKS, scan};
 
@@ -58,11 +58,27 @@ pub(crate) fn inspect(file: &File) -> io::Result<Inspection> {
     if scan.open_cluster.is_some() {
         found.tell("its last cluster is cut, or was never completed".into());
     }
-    reader.rewind()?;
+    let Some(head) = head_of_any_size(file, scan.layout.segment)? else {
+        found.tell("its head is longer than any that this program wrote".into());
+        return Ok(found);
+    };
+    reader.seek(SeekFrom::Start(scan.layout.segment))?;
     let mut walk = Walk { found, segment: scan.layout.segment, ..Walk::default() };
-    walk.read(reader);
+    walk.read(Cursor::new(head).chain(reader));
     walk.compare();
     Ok(walk.found)
+}
+
+/// What stands before the segment's content, with no size for the segment: the library takes no element above a limit, also none
+/// that it does not read as a whole, and a file may be longer.
+fn head_of_any_size(file: &File, segment: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(length) = usize::try_from(segment).ok().filter(|length| (8..=LARGEST).contains(length)) else {
+        return Ok(None);
+    };
+    let mut head = vec![0; length];
+    file.read_exact_at(&mut head, 0)?;
+    head[length - 8..].copy_from_slice(&UNKNOWN_SIZE);
+    Ok(Some(head))
 }
 
 /// What was seen on the way through a file.
@@ -99,7 +115,7 @@ struct Cue {
 }
 
 impl Walk {
-    fn read(&mut self, reader: impl io::Read) {
+    fn read(&mut self, reader: impl Read) {
         let mut elements = WebmIterator::new(reader, &[]);
         elements.set_max_allowable_tag_size(Some(LARGEST));
         while let Some(element) = elements.next() {

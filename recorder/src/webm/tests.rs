@@ -196,6 +196,15 @@ fn long(seconds: u64) -> (File, Place) {
 }
 
 #[test]
+fn a_large_file_is_found_good_too() {
+    let (file, place) = long(600);
+    assert!(place.bytes > 64 << 20, "{place:?}");
+    let whole = Writer::resume(file.try_clone().unwrap(), place, vec![false, true]).unwrap().unwrap().finish().unwrap();
+    let found = inspect(&file).unwrap();
+    assert_eq!((found.problems, found.duration_ms), (Vec::<String>::new(), whole.duration_ms));
+}
+
+#[test]
 #[ignore = "writes and reads a file of half a gigabyte, for the figures in docs/decisions/0031-replay.md"]
 fn figures_of_a_file_that_goes_on_after_an_hour() {
     let (file, place) = long(3600);
