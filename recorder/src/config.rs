@@ -104,7 +104,9 @@ pub(crate) struct Kind {
     pub(crate) number: bool,
 }
 
-const PATH: Kind = Kind { is: |text| !text.is_empty(), complaint: "is no path; write it in quotes", number: false };
+/// The name of a file or folder.
+pub(crate) const PATH: Kind =
+    Kind { is: |text| !text.is_empty(), complaint: "is no path; write it in quotes", number: false };
 const KEY: Kind =
     Kind { is: |_| true, complaint: "is no path; write it in quotes, or \"\" for no signatures", number: false };
 const LENGTH: Kind = Kind {

@@ -65,10 +65,22 @@ pub(crate) fn digest(path: &Path, budget: &Budget) -> io::Result<Option<Digest>>
 }
 
 /// Bytes as people and `sha256sum` write them.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// Reads what [`hex`] writes, in letters of either case. None: it is something else, or not `N` bytes.
+pub(crate) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Read at once, in bytes.
@@ -87,6 +99,15 @@ mod tests {
         assert_eq!(digest(file.path(), &budget).unwrap(), Some(Digest { bytes: 3, sha256 }));
         budget.limit(2);
         assert_eq!(digest(file.path(), &budget).unwrap(), None);
+    }
+
+    #[test]
+    fn hex_is_read_as_it_was_written_and_nothing_else_is() {
+        assert_eq!(from_hex(&hex(&[0, 0x7F, 0xFF])), Some([0, 0x7F, 0xFF]));
+        assert_eq!(from_hex("00fF"), Some([0, 255]));
+        for wrong in ["", "0", "00f", "000000", "+f00", "0g00", "é00"] {
+            assert_eq!(from_hex::<2>(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

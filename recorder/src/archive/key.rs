@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use pem::{EncodeConfig, LineEnding, Pem};
 
+use super::digest::{from_hex, hex};
 use super::folder::rename_free;
 
 /// The private half.
@@ -85,14 +86,7 @@ impl PublicKey {
 
     /// Reads what `Display` writes.
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
-        let mut key = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        Some(Self(key))
+        from_hex(text).map(Self)
     }
 
     /// As other programs read it.
@@ -108,7 +102,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 

@@ -17,7 +17,7 @@ mod speakers;
 mod sweep;
 
 pub(crate) use date::{now_micros, rfc3339};
-pub(crate) use digest::{Budget, Digest, digest, open_regular};
+pub(crate) use digest::{Budget, Digest, digest, from_hex, hex, open_regular};
 pub(crate) use durable::Durable;
 pub(crate) use events::Event;
 pub(crate) use folder::{

@@ -16,6 +16,7 @@ use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use aws_lc_rs::rand;
 
 use super::secret::{SecretProblem, read_secret};
+use crate::archive::{from_hex, hex};
 
 /// The key that wraps sessions' keys.
 pub(crate) struct WrappingKey {
@@ -88,7 +89,7 @@ impl WrappingKey {
 
 impl fmt::Debug for WrappingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WrappingKey({})", to_hex(&self.id))
+        write!(f, "WrappingKey({})", hex(&self.id))
     }
 }
 
@@ -244,21 +245,6 @@ fn nonce(number: u64, last: bool) -> Nonce {
     nonce[3..11].copy_from_slice(&number.to_be_bytes());
     nonce[11] = u8::from(last);
     Nonce::assume_unique_for_key(nonce)
-}
-
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 const WHAT: &str = "encryption key (64 hex digits)";

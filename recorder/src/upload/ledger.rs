@@ -8,8 +8,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::crypt::{SessionKey, WrappingKey, from_hex, to_hex};
-use crate::archive::write_whole;
+use super::crypt::{SessionKey, WrappingKey};
+use crate::archive::{from_hex, hex, write_whole};
 
 /// The content of `upload.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -169,7 +169,7 @@ impl Ledger {
             return Ok(key);
         }
         let key = wrapping.new_session().map_err(|_| io::Error::other("no key can be drawn"))?;
-        self.key = Some(to_hex(key.wrapped()));
+        self.key = Some(hex(key.wrapped()));
         Ok(key)
     }
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::StreamExt;
 use futures_util::stream;
 use lockgate_model::carrier::FileState;
@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 
 use super::crypt::WrappingKey;
 use super::ledger::{Held, Ledger, Uploaded};
-use super::source::{Source, hex};
+use super::source::Source;
 use super::store::{Store, Trouble};
-use crate::archive::{MANIFEST, Manifest, now_micros, signature_of};
+use crate::archive::{MANIFEST, Manifest, hex, now_micros, signature_of};
 
 /// What uploading needs beside the session itself.
 pub(super) struct Way<'a> {
@@ -132,7 +132,7 @@ impl<'a> SessionUpload<'a> {
         if bytes != manifest.to_bytes()? {
             return Ok(None);
         }
-        let sha256 = hash(&bytes);
+        let sha256 = hex(digest(&SHA256, &bytes).as_ref());
         let prefix = self.change(|ledger| ledger.seal_prefix(&sha256))?;
         let mut before: Vec<_> = seal
             .logs
@@ -192,12 +192,12 @@ impl<'a> SessionUpload<'a> {
             Content::Bytes(bytes) => Source::bytes(bytes.clone(), key.as_ref())?,
         };
         match self.way.store.upload(&object, &mut source, self.way.key, &note).await {
-            Ok((digest, meta)) => {
-                tracing::debug!(object, bytes = digest.bytes, "uploaded and read back");
+            Ok((sent, meta)) => {
+                tracing::debug!(object, bytes = sent.bytes, "uploaded and read back");
                 let uploaded = Uploaded {
                     url: self.way.store.url(&object),
-                    bytes: digest.bytes,
-                    sha256: digest.sha256,
+                    bytes: sent.bytes,
+                    sha256: sent.sha256,
                     stored: meta.size,
                     etag: meta.e_tag,
                     verified_at_us: now_micros(),
@@ -228,7 +228,7 @@ impl<'a> SessionUpload<'a> {
             Content::File { name, .. } => {
                 self.folder.join(name).metadata().is_ok_and(|found| found.len() == known.bytes)
             }
-            Content::Bytes(bytes) => known.sha256 == hash(bytes),
+            Content::Bytes(bytes) => known.sha256 == hex(digest(&SHA256, bytes).as_ref()),
         }
     }
 
@@ -257,12 +257,6 @@ enum Outcome {
     Known,
     /// It cannot be: somebody has to look.
     Held,
-}
-
-fn hash(bytes: &[u8]) -> String {
-    let mut context = Context::new(&SHA256);
-    context.update(bytes);
-    hex(context)
 }
 
 /// Behind the name of what is encrypted.

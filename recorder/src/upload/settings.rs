@@ -7,7 +7,7 @@ use lockgate_model::{parse_bytes, parse_duration};
 use url::Url;
 
 use super::secret::Credentials;
-use crate::config::Kind;
+use crate::config::{Kind, PATH};
 
 /// The section `[upload]`, when it names a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ impl Settings {
     pub(crate) fn read(mut value: impl FnMut(&str, &Kind) -> Option<String>, folder: &Path) -> Option<Self> {
         let target = value("url", &URL).as_deref().and_then(target);
         let (endpoint, region) = (value("endpoint", &ENDPOINT), value("region", &REGION));
-        let credentials = value("credentials", &FILE);
+        let credentials = value("credentials", &PATH);
         let (parallel, rate) = (value("parallel", &PARALLEL), value("rate", &RATE));
-        let (keep_local, key) = (value("keep_local", &AGE), value("encryption_key", &FILE));
+        let (keep_local, key) = (value("keep_local", &AGE), value("encryption_key", &PATH));
         Some(Self {
             target: target?,
             endpoint,
@@ -121,7 +121,6 @@ const REGION: Kind = Kind {
     complaint: "is no region; write it in quotes, as \"eu-central-1\"",
     number: false,
 };
-const FILE: Kind = Kind { is: |text| !text.is_empty(), complaint: "is no path; write it in quotes", number: false };
 const PARALLEL: Kind = Kind {
     is: |text| parallel_of(text).is_some(),
     complaint: "is no number of transfers; write 1 to 16",

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 
 use super::crypt::{Sealer, SessionKey, sealed_length};
-use crate::archive::{Digest, open_regular};
+use crate::archive::{Digest, hex, open_regular};
 
 /// A file, or something as long as one, on its way to the store.
 pub(super) struct Source {
@@ -83,7 +83,7 @@ struct Tally {
 
 impl Tally {
     fn digest(&self) -> Digest {
-        Digest { bytes: self.bytes, sha256: hex(self.context.clone()) }
+        Digest { bytes: self.bytes, sha256: hex(self.context.clone().finish().as_ref()) }
     }
 }
 
@@ -97,9 +97,4 @@ impl Read for Tally {
         self.bytes += count as u64;
         Ok(count)
     }
-}
-
-/// A finished hash as it is written.
-pub(super) fn hex(context: Context) -> String {
-    super::crypt::to_hex(context.finish().as_ref())
 }

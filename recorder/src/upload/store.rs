@@ -22,8 +22,8 @@ use super::crypt::{CryptProblem, Opener, WrappingKey};
 use super::pace::Pacer;
 use super::put::PIECE;
 use super::settings::{Settings, Target};
-use super::source::{Source, hex};
-use crate::archive::Digest;
+use super::source::Source;
+use crate::archive::{Digest, hex};
 
 /// A store that can be reached, as far as is known.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Store {
         }
         match opener.map_or(Ok(()), |opener| opener.finish(&mut hash)) {
             Err(problem) => Ok((ReadBack::Unreadable(problem), meta)),
-            Ok(()) => Ok((ReadBack::Content(Digest { bytes, sha256: hex(context) }), meta)),
+            Ok(()) => Ok((ReadBack::Content(Digest { bytes, sha256: hex(context.finish().as_ref()) }), meta)),
         }
     }
 

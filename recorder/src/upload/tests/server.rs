@@ -8,7 +8,7 @@ use std::thread;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::upload::crypt::to_hex;
+use crate::archive::hex;
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,13 +145,13 @@ fn answer(state: &mut State, request: &Request, flip: bool) -> (u16, String, Vec
     let (upload, taken) = (value("uploadId").map(str::to_owned), state.objects.contains_key(key));
     let mut content = request.content.clone();
     // What a signature covers is compared by every store.
-    if method == "PUT" && request.sha256 != to_hex(digest(&SHA256, &content).as_ref()) {
+    if method == "PUT" && request.sha256 != hex(digest(&SHA256, &content).as_ref()) {
         return (400, String::new(), b"<Error><Code>XAmzContentSHA256Mismatch</Code></Error>".to_vec());
     }
     if flip && let Some(byte) = content.last_mut() {
         *byte ^= 1;
     }
-    let tag = |content: &[u8]| format!("ETag: \"{}\"\r\n", to_hex(&digest(&SHA256, content).as_ref()[..8]));
+    let tag = |content: &[u8]| format!("ETag: \"{}\"\r\n", hex(&digest(&SHA256, content).as_ref()[..8]));
     match (method.as_str(), upload) {
         ("POST", None) => {
             state.begun += 1;
