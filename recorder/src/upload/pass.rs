@@ -1,43 +1,28 @@
-//! One look at all sessions: what is complete goes to the store, what has been there long enough goes away here, what is too old is deleted.
+//! One pass over all sessions: what is complete goes to the store, what has been there long enough goes away here, what is too old is
+//! deleted. None waits for another that takes long: as long as something is done, the folders are looked at again.
 
-use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep_until};
 
-use super::backoff::Backoff;
+use super::EACH;
 use super::crypt::WrappingKey;
-use super::hold::is_on_hold;
-use super::ledger::Ledger;
-use super::retention::{begin_deleting, delete, due, ended_at_us, remove_local};
-use super::session::{SessionUpload, Way};
+use super::jobs::Jobs;
+use super::known::{Known, Version, version};
+use super::line::Line;
 use super::settings::Settings;
 use super::store::{Store, Trouble};
-use crate::archive::{MANIFEST, Manifest, deleting, now_micros, sessions};
+use crate::archive::{deleting, sessions};
 
 /// What is looked at, and what is known of it from the last time.
 pub(super) struct Pass {
-    root: PathBuf,
-    store: Option<Store>,
-    key: Option<WrappingKey>,
-    parallel: usize,
-    places: Semaphore,
-    keep_local: Option<Duration>,
-    delete_after: Option<Duration>,
-    known: HashMap<PathBuf, Known>,
-}
-
-/// What came of a session the last time.
-enum Known {
-    /// There is nothing to do as long as its manifest is this one, until this moment, in microseconds since 1970 (UTC).
-    Settled { manifest: Option<Version>, until_us: u64 },
-    /// It is not tried before this moment.
-    Failed { again: Instant, backoff: Backoff, said: String },
+    jobs: Jobs,
+    known: Known,
+    /// How often folders are looked at while something is done.
+    pub(super) each: Duration,
 }
 
 impl Pass {
@@ -48,129 +33,95 @@ impl Pass {
         key: Option<WrappingKey>,
         delete_after: Option<Duration>,
     ) -> Self {
-        let parallel = upload.map_or(1, |upload| upload.parallel);
-        let keep_local = upload.and_then(|upload| upload.keep_local);
-        let places = Semaphore::new(parallel);
-        Self { root, store, key, parallel, places, keep_local, delete_after, known: HashMap::new() }
+        Self { jobs: Jobs::new(root, store, upload, key, delete_after), known: Known::default(), each: EACH }
     }
 
-    /// Looks at all sessions once. `false`: something failed and nothing worked, as when the store is away.
+    /// Does what there is to do, until there is no more. `false`: the store refused all that it was asked to take.
     pub(super) async fn run(&mut self) -> bool {
-        let folders: Vec<_> = sessions(&self.root).collect();
-        let here: HashSet<_> = folders.iter().collect();
-        self.known.retain(|folder, _| here.contains(folder) || folder.exists());
-        let to_do: Vec<_> = folders.into_iter().filter(|folder| self.is_due(folder)).collect();
-        let (mut worked, mut failed) = (0, 0);
-        // Each has its own troubles, but where many have them the rest need not be tried.
-        for some in to_do.chunks(self.parallel) {
-            let this = &*self;
-            let tasks = some.iter().map(|folder| async move { (folder, version(folder), this.session(folder).await) });
-            let done: Vec<_> = stream::iter(tasks).buffer_unordered(this.parallel).collect().await;
-            for (folder, manifest, result) in done {
-                match result {
-                    Ok(until_us) => {
-                        worked += 1;
-                        self.known.insert(folder.clone(), Known::Settled { manifest, until_us });
-                    }
-                    Err(trouble) => {
-                        failed += 1;
-                        self.note_failure(folder, &trouble);
+        let Self { jobs, known, each } = self;
+        let jobs = &*jobs;
+        // Deletions are few requests each, and have a line of their own: they wait for no upload.
+        let (mut uploads, mut deletions) = (Line::new(SESSIONS.max(jobs.parallel)), Line::new(1));
+        let mut going = FuturesUnordered::new();
+        let mut next_look = Instant::now();
+        loop {
+            if Instant::now() >= next_look {
+                look(jobs, known, &mut uploads, &mut deletions);
+                next_look = Instant::now() + *each;
+            }
+            while let Some(folder) = uploads.begin() {
+                going.push(perform(jobs, Work::Upload, folder));
+            }
+            while let Some(folder) = deletions.begin() {
+                going.push(perform(jobs, Work::Delete, folder));
+            }
+            if going.is_empty() {
+                return uploads.is_well();
+            }
+            tokio::select! {
+                Some(done) = going.next() => {
+                    let line = match done.work {
+                        Work::Upload => &mut uploads,
+                        Work::Delete => &mut deletions,
+                    };
+                    line.end(&done.folder, &done.result);
+                    match done.result {
+                        Ok(until_us) => known.settle(done.folder, done.manifest, until_us),
+                        Err(trouble) => known.fail(&done.folder, &trouble),
                     }
                 }
-            }
-            if failed >= ENOUGH && worked == 0 {
-                break;
+                () = sleep_until(next_look) => {}
             }
         }
-        for folder in deleting(&self.root).collect::<Vec<_>>() {
-            if !self.is_due(&folder) {
-                continue;
-            }
-            match delete(&self.root, &folder, self.store.as_ref()).await {
-                Ok(()) => drop(self.known.remove(&folder)),
-                Err(trouble) => self.note_failure(&folder, &trouble),
-            }
-        }
-        failed == 0 || worked > 0
-    }
-
-    fn is_due(&self, folder: &Path) -> bool {
-        match self.known.get(folder) {
-            None => true,
-            Some(Known::Settled { manifest, until_us }) => version(folder) != *manifest || now_micros() >= *until_us,
-            Some(Known::Failed { again, .. }) => Instant::now() >= *again,
-        }
-    }
-
-    /// Says what is wrong, once and not each time.
-    fn note_failure(&mut self, folder: &Path, trouble: &Trouble) {
-        let (mut backoff, before) = match self.known.remove(folder) {
-            Some(Known::Failed { backoff, said, .. }) => (backoff, said),
-            _ => (Backoff::default(), String::new()),
-        };
-        let said = trouble.gist();
-        if said != before {
-            tracing::warn!(folder = %folder.display(), "not uploaded or removed, and tried again: {trouble}");
-        }
-        let again = Instant::now() + backoff.failed();
-        self.known.insert(folder.to_owned(), Known::Failed { again, backoff, said });
-    }
-
-    /// Does for a session what is to be done. Until when nothing more is, as long as its manifest stays.
-    async fn session(&self, folder: &Path) -> Result<u64, Trouble> {
-        let Some(manifest) = Manifest::load(&folder.join(MANIFEST)) else { return Ok(u64::MAX) };
-        let deleted = self.delete_after.and_then(|after| Some(due(ended_at_us(&manifest)?, after))).unwrap_or(u64::MAX);
-        if now_micros() >= deleted && !is_on_hold(folder) && begin_deleting(folder)?.is_some() {
-            return Ok(u64::MAX);
-        }
-        let ledger = Ledger::load(folder)?;
-        let removed = match &self.store {
-            Some(store) => self.upload(store, folder, &manifest, ledger).await?,
-            None => u64::MAX,
-        };
-        // What is due and could not be done is tried again, but not all the time.
-        Ok(deleted.min(removed).max(now_micros().saturating_add(LOOKED_AT_AGAIN_US)))
-    }
-
-    /// Uploads, and removes what has been there long enough. When to look again.
-    async fn upload(&self, store: &Store, folder: &Path, manifest: &Manifest, ledger: Ledger) -> Result<u64, Trouble> {
-        let way = Way { store, key: self.key.as_ref(), places: &self.places };
-        let Some(upload) = SessionUpload::of(&way, folder, ledger) else { return Ok(u64::MAX) };
-        let progress = upload.run(manifest).await?;
-        let mut ledger = upload.into_ledger();
-        if progress.uploaded > 0 && progress.complete {
-            tracing::info!(folder = %folder.display(), "a session is in the store as a whole");
-        }
-        if !progress.complete {
-            // A seal may lack its signature for a moment, and a problem may be mended.
-            let unfinished = manifest.seal.is_some() || !ledger.problems.is_empty();
-            return Ok(if unfinished { 0 } else { u64::MAX });
-        }
-        let complete = ledger.seals.last().and_then(|seal| seal.complete_at_us);
-        let Some(due) = complete.zip(self.keep_local).map(|(since, after)| due(since, after)) else {
-            return Ok(u64::MAX);
-        };
-        if now_micros() < due || is_on_hold(folder) {
-            return Ok(due);
-        }
-        let removed = remove_local(store, folder, manifest, &mut ledger).await?;
-        if removed > 0 {
-            tracing::info!(folder = %folder.display(), files = removed, "local copies are removed: upload.keep_local");
-        }
-        let here = manifest.files.iter().any(|entry| folder.join(&entry.path).symlink_metadata().is_ok());
-        Ok(if here { due } else { u64::MAX })
     }
 }
 
-/// What tells one state of a manifest from the next: each is a file of its own.
-type Version = (u64, SystemTime);
-
-fn version(folder: &Path) -> Option<Version> {
-    let found = folder.join(MANIFEST).metadata().ok()?;
-    Some((found.ino(), found.modified().ok()?))
+/// Puts in line what there is to do, and takes out of sight what is too old.
+fn look(jobs: &Jobs, known: &mut Known, uploads: &mut Line, deletions: &mut Line) {
+    let folders: Vec<_> = sessions(&jobs.root).collect();
+    known.keep(&folders);
+    for folder in folders {
+        if !uploads.is_open_to(&folder) || !known.is_due(&folder) {
+            continue;
+        }
+        match jobs.retire(&folder) {
+            Ok(Some(until_us)) => uploads.enter(folder, until_us),
+            Ok(None) => uploads.leave(&folder),
+            Err(trouble) => known.fail(&folder, &trouble),
+        }
+    }
+    for folder in deleting(&jobs.root) {
+        if deletions.is_open_to(&folder) && known.is_due(&folder) {
+            deletions.enter(folder, u64::MAX);
+        }
+    }
 }
 
-/// When so many sessions failed and none worked, the rest are not tried.
-const ENOUGH: usize = 3;
-/// What is due and could not be done is tried again after this, in microseconds.
-const LOOKED_AT_AGAIN_US: u64 = 10_000_000;
+#[derive(Clone, Copy)]
+enum Work {
+    Upload,
+    Delete,
+}
+
+/// What came of it.
+struct Done {
+    work: Work,
+    folder: PathBuf,
+    /// As it was before.
+    manifest: Option<Version>,
+    /// Until when nothing more is to be done, in microseconds since 1970 (UTC).
+    result: Result<u64, Trouble>,
+}
+
+async fn perform(jobs: &Jobs, work: Work, folder: PathBuf) -> Done {
+    let manifest = version(&folder);
+    let result = match work {
+        Work::Upload => jobs.upload(&folder).await,
+        // It is gone, and forgotten with the next look.
+        Work::Delete => jobs.delete(&folder).await.map(|()| u64::MAX),
+    };
+    Done { work, folder, manifest, result }
+}
+
+/// So many sessions are uploaded at once; their files take turns. One of many large files keeps no small one waiting for all of them.
+const SESSIONS: usize = 8;

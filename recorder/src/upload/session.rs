@@ -1,7 +1,7 @@
 //! One session on its way to the store: its complete files as soon as they are, and when it is sealed what was written of it, the manifest
 //! last. Whoever lists the store sees a session with its manifest, which is whole, or one without.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::Path;
 
@@ -14,14 +14,16 @@ use tokio::sync::Semaphore;
 use super::crypt::WrappingKey;
 use super::ledger::{Held, Ledger, Uploaded};
 use super::source::Source;
-use super::store::{Store, Trouble};
+use super::store::{AWAY_AFTER, Store, Trouble};
 use crate::archive::{MANIFEST, Manifest, hex, now_micros, signature_of};
 
 /// What uploading needs beside the session itself.
 pub(super) struct Way<'a> {
     pub(super) store: &'a Store,
     pub(super) key: Option<&'a WrappingKey>,
-    /// How many files may be on their way.
+    /// How many files may be on their way at once.
+    pub(super) parallel: usize,
+    /// As many places; all sessions share them. Those who wait get them in the order in which they came.
     pub(super) places: &'a Semaphore,
 }
 
@@ -148,33 +150,39 @@ impl<'a> SessionUpload<'a> {
         Ok(Some((sha256, before, Wanted { name: format!("{prefix}{MANIFEST}"), content: Content::Bytes(bytes) })))
     }
 
-    /// Uploads these, several at once. How many, and whether all of them are there.
+    /// Uploads what is not there yet, several at once. How many, and whether all of them are there. One that fails keeps no other from going,
+    /// unless the store is away: then nothing new is begun.
     async fn upload_all(&self, wanted: Vec<Wanted>) -> Result<(usize, bool), Trouble> {
-        let tasks = wanted.into_iter().map(|wanted| async move {
+        let refused = &Cell::new(0);
+        let missing = wanted.into_iter().filter(|wanted| !self.is_known(wanted));
+        let tasks = missing.map(|wanted| async move {
             // It is never closed.
             let _place = self.way.places.acquire().await;
-            self.upload_one(&wanted).await
+            if refused.get() >= AWAY_AFTER {
+                return Ok(Outcome::Held);
+            }
+            let done = self.upload_one(&wanted).await;
+            match &done {
+                Ok(Outcome::Uploaded) => refused.set(0),
+                Err(Trouble::Store(_)) => refused.set(refused.get() + 1),
+                _ => {}
+            }
+            done
         });
-        let mut tasks = stream::iter(tasks).buffer_unordered(MOST_AT_ONCE);
-        let (mut uploaded, mut whole, mut unread) = (0, true, None);
+        let mut tasks = stream::iter(tasks).buffer_unordered(self.way.parallel);
+        let (mut uploaded, mut whole, mut first) = (0, true, None);
         while let Some(done) = tasks.next().await {
             match done {
                 Ok(Outcome::Uploaded) => uploaded += 1,
-                Ok(Outcome::Known) => {}
                 Ok(Outcome::Held) => whole = false,
-                // What cannot be read keeps nothing else from going.
-                Err(Trouble::Local(error)) => unread = Some(error),
-                Err(trouble) => return Err(trouble),
+                Err(trouble) => first = first.or(Some(trouble)),
             }
         }
-        unread.map_or(Ok((uploaded, whole)), |error| Err(error.into()))
+        first.map_or(Ok((uploaded, whole)), Err)
     }
 
     async fn upload_one(&self, wanted: &Wanted) -> Result<Outcome, Trouble> {
         let name = &wanted.name;
-        if self.is_known(wanted) {
-            return Ok(Outcome::Known);
-        }
         let tried = self.ledger.borrow().problems.get(name).map(|held| held.at_us);
         if tried.is_some_and(|at| now_micros().saturating_sub(at) < TRIED_AGAIN_US) {
             return Ok(Outcome::Held);
@@ -253,15 +261,11 @@ impl<'a> SessionUpload<'a> {
 enum Outcome {
     /// It is in the store now.
     Uploaded,
-    /// It was before.
-    Known,
     /// It cannot be: somebody has to look.
     Held,
 }
 
 /// Behind the name of what is encrypted.
 pub(crate) const ENCRYPTED: &str = ".enc";
-/// Of one session; all sessions share the places.
-const MOST_AT_ONCE: usize = 16;
 /// How long a file that cannot be uploaded is left alone, in microseconds: an hour.
 const TRIED_AGAIN_US: u64 = 3_600_000_000;

@@ -16,6 +16,7 @@ use object_store::path::Path;
 use object_store::{
     BackoffConfig, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
 };
+use tokio::task::yield_now;
 
 use super::connect::Connector;
 use super::crypt::{CryptProblem, Opener, WrappingKey};
@@ -162,7 +163,10 @@ impl Store {
             Err(error) => return Err(error.into()),
         };
         // What was not sent is read all the same: its hash is what the store's is compared with.
-        while there && !source.next(PIECE)?.is_empty() {}
+        while there && !source.next(PIECE)?.is_empty() {
+            // All that is uploaded shares one thread.
+            yield_now().await;
+        }
         let sent = source.digest().ok_or(Trouble::Changed)?;
         let (stored, meta) = self.read_back(&path, key).await?;
         match stored {
@@ -258,6 +262,8 @@ fn s3(settings: &Settings, bucket: &str, pacer: &Arc<Pacer>) -> object_store::Re
     builder.build()
 }
 
+/// When the store has refused so often in a row, it is away, and the rest need not be tried.
+pub(super) const AWAY_AFTER: usize = 3;
 /// Behind this stand request numbers and the like.
 const GIST: usize = 60;
 const PROBE: &str = ".lockgate-probe";

@@ -1,3 +1,4 @@
+mod pass;
 mod server;
 mod site;
 

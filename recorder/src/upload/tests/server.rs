@@ -23,6 +23,8 @@ pub(super) enum Fault {
     Flip,
     /// Somebody else is quicker.
     Late,
+    /// It is neither done nor answered.
+    Never,
 }
 
 /// The faults of the requests to come, by a part of their first line; each is used once.
@@ -128,6 +130,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     }
     let (status, etag, body) = match fault {
         Some(Fault::Cut) => return Ok(()),
+        Some(Fault::Never) => loop {
+            thread::park();
+        },
         Some(Fault::Status(status)) => (status, String::new(), Vec::new()),
         _ => answer(&mut state.lock().unwrap(), &request, fault == Some(Fault::Flip)),
     };

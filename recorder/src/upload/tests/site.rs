@@ -9,6 +9,8 @@ use std::time::Duration;
 use lockgate_model::carrier::{FileState, NodeTime, StartSession};
 use lockgate_model::{PublisherId, RecordingId, RoomName};
 use tempfile::TempDir;
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::server::Server;
 use crate::archive::{Archive, Budget, Durable, FileEntry, Group, NewFile, SessionEnd, SigningKey, seal};
@@ -81,7 +83,11 @@ impl Site {
 
     /// A session that has these files, each of so many bytes, and runs.
     pub(super) fn running(&self, sizes: &[usize]) -> Archive {
-        let mut archive = Archive::open(&self.root(), &start(), Durable::idle()).unwrap().archive;
+        self.running_as("s-1", sizes)
+    }
+
+    fn running_as(&self, session: &str, sizes: &[usize]) -> Archive {
+        let mut archive = Archive::open(&self.root(), &start(session), Durable::idle()).unwrap().archive;
         sizes.iter().for_each(|&size| record(&mut archive, size));
         archive.flush().unwrap();
         archive
@@ -89,10 +95,16 @@ impl Site {
 
     /// The same, ended and sealed.
     pub(super) fn ended(&self, sizes: &[usize]) {
-        let mut archive = self.running(sizes);
+        self.ended_as("s-1", sizes);
+    }
+
+    /// The same for another session; its folder.
+    pub(super) fn ended_as(&self, session: &str, sizes: &[usize]) -> PathBuf {
+        let mut archive = self.running_as(session, sizes);
         archive.end(SessionEnd::Interrupted, None, 0).unwrap();
         let key = SigningKey::load_or_make(&self.folder.path().join("archive.pem")).unwrap();
-        seal(&self.archive(), Some(&key), &Budget::new()).unwrap();
+        seal(archive.folder(), Some(&key), &Budget::new()).unwrap();
+        archive.folder().to_owned()
     }
 
     /// A new life of the uploader: it knows what the folder says.
@@ -116,6 +128,16 @@ impl Site {
     }
 }
 
+/// Waits, and lets others go on.
+pub(super) async fn until(is: impl Fn() -> bool) {
+    let waiting = async {
+        while !is() {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), waiting).await.expect("it happens within a minute");
+}
+
 pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
@@ -124,9 +146,9 @@ fn own(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn start() -> StartSession {
+fn start(session: &str) -> StartSession {
     StartSession {
-        session: RecordingId::new("s-1").unwrap(),
+        session: RecordingId::new(session).unwrap(),
         room: RoomName::new("r").unwrap(),
         started_at_us: 1_769_860_800_000_000,
         started: NodeTime(0),
