@@ -20,7 +20,8 @@ pub(crate) struct Ledger {
     /// What is in the store and was read back, by name in the session.
     #[serde(default)]
     pub(super) files: BTreeMap<String, Uploaded>,
-    /// Uploads in pieces that were begun and not completed: their number with the store, by object.
+    /// Objects that may be there and were not read back, by where they are: those that are on their way, those of which it is not known
+    /// whether they arrived, and those that arrived damaged. With the number of an upload in pieces, or nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) pending: BTreeMap<String, String>,
     /// What is wrong with a file so that it is not uploaded, by name.

@@ -1,5 +1,6 @@
 //! How objects get to the store: small ones with one request, large ones in pieces that become an object all at once.
 
+use std::io;
 use std::path::Path as FilePath;
 
 use object_store::aws::AmazonS3;
@@ -20,12 +21,16 @@ impl Store {
             if matches!(self.kind, Kind::Folder(..)) {
                 self.pacer.pass(content.len()).await;
             }
+            note("")?;
             self.objects().put_opts(path, content.into(), PutOptions::from(PutMode::Create)).await?;
             return Ok(());
         }
         match &self.kind {
-            Kind::S3(s3) => put_in_pieces(s3, path, source, note).await,
-            Kind::Folder(files, folder) => self.put_aside(files, folder, path, source).await,
+            Kind::S3(s3) => self.put_in_pieces(s3, path, source, note).await,
+            Kind::Folder(files, folder) => {
+                note("")?;
+                self.put_aside(files, folder, path, source).await
+            }
         }
     }
 
@@ -38,7 +43,7 @@ impl Store {
         source: &mut Source,
     ) -> Result<(), Trouble> {
         let aside = Path::parse(format!("{path}{ASIDE}")).map_err(object_store::Error::from)?;
-        remove_left(&folder.join(aside.as_ref()));
+        remove_left(&folder.join(path.as_ref()))?;
         let mut upload = files.put_multipart(&aside).await?;
         let written = self.write(upload.as_mut(), source).await;
         if let Err(trouble) = written {
@@ -64,37 +69,44 @@ impl Store {
         }
         source.digest().map(drop).ok_or(Trouble::Changed)
     }
+
+    /// The pieces go one by one; the last request makes the object of them. Nothing can be seen under its name before.
+    async fn put_in_pieces(
+        &self,
+        s3: &AmazonS3,
+        path: &Path,
+        source: &mut Source,
+        note: NotePending<'_>,
+    ) -> Result<(), Trouble> {
+        let upload = s3.create_multipart(path).await?;
+        note(&upload)?;
+        let sent = send_pieces(s3, path, &upload, source).await;
+        if sent.is_err() {
+            // If this fails, too, the note stays as it is, and it is tried again.
+            self.clear(path, &upload).await?;
+            note("")?;
+        }
+        sent
+    }
 }
 
-/// The pieces go one by one; the last request makes the object of them. Nothing can be seen under its name before.
-async fn put_in_pieces(s3: &AmazonS3, path: &Path, source: &mut Source, note: NotePending<'_>) -> Result<(), Trouble> {
-    let upload = s3.create_multipart(path).await?;
-    note(Some(&upload))?;
-    let sent = async {
-        let (mut parts, size) = (Vec::<PartId>::new(), piece_size(source.length));
-        loop {
-            let piece = source.next(size)?;
-            if piece.is_empty() {
-                break;
-            }
-            parts.push(s3.put_part(path, &upload, parts.len(), piece.into()).await?);
+async fn send_pieces(s3: &AmazonS3, path: &Path, upload: &String, source: &mut Source) -> Result<(), Trouble> {
+    let (mut parts, size) = (Vec::<PartId>::new(), piece_size(source.length));
+    loop {
+        let piece = source.next(size)?;
+        if piece.is_empty() {
+            break;
         }
-        source.digest().ok_or(Trouble::Changed)?;
-        match s3.complete_multipart(path, &upload, parts).await {
-            Err(error @ object_store::Error::Precondition { .. }) => {
-                let source = Box::new(error);
-                Err(Trouble::Store(object_store::Error::AlreadyExists { path: path.to_string(), source }))
-            }
-            result => Ok(result.map(drop)?),
-        }
-    };
-    if let Err(trouble) = sent.await {
-        // If this fails, too, the note stays, and it is tried again.
-        s3.abort_multipart(path, &upload).await?;
-        note(None)?;
-        return Err(trouble);
+        parts.push(s3.put_part(path, upload, parts.len(), piece.into()).await?);
     }
-    Ok(note(None)?)
+    source.digest().ok_or(Trouble::Changed)?;
+    match s3.complete_multipart(path, upload, parts).await {
+        // Another object has the name, or this one: it was completed, the answer was lost, and it was asked for once more.
+        Err(error @ (object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. })) => {
+            Err(object_store::Error::AlreadyExists { path: path.to_string(), source: Box::new(error) }.into())
+        }
+        result => Ok(result.map(drop)?),
+    }
 }
 
 /// S3 takes 10,000 pieces.
@@ -102,16 +114,25 @@ fn piece_size(length: u64) -> u64 {
     PIECE.max(length.div_ceil(9_000))
 }
 
-/// Removes what a crash left of an upload into a folder. `object_store` writes to a name with `#` and a number behind it.
-fn remove_left(aside: &FilePath) {
-    let (Some(folder), Some(name)) = (aside.parent(), aside.file_name().and_then(|name| name.to_str())) else { return };
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|left| left.starts_with(name))
-            && let Err(error) = std::fs::remove_file(entry.path())
-        {
-            tracing::warn!(file = %entry.path().display(), %error, "what is left of an upload stays");
+/// Removes what a crash left beside an object in a folder: what was to be linked to its name, and what `object_store` writes to first,
+/// with `#` and a number behind the name.
+pub(super) fn remove_left(object: &FilePath) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (object.parent(), object.file_name().and_then(|name| name.to_str())) else {
+        return Ok(());
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let left = entry.file_name();
+        let behind = left.to_str().and_then(|left| left.strip_prefix(name));
+        if behind.is_some_and(|behind| behind.starts_with(ASIDE) || behind.starts_with('#')) {
+            std::fs::remove_file(entry.path())?;
         }
     }
+    Ok(())
 }
 
 /// Sent at once, in bytes: S3 wants 5 MiB at least. This much of each file on its way is in memory.

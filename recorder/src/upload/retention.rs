@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::hold::is_on_hold;
 use super::ledger::{Ledger, Uploaded};
+use super::session::ENCRYPTED;
 use super::store::{Store, Trouble};
 use crate::archive::{DELETING, MANIFEST, Manifest, lock_alone, now_micros, rename_free, rfc3339};
 
@@ -102,27 +103,28 @@ struct Tombstone<'a> {
     session: &'a str,
     files: usize,
     bytes: u64,
-    /// How many objects were removed from the store.
+    /// How many objects were removed from the store, those included of which it was not certain that they had arrived.
     objects: usize,
 }
 
-/// Deletes a session that is out of sight: from the store, its manifests first, then here.
+/// Deletes a session that is out of sight: from the store, its manifests first, and what may be there without having been read back; then
+/// here.
 pub(super) async fn delete(root: &Path, folder: &Path, store: Option<&Store>) -> Result<(), Trouble> {
     let ledger = Ledger::load(folder)?;
-    if let Some(store) = store {
-        for (object, upload) in &ledger.pending {
-            store.abort(object, upload).await?;
-        }
-    }
-    let mut urls: Vec<_> = ledger.files.iter().map(|(name, file)| (!name.ends_with(MANIFEST), &file.url)).collect();
+    let objects = ledger.pending.keys().chain(ledger.files.values().map(|file| &file.url));
+    let mut urls: Vec<_> = objects.map(|url| (!url.trim_end_matches(ENCRYPTED).ends_with(MANIFEST), url)).collect();
     urls.sort();
+    urls.dedup();
     for (_, url) in &urls {
-        let name = store.and_then(|store| Some((store, store.name_of(url)?)));
-        let Some((store, name)) = name else {
+        let found = store.and_then(|store| Some((store, store.name_of(url)?)));
+        let Some((store, name)) = found else {
             return Err(
                 io::Error::other(format!("{url} is in a store that is not configured: it is not deleted")).into()
             );
         };
+        if let Some(upload) = ledger.pending.get(*url) {
+            store.clear(&store.path(name)?, upload).await?;
+        }
         store.delete(name).await?;
     }
     let manifest = Manifest::load(&folder.join(MANIFEST));

@@ -9,13 +9,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::StreamExt;
 use futures_util::stream;
 use lockgate_model::carrier::FileState;
+use object_store::ObjectMeta;
 use tokio::sync::Semaphore;
 
 use super::crypt::WrappingKey;
 use super::ledger::{Held, Ledger, Uploaded};
 use super::source::Source;
 use super::store::{AWAY_AFTER, Store, Trouble};
-use crate::archive::{MANIFEST, Manifest, hex, now_micros, signature_of};
+use crate::archive::{Digest, MANIFEST, Manifest, hex, now_micros, signature_of};
 
 /// What uploading needs beside the session itself.
 pub(super) struct Way<'a> {
@@ -73,7 +74,7 @@ impl<'a> SessionUpload<'a> {
 
     /// Uploads what is complete and not there yet.
     pub(super) async fn run(&self, manifest: &Manifest) -> Result<Progress, Trouble> {
-        self.abort_left().await?;
+        self.clear_left().await?;
         let media = self.upload_all(self.media(manifest)).await?;
         let (mut uploaded, whole) = media;
         if manifest.seal.is_none() || !whole {
@@ -97,12 +98,14 @@ impl<'a> SessionUpload<'a> {
         Ok(Progress { uploaded, complete: true })
     }
 
-    /// Ends what a crash left half uploaded.
-    async fn abort_left(&self) -> Result<(), Trouble> {
-        let left = self.ledger.borrow().pending.clone();
-        for (object, upload) in left {
-            self.way.store.abort(&object, &upload).await?;
-            self.change(|ledger| drop(ledger.pending.remove(&object)))?;
+    /// Clears away what was left half uploaded. What may be there as a whole stays noted until it was read back.
+    async fn clear_left(&self) -> Result<(), Trouble> {
+        let (left, store) = (self.ledger.borrow().pending.clone(), self.way.store);
+        for (url, upload) in left {
+            // What is left in another store stays noted, too.
+            let Some(name) = store.name_of(&url) else { continue };
+            store.clear(&store.path(name)?, &upload).await?;
+            self.change(|ledger| ledger.pending.insert(url, String::new()))?;
         }
         Ok(())
     }
@@ -188,43 +191,57 @@ impl<'a> SessionUpload<'a> {
             return Ok(Outcome::Held);
         }
         let object = self.object(name);
-        let note = |upload: Option<&str>| {
-            self.change(|ledger| match upload {
-                Some(upload) => drop(ledger.pending.insert(object.clone(), upload.to_owned())),
-                None => drop(ledger.pending.remove(&object)),
-            })
-        };
-        let key = self.way.key.map(|key| self.change(|ledger| ledger.session_key(key))).transpose()?.transpose()?;
-        let mut source = match &wanted.content {
-            Content::File { name, sha256 } => Source::file(&self.folder.join(name), sha256.as_deref(), key.as_ref())?,
-            Content::Bytes(bytes) => Source::bytes(bytes.clone(), key.as_ref())?,
-        };
+        let url = self.way.store.url(&object);
+        let before = self.ledger.borrow().pending.contains_key(&url);
+        let note = |upload: &str| self.change(|ledger| drop(ledger.pending.insert(url.clone(), upload.to_owned())));
+        let mut source = self.source(wanted)?;
         match self.way.store.upload(&object, &mut source, self.way.key, &note).await {
             Ok((sent, meta)) => {
                 tracing::debug!(object, bytes = sent.bytes, "uploaded and read back");
-                let uploaded = Uploaded {
-                    url: self.way.store.url(&object),
-                    bytes: sent.bytes,
-                    sha256: sent.sha256,
-                    stored: meta.size,
-                    etag: meta.e_tag,
-                    verified_at_us: now_micros(),
-                    removed: false,
-                };
-                self.change(|ledger| {
-                    ledger.problems.remove(name);
-                    ledger.files.insert(name.clone(), uploaded);
-                })?;
+                self.enter(name, url, sent, meta)?;
                 Ok(Outcome::Uploaded)
             }
             Err(trouble @ (Trouble::Taken(_) | Trouble::Damaged(_) | Trouble::Changed)) => {
-                let (url, what) = (self.way.store.url(&object), trouble.to_string());
+                let what = trouble.to_string();
                 tracing::error!(folder = %self.folder.display(), url, "a file is not uploaded and stays here: {what}");
-                self.change(|ledger| ledger.problems.insert(name.clone(), Held { what, at_us: now_micros() }))?;
+                self.change(|ledger| {
+                    // Somebody was quicker. If it was noted before, it may as well be ours, and damaged.
+                    if matches!(trouble, Trouble::Taken(_)) && !before {
+                        ledger.pending.remove(&url);
+                    }
+                    ledger.problems.insert(name.clone(), Held { what, at_us: now_micros() });
+                })?;
                 Ok(Outcome::Held)
             }
             Err(trouble) => Err(trouble),
         }
+    }
+
+    fn source(&self, wanted: &Wanted) -> Result<Source, Trouble> {
+        let key = self.way.key.map(|key| self.change(|ledger| ledger.session_key(key))).transpose()?.transpose()?;
+        let source = match &wanted.content {
+            Content::File { name, sha256 } => Source::file(&self.folder.join(name), sha256.as_deref(), key.as_ref()),
+            Content::Bytes(bytes) => Source::bytes(bytes.clone(), key.as_ref()),
+        };
+        Ok(source?)
+    }
+
+    /// Enters what was read back.
+    fn enter(&self, name: &str, url: String, sent: Digest, meta: ObjectMeta) -> io::Result<()> {
+        self.change(|ledger| {
+            ledger.problems.remove(name);
+            ledger.pending.remove(&url);
+            let uploaded = Uploaded {
+                url,
+                bytes: sent.bytes,
+                sha256: sent.sha256,
+                stored: meta.size,
+                etag: meta.e_tag,
+                verified_at_us: now_micros(),
+                removed: false,
+            };
+            ledger.files.insert(name.to_owned(), uploaded);
+        })
     }
 
     /// Whether it is in the store as it is here. A file's hash may not be known yet: names are given once, so its size tells.

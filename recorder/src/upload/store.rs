@@ -21,7 +21,7 @@ use tokio::task::yield_now;
 use super::connect::Connector;
 use super::crypt::{CryptProblem, Opener, WrappingKey};
 use super::pace::Pacer;
-use super::put::PIECE;
+use super::put::{PIECE, remove_left};
 use super::settings::{Settings, Target};
 use super::source::Source;
 use crate::archive::{Digest, hex};
@@ -79,8 +79,9 @@ enum ReadBack {
     Unreadable(CryptProblem),
 }
 
-/// What notes an upload in pieces before it begins, and that it is over, so that a crash leaves nothing behind.
-pub(super) type NotePending<'a> = &'a dyn Fn(Option<&str>) -> std::io::Result<()>;
+/// What notes that from now on there may be an object of ours, so that a crash leaves nothing behind; with the number of an upload in
+/// pieces as long as the store may have any, otherwise with nothing.
+pub(super) type NotePending<'a> = &'a dyn Fn(&str) -> std::io::Result<()>;
 
 impl Store {
     /// Makes ready; nothing is asked of the store yet.
@@ -221,13 +222,16 @@ impl Store {
         }
     }
 
-    /// Ends an upload in pieces that a crash interrupted, so that the store does not keep the pieces.
-    pub(super) async fn abort(&self, name: &str, upload: &str) -> object_store::Result<()> {
-        let Kind::S3(s3) = &self.kind else { return Ok(()) };
-        match s3.abort_multipart(&self.path(name)?, &upload.to_owned()).await {
-            // It was completed, or the store has cleared it away.
-            Err(object_store::Error::NotFound { .. }) => Ok(()),
-            result => result,
+    /// Clears away what an upload that did not come to its end left beside its object: the pieces of this number, or files.
+    pub(super) async fn clear(&self, path: &Path, upload: &str) -> Result<(), Trouble> {
+        match &self.kind {
+            Kind::Folder(_, folder) => Ok(remove_left(&folder.join(path.as_ref()))?),
+            Kind::S3(_) if upload.is_empty() => Ok(()),
+            Kind::S3(s3) => match s3.abort_multipart(path, &upload.to_owned()).await {
+                // It was completed, or the store has cleared it away.
+                Err(object_store::Error::NotFound { .. }) => Ok(()),
+                result => Ok(result?),
+            },
         }
     }
 }
