@@ -1,5 +1,6 @@
 mod left;
 mod pass;
+mod real;
 mod server;
 mod site;
 
