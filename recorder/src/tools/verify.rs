@@ -42,7 +42,7 @@ pub(super) struct SessionReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     files: usize,
-    /// Of these, how many are only in the store: they were not read.
+    /// Of these, how many are only in the store, as `upload.json` says, which is not signed: they were not read.
     pub(super) in_store: usize,
     bytes: u64,
     pub(super) problems: Vec<Finding>,
@@ -354,7 +354,9 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), ToolError> {
         let folder = printable(&session.folder.to_string_lossy());
         let in_store = match session.in_store {
             0 => String::new(),
-            count => format!(", {count} of them only in the store and not read"),
+            count => format!(
+                ", {count} of them not here and not read: upload.json, which is not signed, has them in the store"
+            ),
         };
         writeln!(out, "{folder}: {verdict}{signature}, {files} files, {size}{in_store}")?;
         for Finding { file, message, .. } in &session.problems {

@@ -76,6 +76,8 @@ fn what_is_recorded_goes_to_a_folder_and_the_tools_tell_where_it_is() {
         (Some(0), &"good".into(), &1.into()),
         "{said}"
     );
+    let (_, said) = tool(node.folder(), &["verify"]);
+    assert!(said.contains("1 of them not here and not read: upload.json, which is not signed"), "{said}");
     let (_, said) = tool(node.folder(), &["list"]);
     assert!(said.contains("1/1 uploaded, 1 of them not here any more"), "{said}");
     let (code, said) = tool(node.folder(), &["compose", archive.to_str().unwrap(), "--output", "x.webm"]);
