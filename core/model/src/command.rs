@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{PublisherId, RoomName, Secret, Source, TrackId, UserId};
@@ -20,8 +21,8 @@ pub struct Request {
     pub size: usize,
 }
 
-/// A client's own mark of a message: a text (at most 128 bytes) or a number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A client's own mark of a message: a text (at most 128 bytes) or a number. Its direct reply, and any error that it causes, echo it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum RequestId {
     /// A whole number.
@@ -29,11 +30,11 @@ pub enum RequestId {
     /// Any other number.
     Float(f64),
     /// A text.
-    Text(String),
+    Text(#[schemars(length(max = 128))] String),
 }
 
 /// One message from a client.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Command {
     /// Proves who the client is: first on a socket, and again to renew the token.
@@ -53,6 +54,7 @@ pub enum Command {
         password: Option<Secret>,
         /// Free text for policy, at most 4 KiB.
         #[serde(default)]
+        #[schemars(length(max = 4096))]
         metadata: Option<String>,
         /// One subscribe connection for all publishers, or one for each.
         #[serde(default)]
@@ -69,6 +71,7 @@ pub enum Command {
         room_name: RoomName,
         /// The session description: its text, or an `RTCSessionDescriptionInit`.
         #[serde(deserialize_with = "sdp_text")]
+        #[schemars(with = "SessionDescription")]
         offer: String,
         /// What the tracks are.
         #[serde(default)]
@@ -110,9 +113,11 @@ pub enum Command {
         publisher_id: PublisherId,
         /// The session description: its text, or an `RTCSessionDescriptionInit`.
         #[serde(deserialize_with = "sdp_text")]
+        #[schemars(with = "SessionDescription")]
         answer: String,
         /// The offer that it answers.
         #[serde(default)]
+        #[schemars(extend("maximum" = crate::schema::MAX_NUMBER))]
         offer_id: Option<u64>,
     },
     /// Trickles a candidate of a subscribe connection.
@@ -213,9 +218,11 @@ pub enum Command {
         /// The room.
         room_name: RoomName,
         /// What the plugins know it by, 1–64 bytes.
+        #[schemars(length(min = 1, max = 64))]
         name: String,
         /// Free text for them, at most 16 KiB.
         #[serde(default)]
+        #[schemars(length(max = 16384))]
         payload: String,
     },
     /// Relays a session description to other members.
@@ -229,6 +236,7 @@ pub enum Command {
         /// The room.
         room_name: RoomName,
         /// At most 4 KiB.
+        #[schemars(length(max = 4096))]
         text: String,
     },
     /// Asks for a `pong`.
@@ -236,6 +244,7 @@ pub enum Command {
     /// Offers to receive, so that the server answers (WHEP): what is subscribed to takes the offered m-lines. Again with other ICE
     /// credentials: a restart. It is no message of the dialect, in which the server offers.
     #[serde(skip_deserializing)]
+    #[schemars(skip)]
     ReceiveOffer {
         /// The room.
         room_name: RoomName,
@@ -245,8 +254,9 @@ pub enum Command {
 }
 
 /// A message that the server hands on as it is: peers talk past the SFU.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 pub struct PeerRelay {
     /// The room.
     pub room_name: RoomName,
@@ -259,7 +269,7 @@ pub struct PeerRelay {
 }
 
 /// How many subscribe connections a participant has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SubscribeConnections {
     /// One for all publishers.
@@ -270,7 +280,7 @@ pub enum SubscribeConnections {
 }
 
 /// A candidate: its line, or an `RTCIceCandidateInit`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Candidate {
     /// `candidate:…` or `a=candidate:…`.
@@ -292,7 +302,7 @@ impl Candidate {
 }
 
 /// What a publisher says of an offered track, found by its track id or its mid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrackHint {
     /// The track id in the offer's `a=msid`.
@@ -309,7 +319,7 @@ pub struct TrackHint {
 }
 
 /// The highest layer a subscriber wants; an absent index is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MaxLayer {
     /// Highest spatial layer.
     #[serde(default)]
@@ -403,6 +413,21 @@ impl Command {
         "chat",
         "ping",
     ];
+}
+
+/// A session description: its text, or the browser's object.
+// Stands in the schema for what `sdp_text` reads by hand.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "nothing but its schema is used")]
+enum SessionDescription {
+    /// The text itself.
+    Text(String),
+    /// An `RTCSessionDescriptionInit`; only its `sdp` is used.
+    Init {
+        /// The text.
+        sdp: String,
+    },
 }
 
 /// Accepts a description's text or the browser's `{type, sdp}` object.

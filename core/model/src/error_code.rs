@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 /// What went wrong, for programs. Plugins add their own, which start with `x-`.
@@ -90,6 +91,21 @@ impl fmt::Display for ErrorCode {
 impl Serialize for ErrorCode {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
+    }
+}
+
+impl JsonSchema for ErrorCode {
+    fn schema_name() -> Cow<'static, str> {
+        "ErrorCode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "What went wrong, for programs. Plugins add their own, which start with `x-`.",
+            "type": "string",
+            "anyOf": [{ "enum": Self::STABLE }, { "pattern": "^x-[a-z0-9-]{1,62}$" }],
+            "x-grows": true,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a client is told. The serde form of these types is the `type` dialect of `/ws`; other dialects translate from them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Grant;
@@ -26,7 +27,7 @@ impl From<Event> for Reply {
 }
 
 /// One message to a client.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[expect(missing_docs, reason = "the fields are those of docs/signalling.md and mean the same everywhere")]
 pub enum Event {
@@ -37,25 +38,38 @@ pub enum Event {
         /// Seconds since 1970.
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_at: Option<u64>,
+        /// With this in `auth`, once, a client whose socket is lost comes back to its places.
         resume_token: String,
+        /// For how many milliseconds after the loss.
         resume_ms: u64,
+        /// What the client's `RTCPeerConnection` is made with.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         ice_servers: Vec<IceServer>,
     },
     /// The token expires in a minute.
-    TokenExpiring { expires_at: u64 },
+    TokenExpiring {
+        /// Seconds since 1970.
+        expires_at: u64,
+    },
     /// The client is in.
     RoomJoined {
         room_name: RoomName,
         user_id: UserId,
         publisher_id: PublisherId,
+        /// Who else is there.
         participants: Vec<MemberInfo>,
+        /// What the client may do.
         grants: Grant,
     },
     /// Who publishes, after every join.
     PublishersList { room_name: RoomName, publishers: Vec<PublisherInfo> },
     /// Policy keeps the client in the lobby.
-    RoomWaiting { room_name: RoomName, user_id: UserId, message: String },
+    RoomWaiting {
+        room_name: RoomName,
+        user_id: UserId,
+        /// Why, for people.
+        message: String,
+    },
     /// The client is out.
     RoomLeft { room_name: RoomName, user_id: UserId, publisher_id: PublisherId },
     /// Somebody came.
@@ -63,9 +77,19 @@ pub enum Event {
     /// Somebody went.
     UserLeft { room_name: RoomName, user_id: UserId, username: String, publisher_id: PublisherId },
     /// The answer to a `publish-offer`.
-    PublishAnswer { room_name: RoomName, answer: String, tracks: Vec<PublishedTrack> },
+    PublishAnswer {
+        room_name: RoomName,
+        /// The session description.
+        answer: String,
+        tracks: Vec<PublishedTrack>,
+    },
     /// Which encodings of a track are to be sent from now on: nobody watches the others.
-    PublishLayers { room_name: RoomName, track_id: TrackId, encodings: Vec<EncodingState> },
+    PublishLayers {
+        room_name: RoomName,
+        track_id: TrackId,
+        /// All that the track has, the smallest first.
+        encodings: Vec<EncodingState>,
+    },
     /// A track was taken back.
     Unpublished { room_name: RoomName, track_id: TrackId },
     /// Somebody publishes, or publishes other tracks than before.
@@ -84,15 +108,21 @@ pub enum Event {
     SubscribeOffer {
         room_name: RoomName,
         publisher_id: PublisherId,
+        /// The session description.
         offer: String,
+        /// For `subscribe-answer`.
+        #[schemars(extend("maximum" = crate::schema::MAX_NUMBER))]
         offer_id: u64,
+        /// Every active m-line.
         tracks: Vec<OfferedTrack>,
     },
     /// The subscription stands; an offer follows when there are tracks.
     Subscribed { room_name: RoomName, publisher_id: PublisherId, tracks: Vec<OfferedTrack> },
-    /// The answer to an offer to receive, and what is sent on its m-lines.
+    /// The answer to an offer to receive, and what is sent on its m-lines. Told to those that come over HTTP.
+    #[schemars(skip)]
     ReceiveAnswer { room_name: RoomName, answer: String, tracks: Vec<OfferedTrack> },
     /// The client's connection has come up. Told to those that come over HTTP.
+    #[schemars(skip)]
     MediaConnected { room_name: RoomName },
     /// What is received of a track changed.
     LayerChanged {
@@ -101,8 +131,10 @@ pub enum Event {
         track_id: TrackId,
         /// Whether nothing is received; then there is no layer.
         paused: bool,
+        /// Counted from the smallest, 0.
         #[serde(skip_serializing_if = "Option::is_none")]
         spatial: Option<u8>,
+        /// Counted from the lowest frame rate, 0.
         #[serde(skip_serializing_if = "Option::is_none")]
         temporal: Option<u8>,
         reason: LayerReason,
@@ -112,11 +144,18 @@ pub enum Event {
     /// A track is silent no more.
     TrackUnmuted { room_name: RoomName, publisher_id: PublisherId, track_id: TrackId },
     /// Policy changed what the client may do.
-    GrantsChanged { room_name: RoomName, grants: Grant, reason: String },
+    GrantsChanged {
+        room_name: RoomName,
+        /// All of them.
+        grants: Grant,
+        /// Why, for people.
+        reason: String,
+    },
     /// Policy took something away.
     Revoked {
         room_name: RoomName,
         what: RevokedWhat,
+        /// Why, for people.
         reason: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         publisher_id: Option<PublisherId>,
@@ -126,7 +165,13 @@ pub enum Event {
         decision_id: Option<String>,
     },
     /// Somebody speaks.
-    ActiveSpeaker { room_name: RoomName, publisher_id: PublisherId, audio_levels: Vec<ActiveLevel> },
+    ActiveSpeaker {
+        room_name: RoomName,
+        publisher_id: PublisherId,
+        /// Who is to be heard at that moment, the loudest first, at most 16.
+        #[schemars(length(max = 16))]
+        audio_levels: Vec<ActiveLevel>,
+    },
     /// The recording's state.
     RecordingState {
         room_name: RoomName,
@@ -143,10 +188,12 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         publisher_id: Option<PublisherId>,
         /// 0 (worst) … 10.
+        #[schemars(range(max = 10))]
         score: u8,
         /// bit/s.
         bitrate: u64,
-        /// 0 … 1.
+        /// The part of the packets that did not come at first, 0 … 1.
+        #[schemars(range(min = 0.0, max = 1.0))]
         loss: f64,
         /// Milliseconds, where it is known.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,6 +232,7 @@ pub enum Event {
     /// Something was refused or failed.
     Error {
         code: ErrorCode,
+        /// What is wrong, for people.
         message: String,
         /// The `type` that caused it.
         of: String,
@@ -194,6 +242,7 @@ pub enum Event {
         publisher_id: Option<PublisherId>,
         #[serde(skip_serializing_if = "Option::is_none")]
         track_id: Option<TrackId>,
+        /// After how many milliseconds it may be tried again.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,7 +250,9 @@ pub enum Event {
     },
     /// The node ends.
     ServerDraining {
+        /// In how many milliseconds at the latest; 0: now.
         deadline_ms: u64,
+        /// The address of another node.
         #[serde(skip_serializing_if = "Option::is_none")]
         reconnect_to: Option<String>,
     },
@@ -229,7 +280,7 @@ impl Event {
 }
 
 /// A member of a room, as others see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberInfo {
     /// Who.
@@ -243,7 +294,7 @@ pub struct MemberInfo {
 }
 
 /// A publisher, as others see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublisherInfo {
     /// Their place in the room.
@@ -260,12 +311,12 @@ pub struct PublisherInfo {
 }
 
 /// A published track, as others see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrackInfo {
     /// Its name in the room.
     pub track_id: TrackId,
-    /// Audio or video.
+    /// Audio, video or data.
     pub kind: MediaKind,
     /// Where it comes from.
     pub source: Source,
@@ -288,7 +339,7 @@ pub struct TrackInfo {
 }
 
 /// What became of an offered track.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedTrack {
     /// Its name in the room.
@@ -306,7 +357,7 @@ pub struct PublishedTrack {
 }
 
 /// Whether an encoding is to be sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EncodingState {
     /// Its name; none: the track has only this one.
@@ -317,7 +368,7 @@ pub struct EncodingState {
 }
 
 /// A track in a `subscribe-offer`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OfferedTrack {
     /// Its m-line.
@@ -333,8 +384,9 @@ pub struct OfferedTrack {
 }
 
 /// Why less of a track is received, or nothing; or what is over when it is more again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(extend("x-grows" = true))]
 pub enum LayerReason {
     /// The client wants no more.
     Requested,
@@ -351,7 +403,7 @@ pub enum LayerReason {
 }
 
 /// What was taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevokedWhat {
     /// The place in the room.
@@ -365,17 +417,18 @@ pub enum RevokedWhat {
 }
 
 /// How loud a publisher is.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActiveLevel {
     /// Who.
     pub publisher_id: PublisherId,
     /// dBov, −127 (silence) … 0.
+    #[schemars(range(min = -127, max = 0))]
     pub level: i8,
 }
 
 /// How far a recording is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordingState {
     /// The recorder was asked.

@@ -1,5 +1,6 @@
 //! What the room and the forwarder say to each other of media: what is offered, what may be sent, how much of it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Bitrate, Codec, Layer, MediaKind, TrackId};
@@ -33,7 +34,7 @@ pub enum ChannelLoss {
 }
 
 /// What a data channel was opened with (RFC 8832).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChannelFacts {
     /// Its publisher's name for it.

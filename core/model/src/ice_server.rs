@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// STUN or TURN servers: what a browser takes as `RTCIceServer`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct IceServer {
     /// `stun:`, `stuns:` (RFC 7064), `turn:` and `turns:` (RFC 7065) addresses that are used alike.
     pub urls: Vec<String>,
@@ -18,7 +19,7 @@ pub struct IceServer {
 }
 
 /// A short-lived password that its own client is told, and nobody else: it is not printed.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Credential(pub String);
 

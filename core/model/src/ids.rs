@@ -3,17 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A person or program, as the signalling protocol shows it: the token's numeric `sub` (1 … 2^53−1) or a number the node allots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("maximum" = crate::schema::MAX_NUMBER))]
 pub struct UserId(pub u64);
 
 /// One participant: a socket (or WHIP/WHEP session) in one room. Unique in the cluster and never used again:
 /// node slot × 2^32 + counter, below 2^53 so that JavaScript keeps it exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("maximum" = crate::schema::MAX_NUMBER))]
 pub struct PublisherId(pub u64);
 
 impl fmt::Display for UserId {
@@ -41,10 +44,11 @@ pub struct InvalidId {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $check:path, $max:literal, $pattern:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(extend("minLength" = 1, "maxLength" = $max, "pattern" = $pattern))]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -85,17 +89,23 @@ macro_rules! text_id {
 text_id!(
     /// A room's name: 1–128 bytes of UTF-8 without control characters.
     RoomName,
-    check_room_name
+    check_room_name,
+    128,
+    r"^[^\u0000-\u001f\u007f-\u009f]+$"
 );
 text_id!(
     /// A track's name in its room: an RFC 8830 §2 token, 1–64 characters, unique in the room.
     TrackId,
-    check_track_id
+    check_track_id,
+    64,
+    r"^[!#-'*+\-.0-9A-Z^-~]+$"
 );
 text_id!(
     /// One recording session of a room: 1–64 characters of `A–Z a–z 0–9 - _`, safe as a folder name.
     RecordingId,
-    check_recording_id
+    check_recording_id,
+    64,
+    "^[A-Za-z0-9_-]+$"
 );
 
 impl RoomName {

@@ -17,6 +17,7 @@ mod media;
 mod network;
 mod overview;
 pub mod policy;
+pub mod schema;
 mod secret;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

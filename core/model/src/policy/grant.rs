@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Bitrate, Layer, MediaKind, Source};
 
 /// A key and a value. Claims carry JSON text as value; attributes of a grant carry their plugin's name as prefix of the key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Attribute {
     /// The key.
     pub key: String,
@@ -15,8 +16,8 @@ pub struct Attribute {
     pub value: String,
 }
 
-/// Limits. An absent limit limits nothing; an absent permission takes the default of its place (see `allows_*`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Limits. An absent limit limits nothing; an absent permission takes the default of its place, which stands beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Grant {
     /// Highest spatial layer.
