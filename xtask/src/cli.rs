@@ -42,6 +42,11 @@ pub(crate) enum Task {
     /// Compares it with the last copy in wit/released/. Under a version that was released only new interfaces and new worlds may
     /// come; anything else would break plugins that exist. See docs/decisions/0022-contract-over-time.md.
     Wit,
+    /// Tell whether the schema of `/ws` in docs/schema/ is what the types say, and lets clients of earlier releases go on
+    ///
+    /// Compares it with each copy in docs/schema/released/. What clients may say may only grow, what the server says keep its promises; anything
+    /// else would break clients that exist. See docs/signalling.md, "The schema".
+    Schema(SchemaOptions),
     /// Make a folder in plugins/ with a plugin that builds and passes its tests, to be changed into your own
     ///
     /// It is a copy of the worked example of that language (plugins/kit-…), with the hooks that you name and the fixtures for them.
@@ -99,6 +104,8 @@ pub(crate) enum Step {
     Arrows,
     /// The contract with plugins is what was released under its version
     Wit,
+    /// The schema of `/ws` is that of the types, and lets clients of earlier releases go on
+    Schema,
     /// The client SDK's own tests and its types, with Node.js where it is installed
     Client,
     /// Components from the guests, and what they import
@@ -177,6 +184,13 @@ pub(crate) struct PluginsOptions {
     /// Build those in JavaScript and Python, too, with tools from npm and PyPI
     #[arg(long, conflicts_with = "names")]
     pub(crate) all_languages: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaOptions {
+    /// Write docs/schema/ws.json anew before
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod language;
 mod new_plugin;
 mod plugins;
 mod run;
+mod schema;
 mod test;
 mod wit;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Task::NewPlugin(options) => new_plugin::new_plugin(&options),
         Task::Plugins(options) => plugins::plugins(&options),
         Task::Run(options) => run::run(&options),
+        Task::Schema(options) => schema::schema(&options),
         Task::Test(options) => test::test(&options),
         Task::Wit => wit::wit(),
     };

@@ -25,6 +25,7 @@ use crate::cargo::{cargo, root, run};
 use crate::cli::{Step, TestOptions};
 use crate::console::{failure, heading, note};
 use crate::plugins::{self, Wanted};
+use crate::schema;
 use crate::wit;
 
 /// Runs the command.
@@ -59,6 +60,7 @@ impl Step {
             Self::Fmt => "fmt",
             Self::Arrows => "arrows",
             Self::Wit => "wit",
+            Self::Schema => "schema",
             Self::Plugins => "plugins",
             Self::Clippy => "clippy",
             Self::Doc => "doc",
@@ -74,6 +76,7 @@ impl Step {
             Self::Fmt => fmt(),
             Self::Arrows => arrows(),
             Self::Wit => wit::check(),
+            Self::Schema => schema::check(),
             Self::Plugins => plugins::build(Wanted::Compiled).map(drop),
             Self::Clippy => clippy(),
             Self::Doc => doc(),
@@ -180,10 +183,11 @@ fn in_guests(command: &mut Command) -> &mut Command {
 }
 
 /// Everything, cheap and telling things first.
-const ALL: [Step; 10] = [
+const ALL: [Step; 11] = [
     Step::Fmt,
     Step::Arrows,
     Step::Wit,
+    Step::Schema,
     Step::Client,
     Step::Plugins,
     Step::Clippy,

@@ -56,7 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lockgate-load", &["lockgate-transport", "lockgate-rtp", "lockgate-model"]),
     ("lockgate-tests", &[ANY]),
     ("lockgate-bench", &["lockgate-policy", "lockgate-worker", "lockgate-transport", "lockgate-rtp", "lockgate-model"]),
-    ("xtask", &[]),
+    ("xtask", &["lockgate-model"]),
 ];
 
 const ANY: &str = "*";
