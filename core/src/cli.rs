@@ -47,6 +47,8 @@ pub enum Action {
     /// What a running node is asked to do.
     #[command(flatten)]
     Operation(Operation),
+    /// Print the JSON Schema of what is said on `/ws`, as a node serves it at `/ws/schema.json`; no configuration is needed.
+    Schema,
     /// Write a script that completes this program's arguments in a shell.
     ///
     /// For bash: lockgate completions bash > ~/.local/share/bash-completion/completions/lockgate

@@ -22,6 +22,10 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "lockgate", &mut std::io::stdout());
             return ExitCode::SUCCESS;
         }
+        Some(Action::Schema) => {
+            print!("{}", lockgate_model::schema::dialect_text());
+            return ExitCode::SUCCESS;
+        }
         Some(Action::Configured(action)) => Some(action),
         None => None,
     };

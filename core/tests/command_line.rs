@@ -34,7 +34,7 @@ const DEV: &str = "[dev]\nenabled = true\n";
 fn the_help_names_every_command_and_the_exit_codes() {
     let (output, _folder) = lockgate("", &["--help"]);
     let help = text(&output.stdout);
-    for words in ["check", "token", "--config", "--host", "--port", "64"] {
+    for words in ["check", "token", "schema", "--config", "--host", "--port", "64"] {
         assert!(help.contains(words), "{help}");
     }
 }
@@ -73,6 +73,17 @@ fn options_are_checked_with_the_rest() {
 fn a_right_configuration_is_told_to_be_right() {
     let (output, _folder) = lockgate(DEV, &["check"]);
     assert_eq!((output.status.code(), text(&output.stdout).trim()), (Some(0), "the configuration is right"));
+}
+
+#[test]
+fn the_schema_of_the_sockets_is_printed_without_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["schema"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema/ws.json");
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(kept).unwrap()).unwrap();
+    assert!(printed == kept, "docs/schema/ws.json is another one; run `cargo xtask schema --write`");
 }
 
 #[test]

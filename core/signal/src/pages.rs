@@ -1,7 +1,7 @@
 //! Plain pages: health, readiness, metrics, the web app, the client SDK.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
@@ -43,6 +43,17 @@ pub(crate) async fn metrics(
     }
     let text = (doors.pages.metrics)().await;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// `GET /ws/schema.json`: what is said on a socket. It is for everybody, and pages of all sites.
+pub(crate) async fn schema() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/schema+json"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    (headers, SCHEMA.as_str()).into_response()
 }
 
 /// The web app's and the SDK's files, compiled in.
@@ -104,6 +115,8 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<Secret> {
     scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim()))
 }
 
+/// Made once, when somebody asks for it.
+static SCHEMA: LazyLock<String> = LazyLock::new(lockgate_model::schema::dialect_text);
 /// What proxies add (RFC 7239, and what was there before it).
 const FORWARDED: &[&str] =
     &["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];

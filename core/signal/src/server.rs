@@ -87,6 +87,7 @@ fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
     Router::new()
         .route("/", get(front_door))
         .route("/ws", get(socket_door))
+        .route("/ws/schema.json", get(pages::schema))
         .route("/socket", get(rheomesh::socket))
         .route("/health", get(pages::health))
         .route("/ready", get(pages::ready))
