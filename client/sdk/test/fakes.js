@@ -1,6 +1,7 @@
 // What a browser has and Node.js has not, as far as the tests need it. Real ones are used in tests/tests/sdk.rs.
 
 import { setImmediate } from "node:timers/promises";
+import { assertDialect } from "./dialect.js";
 
 /** Lets everything happen that is due, with timers of the tests' own or without. */
 export async function settle() {
@@ -23,7 +24,9 @@ export class FakeWebSocket {
   }
 
   send(text) {
-    this.sent.push(JSON.parse(text));
+    const message = JSON.parse(text);
+    assertDialect(message);
+    this.sent.push(message);
   }
 
   close(code) {

@@ -6,6 +6,9 @@ import { LockgateError } from "../src/errors.js";
 import { Signalling } from "../src/signalling.js";
 import { FakeWebSocket, install, settle } from "./fakes.js";
 
+/** Anything that is answered. */
+const CHAT = { type: "chat", roomName: "r", text: "hello" };
+
 let told;
 
 beforeEach(() => {
@@ -95,7 +98,7 @@ test("a refused token is the caller's to know", async () => {
 
 test("an error belongs to who asked, and a late answer to nobody", async () => {
   const { signalling, socket } = await connected();
-  const refused = signalling.ask({ type: "chat" });
+  const refused = signalling.ask(CHAT);
   socket.reply("chat", { type: "error", code: "forbidden", message: "no", of: "chat", retryAfterMs: 5 });
   await assert.rejects(refused, { code: "forbidden", of: "chat", retryAfter: 5 });
   assert.ok(!told.some(([, what]) => what === "error"));
@@ -106,7 +109,7 @@ test("an error belongs to who asked, and a late answer to nobody", async () => {
 
 test("a question that a living server does not answer ends by itself", async () => {
   const { signalling, socket } = await connected();
-  const late = codeOf(signalling.ask({ type: "chat" }));
+  const late = codeOf(signalling.ask(CHAT));
   for (let i = 0; i < 4; i++) {
     await pass(4000);
     socket.say({ type: "quality" });
@@ -117,7 +120,7 @@ test("a question that a living server does not answer ends by itself", async () 
 
 test("no more questions wait than there is room for", async () => {
   const { signalling } = await connected();
-  const asked = Array.from({ length: 65 }, () => codeOf(signalling.ask({ type: "chat" })));
+  const asked = Array.from({ length: 65 }, () => codeOf(signalling.ask(CHAT)));
   assert.equal(await asked[64], "overloaded");
   signalling.close();
   assert.deepEqual(new Set(await Promise.all(asked.slice(0, 64))), new Set(["closed"]));
@@ -125,10 +128,10 @@ test("no more questions wait than there is room for", async () => {
 
 test("a lost socket is opened again with the resume token, and questions are refused meanwhile", async () => {
   const { signalling, socket } = await connected();
-  const asked = codeOf(signalling.ask({ type: "chat" }));
+  const asked = codeOf(signalling.ask(CHAT));
   socket.cut();
   assert.equal(await asked, "disconnected");
-  assert.equal(await codeOf(signalling.ask({ type: "chat" })), "disconnected");
+  assert.equal(await codeOf(signalling.ask(CHAT)), "disconnected");
   await pass(300);
   const again = await accept({ resumeToken: "third" });
   assert.equal(again.of("auth")[0].resume, "again");
@@ -247,8 +250,8 @@ test("a node that drains says where to go, and nonsense is not followed", async 
 test("after the end nothing is sent, opened or waited for", async () => {
   const { signalling, socket } = await connected();
   signalling.close();
-  signalling.send({ type: "chat" });
-  assert.equal(await codeOf(signalling.ask({ type: "chat" })), "closed");
+  signalling.send(CHAT);
+  assert.equal(await codeOf(signalling.ask(CHAT)), "closed");
   const sent = socket.sent.length;
   await pass(30_000);
   assert.deepEqual([socket.sent.length, FakeWebSocket.all.length, socket.closedWith], [sent, 1, 1000]);
