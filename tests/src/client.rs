@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::dialect::assert_servers;
 use crate::token::Token;
 use crate::within;
 
@@ -17,6 +18,8 @@ pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     heard: VecDeque<Value>,
     asked: u64,
+    /// Whether the server is held to the schema of `/ws` in all that it says.
+    typed: bool,
 }
 
 impl Client {
@@ -27,7 +30,7 @@ impl Client {
     pub async fn connect(url: &str) -> Self {
         let opened = within("the socket to open", connect_async(url)).await;
         let (socket, _) = opened.unwrap_or_else(|error| panic!("{url}: {error}"));
-        Self { socket, heard: VecDeque::new(), asked: 0 }
+        Self { socket, heard: VecDeque::new(), asked: 0, typed: url.ends_with("/ws") }
     }
 
     /// Shows a token.
@@ -85,10 +88,10 @@ impl Client {
         if let Some(at) = self.heard.iter().position(&fits) {
             return self.heard.remove(at).expect("it was found there");
         }
-        let Self { socket, heard, .. } = self;
+        let Self { socket, heard, typed, .. } = self;
         let next = async {
             loop {
-                let message = next_text(socket).await;
+                let message = next_text(socket, *typed).await;
                 let message = message.unwrap_or_else(|end| panic!("{what} did not come before {end:?}, but {heard:?}"));
                 if fits(&message) {
                     return message;
@@ -111,7 +114,7 @@ impl Client {
     pub async fn closed(&mut self) -> u16 {
         let end = within("the server to close the socket", async {
             loop {
-                match next_text(&mut self.socket).await {
+                match next_text(&mut self.socket, self.typed).await {
                     Ok(message) => self.heard.push_back(message),
                     Err(end) => return end,
                 }
@@ -125,11 +128,15 @@ impl Client {
 }
 
 /// The next message, or how the socket ended.
-async fn next_text(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> Result<Value, Message> {
+async fn next_text(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, typed: bool) -> Result<Value, Message> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => {
-                return Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}")));
+                let message = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
+                if typed {
+                    assert_servers(&message);
+                }
+                return Ok(message);
             }
             Some(Ok(close @ Message::Close(_))) => return Err(close),
             Some(Ok(_)) => {}

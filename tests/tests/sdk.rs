@@ -1,8 +1,11 @@
 //! The client SDK in a real browser, against the real node that serves it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use lockgate_tests::{Browser, Call, Node, Page, PrivateNetwork, Recorder, Setup, Token, figures, root};
+use lockgate_tests::{
+    Browser, Call, Node, Page, PrivateNetwork, Recorder, Setup, Token, assert_clients, assert_servers, figures, root,
+};
 use serde_json::{Value, json};
 
 /// Ann on the left page and Bob on the right one, both on the SDK.
@@ -15,8 +18,40 @@ async fn meet(setup: Setup) -> Call {
 
 async fn enter(page: &Page, name: &str, token: &Token, options: &str) {
     page.learn_sdk().await;
+    page.run(LISTEN_IN).await;
     let token = token.text();
     page.run(&format!("globalThis.{name} = await Meeting.enter({token:?}, {options})")).await;
+}
+
+/// Keeps what goes over the page's sockets from now on, both ways.
+const LISTEN_IN: &str = "if (globalThis.overheard) return;
+     globalThis.overheard = [];
+     globalThis.WebSocket = class extends WebSocket {
+       constructor(...all) {
+         super(...all);
+         this.addEventListener('message', ({ data }) => overheard.push({ heard: JSON.parse(data) }));
+       }
+       send(text) {
+         overheard.push({ said: JSON.parse(text) });
+         super.send(text);
+       }
+     }";
+
+/// Holds what went over a page's sockets against the schema, and returns the types of what the SDK said.
+async fn assert_spoke_the_dialect(page: &Page) -> BTreeSet<String> {
+    let overheard = page.run("return overheard").await;
+    let mut said = BTreeSet::new();
+    for frame in overheard.as_array().expect("frames are kept") {
+        match (frame.get("said"), frame.get("heard")) {
+            (Some(message), _) => {
+                assert_clients(message);
+                said.extend(message["type"].as_str().map(str::to_owned));
+            }
+            (_, Some(message)) => assert_servers(message),
+            _ => panic!("{frame}"),
+        }
+    }
+    said
 }
 
 const PUBLISH: &str =
@@ -99,6 +134,13 @@ async fn what_one_publishes_the_other_sees_hears_and_is_told() {
     assert_eq!(after, json!({ "tracks": 0, "people": 0, "problems": [], "elements": 0 }));
     let left = call.left.run("return [ann.room.state, camera.track.readyState, ann.problems.length]").await;
     assert_eq!(left, json!(["left", "ended", 0]));
+    for (page, expected) in [
+        (&call.left, &["auth", "join-room", "publish-offer", "mute", "chat", "start-recording", "unpublish"][..]),
+        (&call.right, &["auth", "join-room", "subscribe-request", "subscribe-answer", "start-recording"]),
+    ] {
+        let said = assert_spoke_the_dialect(page).await;
+        assert!(expected.iter().all(|kind| said.contains(*kind)), "{said:?}");
+    }
 }
 
 #[tokio::test]
