@@ -44,7 +44,7 @@ pub(crate) async fn mint(
     // Only now: whoever may not ask is not read from.
     let request = match timeout(BODY_WITHIN, Json::<GuestRequest>::from_request(request, &())).await {
         Ok(Ok(Json(request))) => request,
-        Ok(Err(rejection)) => return rejection.into_response(),
+        Ok(Err(rejection)) => return problem(rejection.status(), "invalid-message", &rejection.body_text()),
         Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "invalid-message", "the request did not come in time"),
     };
     let length = request.name.trim().chars().count();

@@ -260,6 +260,18 @@ async fn pages_of_other_sites_may_load_the_sdk_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn everybody_may_read_what_is_said_on_a_socket() {
+    let door = Door::open().await;
+    let answer = door.get("/ws/schema.json", &[("origin", "https://elsewhere.example")]).await;
+    assert_eq!(answer.status, 200);
+    for header in ["content-type: application/schema+json", "access-control-allow-origin: *"] {
+        assert!(answer.head.contains(header), "{}", answer.head);
+    }
+    assert_eq!(answer.json(), lockgate_model::schema::dialect());
+    assert_eq!(door.post("/ws/schema.json", &[], "{}").await.status, 405);
+}
+
+#[tokio::test]
 async fn guest_tokens_are_only_for_the_nodes_own_page() {
     let door = Door::open().await;
     let own = format!("http://{}", door.address);
@@ -281,7 +293,11 @@ async fn guest_tokens_are_only_for_the_nodes_own_page() {
     assert_eq!(ask(&own, r#"{"name":"Ann","guest":"admin"}"#).await.status, 400);
     let renewal = r#"{"name":"Ann","guest":"00112233445566778899aabbccddeeff"}"#;
     assert_eq!(ask(&own, renewal).await.status, 200);
-    assert_eq!(ask(&own, "{").await.status, 400);
+    let broken = ask(&own, "{").await;
+    assert_eq!((broken.status, &broken.json()["code"]), (400, &json!("invalid-message")));
+    let form =
+        door.ask("POST", "/dev/token", &[own[0], own[1], ("content-type", "text/plain")], r#"{"name":"A"}"#).await;
+    assert_eq!((form.status, &form.json()["code"]), (415, &json!("invalid-message")));
     assert_eq!(ask(&own, &format!(r#"{{"name":"{}"}}"#, "x".repeat(70_000))).await.status, 413);
     let door = Door::without_guests().await;
     let own = format!("http://{}", door.address);
