@@ -38,8 +38,13 @@ export class RecordingsPane {
     if (!this.#stale && !(isOld && this.#listed.some(({ end }) => end === undefined))) return;
     this.#stale = false;
     this.#readAt = performance.now();
-    const { recordings, next } = await this.#api.get("/recordings", { limit: Math.min(MOST, Math.max(PAGE, this.#listed.length)) });
-    this.#take(recordings, next);
+    try {
+      const { recordings, next } = await this.#api.get("/recordings", { limit: Math.min(MOST, Math.max(PAGE, this.#listed.length)) });
+      this.#take(recordings, next);
+    } catch (error) {
+      this.#stale = true;
+      throw error;
+    }
   }
 
   async #more() {

@@ -124,7 +124,10 @@ export class RoomsPane {
     this.#plot.show(this.#plotted().map((one) => ({ ...one, points: this.#history.points(one.key) })), this.#now);
   }
 
+  // The room is that of the click: another one may be looked at by the time that it is confirmed.
+
   async #kick({ publisherId, username }) {
+    const room = this.chosen;
     const reason = await confirm({
       title: `Remove ${username}?`,
       text: "They are out at once, with all that they send and receive. They may come back if policy lets them.",
@@ -132,26 +135,28 @@ export class RoomsPane {
       field: { label: "What they are told", value: "an operator put you out" },
     });
     if (reason === undefined) return;
-    const path = `/rooms/${part(this.chosen)}/participants/${publisherId}`;
+    const path = `/rooms/${part(room)}/participants/${publisherId}`;
     await this.#act(() => this.#api.delete(path, { reason: reason || undefined }), `${username} was removed`);
   }
 
   async #mute({ publisherId, username }, track) {
+    const room = this.chosen;
     const muted = !track.muted;
     const words = muted ? ["Silence", "Nobody is sent it any more. They may take it back."] : ["Forward", "Everybody may be sent it again, although they did not ask for that."];
     const agreed = await confirm({ title: `${words[0]} ${username}'s ${track.source}?`, text: words[1], act: words[0], harmless: !muted });
     if (agreed === undefined) return;
-    const path = `/rooms/${part(this.chosen)}/participants/${publisherId}/mute`;
+    const path = `/rooms/${part(room)}/participants/${publisherId}/mute`;
     await this.#act(() => this.#api.post(path, { trackId: track.trackId, muted }), `${username}: ${track.source} ${muted ? "silenced" : "forwarded"}`);
   }
 
   async #record() {
+    const room = this.chosen;
     const stop = this.#inside.counts.recording !== undefined;
     const words = stop
-      ? { title: `Stop recording ${this.chosen}?`, text: "The files are completed.", act: "Stop" }
-      : { title: `Record ${this.chosen}?`, text: "Everybody in the room is told. Plugins decide what of it may be recorded.", act: "Record" };
+      ? { title: `Stop recording ${room}?`, text: "The files are completed.", act: "Stop" }
+      : { title: `Record ${room}?`, text: "Everybody in the room is told. Plugins decide what of it may be recorded.", act: "Record" };
     if ((await confirm(words)) === undefined) return;
-    const path = `/rooms/${part(this.chosen)}/recording`;
+    const path = `/rooms/${part(room)}/recording`;
     await this.#act(async () => {
       const { refused } = await this.#api.post(path, { action: stop ? "stop" : "start" });
       if (refused.length) throw new Error(`${many(refused.length, "track")} may not be recorded: ${refused[0].message}`);

@@ -34,7 +34,7 @@ pub struct RecentDecisions {
     pub decisions: Vec<RecentDecision>,
     /// The number of the last one that there is.
     pub next: u64,
-    /// How many there were since the one that was had before, and are not among these.
+    /// How many there were since the one that was had before, and are not among these. What was decided while nobody looked is not counted.
     pub missed: u64,
 }
 
