@@ -82,7 +82,7 @@ async fn a_giant_description_is_refused_on_a_socket_and_the_room_goes_on() {
     let (mut ann, _) = node.enter(&Token::of(1, "Ann"), ROOM).await;
     let good = description(&camera_offer());
     let (head, media) = good.split_at(good.find("m=video").expect("it has a line"));
-    let lines: String = (0..200).map(|mid| media.replace("a=mid:0", &format!("a=mid:{mid}"))).collect();
+    let lines: String = (0..300).map(|mid| media.replace("a=mid:0", &format!("a=mid:{mid}"))).collect();
     for (what, sdp) in [
         ("long lines", format!("{good}a={}\r\n", "x".repeat(700_000))),
         ("many attributes", format!("{good}{}", "a=x\r\n".repeat(120_000))),
