@@ -129,10 +129,11 @@ impl HttpLine {
         let uri = request.uri().clone();
         let request = in_origin_form(request, &uri)?;
         let exchange = timeout(within, self.exchange(&uri, request, within));
-        let Exchange { status, body, _sender: sender } = exchange.await.map_err(|_| late(&uri, within))??;
-        // The connection is free for more once the body is read; a long one costs more than another connection.
-        let rest = timeout(within, Limited::new(body, MAX_UNREAD).collect()).await;
-        self.kept = matches!(rest, Ok(Ok(_))).then_some(sender);
+        let Exchange { status, body, _sender: mut sender } = exchange.await.map_err(|_| late(&uri, within))??;
+        // The connection is free for more once the body is read and its task says so; a long one costs more than another connection.
+        let free = async { Limited::new(body, MAX_UNREAD).collect().await.is_ok() && sender.ready().await.is_ok() };
+        let is_free = timeout(within, free).await.unwrap_or(false);
+        self.kept = is_free.then_some(sender);
         Ok(status)
     }
 

@@ -135,7 +135,7 @@ async fn what_one_publishes_the_other_sees_hears_and_is_told() {
     let left = call.left.run("return [ann.room.state, camera.track.readyState, ann.problems.length]").await;
     assert_eq!(left, json!(["left", "ended", 0]));
     for (page, expected) in [
-        (&call.left, &["auth", "join-room", "publish-offer", "mute", "chat", "start-recording", "unpublish"][..]),
+        (&call.left, &["auth", "join-room", "publish-offer", "mute", "chat", "start-recording", "leave-room"][..]),
         (&call.right, &["auth", "join-room", "subscribe-request", "subscribe-answer", "start-recording"]),
     ] {
         let said = assert_spoke_the_dialect(page).await;
