@@ -48,7 +48,9 @@ async fn besiege(node: &Node, sessions: Range<usize>) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for answer in answers {
         if answer.status != 201 {
-            assert_eq!(problem(&answer), (503, "overloaded".to_owned()));
+            // A machine that stalls keeps policy from answering in time, which is no fault of the door's.
+            let (status, code) = problem(&answer);
+            assert!(status == 503 && ["overloaded", "policy-unavailable"].contains(&code.as_str()), "{answer:?}");
             assert!(answer.headers.contains("retry-after: "), "{answer:?}");
         }
         *counts.entry(answer.status).or_insert(0) += 1;

@@ -1,7 +1,7 @@
 //! The JSON Schema (2020-12) of the `type` dialect, made from the types that its messages are read into and written from.
 //!
-//! What it says beyond them stands beside their fields: lengths and ranges that are checked elsewhere. `docs/schema.md` tells what
-//! clients may rely on; `cargo xtask schema` holds every change against what was released.
+//! What it says beyond them stands beside their fields: lengths and ranges that are checked elsewhere. `docs/signalling.md` ("The schema") tells
+//! what clients may rely on; `cargo xtask schema` holds every change against what was released.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};

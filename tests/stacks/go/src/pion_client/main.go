@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -125,9 +126,10 @@ func publish(connection *webrtc.PeerConnection, address, token string, seconds i
 		}()
 	}
 	connected := make(chan struct{})
+	var once sync.Once
 	connection.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateConnected {
-			close(connected)
+			once.Do(func() { close(connected) })
 		}
 	})
 	session := begin(connection, address, token)
