@@ -84,8 +84,10 @@ impl View {
                 self.meet(PublisherInfo { publisher_id, user_id, username, tracks, subject });
             }
             Event::PublisherLeft { publisher_id, .. } => self.miss(publisher_id),
-            // Of a publisher of whom nothing can be sent yet: what is sent of others goes on.
-            Event::Subscribed { tracks, .. } if tracks.is_empty() => self.keep_published(),
+            // Of this publisher nothing is sent, or nothing yet: what is sent of others goes on.
+            Event::Subscribed { publisher_id, tracks, .. } if tracks.is_empty() => {
+                self.keep(|line| line.publisher_id != publisher_id);
+            }
             Event::Subscribed { tracks, .. } => self.place(tracks),
             Event::MediaConnected { .. } => self.place = None,
             Event::Revoked { what, track_id, .. } => self.lose(what, track_id),
@@ -171,11 +173,12 @@ impl View {
 
     /// Lines of what is published no more are free.
     fn keep_published(&mut self) {
-        let is_published = |line: &&OfferedTrack| {
-            let tracks = self.publishers.get(&line.publisher_id);
-            tracks.is_some_and(|tracks| tracks.iter().any(|track| track.track_id == line.track_id))
-        };
-        let left = self.lines.iter().filter(is_published).cloned().collect();
+        let published: BTreeSet<_> = self.publishers.values().flatten().map(|track| track.track_id.clone()).collect();
+        self.keep(|line| published.contains(&line.track_id));
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&OfferedTrack) -> bool) {
+        let left = self.lines.iter().filter(|line| is_kept(line)).cloned().collect();
         self.place(left);
     }
 
