@@ -191,6 +191,8 @@ export class Downlink {
     const known = this.#tracks.get(trackId);
     if (!received || (known?.mid === mid && known.track === received)) return;
     const info = this.#announced.get(publisherId)?.get(trackId);
+    // Who left while the answer was made, or took it back, is not seen once more.
+    if (!known && !info) return;
     const track = known ?? new RemoteTrack(this, { ...info, publisherId, trackId, kind, source });
     this.#tracks.set(trackId, track);
     track.receive(mid, received);

@@ -46,6 +46,21 @@ test("tracks come with offers, stay the same objects, and end", async () => {
   assert.deepEqual([track.isOver, detail("track-ended").track === track, room.tracks.length], [true, true, 0]);
 });
 
+test("who leaves while an offer of theirs is answered is not seen once more", async () => {
+  const seen = () => types().filter((type) => type === "track").length;
+  for (const over of [{ type: "publisher-left", roomName: "r", publisherId: 2 }, publishes()]) {
+    const before = seen();
+    const { room, socket } = await joined({}, [{ ...bob, tracks: [camera] }]);
+    socket.say(publishes(camera));
+    socket.say(offer());
+    await settle();
+    socket.say(offer());
+    socket.say(over);
+    await settle();
+    assert.deepEqual([room.tracks.length, seen() - before], [0, 1], over.type);
+  }
+});
+
 test("who is unsubscribed from stays so, whatever they publish and whoever was forgotten", async () => {
   const { room, socket } = await joined({}, [{ ...bob, tracks: [camera] }]);
   socket.say(publishes(camera));
