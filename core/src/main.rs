@@ -1,7 +1,7 @@
 //! The node's program: reads its arguments and configuration, then does what they say.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,11 +19,13 @@ fn main() -> ExitCode {
         Some(Action::Policy(action)) => return show(&policy_cli::run(&action, cli.config.as_deref())),
         Some(Action::Operation(operation)) => return show(&operate::run(&operation, cli.config.as_deref())),
         Some(Action::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "lockgate", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lockgate", &mut script);
+            print(&script);
             return ExitCode::SUCCESS;
         }
         Some(Action::Schema) => {
-            print!("{}", lockgate_model::schema::dialect_text());
+            print(lockgate_model::schema::dialect_text().as_bytes());
             return ExitCode::SUCCESS;
         }
         Some(Action::Configured(action)) => Some(action),
@@ -50,9 +52,14 @@ fn main() -> ExitCode {
 }
 
 fn show(report: &Report) -> ExitCode {
-    print!("{}", report.text);
+    print(report.text.as_bytes());
     eprint!("{}", report.complaint);
     ExitCode::from(report.code)
+}
+
+/// Writes what was asked for. Whoever reads it may have seen enough: then there is nothing left to do.
+fn print(text: &[u8]) {
+    drop(std::io::stdout().write_all(text));
 }
 
 fn run(config: Config) -> ExitCode {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -73,6 +73,18 @@ fn options_are_checked_with_the_rest() {
 fn a_right_configuration_is_told_to_be_right() {
     let (output, _folder) = lockgate(DEV, &["check"]);
     assert_eq!((output.status.code(), text(&output.stdout).trim()), (Some(0), "the configuration is right"));
+}
+
+#[test]
+fn nobody_who_reads_is_no_trouble() {
+    for arguments in [&["schema"][..], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
+        let output = command.args(arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {}", text(&output.stderr));
+    }
 }
 
 #[test]
