@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -72,15 +72,38 @@ impl Drop for Runtime {
 
 impl Ticks {
     fn run(&self, engine: &Engine) {
+        let mut counted = Counted(Instant::now());
         while !self.stop.load(SeqCst) {
             if self.running.load(SeqCst) == 0 {
                 // An `unpark` that came since the line above makes this return at once.
                 thread::park();
+                counted = Counted(Instant::now());
                 continue;
             }
             thread::sleep(TICK);
-            engine.increment_epoch();
+            for _ in 0..counted.due(Instant::now()) {
+                engine.increment_epoch();
+            }
         }
+    }
+}
+
+/// Until when time has been counted in ticks.
+#[derive(Debug)]
+struct Counted(Instant);
+
+impl Counted {
+    /// The ticks since then. On a busy machine each sleep is longer than was asked for, and ticks that were counted by sleeps would give
+    /// a guest twice its time; but who stood still with the whole machine is not charged with that.
+    fn due(&mut self, now: Instant) -> u32 {
+        let passed = now.saturating_duration_since(self.0).div_duration_f64(TICK);
+        if passed >= f64::from(MAX_TICKS) {
+            self.0 = now;
+            return MAX_TICKS;
+        }
+        let due = passed as u32;
+        self.0 += TICK * due;
+        due
     }
 }
 
@@ -122,6 +145,8 @@ fn config(calls: usize) -> Config {
 pub(crate) const MAX_MEMORY: usize = 256 << 20;
 const WASM_STACK: usize = 256 << 10;
 const TICK: Duration = Duration::from_millis(1);
+/// What one sleep counts for at most.
+const MAX_TICKS: u32 = 5;
 /// Bytes that a slot of the pool wipes by itself and keeps, instead of giving them back to the system: cheaper than faults.
 const KEPT_MEMORY: usize = 2 << 20;
 const KEPT_TABLES: usize = 64 << 10;
@@ -134,6 +159,17 @@ mod tests {
     fn a_deadline_is_never_cut_short_by_a_tick_that_has_begun() {
         assert_eq!(Runtime::ticks(Duration::from_millis(10)), 11);
         assert_eq!(Runtime::ticks(Duration::from_micros(1)), 2);
+    }
+
+    #[test]
+    fn sleeps_that_are_too_long_are_counted_by_their_length_and_a_standstill_is_not() {
+        let start = Instant::now();
+        let at = |micros| start + Duration::from_micros(micros);
+        let mut counted = Counted(start);
+        // Half a tick too long each: what is left over of one counts with the next.
+        let due: Vec<u32> = (1..=4).map(|sleep| counted.due(at(sleep * 1500))).collect();
+        assert_eq!(due, [1, 2, 1, 2]);
+        assert_eq!((counted.due(at(500_000)), counted.due(at(501_000))), (MAX_TICKS, 1));
     }
 
     #[test]

@@ -190,7 +190,11 @@ async fn what_waited_for_its_turn_does_not_speak_against_those_who_answer() {
     for answer in asked {
         assert_eq!(answer.await.unwrap(), Err(ErrorCode::POLICY_UNAVAILABLE));
     }
-    assert_eq!(enters(&policy, "calm").await, Ok(()), "with time enough");
+    // As soon as the thread is free; on a busy machine that may be after this question's time as well.
+    let began = Instant::now();
+    while enters(&policy, "calm").await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "with time enough: {:?}", policy.stats());
+    }
     let stats = policy.stats();
     let [plugin] = &stats.plugins[..] else { panic!("{stats:?}") };
     assert_eq!((plugin.hooks[0].calls, plugin.failures.as_slice()), (2, &[(Failure::Timeout, 1)][..]));
