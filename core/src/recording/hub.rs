@@ -46,7 +46,7 @@ struct Attached {
     token: BindingToken,
     software: String,
     /// What it said last of the tracks.
-    stats: Vec<TrackStats>,
+    stats: HashMap<TrackNumber, TrackStats>,
 }
 
 /// A session that runs, or whose files are being closed.
@@ -229,7 +229,7 @@ impl Hub {
         let conversation = Conversation { number: self.attachments, recorders: self.recorders.clone() };
         self.conversations.spawn(conversation.carry(stream, messages, to_recorder));
         let software = software.to_owned();
-        self.attached = Some(Attached { number: self.attachments, to, token, software, stats: Vec::new() });
+        self.attached = Some(Attached { number: self.attachments, to, token, software, stats: HashMap::new() });
         self.idle.clear();
         self.give_up = None;
         known.into_iter().for_each(|message| self.say(message));
@@ -275,8 +275,11 @@ impl Hub {
             }
             FromRecorder::Pli { track } => self.on_pli(track),
             FromRecorder::Stats { tracks } => {
+                let recorded = self.recorded();
                 if let Some(attached) = &mut self.attached {
-                    attached.stats = tracks;
+                    // A report may come in several messages.
+                    attached.stats.extend(tracks.into_iter().map(|of_track| (of_track.track, of_track)));
+                    attached.stats.retain(|track, _| recorded.contains(track));
                 }
             }
             FromRecorder::Pong { .. } => {}

@@ -1,9 +1,9 @@
 //! What operators see of recording, and what those who follow the node learn of it from the recorder: complete files, and the end, also when
 //! the room is over by then.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use lockgate_model::carrier::{FileState, RecordedFile};
+use lockgate_model::carrier::{FileState, RecordedFile, TrackNumber};
 use lockgate_model::{Happening, RecordingId, RecordingState};
 
 use super::Hub;
@@ -13,8 +13,7 @@ impl Hub {
     /// How recording does. The recorder tells of each track about every two seconds while there are any: what it said of those that are over is
     /// none of them.
     pub(super) fn overview(&self) -> RecorderOverview {
-        let tracks: HashSet<_> =
-            self.sessions.values().flat_map(|session| session.tracks.values()).map(|add| add.number).collect();
+        let tracks = self.recorded();
         let of_recorder = self.attached.as_ref().map(|attached| (attached.software.clone(), &attached.stats));
         let (software, stats) = of_recorder.unzip();
         let overview = RecorderOverview {
@@ -24,7 +23,7 @@ impl Hub {
             tracks: tracks.len(),
             ..RecorderOverview::default()
         };
-        let of_now = stats.into_iter().flatten().filter(|stats| tracks.contains(&stats.track));
+        let of_now = stats.into_iter().flat_map(HashMap::values).filter(|stats| tracks.contains(&stats.track));
         of_now.fold(overview, |sum, of_track| RecorderOverview {
             packets: sum.packets + of_track.packets,
             bytes: sum.bytes + of_track.bytes,
@@ -32,6 +31,11 @@ impl Hub {
             dropped_frames: sum.dropped_frames + of_track.dropped_frames,
             ..sum
         })
+    }
+
+    /// The tracks that are recorded now.
+    pub(super) fn recorded(&self) -> HashSet<TrackNumber> {
+        self.sessions.values().flat_map(|session| session.tracks.values()).map(|add| add.number).collect()
     }
 
     /// Files of a session, of which some may be complete since it was last heard of.
