@@ -1,7 +1,7 @@
 //! The node's program: reads its arguments and configuration, then does what they say.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -59,7 +59,13 @@ fn show(report: &Report) -> ExitCode {
 
 /// Writes what was asked for. Whoever reads it may have seen enough: then there is nothing left to do.
 fn print(text: &[u8]) {
-    drop(std::io::stdout().write_all(text));
+    let mut out = std::io::stdout();
+    if let Err(error) = out.write_all(text).and_then(|()| out.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        eprintln!("this cannot be written: {error}");
+        std::process::exit(CANNOT_WRITE);
+    }
 }
 
 fn run(config: Config) -> ExitCode {
@@ -115,5 +121,7 @@ fn token(config: &Config, arguments: &TokenArguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// EX_IOERR of sysexits(3).
+const CANNOT_WRITE: i32 = 74;
 /// EX_USAGE of sysexits(3).
 const WRONG_CONFIGURATION: u8 = 64;
