@@ -105,9 +105,11 @@ fn show(directory: &Path, room: &RoomName, session: &RecordingId) -> io::Result<
     for folder in folders_in(directory)? {
         let folder = folder.join(session.as_str());
         // A link leads elsewhere.
-        let is_folder = std::fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir());
+        if !std::fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir()) {
+            continue;
+        }
         let is_it = |of: &Manifest| of.session == *session && of.room == *room;
-        if let Some(manifest) = manifest(&folder).filter(|of| is_folder && is_it(of)) {
+        if let Some(manifest) = manifest(&folder).filter(is_it) {
             let mut shown = json!(Listed::from(manifest));
             shown["timeline"] = json!(Timeline::read(&folder.join(EVENTS))?);
             return Ok(Some(shown));

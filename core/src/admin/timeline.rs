@@ -72,8 +72,10 @@ enum Noted {
 impl Timeline {
     /// Reads it; an empty one if there is no such file. What is torn or unknown is passed over.
     pub(super) fn read(events: &Path) -> io::Result<Self> {
-        let file = match File::open(events) {
-            Ok(file) => file,
+        // A link leads elsewhere.
+        let file = match std::fs::symlink_metadata(events) {
+            Ok(facts) if facts.is_file() => File::open(events)?,
+            Ok(_) => return Ok(Self::default()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
