@@ -13,7 +13,7 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -120,7 +120,8 @@ impl HttpLine {
         Self { client, kept: None }
     }
 
-    /// Sends a request to its absolute address and waits, at most so long, for the whole answer, of which the status is told.
+    /// Sends a request to its absolute address and waits, at most so long, for the answer. Its status is told, also when its body does not end in that
+    /// time.
     pub(crate) async fn ask(
         &mut self,
         request: Request<Full<Bytes>>,
@@ -128,11 +129,12 @@ impl HttpLine {
     ) -> Result<StatusCode, HttpProblem> {
         let uri = request.uri().clone();
         let request = in_origin_form(request, &uri)?;
-        let exchange = timeout(within, self.exchange(&uri, request, within));
+        let until = Instant::now() + within;
+        let exchange = timeout_at(until, self.exchange(&uri, request, within));
         let Exchange { status, body, _sender: mut sender } = exchange.await.map_err(|_| late(&uri, within))??;
         // The connection is free for more once the body is read and its task says so; a long one costs more than another connection.
         let free = async { Limited::new(body, MAX_UNREAD).collect().await.is_ok() && sender.ready().await.is_ok() };
-        let is_free = timeout(within, free).await.unwrap_or(false);
+        let is_free = timeout_at(until, free).await.unwrap_or(false);
         self.kept = is_free.then_some(sender);
         Ok(status)
     }
