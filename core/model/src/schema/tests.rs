@@ -59,7 +59,8 @@ fn every_message_is_in_it_and_in_the_documentation() {
 fn what_both_sides_use_is_the_same_for_both() {
     let settings = SchemaSettings::draft2020_12;
     let client = half::<Command>("client", settings().for_deserialize().into_generator());
-    let server = half::<Event>("server", settings().for_serialize().into_generator());
+    let mut server = half::<Event>("server", settings().for_serialize().into_generator());
+    server.each(&mut strip_null);
     let both: Vec<_> = client.parts.keys().filter(|name| server.parts.contains_key(*name)).collect();
     assert!(both.len() >= 5, "{both:?}");
     for name in both {
@@ -151,8 +152,9 @@ proptest! {
 fn whole(value: &mut Value) {
     match value {
         Value::Number(number) => {
-            if let Some(float) =
-                number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15)
+            if let Some(float) = number
+                .as_f64()
+                .filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() <= MAX_NUMBER as f64)
             {
                 *value = json!(float as i64);
             }
