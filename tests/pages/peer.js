@@ -303,9 +303,9 @@ class Peer {
     return this.#received(trackId, `${frames} frames`, (seen) => seen.framesDecoded >= frames);
   }
 
-  /** Waits until this many sound samples of a track have come, and resolves with its statistics. */
+  /** Waits until this many sound samples of a track have come, without what was made up for lost ones, and resolves with its statistics. */
   sounded(trackId, samples) {
-    return this.#received(trackId, `${samples} samples`, (seen) => seen.totalSamplesReceived >= samples);
+    return this.#received(trackId, `${samples} samples`, (seen) => seen.totalSamplesReceived - seen.concealedSamples >= samples);
   }
 
   async #received(trackId, what, enough) {

@@ -110,7 +110,8 @@ class Stream {
   sounded(place, samples) {
     return until(`${samples} samples`, async () => {
       const seen = await this.inbound(place);
-      return seen && seen.totalSamplesReceived >= samples && seen;
+      // Without what was made up for packets that did not come.
+      return seen && seen.totalSamplesReceived - seen.concealedSamples >= samples && seen;
     });
   }
 

@@ -39,6 +39,11 @@ async function publish(url, token, seconds) {
   await end(session, token);
 }
 
+async function packetsOfSound(connection) {
+  const reports = [...(await connection.getStats()).values()];
+  return reports.find(({ type, kind }) => type === "inbound-rtp" && kind === "audio")?.packetsReceived ?? 0;
+}
+
 async function view(url, token, frames) {
   const connection = new wrtc.RTCPeerConnection();
   const counts = { video: 0, audio: 0 };
@@ -54,6 +59,8 @@ async function view(url, token, frames) {
   });
   const session = await begin(connection, url, token);
   await enough;
+  // The sink is given silence while nothing comes.
+  while ((await packetsOfSound(connection)) < frames) await sleep(0.1);
   say({ frames: counts, codecs: codecs(connection), ended: await end(session, token) });
 }
 

@@ -144,7 +144,7 @@ async fn view(node: &Node, page: &Page, viewer: Stack, room: &str) -> Seen {
              const {{ status }} = await bob.end();
              bob.connection.close();
              const codecs = [picture, sound].map(({{ codec }}) => codec.split('/')[1]);
-             const frames = {{ video: picture.framesDecoded, audio: sound.totalSamplesReceived / 960 }};
+             const frames = {{ video: picture.framesDecoded, audio: (sound.totalSamplesReceived - sound.concealedSamples) / 960 }};
              return {{ frames, codecs, ended: status }}"
         );
         page.run(&view).await
