@@ -41,13 +41,16 @@ export class Wishes {
     // Nothing was asked for yet that could be left out.
     if (!before && trackIds) return;
     const present = this.#idsOf(publisherId);
-    this.#wishes.set(publisherId, (before ?? Wish.nothing).but(trackIds?.filter((id) => present.includes(id))));
+    const wish = (before ?? Wish.nothing).but(trackIds?.filter((id) => present.includes(id)));
+    this.#wishes.set(publisherId, wish);
     if (!before || before.isNothing) return;
     try {
       await this.#link.ask({ type: "unsubscribe", publisherId, trackIds });
     } catch (error) {
-      if (error.code !== "disconnected") throw error;
-      this.#unheard.add(publisherId);
+      if (error.code === "disconnected") return void this.#unheard.add(publisherId);
+      // Who sends us nothing is not wanted, all the same; after another refusal they still come.
+      if (error.code !== "not-found" && this.#wishes.get(publisherId) === wish) this.#takeBack(publisherId, before);
+      throw error;
     }
   }
 

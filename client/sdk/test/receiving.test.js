@@ -132,6 +132,21 @@ test("a refusal that comes late does not undo that somebody is not wanted", asyn
   assert.deepEqual(askedFor(socket), ["all"]);
 });
 
+test("who could not be unsubscribed from may be once more", async () => {
+  const { room, socket } = await joined({}, [{ ...bob, tracks: [camera] }]);
+  socket.say(publishes(camera));
+  socket.reply("subscribe-request", offer());
+  await settle();
+  const [participant] = room.participants;
+  const refused = codeOf(participant.unsubscribe());
+  await settle();
+  socket.reply("unsubscribe", { type: "error", of: "unsubscribe", code: "rate-limited", message: "slowly" });
+  assert.equal(await refused, "rate-limited");
+  participant.unsubscribe().catch(() => {});
+  await settle();
+  assert.equal(socket.of("unsubscribe").length, 2);
+});
+
 test("who is not wanted from the beginning, or while the socket is lost, does not come", async () => {
   const { room, socket } = await joined();
   room.on("participant-joined", ({ participant }) => participant.username === "Bob" && participant.unsubscribe());
