@@ -66,6 +66,11 @@ impl Line {
         }
     }
 
+    /// The store may be back: a few more are tried.
+    pub(super) fn try_again(&mut self) {
+        self.refused = 0;
+    }
+
     /// Whether something worked, or nothing was refused.
     pub(super) fn is_well(&self) -> bool {
         self.worked || self.refused == 0
@@ -114,5 +119,7 @@ mod tests {
         assert_eq!(end(Ok(())), Some(true));
         assert!((0..AWAY_AFTER).all(|_| end(refused()) == Some(true)));
         assert_eq!(end(Ok(())), None, "the store is away");
+        line.try_again();
+        assert!(line.begin().is_some());
     }
 }

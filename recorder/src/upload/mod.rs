@@ -37,6 +37,7 @@ use tokio::time::sleep;
 use crate::config::Config;
 use backoff::Backoff;
 use crypt::WrappingKey;
+use jobs::Jobs;
 use pass::Pass;
 use settings::Target;
 use store::{Store, Trouble};
@@ -119,7 +120,7 @@ impl Work {
             Some(upload) => Some(reach(upload, &self.root).await),
             None => None,
         };
-        let mut pass = Pass::new(self.root.clone(), store, self.upload.as_ref(), key, self.delete_after);
+        let mut pass = Pass::new(Jobs::new(self.root.clone(), store, self.upload.as_ref(), key, self.delete_after));
         let mut backoff = Backoff::default();
         loop {
             let wait = match pass.run().await {

@@ -9,12 +9,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
 use super::EACH;
-use super::crypt::WrappingKey;
 use super::jobs::Jobs;
 use super::known::{Known, Version, version};
 use super::line::Line;
-use super::settings::Settings;
-use super::store::{Store, Trouble};
+use super::store::Trouble;
 use crate::archive::{deleting, sessions};
 
 /// What is looked at, and what is known of it from the last time.
@@ -26,14 +24,8 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) fn new(
-        root: PathBuf,
-        store: Option<Store>,
-        upload: Option<&Settings>,
-        key: Option<WrappingKey>,
-        delete_after: Option<Duration>,
-    ) -> Self {
-        Self { jobs: Jobs::new(root, store, upload, key, delete_after), known: Known::default(), each: EACH }
+    pub(super) fn new(jobs: Jobs) -> Self {
+        Self { jobs, known: Known::default(), each: EACH }
     }
 
     /// Does what there is to do, until there is no more. `false`: the store refused all that it was asked to take.
@@ -90,6 +82,8 @@ fn look(jobs: &Jobs, known: &mut Known, uploads: &mut Line, deletions: &mut Line
             Err(trouble) => known.fail(&folder, &trouble),
         }
     }
+    // Uploads may go on for ever, and this pass with them: what could not be deleted waits for its own time only.
+    deletions.try_again();
     for folder in deleting(&jobs.root) {
         if deletions.is_open_to(&folder) && known.is_due(&folder) {
             deletions.enter(folder, u64::MAX);

@@ -81,9 +81,8 @@ impl Store {
         let upload = s3.create_multipart(path).await?;
         note(&upload)?;
         let sent = send_pieces(s3, path, &upload, source).await;
-        if sent.is_err() {
-            // If this fails, too, the note stays as it is, and it is tried again.
-            self.clear(path, &upload).await?;
+        // If this fails, too, the note stays as it is, and it is tried again; what went wrong first is what is told.
+        if sent.is_err() && self.clear(path, &upload).await.is_ok() {
             note("")?;
         }
         sent

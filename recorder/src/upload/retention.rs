@@ -13,7 +13,7 @@ use super::hold::is_on_hold;
 use super::ledger::{Ledger, Uploaded};
 use super::session::ENCRYPTED;
 use super::store::{Store, Trouble};
-use crate::archive::{DELETING, MANIFEST, Manifest, lock_alone, now_micros, rename_free, rfc3339};
+use crate::archive::{DELETING, FileEntry, MANIFEST, Manifest, lock_alone, now_micros, rename_free, rfc3339};
 
 /// When something is to be done, in microseconds since 1970 (UTC).
 pub(super) fn due(since_us: u64, after: Duration) -> u64 {
@@ -27,6 +27,12 @@ pub(super) fn ended_at_us(manifest: &Manifest) -> Option<u64> {
     manifest.end.map(|_| last_file.max(manifest.ended_at_us.unwrap_or_default()))
 }
 
+/// The complete files of a session that are here.
+pub(super) fn closed_here<'a>(folder: &'a Path, manifest: &'a Manifest) -> impl Iterator<Item = &'a FileEntry> {
+    let closed = manifest.files.iter().filter(|entry| entry.state == FileState::Closed);
+    closed.filter(|entry| folder.join(&entry.path).symlink_metadata().is_ok())
+}
+
 /// Removes the media of a session that is in the store as a whole. How many files.
 pub(super) async fn remove_local(
     store: &Store,
@@ -34,10 +40,8 @@ pub(super) async fn remove_local(
     manifest: &Manifest,
     ledger: &mut Ledger,
 ) -> Result<usize, Trouble> {
-    let closed = manifest.files.iter().filter(|entry| entry.state == FileState::Closed);
-    let here: Vec<_> = closed.filter(|entry| folder.join(&entry.path).symlink_metadata().is_ok()).collect();
     let mut removable = Vec::new();
-    for entry in here {
+    for entry in closed_here(folder, manifest) {
         let Some(known) = ledger.files.get(&entry.path).filter(|known| entry.sha256.as_ref() == Some(&known.sha256))
         else {
             continue;

@@ -8,12 +8,12 @@ use std::path::Path;
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::StreamExt;
 use futures_util::stream;
-use lockgate_model::carrier::FileState;
 use object_store::ObjectMeta;
 use tokio::sync::Semaphore;
 
 use super::crypt::WrappingKey;
 use super::ledger::{Held, Ledger, Uploaded};
+use super::retention::closed_here;
 use super::source::Source;
 use super::store::{AWAY_AFTER, Store, Trouble};
 use crate::archive::{Digest, MANIFEST, Manifest, hex, now_micros, signature_of};
@@ -112,9 +112,7 @@ impl<'a> SessionUpload<'a> {
 
     /// The complete files that are here.
     fn media(&self, manifest: &Manifest) -> Vec<Wanted> {
-        let closed = manifest.files.iter().filter(|entry| entry.state == FileState::Closed);
-        let here = closed.filter(|entry| self.folder.join(&entry.path).symlink_metadata().is_ok());
-        let wanted = here.map(|entry| Wanted {
+        let wanted = closed_here(self.folder, manifest).map(|entry| Wanted {
             name: entry.path.clone(),
             content: Content::File { name: entry.path.clone(), sha256: entry.sha256.clone() },
         });
@@ -205,8 +203,10 @@ impl<'a> SessionUpload<'a> {
                 let what = trouble.to_string();
                 tracing::error!(folder = %self.folder.display(), url, "a file is not uploaded and stays here: {what}");
                 self.change(|ledger| {
-                    // Somebody was quicker. If it was noted before, it may as well be ours, and damaged.
-                    if matches!(trouble, Trouble::Taken(_)) && !before {
+                    // Somebody was quicker. If it was noted before, it may as well be ours, and damaged; what is
+                    // there in pieces is to be cleared away.
+                    let half = ledger.pending.get(&url).is_some_and(|upload| !upload.is_empty());
+                    if matches!(trouble, Trouble::Taken(_)) && !before && !half {
                         ledger.pending.remove(&url);
                     }
                     ledger.problems.insert(name.clone(), Held { what, at_us: now_micros() });

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::server::Server;
 use crate::archive::{Archive, Budget, Durable, FileEntry, Group, NewFile, SessionEnd, SigningKey, seal};
 use crate::upload::crypt::WrappingKey;
+use crate::upload::jobs::Jobs;
 use crate::upload::ledger::Ledger;
 use crate::upload::pass::Pass;
 use crate::upload::secret::Credentials;
@@ -111,7 +112,7 @@ impl Site {
     pub(super) fn pass(&self) -> Pass {
         let store = Store::open(&self.settings).unwrap();
         let key = self.settings.encryption_key.as_deref().map(|path| WrappingKey::load(path).unwrap());
-        Pass::new(self.root(), Some(store), Some(&self.settings), key, self.delete_after)
+        Pass::new(Jobs::new(self.root(), Some(store), Some(&self.settings), key, self.delete_after))
     }
 
     /// One look in a new life.
