@@ -27,7 +27,7 @@ pub(super) struct Counts {
     pub(super) passed: u32,
     pub(super) failed: u32,
     pub(super) skipped: u32,
-    /// How many were run once more, as the machine had not been there for them.
+    /// How many were run again, as the machine had not been there for them.
     pub(super) again: u32,
 }
 
@@ -134,22 +134,30 @@ impl Executable {
         command
     }
 
-    /// Runs its tests. What fails while the machine is away says nothing of what is tested, and is run once more. Returns its name if
-    /// it failed.
+    /// Runs its tests. What fails while the machine is away says nothing of what is tested, and is run again, alone. Returns its name
+    /// if it failed.
     fn run(&self, name: &str, counts: &mut Counts) -> Result<Option<String>> {
-        let watch = Watch::begin();
-        let outcome = run_for(&mut self.command(), PATIENCE)?;
-        let machine = watch.end();
-        let fails = u32::try_from(outcome.failures.len()).unwrap_or(u32::MAX);
-        if outcome.passed || !machine.was_away() || fails == 0 || fails != outcome.counts.failed {
-            return Ok(outcome.told(name, counts));
+        let mut failures = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let watch = Watch::begin();
+            let outcome = run_for(self.command().args(alone(&failures)), PATIENCE)?.of(&failures);
+            let machine = watch.end();
+            if !outcome.says_who_failed() || !machine.was_away() {
+                return Ok(outcome.told(name, counts));
+            }
+            failure(format!("{name}: {machine}. Again: {}", outcome.failures.join(", ")));
+            counts.add(Counts { failed: 0, again: outcome.counts.failed, ..outcome.counts });
+            failures = outcome.failures;
         }
-        failure(format!("{name}: {machine}. Once more: {}", outcome.failures.join(", ")));
-        counts.add(Counts { failed: 0, again: fails, ..outcome.counts });
-        let mut command = self.command();
-        command.args(["--exact", "--test-threads=1"]).args(&outcome.failures);
-        Ok(run_for(&mut command, PATIENCE)?.told(name, counts))
+        let outcome = run_for(self.command().args(alone(&failures)), PATIENCE)?.of(&failures);
+        Ok(outcome.told(name, counts))
     }
+}
+
+/// What makes a test program run these tests and no others, one after the other; nothing for all of them.
+fn alone(tests: &[String]) -> impl Iterator<Item = &str> {
+    let options = if tests.is_empty() { &[][..] } else { &["--exact", "--test-threads=1"] };
+    options.iter().copied().chain(tests.iter().map(String::as_str))
 }
 
 /// How a run ended.
@@ -173,6 +181,18 @@ impl Outcome {
             counts.add(Counts { failed: 1, ..Counts::default() });
         }
         Some(name.to_string())
+    }
+
+    /// Whether each that failed is known by its name.
+    fn says_who_failed(&self) -> bool {
+        self.counts.failed > 0 && usize::try_from(self.counts.failed) == Ok(self.failures.len())
+    }
+
+    /// As the outcome of a run of these: a program is content when it has no test of the name that it is told.
+    fn of(mut self, tests: &[String]) -> Self {
+        let ran = self.counts.passed + self.counts.failed;
+        self.passed &= tests.is_empty() || usize::try_from(ran) == Ok(tests.len());
+        self
     }
 
     fn read(&mut self, line: &str) {
@@ -262,6 +282,8 @@ fn executable(artifact: &Artifact, metadata: &Metadata) -> Result<Executable> {
     })
 }
 
+/// How often tests are run that fail while the machine is away, before they are run for the last time.
+const ATTEMPTS: usize = 2;
 /// The longest that one executable's tests may take.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -284,6 +306,21 @@ mod tests {
             outcome.read(line);
         }
         assert_eq!(outcome.failures, ["a::c", "d"]);
+    }
+
+    #[test]
+    fn who_failed_may_run_again_if_all_are_known_and_must_run_then() {
+        let outcome = |passed, counts: Counts, failures: &[&str]| {
+            let failures = failures.iter().map(|name| (*name).to_owned()).collect();
+            Outcome { passed, counts, failures }
+        };
+        let failed = |failed| Counts { passed: 3, failed, ..Counts::default() };
+        assert!(outcome(false, failed(2), &["a", "b"]).says_who_failed());
+        // One crashed before it could be named; all passed and the program failed.
+        assert!(!outcome(false, failed(2), &["a"]).says_who_failed());
+        assert!(!outcome(false, failed(0), &[]).says_who_failed());
+        let of = |passed| outcome(true, Counts { passed, ..Counts::default() }, &[]).of(&["a".into()]).passed;
+        assert_eq!((of(1), of(0)), (true, false));
     }
 
     #[test]
