@@ -93,7 +93,7 @@ async fn whoever_is_put_out_is_told_and_closed() {
 #[tokio::test]
 async fn a_token_that_ends_ends_the_socket() {
     let node = Node::plain().await;
-    let mut client = come(&node, ROOM, Some(&Token::of(1, "Ann").expiring_in(2))).await;
+    let mut client = come(&node, ROOM, Some(&Token::of(1, "Ann").expiring_in(6))).await;
     let told = client.hear("the end", |message| message["code"] == "token-expired").await;
     assert_eq!(told["action"], "Error");
     assert_eq!(client.closed().await, 4401);
