@@ -179,7 +179,10 @@ async function publish(kind) {
   // A question is answered when it is answered: that may be in another room, or in none.
   if (room !== here) return;
   published[kind] = await here.publish(track, { source: kind });
-  if (kind === "camera") showCamera(devices.track(kind));
+  // Another device may have been chosen meanwhile.
+  const now = devices.track(kind);
+  if (now && now !== track) await published[kind].replaceTrack(now, { stop: false });
+  if (kind === "camera") showCamera(now);
   showDevices();
 }
 

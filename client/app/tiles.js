@@ -41,13 +41,13 @@ export class Tiles {
     const entry = this.add(OWN, name, { own: true, screen: source === "screen" });
     const video = make("video", { autoplay: true, playsInline: true, muted: true, className: source, data: { track: source } });
     video.srcObject = new MediaStream([track]);
-    entry.dark.clear();
     this.#replace(entry, video);
   }
 
   hideOwn(source) {
     const entry = this.#tiles.get(keyOf(OWN, source === "screen"));
     entry?.tile.querySelector("video")?.remove();
+    entry?.dark.clear();
     if (entry) this.#see(entry);
     if (source === "screen") this.#drop(keyOf(OWN, true));
   }

@@ -1,5 +1,7 @@
 // What went wrong, in words and with what helps.
 
+import { bitrate as inBits, percent } from "./units.js";
+
 const WORDS = {
   unauthenticated: "The server did not accept the token.",
   "token-expired": "The token has expired: ask for a new one.",
@@ -24,8 +26,7 @@ function explainToken({ cause, message }) {
 
 /** How well media flows, in words. */
 export function inWords({ score, bitrate, loss, rtt }) {
-  const rate = bitrate >= 1e6 ? `${(bitrate / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitrate / 1e3)} kbit/s`;
-  const parts = [`${score} of 10`, rate, `${(loss * 100).toFixed(1)} % lost`];
+  const parts = [`${score} of 10`, inBits(bitrate), `${percent(loss)} lost`];
   if (rtt !== undefined) parts.push(`${rtt} ms`);
   return parts.join(", ");
 }

@@ -21,7 +21,10 @@ async function signIn(token) {
   try {
     await api.get("/rooms", { limit: 1 });
   } catch (error) {
-    return signOut(inWords(error));
+    signOut(inWords(error));
+    // Nobody has refused it: the next reload tries it again.
+    if (error.status === 0 || error.status >= 500) sessionStorage.setItem(TOKEN, token);
+    return;
   }
   sessionStorage.setItem(TOKEN, token);
   $("token").value = "";

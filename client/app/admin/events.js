@@ -2,7 +2,7 @@
 
 import { $, make } from "../dom.js";
 import { log, say } from "./lists.js";
-import { bytes, clock, duration, many } from "./units.js";
+import { bytes, clock, duration, many } from "../units.js";
 
 export class EventsPane {
   /** What those who are in are called, and what their tracks are of, as far as that was told. */

@@ -4,7 +4,7 @@ import { $, make } from "../dom.js";
 import { History, Rate } from "./history.js";
 import { say, showEach } from "./lists.js";
 import { Plot } from "./plot.js";
-import { bitrate, count, duration, many, percent } from "./units.js";
+import { bitrate, count, duration, many, percent } from "../units.js";
 
 export class NodePane {
   #plot = new Plot($("traffic"), "Traffic");

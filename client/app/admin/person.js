@@ -2,7 +2,7 @@
 
 import { icon, make } from "../dom.js";
 import { say, showEach } from "./lists.js";
-import { bitrate, many, percent } from "./units.js";
+import { bitrate, many, percent } from "../units.js";
 
 /** An element for a participant, and how it is filled in; `acts` has `mute(who, track)` and `kick(who)`. */
 export function person(first, acts) {

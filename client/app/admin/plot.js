@@ -3,7 +3,7 @@
 import { draw, make } from "../dom.js";
 import { SPAN } from "./history.js";
 import { say, showEach } from "./lists.js";
-import { bitrate } from "./units.js";
+import { bitrate } from "../units.js";
 
 export class Plot {
   #title;

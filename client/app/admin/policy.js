@@ -2,7 +2,7 @@
 
 import { $, make } from "../dom.js";
 import { log, say, showEach } from "./lists.js";
-import { clock, count, many, microseconds } from "./units.js";
+import { clock, count, many, microseconds } from "../units.js";
 
 export class PolicyPane {
   #api;

@@ -4,7 +4,7 @@ import { $, make } from "../dom.js";
 import { part } from "./api.js";
 import { say, showEach } from "./lists.js";
 import { Timeline } from "./timeline.js";
-import { bytes, date, duration, many } from "./units.js";
+import { bytes, date, duration, many } from "../units.js";
 
 export class RecordingsPane {
   #api;

@@ -7,7 +7,7 @@ import { History } from "./history.js";
 import { say, showEach } from "./lists.js";
 import { person } from "./person.js";
 import { Plot } from "./plot.js";
-import { count, many } from "./units.js";
+import { count, many } from "../units.js";
 
 export class RoomsPane {
   #api;

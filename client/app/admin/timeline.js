@@ -1,7 +1,7 @@
 // A recorded session from its beginning to its end: what was recorded of whom, who spoke when, and what is missing.
 
 import { draw, make } from "../dom.js";
-import { duration, many } from "./units.js";
+import { duration, many } from "../units.js";
 
 export class Timeline {
   element = make("div", { className: "timeline", hidden: true });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { History, Rate, SPAN } from "../admin/history.js";
 import { Lines } from "../admin/stream.js";
-import { bitrate, bytes, duration, microseconds, percent } from "../admin/units.js";
+import { bitrate, bytes, duration, microseconds, percent } from "../units.js";
 
 const STREAM = 'id: 7\nevent: room-opened\ndata: {"a":\ndata: 1}\n\n: nothing new\nid: 9\r\n\r\ndata:no space\n\n';
 const EVENTS = [{ id: "7", data: '{"a":\n1}' }, { id: "9", data: "" }, { id: "9", data: "no space" }];
