@@ -1,5 +1,7 @@
 //! One track: its packets become frames with a place in time.
 
+mod life;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,6 +9,7 @@ use lockgate_model::carrier::{AddTrack, Frame, GapReason, NodeTime, SenderReport
 use lockgate_model::{Loudness, MediaKind};
 use lockgate_rtp::{Header, audio_level};
 
+use self::life::Life;
 use super::gaps::{Gap, Gaps};
 use super::timed::{Done, Timed};
 use super::voice::{Span, Voice};
@@ -48,20 +51,6 @@ struct Stream {
     jitter: Jitter,
     assembler: Assembler,
     clock: StreamClock,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Life {
-    Running,
-    /// The node says it is over; packets may still be on their way.
-    Ending {
-        since: Instant,
-    },
-    Over,
-    /// It has left its group: what it brought last is on its way into a file, and is acknowledged from there.
-    Left {
-        since: Instant,
-    },
 }
 
 /// Key frames that are asked for.
@@ -215,29 +204,6 @@ impl Track {
         }
     }
 
-    /// The node says on the control connection that it is over.
-    pub(super) fn ending(&mut self, now: Instant) {
-        if matches!(self.life, Life::Running) {
-            self.life = Life::Ending { since: now };
-        }
-    }
-
-    /// Nothing more comes.
-    pub(super) fn on_end(&mut self, now: Instant, publisher: &PublisherClock, out: &mut Vec<Timed>) {
-        self.life = Life::Over;
-        if let Some(stream) = &mut self.stream {
-            stream.jitter.flush();
-        }
-        self.release(now, publisher, out);
-        self.end_notes();
-    }
-
-    /// What is missing and what is being said ends here.
-    pub(super) fn end_notes(&mut self) {
-        self.gaps.end();
-        self.speech.extend(self.voice.end());
-    }
-
     /// A frame is in a file, or was given up by it.
     pub(super) fn on_written(&mut self, done: &Done) {
         self.unwritten = self.unwritten.saturating_sub(1);
@@ -356,35 +322,6 @@ impl Track {
         self.stream.as_ref().and_then(|stream| stream.clock.fitness())
     }
 
-    /// Whether nothing more is to be expected, and its group does not know that yet.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
-        match self.life {
-            Life::Running => false,
-            Life::Ending { since } => {
-                let quiet = now.saturating_duration_since(self.last_heard.max(since));
-                quiet >= QUIET || now.saturating_duration_since(since) >= PATIENCE
-            }
-            Life::Over => true,
-            Life::Left { .. } => false,
-        }
-    }
-
-    /// It leaves its group: nothing more is taken.
-    pub(super) fn leave(&mut self, now: Instant) {
-        self.life = Life::Left { since: now };
-    }
-
-    /// Whether it has left its group.
-    pub(super) fn has_left(&self) -> bool {
-        matches!(self.life, Life::Left { .. })
-    }
-
-    /// Whether it can be forgotten: it has left, and all that it brought is in files, or was waited for long enough.
-    pub(super) fn is_done(&self, now: Instant) -> bool {
-        let Life::Left { since } = self.life else { return false };
-        self.unwritten == 0 || now.saturating_duration_since(since) >= KEPT
-    }
-
     pub(super) fn stats(&self) -> TrackStats {
         let dropped = self.stream.as_ref().map_or(0, |stream| stream.assembler.dropped());
         TrackStats { dropped_frames: self.stats.dropped_frames + dropped, ..self.stats.clone() }
@@ -447,9 +384,3 @@ const BEGINNING: Duration = Duration::from_millis(300);
 /// Between two requests for a key frame, doubled each time up to the last.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(8);
-/// A track that the control connection ended is over when the data connection, which may lag, has been silent for so long.
-const QUIET: Duration = Duration::from_secs(1);
-/// Or after this in any case.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A node keeps no packet for longer: acknowledging later would tell nobody anything.
-const KEPT: Duration = Duration::from_secs(4);
