@@ -100,7 +100,7 @@ impl Estimator {
             self.rate.lower(now, self.queue.limit().unwrap_or(MAX));
         }
         self.loss.add(now, tally.expected, tally.lost);
-        if tally.is_measured {
+        if tally.is_measured || self.is_flooded() {
             self.follow_delay(now, rtt);
         }
         self.follow_loss(now, rtt);
@@ -129,11 +129,18 @@ impl Estimator {
 
     /// What the delay says, as far as there is a queue to show for it, and not only that of a probe.
     fn usage(&self, now: Micros) -> Usage {
+        if self.is_flooded() {
+            return Usage::Over;
+        }
         let is_probes = now < self.prober.lasts_until() && !self.queue.is_long();
         match self.trend.usage() {
             Usage::Over if is_probes || !self.queue.is_there() => Usage::Normal,
             usage => usage,
         }
+    }
+
+    fn is_flooded(&self) -> bool {
+        self.queue.is_flooded(self.sent.rate())
     }
 
     fn follow_loss(&mut self, now: Micros, rtt: Micros) {

@@ -100,6 +100,13 @@ impl Queue {
         self.standing >= LONG
     }
 
+    /// Whether far more is sent than comes through, and a queue stands that shows it. A trend shows it later: the packets of a
+    /// picture are one point of it, and on a link that was cut to a fraction they take hundreds of milliseconds.
+    pub(super) fn is_flooded(&self, sent: f64) -> bool {
+        let is_far_less = |capacity: f64| FLOOD * capacity < sent;
+        self.drain.is_none() && self.standing >= FLOODED && self.capacity().is_some_and(is_far_less)
+    }
+
     /// What the link carries, if packets waited for it of late.
     pub(super) fn capacity(&self) -> Option<f64> {
         self.busy.rate(self.last)
@@ -125,6 +132,9 @@ const THERE: Micros = 8_000;
 /// Shorter queues drain at 85 %, within half a second.
 const LONG: Micros = 80_000;
 const DRAINED: Micros = 30_000;
+/// More than the jitter of wireless links; and packets that wait there come at once afterwards, as fast as they were sent.
+const FLOODED: Micros = 120_000;
+const FLOOD: f64 = 2.0;
 /// Down to two fifths of what the link seemed to carry.
 const TRIES: u32 = 4;
 const DRAIN_WITHIN: f64 = 1_500_000.0;
