@@ -338,7 +338,7 @@ proptest! {
     ) {
         let root = tempfile::tempdir().unwrap();
         let (now, mut out) = (Instant::now(), Outbox::default());
-        let (durable, _) = Durable::start(None, None).unwrap();
+        let (durable, background) = Durable::start(None, None).unwrap();
         let session = Session::open(root.path(), start(), durable, PartLimits::default(), Left::new(), now, &mut out).unwrap();
         let folder = session.archive.folder().to_owned();
         let mut run = Run { session, now, out };
@@ -366,5 +366,8 @@ proptest! {
             frames += file.tracks.iter().map(|track| track.frames).sum::<u64>();
         }
         prop_assert!(frames <= steps.len() as u64);
+        // It goes on to seal in the folder, which is to be gone afterwards.
+        drop(run);
+        background.finish().unwrap();
     }
 }
