@@ -12,6 +12,7 @@ use lockgate_policy::journal::{DenialLine, Line};
 use lockgate_worker::Workers;
 use tokio::sync::watch;
 
+use crate::admin::Tickets;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::events::Events;
@@ -32,6 +33,7 @@ pub(crate) struct Node {
     pub(crate) held: Held,
     pub(crate) drain: Drain,
     pub(crate) events: Events,
+    pub(crate) tickets: Tickets,
     pub(crate) counters: Counters,
     /// Zero of the timeline that all workers share.
     started: Instant,
@@ -56,6 +58,7 @@ impl Node {
             held: Held::default(),
             drain: Drain::default(),
             events: Events::new(wall_clock_ms()),
+            tickets: Tickets::new(),
             counters: Counters::default(),
             next_publisher: AtomicU64::new(NODE_SLOT << 32 | 1),
             started,

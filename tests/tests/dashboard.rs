@@ -1,6 +1,6 @@
 //! The operator's page, used as operators use it.
 
-use lockgate_tests::{Browser, Node, Page, Recorder, Setup, Token, operator};
+use lockgate_tests::{Browser, Node, Page, Recorder, Setup, Token, number, operator};
 use serde_json::json;
 
 /// A name that would be markup if it were not text.
@@ -137,6 +137,7 @@ async fn an_operator_silences_removes_records_and_drains_after_asking_once_more(
     desk.shows("a recording that is over", &entry("#recordings", "stopped")).await;
     press(&desk, "#recordings summary").await;
     desk.shows("what was recorded of both", "document.querySelectorAll('.timeline svg .file').length === 2").await;
+    plays_what_was_recorded(&desk).await;
 
     press(&desk, "[aria-label=\"Mute Ann's camera\"]").await;
     agree(&desk).await;
@@ -153,6 +154,24 @@ async fn an_operator_silences_removes_records_and_drains_after_asking_once_more(
     desk.shows("that it drains", "/Drains/.test(document.querySelector('#node-state-text').textContent)").await;
     press(&desk, "#drain").await;
     desk.shows("that it drains no more", "/Lets/.test(document.querySelector('#node-state-text').textContent)").await;
+}
+
+/// A file is seen, from somewhere in the middle too, by its link, which is for nothing else.
+async fn plays_what_was_recorded(desk: &Page) {
+    press(desk, "[aria-label^='Play Ann']").await;
+    desk.shows("the recorded picture", "document.querySelector('.files video')?.videoWidth > 0").await;
+    let seen = "const video = document.querySelector('.files video');
+                await new Promise((resolve) => { video.onseeked = resolve; video.currentTime = video.duration / 2; });
+                const link = document.querySelector('.files a[download]').href;
+                const part = await fetch(link, { headers: { range: 'bytes=4-7' } });
+                const status = async (url) => (await fetch(url)).status;
+                return { at: video.currentTime / video.duration, part: [part.status, (await part.arrayBuffer()).byteLength],
+                         others: [await status(link.replace(/[?].*/, '')), await status(link.replace('camera', 'screen')), await status(link + 'x')] }";
+    let seen = desk.run(seen).await;
+    assert!((0.3..0.7).contains(&number(&seen, "at")), "{seen}");
+    assert_eq!((&seen["part"], &seen["others"]), (&json!([206, 4]), &json!([401, 401, 401])), "{seen}");
+    press(desk, "[aria-label^='Play Ann']").await;
+    desk.shows("that it is closed", "!document.querySelector('.files video')").await;
 }
 
 #[tokio::test]

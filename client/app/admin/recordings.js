@@ -67,7 +67,12 @@ function session(first, look) {
   const [summary, timeline] = [make("summary", {}, make("b", { text: roomName }), make("time", { text: date(startedAtMs) }), state, facts), new Timeline()];
   const details = make("details", {}, summary, timeline.element, files);
   // Read when somebody wants to know, and as it is by then.
-  details.addEventListener("toggle", () => details.open && timeline.load(() => look(first)));
+  const read = async () => {
+    const shown = await look(first);
+    showEach(files, shown.files, ({ path }) => path, file);
+    return shown;
+  };
+  details.addEventListener("toggle", () => details.open && timeline.load(read));
   return [make("li", {}, details), ({ end, sealed, durationMs, bytes: size, files: all, reason }) => {
     const words = end === undefined ? "recording" : sealed ? `${end}, sealed` : end;
     state.className = `badge ${end === undefined ? "live" : end === "stopped" ? "good" : "warn"}`;
@@ -78,12 +83,36 @@ function session(first, look) {
 }
 
 function file({ path }) {
-  const facts = make("span", { className: "quiet" });
-  const who = make("span");
-  return [make("li", {}, who, make("code", { text: path }), facts), ({ username, publisherId, group, part, durationMs, bytes: size, state }) => {
-    say(who, `${username || `participant ${publisherId}`}: ${group}${part > 1 ? `, part ${part}` : ""}`);
+  const [who, facts] = [make("span"), make("span", { className: "quiet" })];
+  const play = make("button", { className: "small", text: "Play", hidden: true });
+  const save = make("a", { text: "Download", hidden: true });
+  const entry = make("li", {}, who, make("code", { text: path }), facts, play, save);
+  return [entry, ({ username, publisherId, group, part, durationMs, bytes: size, state, url }) => {
+    const name = `${username || `participant ${publisherId}`}: ${group}${part > 1 ? `, part ${part}` : ""}`;
+    say(who, name);
     say(facts, `${duration(durationMs)}, ${bytes(size)}${state === "open" ? ", still being written" : ""}`);
+    // The list has no links: those that were read with the session stay.
+    if (!url) return;
+    Object.assign(save, { href: url, download: path, hidden: false });
+    save.setAttribute("aria-label", `Download ${path}`);
+    play.hidden = false;
+    play.setAttribute("aria-label", `Play ${name}`);
+    play.onclick = () => togglePlayer(entry, play, url, name);
   }];
+}
+
+function togglePlayer(entry, play, url, name) {
+  const player = entry.querySelector("video");
+  say(play, player ? "Play" : "Close");
+  if (player) return player.remove();
+  const video = make("video", { controls: true, autoplay: true, src: url });
+  video.setAttribute("aria-label", name);
+  video.onerror = () => {
+    say(play, "Play");
+    video.replaceWith(make("span", { className: "problem", text: "It cannot be played. The link may be over: close this recording and open it again." }));
+  };
+  entry.querySelector(".problem")?.remove();
+  entry.append(video);
 }
 
 /** What is being recorded grows, and is looked at again after so long, in milliseconds: an archive may have many folders. */

@@ -12,6 +12,7 @@ mod listen;
 mod pages;
 mod problem;
 mod rate;
+mod recorded;
 mod rheomesh;
 mod server;
 mod socket;
@@ -24,6 +25,7 @@ pub use admin::{
 };
 pub use guest::{GuestRequest, MintGuest};
 pub use listen::Streaming;
+pub use recorded::{FindRecorded, RecordedRequest};
 pub use server::{Asset, Doors, Pages, Readiness, serve};
 pub use socket::{Arrival, CloseCode, Incoming, Outgoing};
 pub use whip::Origins;

@@ -22,6 +22,7 @@ use crate::guest::{self, MintGuest};
 use crate::listen::{self, Place};
 use crate::pages;
 use crate::problem::problem;
+use crate::recorded::{self, FindRecorded};
 use crate::rheomesh;
 use crate::socket::{self, Arrival, MAX_FRAME};
 use crate::turn::Turns;
@@ -45,6 +46,8 @@ pub struct Pages {
     pub admin: Option<Administer>,
     /// For `/admin/v1/events`; none: there is no such page.
     pub feed: Option<OpenFeed>,
+    /// For `/recorded/…`; none: there are no such pages.
+    pub recorded: Option<FindRecorded>,
     /// For `/dev/token`; none: there is no such page.
     pub guest: Option<MintGuest>,
 }
@@ -96,6 +99,7 @@ fn routes(doors: Arc<Doors>, turns: Arc<Turns>) -> Router {
         .route("/admin", get(pages::dashboard))
         .route("/admin/", get(pages::dashboard))
         .nest("/admin/v1", admin::routes().layer(turns))
+        .route("/recorded/{room}/{session}/{file}", get(recorded::recorded))
         .route("/whip/{*rest}", any(whip::whip).layer(sessions.clone()))
         .route("/whep/{*rest}", any(whip::whep).layer(sessions))
         .route("/app/{*path}", get(pages::asset))

@@ -1,19 +1,20 @@
 //! What was recorded, as the archive's own manifests say (docs/archive.md): no recorder needs to run, and the node remembers none of it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use lockgate_model::policy::{Denial, Grant, Identity};
 use lockgate_model::{ErrorCode, PublisherId, RecordingId, RoomName};
-use lockgate_signal::PageRequest;
+use lockgate_signal::{PageRequest, RecordedRequest};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::allowed_in;
 use super::timeline::Timeline;
-use crate::node::Node;
+use crate::node::{Node, wall_clock_ms};
 
 /// What is shown of a session's `session.json`.
 #[derive(Deserialize)]
@@ -45,6 +46,9 @@ struct RecordedPart {
     duration_ms: u64,
     #[serde(default)]
     bytes: u64,
+    /// Where it can be fetched for a while; absent: it is not complete, or not on this disk any more.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
 }
 
 /// A session in the list.
@@ -86,8 +90,34 @@ pub(super) async fn show_recording(
 ) -> Result<Value, Denial> {
     allowed_in(operator, &room)?;
     let directory = node.config.recording.directory.clone();
-    let shown = aside(move || show(&directory, &room, &session)).await?;
-    shown.ok_or_else(|| Denial::new(ErrorCode::NOT_FOUND, "there is no such recording on this node's disk"))
+    let (of_room, of_session) = (room.clone(), session.clone());
+    let shown = aside(move || show(&directory, &of_room, &of_session)).await?;
+    let (mut shown, timeline) = shown.ok_or_else(no_such_recording)?;
+    for file in shown.files.iter_mut().filter(|file| file.url.is_some()) {
+        file.url = Some(node.tickets.link(wall_clock_ms(), &room, &session, &file.path));
+    }
+    let mut shown = json!(shown);
+    shown["timeline"] = json!(timeline);
+    Ok(shown)
+}
+
+/// Where a recorded file lies, for those who have a link.
+pub(super) async fn find_recorded(node: &Node, request: RecordedRequest) -> Result<PathBuf, Denial> {
+    let RecordedRequest { room, session, file, ticket } = request;
+    if !node.tickets.allows(ticket.expose(), wall_clock_ms(), &room, &session, &file) {
+        let denial = "the link is not for this file, or is over: the operator's interface has a new one";
+        return Err(Denial::new(ErrorCode::UNAUTHENTICATED, denial));
+    }
+    let directory = node.config.recording.directory.clone();
+    let found = aside(move || {
+        let found = find(&directory, &room, &session)?;
+        Ok(found.and_then(|(folder, manifest)| file_in(&folder, manifest.files.iter().find(|one| one.path == file)?)))
+    });
+    found.await?.ok_or_else(no_such_recording)
+}
+
+fn no_such_recording() -> Denial {
+    Denial::new(ErrorCode::NOT_FOUND, "there is no such recording on this node's disk")
 }
 
 /// Reads where a slow disk holds nobody up.
@@ -100,8 +130,17 @@ async fn aside<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 
     read.map_err(|error| failed(&error))
 }
 
-/// None: there is no such session.
-fn show(directory: &Path, room: &RoomName, session: &RecordingId) -> io::Result<Option<Value>> {
+/// None: there is no such session. What has a place is on this disk.
+fn show(directory: &Path, room: &RoomName, session: &RecordingId) -> io::Result<Option<(Listed, Timeline)>> {
+    let Some((folder, mut manifest)) = find(directory, room, session)? else { return Ok(None) };
+    for file in &mut manifest.files {
+        file.url = file_in(&folder, file).map(|_| String::new());
+    }
+    Ok(Some((Listed::from(manifest), Timeline::read(&folder.join(EVENTS))?)))
+}
+
+/// A session's folder, and what it says of itself.
+fn find(directory: &Path, room: &RoomName, session: &RecordingId) -> io::Result<Option<(PathBuf, Manifest)>> {
     for folder in folders_in(directory)? {
         let folder = folder.join(session.as_str());
         // A link leads elsewhere.
@@ -110,12 +149,18 @@ fn show(directory: &Path, room: &RoomName, session: &RecordingId) -> io::Result<
         }
         let is_it = |of: &Manifest| of.session == *session && of.room == *room;
         if let Some(manifest) = manifest(&folder).filter(is_it) {
-            let mut shown = json!(Listed::from(manifest));
-            shown["timeline"] = json!(Timeline::read(&folder.join(EVENTS))?);
-            return Ok(Some(shown));
+            return Ok(Some((folder, manifest)));
         }
     }
     Ok(None)
+}
+
+/// Where a complete file lies; none: it is not complete, or not here (any more), or its name leads elsewhere.
+fn file_in(folder: &Path, file: &RecordedPart) -> Option<PathBuf> {
+    let is_name = Path::new(&file.path).file_name() == Some(OsStr::new(&file.path));
+    let path = folder.join(&file.path);
+    let is_here = || std::fs::symlink_metadata(&path).is_ok_and(|facts| facts.is_file());
+    (file.state == "closed" && is_name && is_here()).then_some(path)
 }
 
 fn list(directory: &Path, grant: &Grant, page: &PageRequest<RecordingId>) -> io::Result<Value> {
@@ -237,6 +282,26 @@ mod tests {
     }
 
     #[test]
+    fn only_complete_files_of_the_session_itself_can_be_fetched() {
+        let archive = tempfile::tempdir().unwrap();
+        session(archive.path(), "den", "1000-a-1");
+        let (den, id) = (RoomName::new("den").unwrap(), RecordingId::new("1000-a-1").unwrap());
+        let (folder, mut manifest) = find(archive.path(), &den, &id).unwrap().unwrap();
+        let file = &mut manifest.files[0];
+        assert_eq!(file_in(&folder, file), None, "it is not here");
+        std::fs::write(folder.join(&file.path), "media").unwrap();
+        assert_eq!(file_in(&folder, file), Some(folder.join("1-camera-1.webm")));
+        file.state = "open".to_owned();
+        assert_eq!(file_in(&folder, file), None, "it is being written");
+        std::fs::write(archive.path().join("secret"), "secret").unwrap();
+        std::os::unix::fs::symlink(archive.path().join("secret"), folder.join("link")).unwrap();
+        for name in ["../../secret", "/etc/passwd", "link", ".", "..", ""] {
+            (file.path, file.state) = (name.to_owned(), "closed".to_owned());
+            assert_eq!(file_in(&folder, file), None, "{name}");
+        }
+    }
+
+    #[test]
     fn the_last_sessions_come_first_and_pages_leave_none_out() {
         let archive = tempfile::tempdir().unwrap();
         for (room, id) in [("den", "1000-a-1"), ("den", "3000-a-2"), ("attic", "2000-a-1"), ("den", "2000-a-1")] {
@@ -273,8 +338,9 @@ mod tests {
         assert_eq!(ids(&list(archive.path(), &Grant::default(), &page(None, 10)).unwrap()), ["1000-a-1"]);
         let [den, attic] = ["den", "attic"].map(|room| RoomName::new(room).unwrap());
         let show = |room, id| show(archive.path(), room, &RecordingId::new(id).unwrap()).unwrap();
-        let shown = show(&den, "1000-a-1").unwrap();
-        assert_eq!((&shown["sessionId"], &shown["timeline"]["gaps"]), (&json!("1000-a-1"), &json!([])));
+        let (shown, timeline) = show(&den, "1000-a-1").unwrap();
+        assert_eq!((shown.session_id.as_str(), &json!(timeline)["gaps"]), ("1000-a-1", &json!([])));
+        assert!(shown.files[0].url.is_none(), "its file is not there");
         assert!(show(&attic, "1000-a-1").is_none(), "of another room");
         assert!(show(&den, "4000-a-1").is_none(), "a link");
         let nowhere = archive.path().join("nowhere");

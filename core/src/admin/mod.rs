@@ -6,6 +6,7 @@ mod acting;
 mod archive;
 mod looking;
 mod overview;
+mod tickets;
 mod timeline;
 
 use std::net::IpAddr;
@@ -17,10 +18,11 @@ use lockgate_model::{ErrorCode, Happening, PublisherId, RoomName, Secret};
 use lockgate_policy::journal::{Line, SwapOutcome};
 use lockgate_policy::{CanaryStatus, PolicyStatus};
 use lockgate_room::{Revocation, Whom};
-use lockgate_signal::{AdminAct, AdminRequest, Administer, RevocationRequest};
+use lockgate_signal::{AdminAct, AdminRequest, Administer, FindRecorded, RevocationRequest};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+pub(crate) use self::tickets::Tickets;
 use crate::node::{Node, wall_clock_ms};
 use crate::reload::Reloads;
 
@@ -30,6 +32,15 @@ pub(crate) fn administer(node: &Arc<Node>, reloads: Reloads) -> Administer {
     Arc::new(move |request| {
         let (node, reloads) = (node.clone(), reloads.clone());
         Box::pin(async move { act(&node, &reloads, request).await })
+    })
+}
+
+/// Where recorded files lie, for those who have a link.
+pub(crate) fn find_recorded(node: &Arc<Node>) -> FindRecorded {
+    let node = node.clone();
+    Arc::new(move |request| {
+        let node = node.clone();
+        Box::pin(async move { archive::find_recorded(&node, request).await })
     })
 }
 

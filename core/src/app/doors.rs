@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::admin::administer;
+use crate::admin::{administer, find_recorded};
 use crate::assets::ASSETS;
 use crate::events::open_feed;
 use crate::metrics;
@@ -37,6 +37,7 @@ pub(super) fn doors(
         assets: ASSETS,
         admin: Some(administer(node, reloads)),
         feed: Some(open_feed(node)),
+        recorded: Some(find_recorded(node)),
         guest: guests(node, dev_secret),
     };
     let max_open = node.config.http.max_connections.saturating_add(MAX_PAGES);

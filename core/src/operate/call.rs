@@ -65,7 +65,7 @@ pub(super) async fn ask(access: &Access, method: Method, path: &str, body: Optio
 }
 
 /// A text as one segment of a path, or one value of a query.
-pub(super) fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let all_dots = text.bytes().all(|byte| byte == b'.');
     let plain: &AsciiSet = if all_dots { NON_ALPHANUMERIC } else { UNRESERVED };
     utf8_percent_encode(text, plain).to_string()

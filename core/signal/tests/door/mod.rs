@@ -103,6 +103,7 @@ impl Door {
             ],
             admin: Some(Arc::new(move |_| Box::pin(administer(operator.clone())))),
             feed: None,
+            recorded: None,
             guest,
         };
         let origins = Origins::new(vec!["https://tv.example".to_owned()]);
