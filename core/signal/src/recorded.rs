@@ -7,16 +7,19 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
 use lockgate_model::policy::Denial;
 use lockgate_model::{ErrorCode, RecordingId, RoomName, Secret};
 use serde::Deserialize;
 use tower_http::services::ServeFile;
 
+use crate::listen::{Place, Streaming};
 use crate::problem::{problem, refuse};
 use crate::server::Doors;
 
@@ -44,6 +47,7 @@ pub(crate) struct Ticket {
 
 pub(crate) async fn recorded(
     State(doors): State<Arc<Doors>>,
+    Extension(place): Extension<Place>,
     Path((room, session, file)): Path<(String, String, String)>,
     ticket: Result<Query<Ticket>, QueryRejection>,
     request: Request,
@@ -60,15 +64,23 @@ pub(crate) async fn recorded(
             "the operator's interface has links to recorded files",
         ));
     };
+    // A file may take longer than connections have.
+    let streaming = place.stream();
     match find(RecordedRequest { room, session, file, ticket: Secret::new(ticket) }).await {
-        Ok(path) => serve(path, request).await,
+        Ok(path) => serve(path, request, streaming).await,
         Err(denial) => refuse(&denial),
     }
 }
 
-async fn serve(path: PathBuf, request: Request) -> Response {
+async fn serve(path: PathBuf, request: Request, streaming: Streaming) -> Response {
     let mut response = match ServeFile::new(path).try_call(request).await {
-        Ok(response) => response.map(Body::new),
+        Ok(response) => response.map(|body| {
+            let rest = (Body::new(body).into_data_stream(), streaming);
+            Body::from_stream(stream::unfold(rest, |(mut chunks, streaming)| async move {
+                let chunk = chunks.next().await?;
+                Some((chunk, (chunks, streaming)))
+            }))
+        }),
         Err(error) => {
             tracing::warn!(%error, "a recorded file cannot be read");
             return problem(

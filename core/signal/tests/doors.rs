@@ -328,6 +328,41 @@ async fn who_does_not_finish_a_request_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_recorded_file_comes_in_ranges_and_as_slowly_as_it_is_read() {
+    let door = Door::without_guests().await;
+    // More than sockets hold.
+    let file = tempfile::NamedTempFile::with_suffix(".webm").unwrap();
+    file.as_file().set_len(64 << 20).unwrap();
+    let page = format!("/recorded/den/s-1/{}", file.path().file_name().unwrap().to_str().unwrap());
+    for ticket in ["", "?ticket=bad"] {
+        assert_eq!(door.get(&format!("{page}{ticket}"), &[]).await.status, 401);
+    }
+    let page = format!("{page}?ticket=good");
+    let part = door.get(&page, &[("range", "bytes=4-7")]).await;
+    assert_eq!((part.status, part.body.len()), (206, 4));
+    for line in [
+        "content-range: bytes 4-7/67108864",
+        "content-length: 4",
+        "content-type: video/webm",
+        "cache-control: private, no-store",
+    ] {
+        assert!(part.head.contains(line), "{line}: {}", part.head);
+    }
+    let mut client = TcpStream::connect(door.address).await.unwrap();
+    client
+        .write_all(format!("GET {page} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    tokio::time::resume();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() >= (64 << 20) - 4096, "it was cut off: {} bytes", rest.len());
+}
+
+#[tokio::test]
 async fn no_more_connections_are_open_than_may_be_and_the_next_one_waits() {
     let mut door = Door::with_places(2).await;
     let (client, _session) = door.connect("/ws").await;

@@ -1,13 +1,16 @@
 //! A listener with doors, and clients for it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lockgate_model::Secret;
 use lockgate_model::policy::Denial;
-use lockgate_signal::{Arrival, Asset, Doors, GuestRequest, Incoming, MintGuest, Origins, Outgoing, Pages, serve};
+use lockgate_model::{ErrorCode, Secret};
+use lockgate_signal::{
+    Arrival, Asset, Doors, GuestRequest, Incoming, MintGuest, Origins, Outgoing, Pages, RecordedRequest, serve,
+};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -103,7 +106,7 @@ impl Door {
             ],
             admin: Some(Arc::new(move |_| Box::pin(administer(operator.clone())))),
             feed: None,
-            recorded: None,
+            recorded: Some(Arc::new(|request| Box::pin(async move { find(&request) }))),
             guest,
         };
         let origins = Origins::new(vec!["https://tv.example".to_owned()]);
@@ -159,6 +162,14 @@ impl Door {
     pub(crate) async fn end(self) {
         self.ending.send_replace(true);
         self.serving.await.unwrap();
+    }
+}
+
+/// Whoever shows the good ticket may have any file of the temporary folder.
+fn find(request: &RecordedRequest) -> Result<PathBuf, Denial> {
+    match request.ticket.expose() {
+        "good" => Ok(std::env::temp_dir().join(&request.file)),
+        _ => Err(Denial::new(ErrorCode::UNAUTHENTICATED, "no")),
     }
 }
 
