@@ -140,7 +140,8 @@ impl Estimator {
     }
 
     fn is_flooded(&self) -> bool {
-        self.queue.is_flooded(self.sent.rate())
+        // Who has just begun to send less floods nothing.
+        self.queue.is_flooded(self.sent.rate().min(self.sent.latest()))
     }
 
     fn follow_loss(&mut self, now: Micros, rtt: Micros) {

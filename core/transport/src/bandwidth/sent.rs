@@ -33,6 +33,11 @@ impl SentMeter {
     pub(super) fn rate(&self) -> f64 {
         self.quarters.iter().sum::<u64>() as f64 * 8e6 / (QUARTER * QUARTERS as Micros) as f64
     }
+
+    /// That of the last whole quarter.
+    pub(super) fn latest(&self) -> f64 {
+        self.quarters[0] as f64 * 8e6 / QUARTER as f64
+    }
 }
 
 const QUARTERS: usize = 4;
@@ -49,7 +54,7 @@ mod tests {
         meter.roll(1_000_000);
         assert_eq!(meter.rate(), 1e6);
         meter.roll(1_500_000);
-        assert_eq!(meter.rate(), 5e5);
+        assert_eq!((meter.rate(), meter.latest()), (5e5, 0.0));
         meter.roll(60_000_000);
         assert_eq!(meter.rate(), 0.0);
     }
