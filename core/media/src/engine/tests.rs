@@ -15,6 +15,7 @@ mod receiving;
 mod redundancy;
 mod showing;
 mod steering;
+mod switching;
 mod viewers;
 mod withdrawing;
 mod world;
@@ -116,6 +117,30 @@ fn what_the_publisher_lost_is_asked_for_and_goes_on_to_viewers_once() {
     original[2] = 1;
     world.send(publisher, &original);
     assert_eq!((world.received(viewer).len(), world.dropped(DropReason::Duplicate)), (0, 1), "a probe is no repair");
+}
+
+/// RFC 8852 §3.2: a repair names the encoding that it is of, before anybody knows its source.
+#[test]
+fn a_repair_of_an_encoding_with_a_name_finds_its_place() {
+    let mut world = World::new();
+    let publisher = world.publisher("camera", &["low", "high"]);
+    let viewer = world.viewer("camera", Limits { max_layer: Layer::new(0, u8::MAX), ..Limits::default() });
+    let low = |sequence| Picture::new(20, sequence).rid("low");
+    world.send(publisher, &low(1).key().bytes());
+    world.send(publisher, &Picture::new(30, 1).rid("high").key().bytes());
+    world.send(publisher, &low(3).bytes());
+    assert_eq!(sequences(&world.received(viewer)), [0, 2], "a place is kept");
+    let mut repair = low(2).bytes();
+    let head = Header::parse(&repair).unwrap().len;
+    repair.splice(head..head, [0, 2]);
+    repair[1] = 0x80 | 97;
+    repair[8..12].copy_from_slice(&21_u32.to_be_bytes());
+    // The element of the name becomes that of a repair's.
+    let name = repair.iter().position(|byte| *byte == 0x52).unwrap();
+    repair[name] = 0x62;
+    world.send(publisher, &repair);
+    let got = world.received(viewer);
+    assert_eq!((got.len(), got[0].1[4]), (1, 2), "the low one's second picture");
 }
 
 #[test]

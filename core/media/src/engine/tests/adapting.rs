@@ -10,13 +10,15 @@ pub(super) struct Bottleneck {
     /// Bits a second.
     rate: u64,
     free_at: Instant,
+    /// How long a packet is on its way behind the queue.
+    flight: Duration,
     under_way: VecDeque<(Instant, Vec<u8>)>,
     lost: usize,
 }
 
 impl Bottleneck {
     fn new(now: Instant, rate: u64) -> Self {
-        Self { rate, free_at: now, under_way: VecDeque::new(), lost: 0 }
+        Self { rate, free_at: now, flight: FLIGHT, under_way: VecDeque::new(), lost: 0 }
     }
 
     pub(super) fn take(&mut self, now: Instant, datagram: Vec<u8>) {
@@ -26,7 +28,7 @@ impl Bottleneck {
         }
         let time = Duration::from_nanos(datagram.len() as u64 * 8_000_000_000 / self.rate);
         self.free_at = self.free_at.max(now) + time;
-        self.under_way.push_back((self.free_at + FLIGHT, datagram));
+        self.under_way.push_back((self.free_at + self.flight, datagram));
     }
 
     /// How long something would wait that came now.
@@ -242,14 +244,16 @@ fn the_encoding_follows_the_link_down_and_up_again() {
 /// begins with a key frame as soon as one does.
 #[test]
 fn a_picture_stands_for_less_than_400_ms_when_a_lower_encoding_is_gone_to() {
-    for (rate, encoding) in [(1_200_000, 1), (1_000_000, 1), (900_000, 1), (600_000, 0), (400_000, 0), (300_000, 0)] {
+    let cuts = [(1_200_000, 1), (1_000_000, 1), (900_000, 1), (600_000, 0), (400_000, 0), (300_000, 0)];
+    for ((rate, encoding), flight) in cuts.into_iter().flat_map(|cut| [5, 20, 60].map(|flight| (cut, flight))) {
         let mut call = Call::new(5_000_000);
+        call.link().flight = Duration::from_millis(flight);
         assert_eq!(most(call.run(10)), 2);
         (call.link().rate, call.screen.longest) = (rate, Duration::ZERO);
         call.run(8);
         let longest = call.screen.longest;
-        assert_eq!(most(call.run(4)), encoding, "{rate} bit/s");
-        assert!(longest < Duration::from_millis(400), "{rate} bit/s: {longest:?}");
+        assert_eq!(most(call.run(4)), encoding, "{rate} bit/s, {flight} ms");
+        assert!(longest < Duration::from_millis(400), "{rate} bit/s, {flight} ms: {longest:?}");
     }
 }
 

@@ -95,6 +95,37 @@ fn sound_goes_on_with_the_next_packet_after_it_was_muted() {
     assert_eq!(sequences(&world.received(viewer)), [0, 1]);
 }
 
+/// In silence an encoder that may (RFC 7587 §6.1, `usedtx`) sends a packet every 400 ms: pauses are not closed up in time, and nothing is missing.
+#[test]
+fn sound_that_pauses_in_silence_stays_in_its_time_and_what_it_was_agreed_with_is_handed_on() {
+    let mut world = World::new();
+    let transport = world.engine.create_publish_transport(world.now, world.router).unwrap();
+    let publisher = world.add_client(transport);
+    let agreed = "a=fmtp:96 minptime=10;usedtx=1;useinbandfec=1\r\n";
+    let offer = sound_offer(&world.clients[publisher].peer.fingerprint(), &["microphone"]) + agreed;
+    let answer = world.engine.accept_offer(world.now, transport, &offer, &admitted(&["microphone"])).unwrap();
+    world.connect(publisher, &answer.sdp);
+    let transport = world.engine.create_subscribe_transport(world.now, world.router).unwrap();
+    let viewer = world.add_client(transport);
+    world.subscribe(viewer, "microphone", Limits::default());
+    let offer = world.take_offer(viewer);
+    for sdp in [&answer.sdp, &offer] {
+        assert!(sdp.contains("usedtx=1") && sdp.contains("useinbandfec=1"), "{sdp}");
+    }
+    world.answer(viewer, &offer);
+    world.connect(viewer, &offer);
+    let times = [0_u32, 960, 20_160, 39_360, 40_320];
+    for (sequence, time) in (1_u16..).zip(times) {
+        let mut packet = sound(9, sequence, Some(b'0'));
+        packet[4..8].copy_from_slice(&time.to_be_bytes());
+        world.send(publisher, &packet);
+    }
+    let got = world.received(viewer);
+    assert_eq!(sequences(&got), [0, 1, 2, 3, 4]);
+    let began = got[0].0.timestamp;
+    assert_eq!(got.iter().map(|(header, _)| header.timestamp.wrapping_sub(began)).collect::<Vec<_>>(), times);
+}
+
 #[test]
 fn a_viewer_that_refuses_a_track_and_takes_it_again_goes_on_without_a_hole() {
     let mut world = World::new();
