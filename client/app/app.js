@@ -182,7 +182,7 @@ async function publish(kind) {
   // Another device may have been chosen meanwhile.
   const now = devices.track(kind);
   if (now && now !== track) await published[kind].replaceTrack(now, { stop: false });
-  if (kind === "camera") showCamera(now);
+  if (kind === "camera") showCamera(devices.track(kind));
   showDevices();
 }
 

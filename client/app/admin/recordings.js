@@ -104,7 +104,13 @@ function file({ path }) {
 function togglePlayer(entry, play, url, name) {
   const player = entry.querySelector("video");
   say(play, player ? "Play" : "Close");
-  if (player) return player.remove();
+  if (player) {
+    // Removed alone, it would go on to load.
+    player.onerror = null;
+    player.removeAttribute("src");
+    player.load();
+    return player.remove();
+  }
   const video = make("video", { controls: true, autoplay: true, src: url });
   video.setAttribute("aria-label", name);
   video.onerror = () => {
