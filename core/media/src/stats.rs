@@ -46,6 +46,8 @@ reasons! {
     TooManyKeyFrames = "too-many-key-frames",
     /// Came before.
     Replay = "srtp-replay",
+    /// Too old to tell whether it came before.
+    Late = "srtp-late",
     /// No RTP or RTCP that can be read.
     Malformed = "malformed",
     /// Of no source that was negotiated.

@@ -18,7 +18,7 @@ use rtc_stun::textattrs::Username;
 
 use crate::crypto::provider;
 use crate::dtls::{Certificate, Dtls, DtlsEvent, EngineKind, Fingerprint, Role};
-use crate::srtp::{Receiver, Sender};
+use crate::srtp::{Receiver, Sender, SrtpError};
 
 pub use data::DataPeer;
 
@@ -103,13 +103,18 @@ impl Peer {
             (128..=191, Some((_, receiver))) => {
                 let mut packet = datagram.to_vec();
                 let rtcp = lockgate_rtp::is_rtcp(&packet);
-                let len = if rtcp {
-                    receiver.unprotect_rtcp(&mut packet).unwrap()
+                let opened = if rtcp {
+                    receiver.unprotect_rtcp(&mut packet)
                 } else {
                     let header = Header::parse(&packet).unwrap();
-                    receiver.unprotect_rtp(&mut packet, &header).unwrap()
+                    receiver.unprotect_rtp(&mut packet, &header)
                 };
-                packet.truncate(len);
+                match opened {
+                    Ok(len) => packet.truncate(len),
+                    // As every receiver does. That an index is given twice, or not understood, is a fault of the server.
+                    Err(SrtpError::Late) => return,
+                    Err(error) => panic!("{error}"),
+                }
                 if rtcp { self.rtcp.push(packet) } else { self.rtp.push(packet) }
             }
             _ => {}

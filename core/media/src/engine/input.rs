@@ -242,6 +242,7 @@ fn reason(refused: Refused) -> DropReason {
         Refused::Check(_) => DropReason::Check,
         Refused::NoKeys => DropReason::NoKeys,
         Refused::Srtp(SrtpError::Replay) => DropReason::Replay,
+        Refused::Srtp(SrtpError::Late) => DropReason::Late,
         Refused::Srtp(SrtpError::Malformed) => DropReason::Malformed,
         Refused::Srtp(SrtpError::TooManySources) => DropReason::UnknownSource,
         Refused::Srtp(_) => DropReason::Authentication,

@@ -26,9 +26,12 @@ pub enum SrtpError {
     /// Its tag is wrong: made with other keys, or changed on the way.
     #[error("authentication failed")]
     Authentication,
-    /// It came before, or is older than the replay window.
-    #[error("replayed or too old")]
+    /// It came before.
+    #[error("replayed")]
     Replay,
+    /// It is older than the replay window: whether it came before is not known.
+    #[error("too old")]
+    Late,
     /// More sources than a connection may have.
     #[error("too many synchronization sources")]
     TooManySources,
@@ -115,19 +118,19 @@ impl Receiver {
 
     /// Unprotects an RTP packet whose header is known; the length without the tag comes back. A packet that is refused changes nothing.
     pub fn unprotect_rtp(&mut self, packet: &mut [u8], header: &Header) -> Result<usize, SrtpError> {
-        let known = self.sources.get(&header.ssrc);
-        if known.is_none() && self.sources.len() >= MAX_SOURCES {
-            return Err(SrtpError::TooManySources);
-        }
-        let (mut rollover, mut window) = known.copied().unwrap_or_default();
-        let index = rollover.guess(header.sequence);
-        if !window.accepts(index) {
-            return Err(SrtpError::Replay);
-        }
+        let index = match self.sources.get(&header.ssrc) {
+            None if self.sources.len() >= MAX_SOURCES => return Err(SrtpError::TooManySources),
+            None => header.sequence.into(),
+            Some((rollover, window)) => {
+                let index = rollover.guess(header.sequence);
+                window.check(index)?;
+                index
+            }
+        };
         let len = self.rtp.open(packet, header.len, header.ssrc, index)?;
+        let (rollover, window) = self.sources.entry(header.ssrc).or_default();
         rollover.update(index);
         window.note(index);
-        self.sources.insert(header.ssrc, (rollover, window));
         Ok(len)
     }
 
@@ -135,17 +138,13 @@ impl Receiver {
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let ssrc = rtcp_ssrc(packet)?;
         let index = self.rtcp.index(packet)?;
-        let known = self.rtcp_windows.get(&ssrc);
-        if known.is_none() && self.rtcp_windows.len() >= MAX_SOURCES {
-            return Err(SrtpError::TooManySources);
-        }
-        let mut window = known.copied().unwrap_or_default();
-        if !window.accepts(index.into()) {
-            return Err(SrtpError::Replay);
+        match self.rtcp_windows.get(&ssrc) {
+            None if self.rtcp_windows.len() >= MAX_SOURCES => return Err(SrtpError::TooManySources),
+            None => {}
+            Some(window) => window.check(index.into())?,
         }
         let len = self.rtcp.open(packet, ssrc, index)?;
-        window.note(index.into());
-        self.rtcp_windows.insert(ssrc, window);
+        self.rtcp_windows.entry(ssrc).or_default().note(index.into());
         Ok(len)
     }
 }
