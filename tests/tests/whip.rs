@@ -128,6 +128,8 @@ async fn ice_is_trickled_and_restarted_under_its_tag() {
     let call = call().await;
     publish(&call, "ann", &Token::of(1, "Ann"), CAMERA).await;
     view(&call, "bob", &Token::of(2, "Bob"), "", "['video']").await;
+    // What goes on through the restarts has to have begun.
+    call.right.run("await bob.decoded(0, 10)").await;
     for (page, name) in [(&call.left, "ann"), (&call.right, "bob")] {
         let statuses = format!(
             "await {name}.connected();
