@@ -54,17 +54,19 @@ pub(crate) struct Numbers {
     highest_in: u64,
     /// Highest number given out.
     highest_out: u64,
+    /// Highest number of a packet that was sent.
+    sent: u64,
 }
 
 impl Numbers {
     /// A numbering whose first packet will be `first`, which must leave room below.
     pub(crate) fn new(first: u16) -> Self {
-        Self { segments: VecDeque::new(), since: 0, highest_in: 0, highest_out: FIRST + u64::from(first) - 1 }
+        Self::after(FIRST + u64::from(first) - 1)
     }
 
     /// A numbering that goes on behind this number.
     pub(crate) fn after(highest: u64) -> Self {
-        Self { segments: VecDeque::new(), since: 0, highest_in: 0, highest_out: highest }
+        Self { segments: VecDeque::new(), since: 0, highest_in: 0, highest_out: highest, sent: highest }
     }
 
     /// What is in force now.
@@ -103,16 +105,19 @@ impl Numbers {
 
     /// The number to send a packet of the current origin by. None for one so late that its place is unknown.
     pub(crate) fn map(&mut self, number: u64) -> Option<(u64, Segment)> {
+        self.bridge(number);
         let segment = *self.segment_of(number)?;
         let out = number.wrapping_add_signed(segment.sequence);
         self.highest_in = self.highest_in.max(number);
         self.highest_out = self.highest_out.max(out);
+        self.sent = self.sent.max(out);
         Some((out, segment))
     }
 
     /// Leaves a packet of the current origin out. `new_picture`: it is the first of a picture that is left out.
     /// Of a late packet the number is given away already: the viewer sees a gap there.
     pub(crate) fn skip(&mut self, number: u64, new_picture: bool) {
+        self.bridge(number);
         let Some(last) = self.segments.back().copied().filter(|_| self.is_ahead(number)) else { return };
         // What is missing between the two keeps its place.
         self.highest_out = (number - 1).wrapping_add_signed(last.sequence).max(self.highest_out);
@@ -157,6 +162,16 @@ impl Numbers {
         self.segments.iter().rev().find(|segment| segment.first <= number).filter(|_| behind)
     }
 
+    /// Where a publisher's numbers leap, ours do so no further than a viewer can follow.
+    fn bridge(&mut self, number: u64) {
+        let Some(last) = self.segments.back().copied().filter(|_| self.is_ahead(number)) else { return };
+        let furthest = (self.sent + MAX_GAP).max(self.highest_out + 1);
+        if number.wrapping_add_signed(last.sequence) > furthest {
+            self.push(Segment { first: number, sequence: furthest.wrapping_sub(number).cast_signed(), ..last });
+            self.since = number;
+        }
+    }
+
     fn push(&mut self, segment: Segment) {
         if self.segments.len() >= MAX_SEGMENTS {
             self.segments.pop_front();
@@ -167,6 +182,9 @@ impl Numbers {
 
 /// Numbers given out begin one cycle up, so that there is something below; their SRTP index is counted from 0.
 pub(crate) const FIRST: u64 = 1 << 16;
+/// What is further ahead than half of all numbers is taken for what is behind (RFC 3711 §3.3.1), and everything after it as well: the
+/// viewer would be lost for good. Nobody asks for so many packets again.
+const MAX_GAP: u64 = 1 << 14;
 /// A part of each of 60 pictures a second left out: two seconds back, longer than any packet is kept.
 const MAX_SEGMENTS: usize = 128;
 
@@ -223,6 +241,25 @@ mod tests {
     }
 
     proptest! {
+        /// However far the publisher's leap, and whatever is left out.
+        #[test]
+        fn a_viewer_can_follow_all_leaps(packets in proptest::collection::vec((1_u64..32_767, 0_u64..2, any::<bool>()), 1..100)) {
+            let (mut numbers, mut number) = (Numbers::new(7), 1 << 17);
+            numbers.switch(A, number, 0, Shift::default(), Target::ALL);
+            let mut last = numbers.map(number).unwrap().0;
+            for (leap, is_leap, sent) in packets {
+                number += 1 + leap * is_leap;
+                if sent {
+                    let (out, segment) = numbers.map(number).unwrap();
+                    prop_assert!((1..1 << 15).contains(&(out - last)), "{last} to {out}");
+                    prop_assert_eq!(numbers.unmap(out as u16), Some((number, out, segment)));
+                    last = out;
+                } else {
+                    numbers.skip(number, false);
+                }
+            }
+        }
+
         /// Reordered, partly left out, paused and gone on with: every number is given once, and the way back is exact.
         #[test]
         fn numbers_are_unique_and_lead_back(
