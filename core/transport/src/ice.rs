@@ -188,7 +188,9 @@ impl IceLite {
 fn decode(datagram: &[u8]) -> Result<Message, CheckError> {
     let mut message = Message::new();
     message.unmarshal_binary(datagram).map_err(|_| CheckError::Malformed)?;
-    if message.typ != BINDING_REQUEST {
+    // A length that leaves something over would be another message, as authentic as this one (RFC 8489 §5).
+    let whole = usize::try_from(message.length).is_ok_and(|length| HEADER + length == datagram.len());
+    if message.typ != BINDING_REQUEST || !whole {
         return Err(CheckError::Malformed);
     }
     Ok(message)
@@ -214,6 +216,9 @@ fn respond(request: &Message, password: &str, attribute: Box<dyn Setter>) -> Res
 }
 
 const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// What a message begins with (RFC 8489 §5), in bytes.
+const HEADER: usize = 20;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
