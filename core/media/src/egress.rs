@@ -127,6 +127,17 @@ impl Egress {
         Ok(end + overhead)
     }
 
+    /// The datagram that was made last, of this length.
+    pub(crate) fn last(&self, len: usize) -> &[u8] {
+        &self.buffer[self.len.saturating_sub(len)..self.len]
+    }
+
+    /// Sends a datagram that was sealed before.
+    pub(crate) fn repeat(&mut self, path: Path, datagram: &[u8]) {
+        self.room(datagram.len())[..datagram.len()].copy_from_slice(datagram);
+        self.push(path, datagram.len());
+    }
+
     /// Sends the RTCP packet that `write` appends to a buffer.
     pub(crate) fn send_rtcp(&mut self, outlet: &mut Outlet<'_>, write: impl FnOnce(&mut Vec<u8>)) {
         let mut packet = std::mem::take(&mut self.rtcp);

@@ -244,6 +244,11 @@ impl Encoding {
         self.missing.has(self.number(sequence))
     }
 
+    /// Whether a missing packet has been asked for.
+    pub(crate) fn was_asked_for(&self, number: u64) -> bool {
+        self.missing.was_asked_for(number)
+    }
+
     /// The extended number that a sequence number would have.
     pub(crate) fn number(&self, sequence: u16) -> u64 {
         self.receive.peek(sequence)

@@ -70,22 +70,41 @@ pub(crate) struct Way<'a> {
     pub(crate) egress: &'a mut Egress,
 }
 
+/// What became of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sealed {
+    /// Bytes of the datagram.
+    pub(crate) len: usize,
+    /// Its number on the whole connection, if it is told.
+    pub(crate) wide: Option<u16>,
+}
+
 impl Way<'_> {
-    /// Seals a packet and lets it leave. How many bytes it became comes back.
+    /// Seals a packet and lets it leave.
     pub(crate) fn send(
         &mut self,
         now: Instant,
         mut outgoing: Outgoing<'_>,
         edit: impl FnOnce(&mut [u8]),
-    ) -> Result<usize, SrtpError> {
+    ) -> Result<Sealed, SrtpError> {
         if outgoing.template.is_counted() {
             let bytes = outgoing.length() + self.outlet.sender.overhead();
             outgoing.head.wide = self.link.estimator.send(now, bytes);
             self.link.pacer.spend(bytes);
         }
-        let sent = self.egress.send(&mut self.outlet, &outgoing, edit)?;
-        self.link.sent += sent as u64;
-        Ok(sent)
+        let len = self.egress.send(&mut self.outlet, &outgoing, edit)?;
+        self.link.sent += len as u64;
+        Ok(Sealed { len, wide: outgoing.template.is_counted().then_some(outgoing.head.wide) })
+    }
+
+    /// Lets a datagram leave once more, as it was.
+    pub(crate) fn send_again(&mut self, now: Instant, datagram: &[u8], wide: Option<u16>) {
+        if let Some(wide) = wide {
+            self.link.estimator.send_again(now, datagram.len(), wide);
+            self.link.pacer.spend(datagram.len());
+        }
+        self.egress.repeat(self.outlet.path, datagram);
+        self.link.sent += datagram.len() as u64;
     }
 }
 

@@ -1,5 +1,6 @@
 //! One viewer of one track: which encoding it gets, and how the stream's numbers look to it.
 
+mod copies;
 mod format;
 mod forward;
 mod repair;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use lockgate_model::{Codec, Layer, Limits, MediaKind};
 use lockgate_rtp::{LayerReader, Renumbered, SenderInfo, Target, Targets};
 
+use self::copies::Copies;
 pub(crate) use self::format::{Format, extensions};
 use crate::arena::Key;
 use crate::demands::Demands;
@@ -47,6 +49,8 @@ pub(crate) struct Subscription {
     left_out: Option<u16>,
     /// Descriptors told fewer decode targets than there are, and nothing else since.
     masked: bool,
+    /// What was sent, for a viewer that is sent it again as it was.
+    copies: Option<Box<Copies>>,
     /// How many retransmissions there were, from a number on that is drawn.
     repeated: u64,
     packets: u32,
@@ -137,6 +141,7 @@ impl Subscription {
             frame: None,
             left_out: None,
             masked: false,
+            copies: None,
             repeated: u64::from(random >> 16 & 0x7fff),
             packets: 0,
             octets: 0,
@@ -174,6 +179,9 @@ impl Subscription {
         }
         self.is_stirred = true;
         self.is_refused = format.is_none();
+        if self.copies.is_some() != format.as_ref().is_some_and(|format| format.copies) {
+            self.copies = self.copies.is_none().then(Box::default);
+        }
         self.format = format;
     }
 

@@ -122,7 +122,8 @@ impl Track {
         (self.id.clone(), self.encodings.iter_mut().map(|encoding| encoding.measured(now)).collect())
     }
 
-    /// Takes a packet that is decrypted; viewers get it with [`Self::forward`]. `repaired`: the publisher sent it again.
+    /// Takes a packet that is decrypted; viewers get it with [`Self::forward`]. `repaired`: the publisher sent it again, by a source that
+    /// it has for this.
     pub(crate) fn receive(
         &mut self,
         onward: &mut Onward<'_>,
@@ -143,6 +144,7 @@ impl Track {
             return onward.counters.drop(reason);
         }
         let was_alive = encoding.is_alive(onward.now);
+        let repaired = repaired || encoding.was_asked_for(number);
         let received = encoding.receive(onward.now, number, header, bytes, reading, repaired);
         if let Received::Packet(..) = &received {
             onward.counters.packets_in += 1;
@@ -353,9 +355,9 @@ impl Track {
         self.is_steered_anew = true;
     }
 
-    /// Whether the publisher repeats packets on request.
+    /// Whether the publisher repeats packets on request: by a source of its own (RFC 4588), or as they were.
     pub(crate) fn repairs(&self) -> bool {
-        self.codec.feedback.nack && self.codec.rtx.is_some()
+        self.codec.feedback.nack
     }
 
     /// When something is due of an encoding.

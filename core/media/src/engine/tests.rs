@@ -13,6 +13,7 @@ mod pipes;
 mod publishers;
 mod receiving;
 mod redundancy;
+mod repairs;
 mod showing;
 mod steering;
 mod switching;

@@ -11,6 +11,8 @@ pub(crate) struct Format {
     pub(crate) payload_type: u8,
     pub(crate) rtx: Option<(u32, u8)>,
     pub(crate) red: Option<u8>,
+    /// It asks for packets again and has no source for them: it is sent what it was sent.
+    pub(crate) copies: bool,
     pub(crate) template: Template,
 }
 
@@ -18,9 +20,16 @@ impl Format {
     /// On an m-line, by a codec as the viewer names it and with the header extensions that both sides know.
     pub(crate) fn on(mid: &str, codec: &CodecLine, rtx_ssrc: Option<u32>, ids: ExtensionMap) -> Self {
         // Numbers that nobody reports on are left out.
-        let ids = if codec.feedback_taken().twcc { ids } else { ids.without(Extension::Twcc) };
+        let taken = codec.feedback_taken();
+        let ids = if taken.twcc { ids } else { ids.without(Extension::Twcc) };
         let (payload_type, rtx) = (codec.payload_type, rtx_ssrc.zip(codec.rtx));
-        Self { payload_type, rtx, red: codec.red, template: Template::new(mid, &ids) }
+        Self {
+            payload_type,
+            rtx,
+            red: codec.red,
+            copies: taken.nack && rtx.is_none(),
+            template: Template::new(mid, &ids),
+        }
     }
 }
 

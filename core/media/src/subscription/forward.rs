@@ -45,7 +45,10 @@ impl Subscription {
         let outgoing = Outgoing { packet, template, head, index: number - FIRST, before, padding, described };
         let renumbered = renumber(packet, &segment);
         let edit = |payload: &mut [u8]| rewrite(payload, renumbered);
-        let len = way.send(now, outgoing, edit).map_err(|_| DropReason::NotConnected)?;
+        let sealed = way.send(now, outgoing, edit).map_err(|_| DropReason::NotConnected)?;
+        if let Some(copies) = &mut self.copies {
+            copies.keep(number, sealed.wide, way.egress.last(sealed.len));
+        }
         if ahead {
             self.picture = renumbered.map(|(_, numbers)| numbers).or(self.picture);
             self.note_described(described, packet, &segment);
@@ -55,7 +58,7 @@ impl Subscription {
         }
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
-        Ok(len)
+        Ok(sealed.len)
     }
 
     /// A packet of nothing but padding: the viewer's numbers close over it.

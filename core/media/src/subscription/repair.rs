@@ -28,6 +28,23 @@ impl Subscription {
         Packet { payload: 0..0, passed: Passed::default(), facts: PacketFacts::default(), ..packet }
     }
 
+    /// Sends a packet that was asked for again: by the source that the viewer has for this, or else as it was.
+    pub(crate) fn repair(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        out: u64,
+        segment: &Segment,
+        layers: &LayerReader,
+        way: &mut Way<'_>,
+    ) -> Option<usize> {
+        let Some(copies) = &self.copies else { return self.retransmit(now, packet, out, segment, layers, way) };
+        // That a packet is nothing cannot be told under the number of what it was.
+        let copy = copies.get(out).filter(|_| !packet.payload.is_empty())?;
+        way.send_again(now, copy.datagram(), copy.wide());
+        Some(copy.datagram().len())
+    }
+
     /// Sends a packet again, as RFC 4588 §4 says.
     pub(crate) fn retransmit(
         &mut self,
@@ -54,9 +71,9 @@ impl Subscription {
         let described = describe(packet, segment, layers, self.masked);
         let (template, index, before) = (&format.template, self.repeated, &before);
         let outgoing = Outgoing { packet, template, head, index, before, padding: 0, described };
-        let len = way.send(now, outgoing, |payload| rewrite(payload, renumbered)).ok()?;
+        let sealed = way.send(now, outgoing, |payload| rewrite(payload, renumbered)).ok()?;
         self.repeated += 1;
-        Some(len)
+        Some(sealed.len)
     }
 
     /// One of the last packets that were sent, 0: the very last, as [`Self::find`] finds it. None: so far back it is not looked for.

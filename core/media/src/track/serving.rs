@@ -72,7 +72,7 @@ impl Track {
                 let packet = encoding.ring.get(number)?;
                 let allowed = allowed.packet(origin.encoding, &packet.facts.layer);
                 let packet = subscription.again(packet, &segment, allowed);
-                subscription.retransmit(onward.now, &packet, out, &segment, &encoding.layers, &mut way)
+                subscription.repair(onward.now, &packet, out, &segment, &encoding.layers, &mut way)
             });
             match sent {
                 Some(len) => {

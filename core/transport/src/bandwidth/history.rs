@@ -54,6 +54,8 @@ enum Fate {
     OnItsWay,
     Lost,
     Came,
+    /// It was sent again: when it comes says nothing of the way.
+    Again,
 }
 
 impl History {
@@ -77,6 +79,14 @@ impl History {
         number
     }
 
+    /// A packet that may not have come leaves once more under its number.
+    pub(super) fn repeat(&mut self, number: u16) {
+        let place = self.sent.len().checked_sub(self.behind(number));
+        if let Some(record) = place.and_then(|place| self.sent.get_mut(place)).filter(|one| one.fate != Fate::Came) {
+            record.fate = Fate::Again;
+        }
+    }
+
     /// Takes a receiver's word about a number.
     pub(super) fn tell(&mut self, now: Micros, number: u16, came: bool) -> Told {
         let Some(place) = self.sent.len().checked_sub(self.behind(number)) else {
@@ -86,7 +96,7 @@ impl History {
         let sent = record.restore(now);
         match (record.fate, came) {
             (Fate::Came, true) => return Told::Refused,
-            (Fate::Came | Fate::Lost, false) => return Told::Known,
+            (Fate::Came | Fate::Lost, false) | (Fate::Again, _) => return Told::Known,
             _ => {}
         }
         let before = record.fate;
@@ -104,7 +114,7 @@ impl History {
             let age = now - first.restore(now).at;
             let keep = match first.fate {
                 Fate::Came => 0,
-                Fate::Lost => KEEP_LOST,
+                Fate::Lost | Fate::Again => KEEP_LOST,
                 Fate::OnItsWay => KEEP,
             };
             if age < keep {

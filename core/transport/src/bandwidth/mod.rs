@@ -112,6 +112,14 @@ impl Estimator {
         self.history.push(now, bytes, probe)
     }
 
+    /// A packet leaves again as it was, under the number that it had: whether and when it comes is no news then. `bytes` is the whole
+    /// datagram.
+    pub fn send_again(&mut self, now: Instant, bytes: usize, number: u16) {
+        let now = self.micros(now);
+        self.sent.add(now, bytes);
+        self.history.repeat(number);
+    }
+
     /// Transport-wide feedback came. What it says of numbers that were never sent, again of ones that were told of, or of
     /// times that cannot be, changes nothing; how many such entries there were comes back.
     pub fn handle_feedback(&mut self, now: Instant, feedback: &TwccFeedback<'_>) -> usize {

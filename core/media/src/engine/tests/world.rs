@@ -24,6 +24,8 @@ pub(super) struct World {
     pub(super) router: RouterId,
     pub(super) clients: Vec<Client>,
     pub(super) events: Vec<RouterEvent>,
+    /// A client to which all media is lost for now, and what was lost of it.
+    pub(super) losing: Option<(usize, Vec<Vec<u8>>)>,
     /// What a client's media must pass.
     pub(super) bottleneck: Option<(usize, Bottleneck)>,
 }
@@ -64,7 +66,7 @@ impl World {
             data: DataLimits { buffer: 512 * 1024, ..DataLimits::default() },
         });
         let router = engine.create_router();
-        Self { now, engine, router, clients: Vec::new(), events: Vec::new(), bottleneck: None }
+        Self { now, engine, router, clients: Vec::new(), events: Vec::new(), losing: None, bottleneck: None }
     }
 
     pub(super) fn add_client(&mut self, transport: TransportId) -> usize {
@@ -108,13 +110,26 @@ impl World {
 
     /// A viewer of a track, connected.
     pub(super) fn viewer(&mut self, name: &str, limits: Limits) -> usize {
+        self.viewer_who(name, limits, |answer| answer)
+    }
+
+    /// The same; `edit` changes what it answers.
+    pub(super) fn viewer_who(&mut self, name: &str, limits: Limits, edit: impl FnOnce(String) -> String) -> usize {
         let transport = self.engine.create_subscribe_transport(self.now, self.router).unwrap();
         let client = self.add_client(transport);
         self.subscribe(client, name, limits);
         let offer = self.take_offer(client);
-        self.answer(client, &offer);
+        let answer = edit(answer_to(&offer, &self.clients[client].peer.fingerprint()));
+        self.take_answer(transport, None, &answer).unwrap();
         self.connect(client, &offer);
         client
+    }
+
+    /// What is lost of the media to a client while something happens.
+    pub(super) fn lost(&mut self, client: usize, meanwhile: impl FnOnce(&mut Self)) -> Vec<Vec<u8>> {
+        self.losing = Some((client, Vec::new()));
+        meanwhile(self);
+        self.losing.take().map(|(_, lost)| lost).unwrap_or_default()
     }
 
     pub(super) fn subscribe(&mut self, client: usize, name: &str, limits: Limits) {
@@ -206,6 +221,10 @@ impl World {
             let mut moved = !datagrams.is_empty();
             for (path, datagram) in datagrams {
                 let Some(client) = self.clients.iter().position(|client| client.path == path) else { continue };
+                if let Some((_, lost)) = self.losing.as_mut().filter(|(who, _)| *who == client && is_rtp(&datagram)) {
+                    lost.push(datagram);
+                    continue;
+                }
                 match &mut self.bottleneck {
                     Some((behind, bottleneck)) if *behind == client && is_rtp(&datagram) => {
                         bottleneck.take(self.now, datagram);
@@ -330,6 +349,22 @@ pub(super) fn answer_to(offer: &str, fingerprint: &str) -> String {
         .lines()
         .filter(|line| !line.starts_with("a=ssrc") && !line.starts_with("a=msid:") && *line != "a=ice-lite");
     kept.map(|line| format!("{line}\r\n")).collect()
+}
+
+/// Of a client that knows no source of their own for packets that are sent again (RFC 4588).
+pub(super) fn without_repairs(description: String) -> String {
+    let types = description.lines().filter_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(" rtx/"));
+    let types: Vec<_> = types.map(|(number, _)| number).collect();
+    let of_repairs = |line: &str| types.iter().any(|own| line.split([':', ' ']).nth(1) == Some(own));
+    let shorter = |line: &str| match line.starts_with("m=") {
+        true => line.split(' ').filter(|word| !types.contains(word)).collect::<Vec<_>>().join(" "),
+        false => line.to_owned(),
+    };
+    description
+        .lines()
+        .filter(|line| !line.starts_with("a=") || !of_repairs(line))
+        .map(|line| shorter(line) + "\r\n")
+        .collect()
 }
 
 /// A VP8 packet: one frame.
