@@ -172,8 +172,9 @@ impl IceLite {
     /// True: the former credentials are over.
     fn select(&mut self, path: Path, generation: usize, nominated: bool) -> bool {
         match self.selected {
-            // The former generation's checks keep its path alive and move nothing.
-            Some(_) if generation > 0 => {}
+            // Until the newest credentials are nominated the former ones are what media goes by (RFC 8445 §2.4). A peer whose network
+            // changes meanwhile may find its new way by them alone, and nominates that.
+            Some(_) if generation > 0 && !nominated => {}
             Some(selected) if !nominated && (selected.nominated || self.local.len() == 1) => {}
             _ => self.selected = Some(Selected { path, nominated }),
         }
@@ -340,6 +341,21 @@ mod tests {
         assert!(agent.handle(now, path(8), &check(&new, &[ATTR_USE_CANDIDATE])).unwrap().renewed);
         assert_eq!((agent.path(), agent.ufrags().count()), (Some(path(8)), 1));
         assert_eq!(agent.handle(now, path(5), &check(&old, &[])).unwrap_err(), CheckError::Unauthentic);
+    }
+
+    #[test]
+    fn a_restart_that_is_not_over_does_not_keep_a_peer_from_another_network() {
+        let (now, old, new) = (Instant::now(), credentials(1), credentials(4));
+        let mut agent = IceLite::new(now, old.clone());
+        agent.handle(now, path(5), &check(&old, &[ATTR_USE_CANDIDATE])).unwrap();
+        agent.restart(new.clone());
+        let moves = [(6, &old, &[][..], 5), (6, &old, &[ATTR_USE_CANDIDATE], 6), (7, &new, &[], 6)];
+        for (port, credentials, flags, then) in moves {
+            assert!(!agent.handle(now, path(port), &check(credentials, flags)).unwrap().renewed);
+            assert_eq!(agent.path(), Some(path(then)));
+        }
+        assert!(agent.handle(now, path(7), &check(&new, &[ATTR_USE_CANDIDATE])).unwrap().renewed);
+        assert_eq!(agent.path(), Some(path(7)));
     }
 
     #[test]
