@@ -356,6 +356,19 @@ function withoutTransportFeedback(sdp) {
   return sdp.split("\r\n").filter(known).join("\r\n");
 }
 
+/** Of clients that know no source of its own for packets that are sent again (RFC 4588). */
+function withoutRepairs(sdp) {
+  const all = (pattern) => [...sdp.matchAll(pattern)].map(([, found]) => found);
+  const types = all(/^a=rtpmap:(\d+) rtx\//gm);
+  const sources = all(/^a=ssrc-group:FID \d+ (\d+)/gm);
+  const known = (line) => {
+    const [, word, number] = /^a=(rtpmap|fmtp|rtcp-fb|ssrc):(\d+) /.exec(line) ?? [];
+    return !line.startsWith("a=ssrc-group:FID") && !(word === "ssrc" ? sources : types).includes(number);
+  };
+  const shorter = (line) => (line.startsWith("m=") ? line.split(" ").filter((one, at) => at < 3 || !types.includes(one)).join(" ") : line);
+  return sdp.split("\r\n").filter(known).map(shorter).join("\r\n");
+}
+
 /** A description that tells of no way by UDP. The node sends no checks, so there is none then. */
 function withoutUdp(sdp) {
   return sdp.split("\r\n").filter((line) => !/^a=candidate:\S+ \d+ udp /.test(line)).join("\r\n");
