@@ -11,6 +11,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -211,3 +212,24 @@ fn in_origin_form(mut request: Request<Full<Bytes>>, uri: &Uri) -> Result<Reques
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// What is read of an answer that nobody wants, in bytes, so that its connection serves again.
 const MAX_UNREAD: usize = 64 << 10;
+
+/// A text as one segment of a path, or one value of a query.
+pub(crate) fn segment(text: &str) -> String {
+    let all_dots = text.bytes().all(|byte| byte == b'.');
+    let plain: &AsciiSet = if all_dots { NON_ALPHANUMERIC } else { UNRESERVED };
+    utf8_percent_encode(text, plain).to_string()
+}
+
+/// RFC 3986 §2.3.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment_whatever_is_in_it() {
+        assert_eq!(segment("a/b ü?"), "a%2Fb%20%C3%BC%3F");
+        assert_eq!([segment("."), segment(".."), segment("a.b")], ["%2E", "%2E%2E", "a.b"]);
+    }
+}

@@ -5,10 +5,11 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::access::Access;
-use super::call::{Refused, ask, segment};
+use super::call::{Refused, ask};
 use super::lists::in_room;
 use super::table::table;
 use super::{Done, Drain, Kick, Mute, Record, Revoke};
+use crate::http::segment;
 
 pub(super) async fn kick(access: &Access, kick: &Kick) -> Result<Done, Refused> {
     let Kick { room, participant, reason, .. } = kick;

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, StatusCode};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::access::Access;
@@ -62,13 +61,6 @@ pub(super) async fn ask(access: &Access, method: Method, path: &str, body: Optio
         (true, Err(_)) => Err(Refused::Away(format!("{} is no node of Lockgate: it answered no JSON", access.url))),
         (false, answer) => Err(Refused::of(status, answer.unwrap_or(Value::Null))),
     }
-}
-
-/// A text as one segment of a path, or one value of a query.
-pub(crate) fn segment(text: &str) -> String {
-    let all_dots = text.bytes().all(|byte| byte == b'.');
-    let plain: &AsciiSet = if all_dots { NON_ALPHANUMERIC } else { UNRESERVED };
-    utf8_percent_encode(text, plain).to_string()
 }
 
 impl Refused {
@@ -128,8 +120,6 @@ impl Refused {
     }
 }
 
-/// RFC 3986 §2.3.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A recording that policy is asked about takes longest.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// No answer of a node is longer, in bytes.
@@ -144,12 +134,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_name_is_one_segment_whatever_is_in_it() {
-        assert_eq!(segment("a/b ü?"), "a%2Fb%20%C3%BC%3F");
-        assert_eq!([segment("."), segment(".."), segment("a.b")], ["%2E", "%2E%2E", "a.b"]);
-    }
 
     #[test]
     fn each_kind_of_refusal_has_its_exit_code_and_says_what_to_do() {

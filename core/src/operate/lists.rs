@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::Done;
 use super::access::Access;
-use super::call::{Refused, ask, segment};
+use super::call::{Refused, ask};
 use super::table::{bitrate, table};
+use crate::http::segment;
 
 pub(super) async fn rooms(access: &Access) -> Result<Done, Refused> {
     let rooms = all(access, "/rooms", "rooms").await?;

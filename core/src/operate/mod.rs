@@ -18,7 +18,6 @@ use serde_json::Value;
 
 use self::access::{Access, Remote};
 use self::call::Refused;
-pub(crate) use self::call::segment;
 use crate::policy_cli::Report;
 
 /// What to do with a running node.
