@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc};
 
 use self::doors::{Sessions, doors};
 use self::ending::{Asked, Lost, Shutdown};
+use crate::admin::Tickets;
 use crate::config::Config;
 use crate::events::Webhook;
 use crate::http::HttpClient;
@@ -58,6 +59,9 @@ pub enum RunError {
     /// Decisions are to be logged and cannot be.
     #[error("the decision log cannot be written: see policy.log.directory")]
     DecisionLog(#[from] JournalError),
+    /// Links to recordings cannot be signed.
+    #[error("the system gives no random numbers: is /dev/urandom there?")]
+    NoRandomness,
     /// The recorder has no door.
     #[error("the recorder cannot be let in: {0}")]
     RecorderDoor(String),
@@ -144,7 +148,8 @@ impl App {
         })?;
         let door = RecorderDoor::open(&config.recorder.socket).map_err(told)?;
         let (recorders, hub_inbox) = Recorders::new();
-        let node = Node::new(config, policy, workers, recorders.clone(), started);
+        let tickets = Tickets::new().map_err(|_| RunError::NoRandomness)?;
+        let node = Node::new(config, policy, workers, recorders.clone(), tickets, started);
 
         let mut shutdown = Shutdown::new();
         shutdown.watching.spawn("the watch over the media workers", node.workers.clone().watch());

@@ -46,6 +46,7 @@ impl Node {
         policy: Policy,
         workers: Workers,
         recorders: Recorders,
+        tickets: Tickets,
         started: Instant,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -58,7 +59,7 @@ impl Node {
             held: Held::default(),
             drain: Drain::default(),
             events: Events::new(wall_clock_ms()),
-            tickets: Tickets::new(),
+            tickets,
             counters: Counters::default(),
             next_publisher: AtomicU64::new(NODE_SLOT << 32 | 1),
             started,

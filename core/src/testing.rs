@@ -12,6 +12,7 @@ use lockgate_room::Join;
 use lockgate_worker::{Announced, DataLimits, Sending, Workers, WorkersConfig};
 use tokio::sync::mpsc;
 
+use crate::admin::Tickets;
 use crate::config::Config;
 use crate::node::Node;
 use crate::recording::{Recorders, ToHub};
@@ -56,7 +57,8 @@ fn node_of(policy: Policy) -> (Arc<Node>, mpsc::Receiver<ToHub>) {
     })
     .unwrap();
     let (recorders, inbox) = Recorders::new();
-    (Node::new(config, policy, workers, recorders, started), inbox)
+    let tickets = Tickets::new().unwrap();
+    (Node::new(config, policy, workers, recorders, tickets, started), inbox)
 }
 
 /// Somebody who wants into a room.

@@ -89,13 +89,12 @@ pub(super) async fn show_recording(
     session: RecordingId,
 ) -> Result<Value, Denial> {
     allowed_in(operator, &room)?;
-    let directory = node.config.recording.directory.clone();
-    let (of_room, of_session) = (room.clone(), session.clone());
-    let shown = aside(move || show(&directory, &of_room, &of_session)).await?;
-    let (mut shown, timeline) = shown.ok_or_else(no_such_recording)?;
-    for file in shown.files.iter_mut().filter(|file| file.url.is_some()) {
-        file.url = Some(node.tickets.link(wall_clock_ms(), &room, &session, &file.path));
-    }
+    let (directory, tickets) = (node.config.recording.directory.clone(), node.tickets.clone());
+    let show = move || {
+        let link = |file: &str| tickets.link(wall_clock_ms(), &room, &session, file);
+        show(&directory, &room, &session, link)
+    };
+    let (shown, timeline) = aside(show).await?.ok_or_else(no_such_recording)?;
     let mut shown = json!(shown);
     shown["timeline"] = json!(timeline);
     Ok(shown)
@@ -130,11 +129,16 @@ async fn aside<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 
     read.map_err(|error| failed(&error))
 }
 
-/// None: there is no such session. What has a place is on this disk.
-fn show(directory: &Path, room: &RoomName, session: &RecordingId) -> io::Result<Option<(Listed, Timeline)>> {
+/// None: there is no such session. What is complete and on this disk has a link.
+fn show(
+    directory: &Path,
+    room: &RoomName,
+    session: &RecordingId,
+    link: impl Fn(&str) -> String,
+) -> io::Result<Option<(Listed, Timeline)>> {
     let Some((folder, mut manifest)) = find(directory, room, session)? else { return Ok(None) };
     for file in &mut manifest.files {
-        file.url = file_in(&folder, file).map(|_| String::new());
+        file.url = file_in(&folder, file).map(|_| link(&file.path));
     }
     Ok(Some((Listed::from(manifest), Timeline::read(&folder.join(EVENTS))?)))
 }
@@ -337,7 +341,8 @@ mod tests {
         std::os::unix::fs::symlink(archive.path().join("den/1000-a-1"), archive.path().join("den/4000-a-1")).unwrap();
         assert_eq!(ids(&list(archive.path(), &Grant::default(), &page(None, 10)).unwrap()), ["1000-a-1"]);
         let [den, attic] = ["den", "attic"].map(|room| RoomName::new(room).unwrap());
-        let show = |room, id| show(archive.path(), room, &RecordingId::new(id).unwrap()).unwrap();
+        let link = |file: &str| format!("to {file}");
+        let show = |room, id| show(archive.path(), room, &RecordingId::new(id).unwrap(), link).unwrap();
         let (shown, timeline) = show(&den, "1000-a-1").unwrap();
         assert_eq!((shown.session_id.as_str(), &json!(timeline)["gaps"]), ("1000-a-1", &json!([])));
         assert!(shown.files[0].url.is_none(), "its file is not there");

@@ -1,25 +1,25 @@
 //! Links to recorded files: whoever has one may fetch that file, for a while and from this process.
 
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lockgate_model::{RecordingId, RoomName};
 
-use crate::operate::segment;
+use crate::http::segment;
 
 /// Makes and reads tickets: until when, and a signature over that and the file's path.
+#[derive(Clone)]
 pub(crate) struct Tickets(hmac::Key);
 
 impl Tickets {
     /// With a key of its own, which nobody else has.
     ///
-    /// # Panics
+    /// # Errors
     /// When the system has no random numbers: then nothing here could be trusted.
-    #[allow(clippy::expect_used, reason = "as above")]
-    pub(crate) fn new() -> Self {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
-        Self(key.expect("the system has random numbers"))
+    pub(crate) fn new() -> Result<Self, Unspecified> {
+        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map(Self)
     }
 
     /// A link to a file from now on.
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_link_is_for_one_file_and_a_while() {
         let (tickets, room, session) =
-            (Tickets::new(), RoomName::new("a room/b").unwrap(), RecordingId::new("s-1").unwrap());
+            (Tickets::new().unwrap(), RoomName::new("a room/b").unwrap(), RecordingId::new("s-1").unwrap());
         let link = tickets.link(5_000_000, &room, &session, "1-camera-1.webm");
         let (path, ticket) = link.split_once("?ticket=").unwrap();
         assert_eq!(path, "/recorded/a%20room%2Fb/s-1/1-camera-1.webm");
@@ -75,7 +75,10 @@ mod tests {
             !allows(5_000_000, &room, "2-camera-1.webm")
                 && !allows(5_000_000, &RoomName::new("a").unwrap(), "1-camera-1.webm")
         );
-        assert!(!Tickets::new().allows(ticket, 5_000_000, &room, &session, "1-camera-1.webm"), "of another process");
+        assert!(
+            !Tickets::new().unwrap().allows(ticket, 5_000_000, &room, &session, "1-camera-1.webm"),
+            "of another process"
+        );
         let longer = ticket.replacen(|first: char| first.is_ascii_digit(), "9", 1);
         for bad in [longer.as_str(), "", ".", "9999999999.", "x.y", &ticket[..ticket.len() - 1]] {
             assert!(!tickets.allows(bad, 5_000_000, &room, &session, "1-camera-1.webm"), "{bad}");
