@@ -1,7 +1,7 @@
 //! What operators see of recording, and what those who follow the node learn of it from the recorder: complete files, and the end, also when
 //! the room is over by then.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use lockgate_model::carrier::{FileState, RecordedFile, TrackNumber};
 use lockgate_model::{Happening, RecordingId, RecordingState};
@@ -23,7 +23,7 @@ impl Hub {
             tracks: tracks.len(),
             ..RecorderOverview::default()
         };
-        let of_now = stats.into_iter().flat_map(HashMap::values).filter(|stats| tracks.contains(&stats.track));
+        let of_now = stats.into_iter().flat_map(|stats| tracks.iter().filter_map(|track| stats.get(track)));
         of_now.fold(overview, |sum, of_track| RecorderOverview {
             packets: sum.packets + of_track.packets,
             bytes: sum.bytes + of_track.bytes,
