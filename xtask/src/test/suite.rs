@@ -137,20 +137,19 @@ impl Executable {
     /// Runs its tests. What fails while the machine is away says nothing of what is tested, and is run again, alone. Returns its name
     /// if it failed.
     fn run(&self, name: &str, counts: &mut Counts) -> Result<Option<String>> {
-        let mut failures = Vec::new();
-        for _ in 0..ATTEMPTS {
+        let (mut failures, mut reruns) = (Vec::new(), 0);
+        loop {
             let watch = Watch::begin();
             let outcome = run_for(self.command().args(alone(&failures)), PATIENCE)?.of(&failures);
             let machine = watch.end();
-            if !outcome.says_who_failed() || !machine.was_away() {
+            if reruns == RERUNS || !outcome.says_who_failed() || !machine.was_away() {
                 return Ok(outcome.told(name, counts));
             }
+            reruns += 1;
             failure(format!("{name}: {machine}. Again: {}", outcome.failures.join(", ")));
             counts.add(Counts { failed: 0, again: outcome.counts.failed, ..outcome.counts });
             failures = outcome.failures;
         }
-        let outcome = run_for(self.command().args(alone(&failures)), PATIENCE)?.of(&failures);
-        Ok(outcome.told(name, counts))
     }
 }
 
@@ -282,8 +281,8 @@ fn executable(artifact: &Artifact, metadata: &Metadata) -> Result<Executable> {
     })
 }
 
-/// How often tests are run that fail while the machine is away, before they are run for the last time.
-const ATTEMPTS: usize = 2;
+/// How often tests are run again that fail while the machine is away.
+const RERUNS: usize = 2;
 /// The longest that one executable's tests may take.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
