@@ -108,11 +108,7 @@ fn what_the_publisher_lost_is_asked_for_and_goes_on_to_viewers_once() {
     let wanted: Vec<_> = feedback(&told).into_iter().filter(|one| matches!(one, Feedback::Nack { .. })).collect();
     let [Feedback::Nack { ssrc: 9, missing }] = wanted[..] else { panic!("{wanted:?}") };
     assert_eq!(missing.iter().collect::<Vec<_>>(), [2]);
-    let mut original = Picture::new(9, 2).bytes();
-    let head = Header::parse(&original).unwrap().len;
-    original.splice(head..head, [0, 2]);
-    original[1] = 0x80 | 97;
-    original[8..12].copy_from_slice(&10_u32.to_be_bytes());
+    let mut original = repair(&Picture::new(9, 2), 10);
     world.send(publisher, &original);
     assert_eq!(sequences(&world.received(viewer)), [0, 2, 1], "the numbers kept its place");
     original[2] = 1;
@@ -131,11 +127,7 @@ fn a_repair_of_an_encoding_with_a_name_finds_its_place() {
     world.send(publisher, &Picture::new(30, 1).rid("high").key().bytes());
     world.send(publisher, &low(3).bytes());
     assert_eq!(sequences(&world.received(viewer)), [0, 2], "a place is kept");
-    let mut repair = low(2).bytes();
-    let head = Header::parse(&repair).unwrap().len;
-    repair.splice(head..head, [0, 2]);
-    repair[1] = 0x80 | 97;
-    repair[8..12].copy_from_slice(&21_u32.to_be_bytes());
+    let mut repair = repair(&low(2), 21);
     // The element of the name becomes that of a repair's.
     let name = repair.iter().position(|byte| *byte == 0x52).unwrap();
     repair[name] = 0x62;

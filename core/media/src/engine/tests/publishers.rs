@@ -341,12 +341,7 @@ fn encodings_without_names_are_told_apart_by_the_group_of_their_sources() {
     assert_eq!(world.dropped(DropReason::UnknownSource), 0);
     // What repairs a source of the group is no other encoding; a source that is not of it is nobody's.
     world.send(publisher, &Picture::new(20, 21).bytes());
-    let mut again = Picture::new(20, 20).bytes();
-    let head = Header::parse(&again).unwrap().len;
-    again.splice(head..head, [0, 20]);
-    again[1] = 0x80 | 97;
-    again[8..12].copy_from_slice(&21_u32.to_be_bytes());
-    world.send(publisher, &again);
+    world.send(publisher, &repair(&Picture::new(20, 20), 21));
     assert_eq!((world.received(capped).len(), world.received(free).len()), (2, 0));
     world.send(publisher, &Picture::new(77, 1).key().bytes());
     assert_eq!(world.dropped(DropReason::UnknownSource), 1);

@@ -416,6 +416,16 @@ impl Picture {
     }
 }
 
+/// A packet again, by a source for repairs of its own (RFC 4588 §4).
+pub(super) fn repair(picture: &Picture, source: u32) -> Vec<u8> {
+    let mut packet = picture.bytes();
+    let head = Header::parse(&packet).unwrap().len;
+    packet.splice(head..head, picture.sequence.to_be_bytes());
+    packet[1] = 0x80 | 97;
+    packet[8..12].copy_from_slice(&source.to_be_bytes());
+    packet
+}
+
 pub(super) fn sequences(packets: &[(Header, Vec<u8>)]) -> Vec<u16> {
     let first = packets.first().map_or(0, |(header, _)| header.sequence);
     packets.iter().map(|(header, _)| header.sequence.wrapping_sub(first)).collect()
