@@ -260,9 +260,12 @@ async fn the_chain_has_less_time_than_its_plugins_together() {
     };
     let config = PolicyConfig { chain_budget: Duration::from_millis(200), ..config(names.map(looping).into()) };
     let policy = Policy::load(config).unwrap();
-    let started = Instant::now();
     assert!(enters(&policy, "trouble").await.is_err());
-    // Whoever asks is told when that is over, or a little later; all three would take 1.2 s.
-    assert!(started.elapsed() < Duration::from_millis(1200), "{:?}", started.elapsed());
-    drop(policy);
+    // Whoever asks may be told a little before the thread has given up on the last one.
+    while policy.stats().plugins[2].failures.is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let failures = policy.stats().plugins.iter().map(|plugin| plugin.failures.clone()).collect::<Vec<_>>();
+    assert_eq!(failures[0], [(Failure::Timeout, 1)]);
+    assert_eq!(failures[2], [(Failure::Budget, 1)], "it was not asked any more");
 }
