@@ -167,6 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_is_twice_what_comes_through_behind_a_queue_that_shows_it() {
+        let behind = |waits: Micros| {
+            let mut queue = Queue::new();
+            update(&mut queue, 1_000_000, 50_000);
+            // 1000 bytes each 10 ms come through: 0.8 Mbit/s.
+            (0..20).for_each(|packet| update(&mut queue, 1_500_000 + packet * 10_000, 50_000 + waits));
+            queue
+        };
+        assert_eq!([5e6, 1.7e6, 1.5e6, 0.8e6].map(|sent| behind(200_000).is_flooded(sent)), [true, true, false, false]);
+        assert!(!behind(100_000).is_flooded(5e6), "jitter may be as long");
+        let mut drained = behind(200_000);
+        drained.overused(1_700_000, 100_000, 0.8e6);
+        assert!(!drained.is_flooded(5e6), "it is being got rid of");
+    }
+
+    #[test]
     fn a_longer_way_is_not_drained_for_ever() {
         let mut queue = Queue::new();
         update(&mut queue, 1_000_000, 50_000);
