@@ -135,3 +135,38 @@ fn the_benchmark_of_data_channels_reports_every_figure() {
     );
     assert_eq!(behind["closed"], 1, "{behind}");
 }
+
+#[test]
+fn the_benchmark_of_recording_reports_every_figure() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("record.json");
+    let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/dist");
+    let mut command = Command::new(program("lockgate-bench"));
+    let output = command.args(["record", "--quick", "--plugins", plugins, "--out"]).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let positive = |value: &Value| value.as_f64().is_some_and(|value| value > 0.0);
+    for key in ["cpu_us_per_participant_second", "participants_per_core"] {
+        assert!(positive(&report[key]), "{key} of {report}");
+    }
+    assert!(report["core_overhead_ratio"].is_number(), "{report}");
+    let fed = &report["fed"][0];
+    // A camera of 1 Mbit/s and 48 kbit/s of sound.
+    let rate = fed["media_mbit_per_participant"].as_f64().unwrap();
+    assert!((1.0..1.1).contains(&rate) && positive(&fed["recorder_us"]), "{fed}");
+    // Everything that was sent is in the files, and little else.
+    let disk = fed["disk_bytes_per_media_byte"].as_f64().unwrap();
+    assert!((1.0..1.1).contains(&disk), "{fed}");
+    let calls = report["calls"].as_array().unwrap();
+    let shapes: Vec<_> = calls.iter().map(|row| (row["participants"].as_u64(), row["viewers"].as_u64())).collect();
+    assert_eq!(shapes, [(Some(2), Some(0)), (Some(2), Some(3))]);
+    for row in calls {
+        for key in ["core_us_without", "core_us_with", "recorder_us", "recorder_us_with_ends"] {
+            assert!(positive(&row[key]), "{key} of {row}");
+        }
+        assert!(positive(&row["resident_bytes"][1]) && row["core_overhead_ratios"][0].is_number(), "{row}");
+    }
+    assert!(!report["gates"].as_array().unwrap().is_empty(), "{report}");
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["record.json"], "recordings are removed");
+}

@@ -26,7 +26,7 @@ fn build(profile: Profile) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--profile", profile.name()]);
     match profile {
-        Profile::Release => command.args(["--package", PACKAGE]),
+        Profile::Release => command.args(PROGRAMS.iter().flat_map(|one| ["--package", one])),
         // The same selection as in `cargo xtask test`: another would switch other features and build all anew.
         Profile::Ci => command.args(["--workspace", "--all-targets"]),
     };
@@ -50,6 +50,10 @@ fn arguments(bench: &Bench) -> Vec<String> {
             all.push("policy".to_owned());
             all.extend(quick.then(|| "--quick".to_owned()));
         }
+        Bench::Record { quick } => {
+            all.push("record".to_owned());
+            all.extend(quick.then(|| "--quick".to_owned()));
+        }
         Bench::Data { quick } => {
             all.push("data".to_owned());
             all.extend(quick.then(|| "--quick".to_owned()));
@@ -61,6 +65,8 @@ fn arguments(bench: &Bench) -> Vec<String> {
 }
 
 const PACKAGE: &str = "lockgate-bench";
+/// The benchmark, and those that it starts.
+const PROGRAMS: [&str; 4] = [PACKAGE, "lockgate", "lockgate-recorder", "lockgate-load"];
 
 #[cfg(test)]
 mod tests {
@@ -84,5 +90,6 @@ mod tests {
         assert_eq!(passed_on("xtask bench soak"), "soak --joins 10000");
         assert_eq!(passed_on("xtask bench policy"), "policy");
         assert_eq!(passed_on("xtask bench policy --quick"), "policy --quick");
+        assert_eq!(passed_on("xtask bench record --quick"), "record --quick");
     }
 }

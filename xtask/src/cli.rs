@@ -141,6 +141,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         quick: bool,
     },
+    /// What the recorder needs for each participant, and what recording costs the node: takes about four minutes, and 2 GB of the build folder's disk meanwhile
+    Record {
+        /// A few seconds instead of minutes: shows that everything works, and measures nothing well
+        #[arg(long)]
+        quick: bool,
+    },
     /// What messages on data channels cost, how long they take, and what channels hold
     Data {
         /// A few seconds instead of a minute: shows that everything works, and measures nothing well

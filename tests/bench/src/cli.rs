@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+use crate::record::Shape;
 use crate::scenario::Scenario;
 
 /// What forwarding costs, measured beside the floor on the same machine.
@@ -28,6 +29,12 @@ pub(crate) enum Task {
     Dtls,
     /// Measure what a decision of a plugin costs, and what policy adds to a join
     Policy(PolicyOptions),
+    /// Measure what the recorder needs for each participant, and what recording costs the node
+    ///
+    /// First the recorder alone: this program stands for the node and feeds it made-up cameras (VP8, 1 Mbit/s) and microphones in real
+    /// time over its own sockets. Then real calls: `lockgate`, `lockgate-recorder` and `lockgate-load`, whose clients stay while recording
+    /// is switched on and off in turns. Time is the processes' own processor time.
+    Record(RecordOptions),
     /// The worker's process, which the others start: JSON lines in and out
     #[command(hide = true)]
     Worker,
@@ -146,6 +153,64 @@ impl PolicyOptions {
 
     pub(crate) fn output(&self) -> Result<PathBuf> {
         output(self.out.as_deref(), "bench/policy.json")
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordOptions {
+    /// Only so many participants for the recorder alone (may be repeated)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    participants: Vec<u32>,
+    /// A few seconds instead of minutes: shows that everything works, and measures nothing well
+    #[arg(long)]
+    quick: bool,
+    /// Where the components are
+    #[arg(long, value_name = "FOLDER", default_value = "plugins/dist")]
+    pub(crate) plugins: PathBuf,
+    /// Where the figures are written; otherwise bench/record.json in the build folder. Recordings are made beside it, and removed
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl RecordOptions {
+    /// In ascending order.
+    pub(crate) fn participants(&self) -> Vec<u32> {
+        let mut participants = match (self.participants.as_slice(), self.quick) {
+            ([], false) => vec![10, 100, 500],
+            ([], true) => vec![2],
+            (chosen, _) => chosen.to_vec(),
+        };
+        participants.sort_unstable();
+        participants.dedup();
+        participants
+    }
+
+    /// How long everything settles, and how long it is measured.
+    pub(crate) fn times(&self) -> (Duration, Duration) {
+        if self.quick {
+            (Duration::from_secs(1), Duration::from_secs(1))
+        } else {
+            (Duration::from_secs(4), Duration::from_secs(16))
+        }
+    }
+
+    /// The calls: the last row with no viewers is the recorder's result, that with three (a call of four) the node's.
+    pub(crate) fn shapes(&self) -> Vec<Shape> {
+        let shapes = if self.quick { vec![(2, 0), (2, 3)] } else { vec![(100, 0), (40, 1), (40, 3), (20, 9)] };
+        shapes.into_iter().map(|(publishers, viewers)| Shape { publishers, viewers }).collect()
+    }
+
+    /// How often recording is switched on and off in a call, how long everything settles then, and how long it is measured.
+    pub(crate) fn turns(&self) -> (u32, Duration, Duration) {
+        if self.quick {
+            (1, Duration::from_millis(300), Duration::from_millis(700))
+        } else {
+            (5, Duration::from_secs(1), Duration::from_secs(3))
+        }
+    }
+
+    pub(crate) fn output(&self) -> Result<PathBuf> {
+        output(self.out.as_deref(), "bench/record.json")
     }
 }
 

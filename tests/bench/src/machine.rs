@@ -99,6 +99,12 @@ pub(crate) fn used_by_this_process() -> Result<Duration> {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// The same of another process, by its number.
+pub(crate) fn used_by(process: i32) -> Result<Duration> {
+    // MAKE_PROCESS_CPUCLOCK in the kernel's posix-timers.h, which clock_getcpuclockid(3) stands on.
+    read(ClockId::from_raw((!process) << 3 | SCHEDULED))
+}
+
 /// The wall clock, which the system stamps arriving packets with.
 pub(crate) fn wall_clock() -> Duration {
     Duration::from(clock_gettime(ClockId::CLOCK_REALTIME).unwrap_or(nix::sys::time::TimeSpec::new(0, 0)))
@@ -106,12 +112,17 @@ pub(crate) fn wall_clock() -> Duration {
 
 /// Bytes of this process that are in memory.
 pub(crate) fn resident() -> u64 {
-    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    resident_of("self")
+}
+
+/// The same of a process by its number.
+pub(crate) fn resident_of(process: &str) -> u64 {
+    let pages = fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
     pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
 }
 
 fn read(clock: ClockId) -> Result<Duration> {
-    Ok(Duration::from(clock_gettime(clock).context("the thread has ended")?))
+    Ok(Duration::from(clock_gettime(clock).context("the thread or process has ended")?))
 }
 
 const PER_THREAD: i32 = 4;

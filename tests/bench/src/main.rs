@@ -1,4 +1,4 @@
-//! `lockgate-bench`: what forwarding costs, measured beside the floor on the same machine, and what deciding costs.
+//! `lockgate-bench`: what forwarding costs, measured beside the floor on the same machine, what deciding costs, and what recording costs.
 //!
 //! Forwarding takes two processes, each on a core of its own: one with the worker under test, or the floor, and one with everybody else.
 //! Decisions are made in this process, by the host's own threads, on whichever core is free.
@@ -21,6 +21,7 @@ mod policy;
 mod protocol;
 mod publisher;
 mod receive;
+mod record;
 mod report;
 mod role;
 mod room;
@@ -48,6 +49,7 @@ fn main() -> Result<()> {
         Task::Data(options) => data::run(&options),
         Task::Dtls => dtls::run(),
         Task::Policy(options) => policy::run(&options),
+        Task::Record(options) => record::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Worker => role::serve(),
     }
