@@ -168,3 +168,31 @@ impl Estimator {
 /// `kBitrateDropThreshold`, and how much above 85 % of what arrives less is sent than is said to be too much.
 const LARGE_DROP: f64 = 0.66;
 const LITTLE: f64 = 1.2;
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn who_has_just_begun_to_send_less_floods_nothing() {
+        let mut estimator = Estimator::new(Instant::now());
+        // 5 Mbit/s for a second.
+        (0..100).for_each(|packet| estimator.sent.add(packet * 10_000, 6250));
+        estimator.sent.roll(1_000_000);
+        // 0.8 of them come through, 200 ms later than the first packet did.
+        estimator.queue.add(0, 50_000, 1000);
+        estimator.queue.update(50_000, 100_000);
+        for arrival in (0..20).map(|packet| 900_000 + packet * 10_000) {
+            estimator.queue.add(arrival - 250_000, arrival, 1000);
+            estimator.queue.update(arrival, 100_000);
+        }
+        assert!(estimator.is_flooded());
+        // A quarter of a second without a packet: the whole second is still far more than what comes through.
+        estimator.sent.roll(1_250_000);
+        assert!(estimator.queue.is_flooded(estimator.sent.rate()));
+        assert!(!estimator.is_flooded());
+    }
+}
