@@ -83,7 +83,8 @@ pub(super) fn measure(folder: &Path, options: &RecordOptions, shape: Shape) -> R
     let us = |spent: fn(&Half) -> Duration, halves: &[Half]| {
         median(halves.iter().map(|half| spent(half).as_secs_f64() * 1e6 / half.seconds)) / publishers
     };
-    let (core, recorder): (fn(&Half) -> _, fn(&Half) -> _) = (|half| half.core, |half| half.recorder);
+    let core = |half: &Half| half.core;
+    let recorder = |half: &Half| half.recorder;
     let load = |half: &Half| half.core.as_secs_f64() / half.seconds;
     let ratios: Vec<_> = without.iter().zip(&with).map(|(without, with)| load(with) / load(without) - 1.0).collect();
     Ok(CallRow {
