@@ -52,6 +52,7 @@ fn of(config: &Config, running: &Config, dev_secret: Option<&Secret>) -> Result<
         stale_max: running.policy.stale_max,
         trusted_keys: config.policy.trusted_keys.clone(),
         canary: config.policy.canary.clone(),
+        cache: running.policy.cache.clone(),
     })
 }
 

@@ -49,7 +49,7 @@ pub fn figures() -> PathBuf {
     kept("figures")
 }
 
-fn kept(name: &str) -> PathBuf {
+pub(crate) fn kept(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     let target = test.ancestors().nth(3).expect("tests lie in <target>/<profile>/deps");
     let folder = target.join(name);

@@ -1,6 +1,6 @@
 //! Compiled components, found by the SHA-256 of their files: who puts a plugin back, or changes only its settings, waits for no compiler.
 //!
-//! In memory only. Machine code on a disk would have to be trusted as much as this program.
+//! In memory. Machine code on a disk must be trusted as much as this program: that is for operators to allow (`crate::cache`).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -30,6 +30,8 @@ pub struct PolicyConfig {
     pub trusted_keys: Vec<PathBuf>,
     /// How these plugins take the place of others in a running host.
     pub canary: CanaryConfig,
+    /// The folder in which machine code is kept that was made of plugins; none: each start compiles them anew.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for PolicyConfig {
@@ -44,6 +46,7 @@ impl Default for PolicyConfig {
             stale_max: Duration::from_secs(60),
             trusted_keys: Vec::new(),
             canary: CanaryConfig::default(),
+            cache: None,
         }
     }
 }

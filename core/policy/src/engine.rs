@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Cache, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// An engine whose epoch advances once a millisecond while anything runs, and rests otherwise.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ struct Ticks {
 }
 
 impl Runtime {
-    /// An engine for as many calls at once.
-    pub(crate) fn new(calls: usize) -> Result<Self, String> {
-        let engine = Engine::new(&config(calls)).map_err(|error| format!("{error:#}"))?;
+    /// An engine for as many calls at once, which keeps its machine code there.
+    pub(crate) fn new(calls: usize, cache: Option<Cache>) -> Result<Self, String> {
+        let engine = Engine::new(config(calls).cache(cache)).map_err(|error| format!("{error:#}"))?;
         let ticks = Arc::<Ticks>::default();
         let thread = {
             let (ticks, engine) = (Arc::clone(&ticks), engine.clone());
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_clock_runs_only_while_something_runs() {
-        let runtime = Runtime::new(1).unwrap();
+        let runtime = Runtime::new(1, None).unwrap();
         // Two overlapping calls: the clock goes on until the last one is over.
         let one = runtime.run();
         let other = runtime.run();

@@ -7,6 +7,7 @@
 //! It does not read configuration files, keep rooms, or enforce what is granted.
 
 mod breaker;
+mod cache;
 mod call;
 mod chain;
 mod compare;
@@ -41,6 +42,7 @@ mod signature;
 mod swap;
 mod tally;
 
+pub use cache::CacheError;
 pub use compare::{Change, Said};
 pub use config::{
     BreakerConfig, CanaryConfig, Capability, FailureModes, Isolation, KeyMaterial, KeyRing, Limits, OnFailure,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::cache::CacheError;
 use crate::failure::Failure;
 
 /// One problem.
@@ -120,6 +121,9 @@ pub enum LoadProblem {
     /// It cannot be had while the node runs.
     #[error("{0}")]
     Restart(&'static str),
+    /// The folder for machine code cannot be used.
+    #[error("cache: {0}")]
+    Cache(#[from] CacheError),
     /// The engine or its threads cannot be started.
     #[error("cannot start: {0}")]
     Engine(String),
@@ -157,6 +161,7 @@ impl LoadProblem {
             Self::Failed(_) => "ask its author, or raise its limits".into(),
             Self::Keys(_) => "check the key's file, its kind and the algorithms".into(),
             Self::Restart(_) => "restart the node".into(),
+            Self::Cache(error) => error.remedy(),
             Self::Engine(_) => "check the memory that the process may map and its thread limit".into(),
         }
     }

@@ -63,7 +63,7 @@ impl Policy {
             return Err(own(LoadProblem::Limit("the number of threads is not within 1 … 16")));
         }
         let engine = |error: String| own(LoadProblem::Engine(error));
-        let ground = Ground::new(&config, config.threads + load::OPERATORS).map_err(engine)?;
+        let ground = Ground::new(&config, config.threads + load::OPERATORS).map_err(own)?;
         let set = ground.set(&config, &[])?;
         let start = |name, threads, queue| Pool::new(name, threads, queue).map_err(|error| engine(error.to_string()));
         let pool = start("policy", config.threads, config.queue)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lockgate_model::policy::Hook;
 
+use crate::cache;
 use crate::chain::Chain;
 use crate::compiled::Compiled;
 use crate::config::{Isolation, KeyRing, PluginConfig, PolicyConfig};
@@ -75,12 +76,14 @@ impl Ground {
     /// For so many threads, and sets like this configuration's.
     ///
     /// # Errors
-    /// When the system has no memory or thread for it.
-    pub(crate) fn new(config: &PolicyConfig, askers: usize) -> Result<Self, String> {
+    /// When the system has no memory or thread for it, or the cache cannot be used.
+    pub(crate) fn new(config: &PolicyConfig, askers: usize) -> Result<Self, LoadProblem> {
         let keepers = keepers(config) + SPARE_KEEPERS;
+        let cache = config.cache.as_deref().map(cache::open).transpose()?;
         // For each thread: an instance that answers, one that is being made or thrown away, and those that are kept.
-        let runtime = Arc::new(Runtime::new((askers + shadow::THREADS) * (2 + keepers * SETS))?);
-        Ok(Self { runtime, compiled: Compiled::default(), askers, keepers })
+        let runtime =
+            Runtime::new((askers + shadow::THREADS) * (2 + keepers * SETS), cache).map_err(LoadProblem::Engine)?;
+        Ok(Self { runtime: Arc::new(runtime), compiled: Compiled::default(), askers, keepers })
     }
 
     /// Reads, checks and compiles a set, and has its plugins check their settings. Its number is still to come.

@@ -30,6 +30,8 @@ pub struct PolicySection {
     pub watch: bool,
     /// How other plugins come to answer while the node runs.
     pub canary: CanaryConfig,
+    /// The folder in which machine code made of plugins is kept; none: each start compiles them anew.
+    pub cache: Option<PathBuf>,
     /// The log of all decisions; none: there is none.
     pub log: Option<PolicyLog>,
 }
@@ -65,6 +67,7 @@ impl PolicySection {
             trusted_keys: trusted_keys.iter().map(|file| folder.join(file)).collect(),
             watch: section.get("watch", true),
             canary: canary(section.below("canary")),
+            cache: section.find("cache").map(|cache: String| folder.join(cache)),
             log: section.find_below("log").map(|log| PolicyLog::read(log, folder)),
         };
         section.finish();

@@ -63,7 +63,7 @@ impl Bench {
 
     /// An engine as on a node.
     pub(super) fn timing() -> Result<Self, LoadProblem> {
-        Runtime::new(1).map(Self::Clock).map_err(LoadProblem::Engine)
+        Runtime::new(1, None).map(Self::Clock).map_err(LoadProblem::Engine)
     }
 
     /// Keeps the clock running while the result lives, if there is one.

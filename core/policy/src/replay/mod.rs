@@ -80,7 +80,7 @@ impl Replay {
     pub fn open(plugin: PluginConfig, selection: Selection) -> Result<Self, Vec<LoadError>> {
         let (name, limits) = (plugin.name.clone(), plugin.limits.clone());
         let engine = |error| LoadError { place: "policy".into(), problem: LoadProblem::Engine(error) };
-        let runtime = Runtime::new(1 + load::OPERATORS).map_err(|error| vec![engine(error)])?;
+        let runtime = Runtime::new(1 + load::OPERATORS, None).map_err(|error| vec![engine(error)])?;
         let patient = Limits { deadline: PATIENCE, hook_deadlines: [].into(), ..limits };
         // Whether it fails is what is to be found out, at each question.
         let breaker = BreakerConfig { failures: 0, ..plugin.breaker };

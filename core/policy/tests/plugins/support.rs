@@ -35,7 +35,9 @@ pub(crate) fn plugin(name: &str, settings: Value) -> PluginConfig {
 /// A chain with the key ring `default`, which denies what no plugin decides.
 pub(crate) fn config(plugins: Vec<PluginConfig>) -> PolicyConfig {
     let key_rings = [("default".to_owned(), KeyRing::hs256(SECRET))].into();
-    PolicyConfig { plugins, key_rings, chain_budget: PATIENCE, ..PolicyConfig::default() }
+    // Compiled once for all tests.
+    let cache = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("plugins.cache"));
+    PolicyConfig { plugins, key_rings, chain_budget: PATIENCE, cache, ..PolicyConfig::default() }
 }
 
 pub(crate) fn load(plugins: Vec<PluginConfig>) -> Policy {
