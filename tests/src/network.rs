@@ -18,7 +18,8 @@ impl PrivateNetwork {
     /// # Panics
     /// When the test does, or when the system has no network namespaces for us.
     pub fn around(test: &str, body: impl AsyncFnOnce(Self)) {
-        if std::env::var_os(INSIDE).is_some() {
+        if let Some(begun) = std::env::var_os(INSIDE) {
+            std::fs::write(begun, test).expect("the file is ours");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("the system gives a thread what it needs");
             return runtime.block_on(body(Self::open()));
@@ -30,13 +31,17 @@ impl PrivateNetwork {
         let program = std::env::current_exe().expect("a program knows where it is");
         // Inside of it, as a new namespace forgets who is to be killed with whom.
         let mut test_program = Command::new(program);
-        test_program.args([test, "--exact", "--nocapture"]);
+        test_program.args([test, "--exact", "--include-ignored", "--nocapture"]);
         let bound = ending_with_us(&test_program);
-        inner.arg("--net").arg("--").arg(bound.get_program()).args(bound.get_args()).env(INSIDE, "1");
+        let begun = tempfile::NamedTempFile::new().expect("there is a place for a file");
+        inner.arg("--net").arg("--").arg(bound.get_program()).args(bound.get_args()).env(INSIDE, begun.path());
         // Who counts tests by what they print counts this one once: by what the outer program prints.
         inner.stdout(std::io::stderr());
         let status = inner.status().expect("util-linux has `unshare`");
         assert!(status.success(), "{test}, inside: {status}");
+        // A test program is content when no test has the name that it is told.
+        let ran = std::fs::read_to_string(begun.path()).expect("the file is ours");
+        assert_eq!(ran, test, "this is no test's whole name");
     }
 
     fn open() -> Self {

@@ -118,6 +118,8 @@ pub(crate) enum Step {
     Unit,
     /// The real binaries with a real browser
     System,
+    /// System tests that need minutes of a quiet machine, accessibility, and other stacks from npm, PyPI and Debian: only if it is asked for
+    Thorough,
     /// Plugins in JavaScript and Python, with tools from npm and PyPI: only if it is asked for by `--only`
     Languages,
 }

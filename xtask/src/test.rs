@@ -5,9 +5,12 @@
 
 mod arrows;
 mod client;
+mod counts;
 mod licences;
 mod machine;
 mod metadata;
+mod outcome;
+mod program;
 mod report;
 mod stacks;
 mod suite;
@@ -18,9 +21,11 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use self::counts::Counts;
 use self::metadata::Metadata;
+use self::outcome::watched;
 use self::report::Report;
-use self::suite::{Counts, Suite};
+use self::suite::Suite;
 use crate::cargo::{cargo, root, run};
 use crate::cli::{Step, TestOptions};
 use crate::console::{failure, heading, note};
@@ -48,7 +53,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode> {
 /// The steps to run, in their own order whatever the order on the command line.
 fn chosen(options: &TestOptions) -> Vec<Step> {
     let wanted = |step: &Step| match options.only.as_slice() {
-        [] => *step != Step::Languages && !(options.fast && *step == Step::System),
+        [] => !ON_DEMAND.contains(step) && !(options.fast && *step == Step::System),
         only => only.contains(step),
     };
     ALL.iter().copied().filter(wanted).collect()
@@ -67,6 +72,7 @@ impl Step {
             Self::Client => "client",
             Self::Unit => "unit",
             Self::System => "system",
+            Self::Thorough => "thorough",
             Self::Languages => "languages",
         }
     }
@@ -83,6 +89,7 @@ impl Step {
             Self::Client => client::check(counts),
             Self::Unit => unit(counts),
             Self::System => system(counts),
+            Self::Thorough => thorough(counts),
             Self::Languages => languages(counts),
         }
     }
@@ -128,7 +135,7 @@ fn unit(counts: &mut Counts) -> Result<()> {
     let suite = Suite::build(PROFILE)?;
     let mut failed = suite.run(|package| package != SYSTEM_TESTS, counts)?;
     failed.extend(suite::documentation(PROFILE, counts)?);
-    failed.extend(suite::watched(
+    failed.extend(watched(
         "plugins",
         in_guests(cargo().args(["test", "--workspace", "--target-dir", GUESTS_ON_HOST])),
         counts,
@@ -138,15 +145,23 @@ fn unit(counts: &mut Counts) -> Result<()> {
 
 fn system(counts: &mut Counts) -> Result<()> {
     tools::for_system_tests()?;
-    stacks::provide();
     plugins::build(Wanted::Compiled)?;
     let suite = Suite::build(PROFILE)?;
-    let mut failed = suite.run(|package| package == SYSTEM_TESTS, counts)?;
-    if client::has_tools() {
-        failed.extend(suite.run_ignored(&[OF_THE_PAGE], counts)?);
-    } else {
-        note(format!("{OF_THE_PAGE} is left out: it needs Node.js with npm, and npm's registry"));
+    none_of(&suite.run(|package| package == SYSTEM_TESTS, counts)?)
+}
+
+/// What system tests leave out, as it needs minutes of a machine that does nothing else, and other stacks.
+fn thorough(counts: &mut Counts) -> Result<()> {
+    tools::for_system_tests()?;
+    stacks::provide();
+    plugins::build(Wanted::Compiled)?;
+    if !client::has_tools() {
+        bail!("what looks for faults of accessibility needs Node.js with npm, and npm's registry");
     }
+    let suite = Suite::build(PROFILE)?;
+    let mut failed = suite.run_ignored(&THOROUGH, counts)?;
+    all_ran(&THOROUGH, *counts)?;
+    failed.extend(suite.run_module(OF_STACKS, counts)?);
     none_of(&failed)
 }
 
@@ -183,7 +198,7 @@ fn in_guests(command: &mut Command) -> &mut Command {
 }
 
 /// Everything, cheap and telling things first.
-const ALL: [Step; 11] = [
+const ALL: [Step; 12] = [
     Step::Fmt,
     Step::Arrows,
     Step::Wit,
@@ -194,21 +209,41 @@ const ALL: [Step; 11] = [
     Step::Doc,
     Step::Unit,
     Step::System,
+    Step::Thorough,
     Step::Languages,
 ];
+
+/// Those that run only when they are asked for.
+const ON_DEMAND: [Step; 2] = [Step::Thorough, Step::Languages];
 
 /// The cargo profile that everything is tested in.
 const PROFILE: &str = "ci";
 
 const SYSTEM_TESTS: &str = "lockgate-tests";
 
-/// Tests of guests in JavaScript and Python, which are left out otherwise: in tests/tests/guide.rs, and in
+/// Tests of guests in JavaScript and Python, which are left out otherwise: in tests/tests/system/guide.rs, and in
 /// core/policy/tests/plugins/kit.rs.
 const OF_LANGUAGES: [&str; 2] =
     ["the_guide_leads_to_plugins_in_javascript_and_python", "the_worked_example_is_the_same_in_javascript_and_python"];
 
-/// The test of the web app (tests/tests/app.rs) that needs a checker from npm.
-const OF_THE_PAGE: &str = "the_page_has_no_serious_fault_of_accessibility";
+/// Tests that say `thorough` where others leave them out. Of each kind the others have one.
+const THOROUGH: [&str; 12] = [
+    "a_publisher_that_takes_only_an_estimate_sends_what_its_link_carries",
+    "a_viewer_by_tcp_behind_a_narrow_link_gets_what_fits_too",
+    "a_viewer_by_tcp_who_is_sent_nothing_for_a_minute_stays_and_sees_what_comes_then",
+    "a_viewer_that_tells_only_an_estimate_gets_what_fits_too",
+    "a_viewer_without_a_source_for_repairs_that_loses_packets_sees_nearly_everything_too",
+    "layers_of_av1_that_need_no_other_are_chosen",
+    "layers_of_vp9_that_meet_at_key_frames_are_chosen",
+    "layers_of_vp9_that_need_no_other_are_chosen",
+    "of_operators_the_page_has_no_serious_fault_of_accessibility",
+    "spatial_layers_that_nobody_can_read_are_chosen_and_seen",
+    "temporal_layers_that_nobody_can_read_are_left_out_and_come_back",
+    "the_page_has_no_serious_fault_of_accessibility",
+];
+
+/// The tests of other stacks, of which those are tried that are there.
+const OF_STACKS: &str = "interop";
 
 /// Where the guests are built for the host, to be linted and unit-tested, relative to plugins/.
 const GUESTS_ON_HOST: &str = "target/host";
@@ -223,20 +258,20 @@ mod tests {
 
     #[test]
     fn everything_runs_by_default() {
-        assert_eq!(chosen(&options(false, &[])), ALL[..ALL.len() - 1], "but for the languages, which need the network");
+        assert_eq!(chosen(&options(false, &[])), ALL[..ALL.len() - ON_DEMAND.len()], "but for what is to be asked for");
         assert_eq!(chosen(&options(false, &[Step::Languages])), [Step::Languages]);
     }
 
     #[test]
     fn fast_leaves_out_the_system_tests_only() {
         let steps = chosen(&options(true, &[]));
-        assert_eq!(steps.len(), ALL.len() - 2);
+        assert_eq!(steps.len(), ALL.len() - ON_DEMAND.len() - 1);
         assert!(!steps.contains(&Step::System));
     }
 
     #[test]
     fn a_test_that_did_not_run_is_told() {
-        let counts = |passed, failed| Counts { passed, failed, skipped: 7, again: 0 };
+        let counts = |passed, failed| Counts { passed, failed, skipped: 7, ..Counts::default() };
         all_ran(&OF_LANGUAGES, counts(1, 1)).unwrap();
         let told = all_ran(&OF_LANGUAGES, counts(1, 0)).unwrap_err().to_string();
         assert!(told.contains("tests that ran: 1;") && OF_LANGUAGES.iter().all(|name| told.contains(name)), "{told}");

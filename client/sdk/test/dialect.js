@@ -1,5 +1,5 @@
 // Whether what the SDK says is what the server's schema of /ws allows. What the server says is held against it where it is real
-// (tests/tests/sdk): here, tests leave out what they do not need.
+// (tests/tests/system/sdk): here, tests leave out what they do not need.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// What a browser has and Node.js has not, as far as the tests need it. Real ones are used in tests/tests/sdk.
+// What a browser has and Node.js has not, as far as the tests need it. Real ones are used in tests/tests/system/sdk.
 
 import { setImmediate } from "node:timers/promises";
 import { assertDialect } from "./dialect.js";

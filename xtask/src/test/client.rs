@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::suite::{Counts, watched};
+use super::counts::Counts;
+use super::outcome::watched;
 use super::tools::on_path;
 use crate::cargo::{capture, root, run};
 use crate::console::note;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::suite::Counts;
+use super::counts::Counts;
 use crate::console::brief;
 
 /// What each step came to.

@@ -1,4 +1,4 @@
-//! Stacks of other makes that `tests/tests/interop.rs` tries: fetched where we may, left out with a note where not.
+//! Stacks of other makes that `tests/tests/system/interop.rs` tries: fetched where we may, left out with a note where not.
 //!
 //! They lie in `target/stacks` and in `tests/stacks/node_modules`; what is there already is not fetched again.
 

@@ -209,7 +209,7 @@ fn not_found(message: &str) -> Denial {
     Denial::new(ErrorCode::NOT_FOUND, message)
 }
 
-/// OpenAPI 3.1. A route that it does not name fails a test here; what it says of answers is held against them in `tests/tests/openapi.rs`.
+/// OpenAPI 3.1. A route that it does not name fails a test here; what it says of answers is held against them in `tests/tests/system/openapi.rs`.
 const DOCUMENT: &str = include_str!("openapi.json");
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ async fn seen_by_all(node: &Node, page: &Page, publisher: Stack, stacks: &[Stack
 
 #[test]
 fn stacks_of_different_makes_publish_and_view_over_http() {
-    PrivateNetwork::around("stacks_of_different_makes_publish_and_view_over_http", async |network| {
+    PrivateNetwork::around("interop::stacks_of_different_makes_publish_and_view_over_http", async |network| {
         // Some stacks find no address on loopback.
         network.plug("beside", &ADDRESS.to_string());
         let node = Node::start(Setup { also: Some(ADDRESS.into()), ..Setup::default() }).await;
@@ -235,7 +235,7 @@ fn write_docs(pairs: &str, versions: &[(Stack, String)]) {
     let (stacks, notes, file): (String, _, _) = (versions.iter().map(row).collect(), notes(), docs());
     let text = format!(
         "# Which stacks were tried\n\n\
-         Written by `tests/tests/interop.rs` with `LOCKGATE_WRITE_DOCS=1`: each publisher by WHIP with each viewer by WHEP, over one\n\
+         Written by `tests/tests/system/interop.rs` with `LOCKGATE_WRITE_DOCS=1`: each publisher by WHIP with each viewer by WHEP, over one\n\
          node, all viewers of a publisher at once. A pair counts when the viewer has decoded {ENOUGH} pictures and {ENOUGH} pieces of sound.\n\n\
          | Stack | Version | What it is | Codecs by |\n| --- | --- | --- | --- |\n{stacks}\n\
          | Publishes | Views | Codecs | Decoded by | Result |\n| --- | --- | --- | --- | --- |\n{pairs}\n{NOTES}{notes}"

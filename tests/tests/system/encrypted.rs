@@ -104,6 +104,7 @@ async fn encodings_that_nobody_can_read_are_chosen_and_seen_and_their_sound_is_h
 }
 
 #[tokio::test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 async fn spatial_layers_that_nobody_can_read_are_chosen_and_seen() {
     for (codec, how, fps) in [("vp9", "all", 15), ("av1", "body", 10)] {
         let call = begin(how).await;
@@ -117,6 +118,7 @@ async fn spatial_layers_that_nobody_can_read_are_chosen_and_seen() {
 }
 
 #[tokio::test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 async fn temporal_layers_that_nobody_can_read_are_left_out_and_come_back() {
     for (codec, how) in [("vp8", "all"), ("h264", "body")] {
         let call = begin(how).await;

@@ -53,7 +53,7 @@ async fn clients_that_tell_no_candidates_are_known_by_their_checks() {
 /// A viewer's address is worth nothing any more, as when it changes from one network to another.
 #[test]
 fn a_viewer_whose_network_changes_is_sent_to_at_its_new_address() {
-    let name = "a_viewer_whose_network_changes_is_sent_to_at_its_new_address";
+    let name = "connectivity::a_viewer_whose_network_changes_is_sent_to_at_its_new_address";
     PrivateNetwork::around(name, async |network| {
         let call = Call::between_ann_and_bob(Setup { media: "tcp = false".into(), ..Setup::default() }).await;
         camera(&call).await;
@@ -69,7 +69,7 @@ fn a_viewer_whose_network_changes_is_sent_to_at_its_new_address() {
 /// The same of a publisher, which restarts ICE itself.
 #[test]
 fn a_publisher_whose_network_changes_is_heard_from_its_new_address() {
-    let name = "a_publisher_whose_network_changes_is_heard_from_its_new_address";
+    let name = "connectivity::a_publisher_whose_network_changes_is_heard_from_its_new_address";
     PrivateNetwork::around(name, async |network| {
         let call = Call::between_ann_and_bob(Setup { media: "tcp = false".into(), ..Setup::default() }).await;
         camera(&call).await;
@@ -85,7 +85,7 @@ fn a_publisher_whose_network_changes_is_heard_from_its_new_address() {
 /// From one interface to another, as from a cable to a radio: the browser notices, and its application restarts ICE.
 #[test]
 fn a_call_goes_on_when_its_interface_is_gone_and_there_is_another() {
-    let name = "a_call_goes_on_when_its_interface_is_gone_and_there_is_another";
+    let name = "connectivity::a_call_goes_on_when_its_interface_is_gone_and_there_is_another";
     PrivateNetwork::around(name, async |network| {
         network.block_udp_within_loopback();
         network.plug("cable", "10.9.1.2");

@@ -1,7 +1,7 @@
 //! Records what a browser's encoder really sends, for the forwarding benchmark: `tests/bench/traces/`.
 //!
 //! Not a test of the product, and run by hand only, as its outcome is a file that is checked in:
-//! `cargo test --profile ci -p lockgate-tests --test trace -- --ignored`, after `cargo build --profile ci --workspace`.
+//! `cargo test --profile ci -p lockgate-tests --test system -- --ignored trace`, after `cargo build --profile ci --workspace`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
 
@@ -76,7 +76,7 @@ fn written(packets: &[Passed], sent: &serde_json::Value) -> String {
     let mut text = format!(
         "# RTP packets of one VP8 encoding, {} at {}x{}, aimed at 2.5 Mbit/s: {} packets, {frames} frames, {seconds:.2} s, {:.2} Mbit/s.\n\
          # Recorded between headless Chromium and a node on loopback; without RTX and padding. Made by\n\
-         # cargo test --profile ci -p lockgate-tests --test trace -- --ignored\n\
+         # cargo test --profile ci -p lockgate-tests --test system -- --ignored trace\n\
          # microseconds since the first one, bytes of RTP payload, 1 if it ends a frame\n",
         sent["framesPerSecond"],
         sent["frameWidth"],

@@ -91,13 +91,14 @@ impl By {
 
 #[test]
 fn a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide() {
-    let name = "a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide";
+    let name = "networks::a_viewer_behind_a_narrow_link_gets_what_fits_and_the_best_again_when_it_is_wide";
     narrow_and_wide(name, By::Udp);
 }
 
 #[test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 fn a_viewer_by_tcp_behind_a_narrow_link_gets_what_fits_too() {
-    narrow_and_wide("a_viewer_by_tcp_behind_a_narrow_link_gets_what_fits_too", By::Tcp);
+    narrow_and_wide("networks::a_viewer_by_tcp_behind_a_narrow_link_gets_what_fits_too", By::Tcp);
 }
 
 fn narrow_and_wide(name: &str, by: By) {
@@ -150,8 +151,9 @@ fn narrow_and_wide(name: &str, by: By) {
 
 /// Its estimate is made by the browser, and told as a number (REMB) in place of when each packet came.
 #[test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 fn a_viewer_that_tells_only_an_estimate_gets_what_fits_too() {
-    let name = "a_viewer_that_tells_only_an_estimate_gets_what_fits_too";
+    let name = "networks::a_viewer_that_tells_only_an_estimate_gets_what_fits_too";
     PrivateNetwork::around(name, async |network| {
         let call = begin(Setup::default(), "{ edit: withoutTransportFeedback }").await;
         call.left.run(TWO_ENCODINGS).await;
@@ -182,8 +184,9 @@ fn a_viewer_that_tells_only_an_estimate_gets_what_fits_too() {
 
 /// A publisher that takes no transport-wide feedback is told an estimate of the node's, and sends no more than that.
 #[test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 fn a_publisher_that_takes_only_an_estimate_sends_what_its_link_carries() {
-    let name = "a_publisher_that_takes_only_an_estimate_sends_what_its_link_carries";
+    let name = "networks::a_publisher_that_takes_only_an_estimate_sends_what_its_link_carries";
     PrivateNetwork::around(name, async |network| {
         let call = Call::begin(Setup::default()).await;
         let call = call.with_left("ann", &Token::of(1, "Ann"), "{ edit: withoutTransportFeedback }").await;
@@ -223,13 +226,14 @@ const LOST: &str =
 
 #[test]
 fn a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything() {
-    one_in_twenty_lost("a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything", "{}");
+    one_in_twenty_lost("networks::a_viewer_that_loses_one_packet_in_twenty_sees_and_hears_nearly_everything", "{}");
 }
 
 /// It is sent them as they were, as many clients that are no browsers expect it.
 #[test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 fn a_viewer_without_a_source_for_repairs_that_loses_packets_sees_nearly_everything_too() {
-    let name = "a_viewer_without_a_source_for_repairs_that_loses_packets_sees_nearly_everything_too";
+    let name = "networks::a_viewer_without_a_source_for_repairs_that_loses_packets_sees_nearly_everything_too";
     one_in_twenty_lost(name, "{ edit: withoutRepairs }");
 }
 

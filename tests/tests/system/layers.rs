@@ -115,17 +115,20 @@ async fn layers_of_vp9_that_build_on_each_other_are_chosen() {
 }
 
 #[tokio::test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 async fn layers_of_vp9_that_meet_at_key_frames_are_chosen() {
     layers_are_chosen("vp9", "L3T3_KEY", 15).await;
 }
 
 #[tokio::test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 async fn layers_of_vp9_that_need_no_other_are_chosen() {
     layers_are_chosen("vp9", "S3T3", 15).await;
 }
 
 /// With three such layers Chromium's encoder of AV1 gives up, between two connections of its own as well.
 #[tokio::test]
+#[ignore = "thorough: it takes a minute or more of two processors"]
 async fn layers_of_av1_that_need_no_other_are_chosen() {
     layers_are_chosen("av1", "S2T3", 10).await;
 }

@@ -191,7 +191,7 @@ async fn a_token_for_a_room_shows_this_one_and_nothing_of_the_node() {
 }
 
 #[tokio::test]
-#[ignore = "needs axe-core: `npm ci` in client/; cargo xtask test runs it where npm is"]
+#[ignore = "thorough: it needs axe-core, `npm ci` in client/"]
 async fn of_operators_the_page_has_no_serious_fault_of_accessibility() {
     let (_node, _recorder, _browser, desk, _people) = house(NAME).await;
     desk.learn_axe().await;

@@ -76,7 +76,7 @@ async fn who_is_forgotten_meanwhile_publishes_and_subscribes_anew() {
 
 #[test]
 fn media_is_back_soon_after_the_network_was_gone_for_five_seconds() {
-    let name = "coming_back::media_is_back_soon_after_the_network_was_gone_for_five_seconds";
+    let name = "sdk::coming_back::media_is_back_soon_after_the_network_was_gone_for_five_seconds";
     PrivateNetwork::around(name, async |network| {
         let call = meet(Setup::default()).await;
         let port = call.node.address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("it has a port");

@@ -308,7 +308,7 @@ async fn people_write_look_at_who_speaks_and_choose_what_they_fetch() {
 }
 
 #[tokio::test]
-#[ignore = "needs axe-core: `npm ci` in client/; cargo xtask test runs it where npm is"]
+#[ignore = "thorough: it needs axe-core, `npm ci` in client/"]
 async fn the_page_has_no_serious_fault_of_accessibility() {
     let (_node, _browser, left, right) = meeting().await;
     left.click("#toggle-chat").await;

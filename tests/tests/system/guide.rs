@@ -128,7 +128,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-const GUIDE: &str = include_str!("../../docs/plugins.md");
+const GUIDE: &str = include_str!("../../../docs/plugins.md");
 
 #[test]
 fn the_guide_leads_to_plugins_in_rust_and_c() {

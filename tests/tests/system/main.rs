@@ -1,0 +1,39 @@
+//! The whole system: real programs, a real browser. One program of tests, so that what they share is compiled once; `cargo xtask test` runs
+//! one module after another.
+
+mod admin;
+mod app;
+mod bad_input;
+mod before_production;
+mod bench;
+mod calls;
+mod connectivity;
+mod dashboard;
+mod data;
+mod decision_log;
+mod decisions;
+mod doors;
+mod encrypted;
+mod events;
+mod guide;
+mod interop;
+mod kills;
+mod layers;
+mod load;
+mod networks;
+mod openapi;
+mod other_stack;
+mod policies;
+mod recording;
+mod rheomesh;
+mod sdk;
+mod shutdown;
+mod socket;
+mod speakers;
+mod spread;
+mod swapping;
+mod tcp;
+mod trace;
+mod turn;
+mod unwatched;
+mod whip;
