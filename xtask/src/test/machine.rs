@@ -139,8 +139,8 @@ impl Ticks {
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A tenth of the time missing on the average is half of it missing for seconds.
 const MUCH: f64 = 0.1;
-/// Connections are checked and pictures are late after less.
-const LONG: Duration = Duration::from_millis(500);
+/// What a socket of the system holds of media is full after about as long.
+const LONG: Duration = Duration::from_millis(200);
 
 /// How long the machine is asked for all that it has.
 const LOOK_FOR: Duration = Duration::from_secs(1);
