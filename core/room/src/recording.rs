@@ -5,7 +5,7 @@ mod ending;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockgate_model::policy::{Decision, Denial, Grant, Participant, RecordQuestion, Why};
-use lockgate_model::{ErrorCode, PublisherId, RecordingId, RequestId, TrackId};
+use lockgate_model::{ErrorCode, PublisherId, RecordingId, RecordingState, RequestId, TrackId};
 
 use crate::effect::{Effect, Question, RecordAction};
 use crate::input::for_each_asked;
@@ -177,7 +177,7 @@ impl Room {
         let refused = present.and_then(|asker| Some((asker, self.refusal_to_record(asker)?)));
         match aim {
             _ if allowed.is_empty() || self.participants() == 0 => {}
-            Aim::Join(_) => self.add_to_recording(asker, allowed),
+            Aim::Join(_) => self.join_recording(asker, allowed),
             Aim::Want(_) if let Some((asker, refusal)) = refused => {
                 self.refuse(asker, id, "start-recording", ErrorCode::FORBIDDEN, refusal);
             }
@@ -285,6 +285,17 @@ impl Room {
         let Ok(session) = RecordingId::new(format!("{}-{cause}-{}", self.now_ms, self.sessions)) else { return };
         self.effect(Effect::Record(RecordAction::Start { session: session.clone() }));
         self.recording = Some(Recording::new(session, by));
+    }
+
+    /// Adds to what is recorded already, and tells the room, if it knows of the recording: otherwise it is told all at once.
+    fn join_recording(&mut self, asker: Asker, allowed: Allowed) {
+        let tracks = |room: &Self| room.recording.as_ref().map_or(0, |recording| recording.tracks.len());
+        let before = tracks(self);
+        self.add_to_recording(asker, allowed);
+        let is_known = self.recording.as_ref().is_some_and(|recording| recording.state == RecordingState::Recording);
+        if is_known && tracks(self) > before {
+            self.tell_recording(None);
+        }
     }
 
     fn add_to_recording(&mut self, asker: Asker, allowed: Allowed) {

@@ -66,6 +66,22 @@ fn a_recording_goes_through_its_states_and_the_room_hears_each() {
 }
 
 #[test]
+fn what_joins_a_recording_is_told_to_the_room_once_it_knows_of_the_recording() {
+    let mut call = call(Rules::default());
+    let (ann, bob) = (PublisherId(1), PublisherId(2));
+    call.say(bob, json!({"type": "start-recording"}));
+    let session = session(&call);
+    call.publish(ann, &["a1", "v1", "v2"]);
+    assert!(!call.heard(bob).iter().any(|heard| heard == "recording-state"), "nothing has begun yet");
+    call.input(Input::Recorder(RecorderReport::Started { session: session.clone() }));
+    call.input(Input::Recorder(RecorderReport::Recording { session }));
+    call.quiet();
+    call.publish(ann, &["a1", "v1", "v2", "v3"]);
+    let state = call.only(bob, "recording-state");
+    assert_eq!((&state["state"], &state["tracks"]), (&json!("recording"), &json!(["a1", "v1", "v2", "v3"])));
+}
+
+#[test]
 fn without_a_recorder_only_the_asker_is_told_and_nothing_has_begun() {
     let mut call = call(Rules::default());
     let (ann, bob) = (PublisherId(1), PublisherId(2));
