@@ -290,11 +290,22 @@ function showGrants() {
 
 // Recording.
 
+/** Who records agrees with being recorded, and is not asked: where a plugin wants that said, nobody would be recorded otherwise. */
 async function toggleRecording() {
-  const isOn = ["starting", "recording"].includes(room.recording.state);
-  recordedByMe = !isOn;
-  if (isOn) await room.stopRecording();
-  else await room.startRecording();
+  if (["starting", "recording"].includes(room.recording.state)) return room.stopRecording();
+  const here = room;
+  recordedByMe = true;
+  if (here.grants.canRecord) await here.consentToRecording().catch(() => {});
+  try {
+    await here.startRecording();
+  } catch (error) {
+    if (room === here) {
+      recordedByMe = false;
+      // Somebody else's may have begun meanwhile.
+      showRecording(here.recording);
+    }
+    throw error;
+  }
 }
 
 function showRecording({ state, reason }) {

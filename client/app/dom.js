@@ -25,8 +25,9 @@ export function icon(name) {
   return draw("svg", { class: "icon", "aria-hidden": "true" }, draw("use", { href: `#icon-${name}` }));
 }
 
-/** Says something to people, for a while. */
+/** Says something to people, for a while, and once at a time. */
 export function notify(text) {
+  if ([...$("notices").children].some(({ textContent }) => textContent === text)) return;
   const notice = make("p", { className: "notice", text });
   $("notices").append(notice);
   if ($("notices").children.length > MAX_NOTICES) $("notices").firstChild.remove();

@@ -331,6 +331,8 @@ export class Room extends Emitter {
 
   #onError(error) {
     if (this.state === "left" || this.#uplink.onError(error)) return;
+    // What was wanted of somebody who had just gone: their end is told by itself.
+    if (error.code === "not-found" && ["set-layer", "subscribe-request"].includes(error.of)) return;
     if (error.code !== "disconnected") this.emit("problem", error);
   }
 

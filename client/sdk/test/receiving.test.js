@@ -188,3 +188,13 @@ test("what is wanted of a track is said once, and again on another socket", asyn
   const { spatial, paused, priority } = second.of("set-layer")[0];
   assert.deepEqual([spatial, paused, priority], [0, false, 200]);
 });
+
+test("what was wanted of somebody who had just gone is no problem of the page's", async () => {
+  const { room, socket } = await joined({}, [bob]);
+  const problems = [];
+  room.on("problem", ({ of }) => problems.push(of));
+  for (const of of ["set-layer", "subscribe-request", "start-recording"]) socket.say({ type: "error", code: "not-found", message: "gone", of });
+  socket.say({ type: "error", code: "forbidden", message: "no", of: "set-layer" });
+  await settle();
+  assert.deepEqual(problems, ["start-recording", "set-layer"]);
+});
