@@ -95,7 +95,7 @@ fn sweep() {
 
 const FOLDER: &str = "lockgate-browser-";
 
-/// A camera and a microphone that need no device and no permission, calls over loopback, and nothing that speaks to the world.
+/// Cameras (the second one knows depth only, and shows nothing), microphones, speakers and a screen that need no device and no permission, calls over loopback, and nothing that speaks to the world.
 const FLAGS: [&str; 22] = [
     "--headless",
     "--no-sandbox",
@@ -112,7 +112,7 @@ const FLAGS: [&str; 22] = [
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
-    "--use-fake-device-for-media-stream=fps=30",
+    "--use-fake-device-for-media-stream=fps=30,device-count=3",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",

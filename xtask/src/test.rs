@@ -227,7 +227,7 @@ const OF_LANGUAGES: [&str; 2] =
     ["the_guide_leads_to_plugins_in_javascript_and_python", "the_worked_example_is_the_same_in_javascript_and_python"];
 
 /// Tests that say `thorough` where others leave them out. Of each kind the others have one.
-const THOROUGH: [&str; 12] = [
+const THOROUGH: [&str; 14] = [
     "a_publisher_that_takes_only_an_estimate_sends_what_its_link_carries",
     "a_viewer_by_tcp_behind_a_narrow_link_gets_what_fits_too",
     "a_viewer_by_tcp_who_is_sent_nothing_for_a_minute_stays_and_sees_what_comes_then",
@@ -236,10 +236,12 @@ const THOROUGH: [&str; 12] = [
     "layers_of_av1_that_need_no_other_are_chosen",
     "layers_of_vp9_that_meet_at_key_frames_are_chosen",
     "layers_of_vp9_that_need_no_other_are_chosen",
+    "of_who_waits_the_page_has_no_serious_fault_of_accessibility",
     "of_operators_the_page_has_no_serious_fault_of_accessibility",
     "spatial_layers_that_nobody_can_read_are_chosen_and_seen",
     "temporal_layers_that_nobody_can_read_are_left_out_and_come_back",
     "the_page_has_no_serious_fault_of_accessibility",
+    "with_all_that_opens_the_page_has_no_serious_fault_of_accessibility",
 ];
 
 /// The tests of other stacks, of which those are tried that are there.

@@ -1,5 +1,6 @@
 //! The client SDK in a real browser, against the real node that serves it.
 
+mod among_people;
 mod coming_back;
 mod examples;
 
