@@ -26,7 +26,7 @@ fn what_a_viewer_may_not_have_any_more_does_not_come_again() {
     let ann = world.publisher("camera", &[]);
     let bob = world.viewer_who("camera", Limits::default(), without_repairs);
     (1..4).for_each(|number| {
-        world.send(ann, &Picture { key: number == 1, ..Picture::new(9, number) }.temporal(number as u8 / 3).bytes())
+        world.send(ann, &Picture { key: number == 1, ..Picture::new(9, number) }.temporal(number as u8 / 3).bytes());
     });
     let last = world.received(bob)[2].0;
     let nack = written(|out| write::nack(out, 1, last.ssrc, &[last.sequence]));
