@@ -4,17 +4,18 @@ import { Room, openScreen } from "/sdk/index.js";
 import { Devices } from "./devices.js";
 import { $, announce, notify } from "./dom.js";
 import { Panel } from "./panel.js";
+import { RecordingBar } from "./recording.js";
 import { OWN, Tiles, keyOf } from "./tiles.js";
-import { RECORDING_WORDS, explain } from "./words.js";
+import { explain } from "./words.js";
 
 /** Who this page's guest is: its token is renewed under it. */
 const guest = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const published = { camera: undefined, microphone: undefined, screen: [] };
 let room = null;
-let recordedByMe = false;
 
 const tiles = new Tiles($("tiles"), { of: actionsOf, onPinned: () => setView("speaker") });
 const panel = new Panel(mayModerate);
+const recording = new RecordingBar({ guard, leave });
 const devices = new Devices(onDevice);
 devices.showLevel($("lobby-level"));
 devices.showLevel($("settings-level"));
@@ -23,14 +24,11 @@ $("join").addEventListener("submit", onJoin);
 $("toggle-microphone").addEventListener("click", () => guard(() => toggleDevice("microphone")));
 $("toggle-camera").addEventListener("click", () => guard(() => toggleDevice("camera")));
 $("toggle-screen").addEventListener("click", () => guard(toggleScreen));
-$("toggle-recording").addEventListener("click", () => guard(toggleRecording));
 $("toggle-view").addEventListener("click", () => setView($("toggle-view").getAttribute("aria-pressed") === "true" ? "grid" : "speaker"));
 $("open-settings").addEventListener("click", () => $("settings").showModal());
 $("copy-link").addEventListener("click", () => guard(copyLink));
 $("leave").addEventListener("click", leave);
 $("stop-waiting").addEventListener("click", leave);
-$("agree").addEventListener("click", () => answerRecording(true));
-$("disagree").addEventListener("click", () => answerRecording(false));
 $("start-audio").addEventListener("click", () => guard(startAudio));
 addEventListener("pagehide", leave);
 
@@ -63,6 +61,7 @@ async function enter() {
   remember("name", name);
   room = new Room({ room: roomName, password: $("password").value, token: token || (() => guestToken(name)) });
   listen(room);
+  recording.begin(room);
   await room.connect();
   $("room-name").textContent = roomName;
   document.title = `${roomName} · Lockgate`;
@@ -121,7 +120,6 @@ function listen(room) {
   on("speaker", ({ publisherId, own }) => tiles.setSpeaker(own ? OWN : publisherId));
   on("levels", ({ levels }) => tiles.setLevels(new Map(levels.map((one) => [keyOf(whose(one.publisherId), false), loudness(one.level)]))));
   on("quality", ({ of, participant, ...quality }) => tiles.setQuality(participant?.publisherId ?? OWN, of === "participant" ? "" : of, quality));
-  on("recording", showRecording);
   on("grants", showGrants);
   on("unpublished", ({ publication, error }) => onUnpublished(publication, error));
   on("token-expiring", () => $("token").value.trim() && notify("Your access token expires in a minute."));
@@ -260,7 +258,7 @@ function leave() {
   Object.assign(published, { camera: undefined, microphone: undefined, screen: [] });
   tiles.clear();
   panel.clear();
-  showRecording({ state: "stopped" });
+  recording.clear();
   for (const id of ["connection", "audio-blocked"]) $(id).hidden = true;
   $("settings").close();
   devices.closeAll();
@@ -286,50 +284,6 @@ function actionsOf({ own, screen, publisherId, track }) {
 
 function showGrants() {
   tiles.refresh();
-}
-
-// Recording.
-
-/** Who records agrees with being recorded, and is not asked: where a plugin wants that said, nobody would be recorded otherwise. */
-async function toggleRecording() {
-  if (["starting", "recording"].includes(room.recording.state)) return room.stopRecording();
-  const here = room;
-  recordedByMe = true;
-  if (here.grants.canRecord) await here.consentToRecording().catch(() => {});
-  try {
-    await here.startRecording();
-  } catch (error) {
-    if (room === here) {
-      recordedByMe = false;
-      // Somebody else's may have begun meanwhile.
-      showRecording(here.recording);
-    }
-    throw error;
-  }
-}
-
-function showRecording({ state, reason }) {
-  const isOn = state === "starting" || state === "recording";
-  $("recording").hidden = !(state in RECORDING_WORDS);
-  $("recording").classList.toggle("live", state === "recording");
-  $("recording-text").textContent = RECORDING_WORDS[state] ?? "";
-  $("toggle-recording").setAttribute("aria-pressed", isOn);
-  $("toggle-recording").classList.toggle("recording", isOn);
-  $("toggle-recording").querySelector("span").textContent = isOn ? "Stop recording" : "Record";
-  if (!isOn) $("consent").hidden = true;
-  else if (!recordedByMe && $("consent").dataset.answered !== "yes") $("consent").hidden = false;
-  if (state === "stopped" || state === "failed") Object.assign($("consent").dataset, { answered: "no" });
-  if (!isOn && state !== "stopping") recordedByMe = false;
-  if (state === "failed") notify(`The recording failed: ${reason ?? "no reason was given"}.`);
-}
-
-/** Where a plugin asks for consent, it is told; elsewhere whoever stays is recorded, and has been told so. */
-async function answerRecording(agrees) {
-  if (!agrees) return leave();
-  $("consent").hidden = true;
-  $("consent").dataset.answered = "yes";
-  $("toggle-microphone").focus();
-  await room.consentToRecording().catch(() => {});
 }
 
 // What is shown.

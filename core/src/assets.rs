@@ -26,6 +26,7 @@ assets! {
     "app/devices.js" from "app/devices.js" as JS,
     "app/dom.js" from "app/dom.js" as JS,
     "app/panel.js" from "app/panel.js" as JS,
+    "app/recording.js" from "app/recording.js" as JS,
     "app/tiles.js" from "app/tiles.js" as JS,
     "app/units.js" from "app/units.js" as JS,
     "app/words.js" from "app/words.js" as JS,
