@@ -94,16 +94,16 @@ fn flow(flow: &Value) -> String {
     flow["bitrate"].as_u64().map(bitrate).unwrap_or_default()
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
 /// The things of this name on all pages.
-async fn all(access: &Access, path: &str, name: &str) -> Result<Vec<Value>, Refused> {
+pub(super) async fn all(access: &Access, path: &str, name: &str) -> Result<Vec<Value>, Refused> {
     let (mut things, mut after) = (Vec::new(), String::new());
     loop {
         let mut page = ask(access, Method::GET, &format!("{path}?limit=1000{after}"), None).await?;

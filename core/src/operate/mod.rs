@@ -8,6 +8,7 @@ mod acts;
 mod call;
 mod follow;
 mod lists;
+mod looks;
 mod table;
 
 use std::path::Path;
@@ -48,6 +49,14 @@ pub enum Operation {
     Reload(Plain),
     /// Show which plugins answer.
     Plugins(Plain),
+    /// Show how the node does: its workers, its plugins, its recorder.
+    Node(Plain),
+    /// List what was recorded, the last sessions first.
+    Recordings(Plain),
+    /// Follow what is decided, and what each plugin said of it, one line for each decision, until the node ends.
+    ///
+    /// Who operators are is decided as well, at each request of this command, and left out.
+    Decisions(Decisions),
     /// Follow what happens, one line for each event, until the node ends.
     Events(Events),
 }
@@ -176,6 +185,16 @@ pub struct Drain {
     remote: Remote,
 }
 
+/// Decisions are followed.
+#[derive(Debug, Args)]
+pub struct Decisions {
+    /// Only of this room.
+    #[arg(long)]
+    room: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
 /// Events are followed.
 #[derive(Debug, Args)]
 pub struct Events {
@@ -220,13 +239,18 @@ struct Done {
 impl Operation {
     fn remote(&self) -> &Remote {
         match self {
-            Self::Rooms(Plain { remote }) | Self::Reload(Plain { remote }) | Self::Plugins(Plain { remote }) => remote,
+            Self::Rooms(plain)
+            | Self::Reload(plain)
+            | Self::Plugins(plain)
+            | Self::Node(plain)
+            | Self::Recordings(plain) => &plain.remote,
             Self::Participants(InRoom { remote, .. }) | Self::Tracks(InRoom { remote, .. }) => remote,
             Self::Kick(kick) => &kick.remote,
             Self::Mute(mute) => &mute.remote,
             Self::Record(record) => &record.remote,
             Self::Revoke(revoke) => &revoke.remote,
             Self::Drain(drain) => &drain.remote,
+            Self::Decisions(decisions) => &decisions.remote,
             Self::Events(events) => &events.remote,
         }
     }
@@ -243,6 +267,12 @@ impl Operation {
             Self::Drain(drain) => acts::drain(access, drain).await,
             Self::Reload(_) => acts::reload(access).await,
             Self::Plugins(_) => acts::plugins(access).await,
+            Self::Node(_) => looks::node(access).await,
+            Self::Recordings(_) => looks::recordings(access).await,
+            Self::Decisions(Decisions { room, remote }) => {
+                looks::decisions(access, room.as_deref(), remote.json, &mut std::io::stdout()).await?;
+                Ok(Done { answer: Value::Null, text: String::new() })
+            }
             Self::Events(Events { room, after, remote }) => {
                 let (room, mut out) = (room.as_deref(), std::io::stdout());
                 follow::follow(access, *after, room, remote.json, &mut out).await?;

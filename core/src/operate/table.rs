@@ -2,6 +2,7 @@
 //! elsewhere has one line for each thing.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 /// A table with these headings. Cells are shown on one line each, whatever is in them.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
@@ -48,6 +49,28 @@ pub(super) fn bitrate(bits: u64) -> String {
     }
 }
 
+/// Bytes, in as few digits as say something; thousands, as disks have them.
+pub(super) fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// A time in its two largest units, from seconds to days.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let [days, hours, minutes] = [86_400, 3600, 60].map(|unit| seconds / unit);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +86,13 @@ mod tests {
         let text = table(["NAME"], &[["a\n\u{1b}[2J\u{202e}b".to_owned()]]);
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(!text.contains(['\u{1b}', '\u{202e}']));
+    }
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        assert_eq!([7, 64_500, 2_345_678, 5_000_000_000].map(bytes), ["7 B", "64 kB", "2.3 MB", "5.0 GB"]);
+        let times = [7, 61, 7_260, 90_000].map(Duration::from_secs);
+        assert_eq!(times.map(span), ["7s", "1m 1s", "2h 1m", "1d 1h"]);
     }
 
     #[test]

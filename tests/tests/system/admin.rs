@@ -190,6 +190,12 @@ async fn the_command_line_does_what_the_interface_does() {
     let (_, table) = said(&node.operate(&["tracks", ROOM]));
     assert!(table.contains("camera") && table.contains("vp8"), "{table}");
 
+    let (_, whole) = said(&node.operate(&["node"]));
+    let heads: Vec<_> = whole.split("\n\n").map(|part| part.split_whitespace().next()).collect();
+    assert_eq!(heads, [Some("VERSION"), Some("WORKER"), Some("PLUGIN")], "{whole}");
+    assert!(whole.contains("turns") && whole.contains("room-admission"), "{whole}");
+    assert_eq!(told(&node.operate(&["node", "--json"]))["rooms"], 1);
+    assert_eq!(told(&node.operate(&["recordings", "--json"]))["recordings"], json!([]));
     let muted = told(&node.operate(&["mute", ROOM, &number, "--json"]));
     assert_eq!(muted["tracks"].as_array().map(Vec::len), Some(1));
     ann.hear_type("track-muted").await;
@@ -207,6 +213,19 @@ async fn the_command_line_does_what_the_interface_does() {
     let (mut again, _) = node.enter(&Token::of(1, "Ann"), ROOM).await;
     assert_eq!(told(&node.operate(&["revoke", "1", "--hold", "10m", "--json"]))["revoked"][0]["roomName"], ROOM);
     again.hear_type("revoked").await;
+    let decisions = node.operate_beside(&["decisions", "--room", ROOM]);
+    let coming_and_going = async {
+        loop {
+            let (mut bob, _) = node.enter(&Token::of(2, "Bob"), ROOM).await;
+            bob.ask(json!({ "type": "leave-room", "roomName": ROOM })).await;
+        }
+    };
+    tokio::select! {
+        line = decisions.line("an admission", |line| line.contains(" admission ").then(|| line.to_owned())) => {
+            assert!(line.contains("room-admission=allow") && line.contains(&format!("{ROOM:?}")), "{line}");
+        }
+        () = coming_and_going => {}
+    }
 }
 
 #[tokio::test]
