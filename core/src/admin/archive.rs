@@ -295,6 +295,8 @@ mod tests {
         assert_eq!(file_in(&folder, file), None, "it is not here");
         std::fs::write(folder.join(&file.path), "media").unwrap();
         assert_eq!(file_in(&folder, file), Some(folder.join("1-camera-1.webm")));
+        let (shown, _) = show(archive.path(), &den, &id, |file| format!("to {file}")).unwrap().unwrap();
+        assert_eq!(shown.files[0].url.as_deref(), Some("to 1-camera-1.webm"));
         file.state = "open".to_owned();
         assert_eq!(file_in(&folder, file), None, "it is being written");
         std::fs::write(archive.path().join("secret"), "secret").unwrap();
