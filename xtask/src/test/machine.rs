@@ -172,7 +172,7 @@ mod tests {
     fn what_a_machine_gives_is_something_and_no_more_than_it_has() {
         let Given { given, of } = Given::now();
         assert!(given > 0.0 && given <= of as f64, "{given} of {of}");
-        assert_eq!([0.5, 1.9].map(|given| Given { given, of: 2 }.is_enough()), [false, true]);
+        assert_eq!([ENOUGH / 2.0, ENOUGH].map(|given| Given { given, of: 2 }.is_enough()), [false, true]);
     }
 
     #[test]
