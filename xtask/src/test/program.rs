@@ -149,10 +149,11 @@ fn alone(tests: &[String]) -> Vec<String> {
     options.into_iter().chain(tests.iter().cloned()).collect()
 }
 
-/// Modules of the system tests that make, carry and show pictures and sound in real time, in a browser: without processors they can
-/// only fail.
-const REAL_TIME: [&str; 21] = [
+/// Modules of the system tests that make, carry and show media in real time, most of them in a browser: without processors packets are
+/// late or lost, and these can only fail.
+const REAL_TIME: [&str; 26] = [
     "app",
+    "bench",
     "calls",
     "connectivity",
     "dashboard",
@@ -160,8 +161,11 @@ const REAL_TIME: [&str; 21] = [
     "decisions",
     "encrypted",
     "interop",
+    "kills",
     "layers",
+    "load",
     "networks",
+    "other_stack",
     "policies",
     "recording",
     "rheomesh",
@@ -169,6 +173,7 @@ const REAL_TIME: [&str; 21] = [
     "shutdown",
     "speakers",
     "spread",
+    "swapping",
     "tcp",
     "turn",
     "unwatched",
