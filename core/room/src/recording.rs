@@ -289,22 +289,22 @@ impl Room {
 
     /// Adds to what is recorded already, and tells the room, if it knows of the recording: otherwise it is told all at once.
     fn join_recording(&mut self, asker: Asker, allowed: Allowed) {
-        let tracks = |room: &Self| room.recording.as_ref().map_or(0, |recording| recording.tracks.len());
-        let before = tracks(self);
-        self.add_to_recording(asker, allowed);
+        let added = self.add_to_recording(asker, allowed);
         let is_known = self.recording.as_ref().is_some_and(|recording| recording.state == RecordingState::Recording);
-        if is_known && tracks(self) > before {
+        if added && is_known {
             self.tell_recording(None);
         }
     }
 
-    fn add_to_recording(&mut self, asker: Asker, allowed: Allowed) {
+    /// Whether there was something to add.
+    fn add_to_recording(&mut self, asker: Asker, allowed: Allowed) -> bool {
+        let mut added = false;
         for (track, standing) in allowed {
             // It may be gone by now, or be another one.
             let found = self.track(&track).filter(|(_, published)| standing.is_about(published.since));
             let Some((owner, published)) = found else { continue };
             let (publisher, source) = (owner.id, published.info.source);
-            let Some(recording) = self.recording.as_mut() else { return };
+            let Some(recording) = self.recording.as_mut() else { return added };
             // What was asked about for somebody else meanwhile is theirs.
             if recording.records(&track) {
                 continue;
@@ -316,7 +316,9 @@ impl Room {
             }
             self.wake_at(next);
             self.effect(Effect::Record(RecordAction::Add { session, publisher, track, source }));
+            added = true;
         }
+        added
     }
 
     /// Somebody took a track from the recorder: it comes back only when it is asked for.
