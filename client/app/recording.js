@@ -6,8 +6,8 @@ import { RECORDING_WORDS } from "./words.js";
 /** What the page shows and asks about recordings of the room that one is in. */
 export class RecordingBar {
   #room;
-  #byMe = false;
-  #answered = false;
+  /** Whether one has agreed to what is recorded now, by an answer or by recording oneself: then one is not asked. */
+  #agrees = false;
 
   /** `guard` runs an action and tells what goes wrong; `leave` is what those do who do not agree. */
   constructor({ guard, leave }) {
@@ -31,13 +31,13 @@ export class RecordingBar {
   async #toggle() {
     const room = this.#room;
     if (isOn(room.recording)) return room.stopRecording();
-    this.#byMe = true;
+    this.#agrees = true;
     if (room.grants.canRecord) await room.consentToRecording().catch(() => {});
     try {
       await room.startRecording();
     } catch (error) {
       if (room === this.#room) {
-        this.#byMe = false;
+        this.#agrees = false;
         // Somebody else's may have begun meanwhile.
         this.#show(room.recording);
       }
@@ -48,7 +48,7 @@ export class RecordingBar {
   /** Where a plugin asks for consent, it is told; elsewhere whoever stays is recorded, and has been told so. */
   async #agree() {
     $("consent").hidden = true;
-    this.#answered = true;
+    this.#agrees = true;
     $("toggle-microphone").focus();
     await this.#room.consentToRecording().catch(() => {});
   }
@@ -62,10 +62,8 @@ export class RecordingBar {
     $("toggle-recording").setAttribute("aria-pressed", on);
     $("toggle-recording").classList.toggle("recording", on);
     $("toggle-recording").querySelector("span").textContent = on ? "Stop recording" : "Record";
-    if (!on) $("consent").hidden = true;
-    else if (!this.#byMe && !this.#answered) $("consent").hidden = false;
-    if (state === "stopped" || state === "failed") this.#answered = false;
-    if (!on && state !== "stopping") this.#byMe = false;
+    $("consent").hidden = !on || this.#agrees;
+    if (state === "stopped" || state === "failed") this.#agrees = false;
     if (state === "failed") notify(`The recording failed: ${reason ?? "no reason was given"}.`);
   }
 }
