@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::AUTHORIZATION;
 use hyper::{Request, StatusCode};
-use lockgate_model::rfc3339;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::access::Access;
 use super::call::Refused;
+use super::table::moment;
 use crate::http::{Exchange, HttpClient};
 
 /// Follows a node until it ends or says no, and writes each event. A connection that is lost is opened again where it was.
@@ -35,8 +35,7 @@ pub(super) async fn follow(
                         let Ok(event) = serde_json::from_str::<Value>(&event) else { continue };
                         if room.is_none_or(|room| event["roomName"] == room || event["type"] == "gap") {
                             let text = if json { format!("{event}\n") } else { line(&event) };
-                            // Whoever reads this has gone: there is nothing left to do.
-                            if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+                            if !is_read(out, &text) {
                                 return Ok(());
                             }
                         }
@@ -56,8 +55,13 @@ pub(super) async fn follow(
     }
 }
 
+/// Writes it at once. False: whoever reads this has gone, and there is nothing left to do.
+pub(super) fn is_read(out: &mut impl Write, text: &str) -> bool {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
 /// Whether the same request may succeed in a while: the node is full or begins, or a proxy before it does not reach it.
-fn is_for_now(status: StatusCode) -> bool {
+pub(super) fn is_for_now(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
@@ -108,7 +112,7 @@ impl Reader {
 
 /// An event for people: when, where, what, and the rest as it is.
 fn line(event: &Value) -> String {
-    let time = rfc3339(event["timeMs"].as_u64().unwrap_or_default().saturating_mul(1000));
+    let time = moment(&event["timeMs"]);
     let room = event["roomName"].as_str().map_or_else(|| "-".to_owned(), |room| format!("{room:?}"));
     let mut rest = event.clone();
     if let Value::Object(rest) = &mut rest {

@@ -4,15 +4,15 @@ use std::io::Write;
 use std::time::Duration;
 
 use hyper::Method;
-use lockgate_model::rfc3339;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::Done;
 use super::access::Access;
 use super::call::{Refused, ask};
+use super::follow::{is_for_now, is_read};
 use super::lists::{all, list, text};
-use super::table::{bytes, span, table};
+use super::table::{bytes, moment, span, table};
 
 /// How the node is, its workers and its plugins.
 pub(super) async fn node(access: &Access) -> Result<Done, Refused> {
@@ -74,7 +74,7 @@ fn session_row(session: &Value) -> [String; 8] {
     [
         text(&session["roomName"]),
         text(&session["sessionId"]),
-        at(&session["startedAtMs"]),
+        moment(&session["startedAtMs"]),
         span(millis(&session["durationMs"])),
         bytes(session["bytes"].as_u64().unwrap_or_default()),
         list(&session["files"]).count().to_string(),
@@ -95,6 +95,10 @@ pub(super) async fn decisions(
         let since = after.map(|after: u64| format!("&after={after}")).unwrap_or_default();
         let page = match ask(access, Method::GET, &format!("/decisions?limit=1000{since}"), None).await {
             Err(Refused::Away(_)) if after.is_some() => return Ok(()),
+            Err(Refused::No { status, .. }) if after.is_some() && is_for_now(status) => {
+                sleep(LOOK_EVERY).await;
+                continue;
+            }
             page => page?,
         };
         let in_room = |one: &&Value| room.is_none_or(|room| one["roomName"] == room);
@@ -104,8 +108,7 @@ pub(super) async fn decisions(
         if missed > 0 && after.is_some() && !json {
             said.push_str(&format!("… and {missed} more, which came too quickly\n"));
         }
-        // Whoever reads this has gone: there is nothing left to do.
-        if out.write_all(said.as_bytes()).and_then(|()| out.flush()).is_err() {
+        if !is_read(out, &said) {
             return Ok(());
         }
         after = page["next"].as_u64().or(after);
@@ -129,7 +132,7 @@ fn line(one: &Value) -> String {
     let quoted = |key: &str| one[key].as_str().map_or_else(|| "-".to_owned(), |text| format!("{text:?}"));
     let words: Vec<_> = list(&one["plugins"]).map(word).chain(one["host"].as_str().map(str::to_owned)).collect();
     let why = one["denial"]["message"].as_str().map(|why| format!(" {why:?}")).unwrap_or_default();
-    let (time, hook) = (at(&one["timeMs"]), text(&one["hook"]));
+    let (time, hook) = (moment(&one["timeMs"]), text(&one["hook"]));
     let [room, subject] = ["roomName", "subject"].map(quoted);
     format!("{time} {hook:<12} {verdict:<5} {room} {subject} {} {} µs{why}\n", words.join(","), one["us"])
 }
@@ -137,10 +140,6 @@ fn line(one: &Value) -> String {
 fn word(word: &Value) -> String {
     let failed = word["failed"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
     format!("{}={}{failed}", text(&word["plugin"]), text(&word["said"]))
-}
-
-fn at(ms: &Value) -> String {
-    rfc3339(ms.as_u64().unwrap_or_default().saturating_mul(1000))
 }
 
 fn millis(ms: &Value) -> Duration {

@@ -4,6 +4,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use lockgate_model::rfc3339;
+use serde_json::Value;
+
 /// A table with these headings. Cells are shown on one line each, whatever is in them.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| on_one_line(cell))).collect();
@@ -47,6 +50,11 @@ pub(super) fn bitrate(bits: u64) -> String {
         1_000..1_000_000 => format!("{} kbps", bits / 1_000),
         _ => format!("{:.1} Mbps", bits as f64 / 1e6),
     }
+}
+
+/// When something was, from the milliseconds of an answer.
+pub(super) fn moment(ms: &Value) -> String {
+    rfc3339(ms.as_u64().unwrap_or_default().saturating_mul(1000))
 }
 
 /// Bytes, in as few digits as say something; thousands, as disks have them.
