@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::programs::{kept, plugin};
+use crate::programs::{plugin, target};
 
 /// What a test wants to be otherwise than in every other test. All texts are TOML.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +57,8 @@ impl Setup {
         let workers = self.room_spread.map_or("workers = 1".to_owned(), spread);
         let also = |quoted: String| self.also.map(|also| format!("{quoted}, \"{also}\"")).unwrap_or(quoted);
         let (bind, announced) = (also(format!("\"{bind}\"")), also(format!("\"{announced}\"")));
-        // Compiled once for all tests.
-        let cache = kept("plugins.cache");
+        // Compiled once for all tests. The node makes it: nobody else may be able to write there.
+        let cache = target().join("plugins.cache");
         let mut text = format!(
             "[http]\nport = 0\n{}\n\
              [media]\n{workers}\nport = {port}\nbind = [{bind}]\nannounce = [{announced}]\n{}\n\

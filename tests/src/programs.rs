@@ -49,10 +49,14 @@ pub fn figures() -> PathBuf {
     kept("figures")
 }
 
-pub(crate) fn kept(name: &str) -> PathBuf {
+/// The build folder.
+pub(crate) fn target() -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
-    let target = test.ancestors().nth(3).expect("tests lie in <target>/<profile>/deps");
-    let folder = target.join(name);
+    test.ancestors().nth(3).expect("tests lie in <target>/<profile>/deps").to_owned()
+}
+
+fn kept(name: &str) -> PathBuf {
+    let folder = target().join(name);
     std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     folder
 }
